@@ -1,0 +1,22 @@
+//! Reading the running kernel's structures.
+//!
+//! rustc cannot emit CO-RE relocations. Instead, every offset is a read-only global that user space
+//! fills in from the kernel's BTF before loading; the verifier knows the contents of a frozen
+//! read-only map, so it checks `pointer + offset` against BTF like any other field access.
+
+use aya_ebpf::Global;
+
+/// Byte offset of a member in a structure of the running kernel.
+pub(crate) type Offset = Global<u64>;
+
+/// Reads the member of type `T` at `offset` of the kernel structure behind `base`.
+///
+/// # Safety
+/// `base` must come from a tracepoint argument or from a pointer read by this function, `offset`
+/// must be that of a member of type `T`. The verifier holds both against BTF, and turns the load
+/// into one that reads 0 when the address is bad.
+#[inline(always)]
+pub(crate) unsafe fn read<T: Copy>(base: *const u8, offset: &Offset) -> T {
+    // SAFETY: as the caller promises.
+    unsafe { core::ptr::read_volatile(base.wrapping_add(offset.load() as usize).cast::<T>()) }
+}

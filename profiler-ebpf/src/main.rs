@@ -1,0 +1,28 @@
+//! The BPF programs: BTF tracepoints that add to per-CPU counters, one file per resource.
+//!
+//! They measure and nothing else. What the counters mean is decided in user space, which also
+//! fills in the offsets of the running kernel's structures before loading (see `kernel`).
+
+#![no_std]
+#![no_main]
+#![allow(
+    missing_docs,
+    reason = "the tracepoint and map macros generate undocumented items"
+)]
+
+mod block;
+mod fault;
+mod kernel;
+mod sched;
+mod softirq;
+
+// SAFETY: the kernel reads the licence by the name of its section.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 4] = *b"GPL\0";
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // Nothing here panics; the linker drops this, and the verifier refuses it if it does not.
+    loop {}
+}

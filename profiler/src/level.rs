@@ -1,0 +1,296 @@
+//! HIGH and LOW with hysteresis. Pure: time comes in as the length of each window.
+//!
+//! A level looks at the mean of its signal over the last `settle`: it becomes HIGH when that mean
+//! reaches `high` and LOW when it falls to `low`. The mean makes a strong change settle fast and a
+//! marginal one slowly, and lets a load that comes in bursts count by what it amounts to.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::signal::{Signal, Signals};
+
+/// What a signal amounts to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// At or above its `high` threshold, or not yet down to `low` since.
+    High,
+    /// At or below its `low` threshold, or not yet up to `high` since.
+    Low,
+    /// Not measured on this machine.
+    Unknown,
+}
+
+impl Level {
+    /// The name in policies, on D-Bus and in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Low => "low",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// When a signal becomes HIGH and when LOW again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Threshold {
+    /// HIGH from here on, in the unit of the signal.
+    pub high: f64,
+    /// LOW from here down; below `high`.
+    pub low: f64,
+    /// The time over which the signal's mean is taken.
+    pub settle: Duration,
+}
+
+/// The threshold of every signal.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds([Threshold; Signal::ALL.len()]);
+
+impl Thresholds {
+    /// The threshold of `signal`.
+    #[must_use]
+    pub fn get(&self, signal: Signal) -> Threshold {
+        self.0[signal as usize]
+    }
+
+    /// Sets the threshold of `signal`.
+    pub fn set(&mut self, signal: Signal, threshold: Threshold) {
+        self.0[signal as usize] = threshold;
+    }
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        let threshold = |high, low| Threshold {
+            high,
+            low,
+            settle: Duration::from_millis(500),
+        };
+        Self(Signal::ALL.map(|signal| match signal {
+            Signal::Cpu => threshold(0.75, 0.55),
+            Signal::Parallel => threshold(0.8, 0.4),
+            Signal::Io => threshold(0.4, 0.2),
+            Signal::Net => threshold(0.1, 0.05),
+            Signal::Mem => threshold(0.1, 0.05),
+            Signal::Interactive => threshold(0.5, 0.3),
+        }))
+    }
+}
+
+/// The level of every signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Levels([Level; Signal::ALL.len()]);
+
+impl Levels {
+    /// Every signal at the same level.
+    #[must_use]
+    pub fn all(level: Level) -> Self {
+        Self([level; Signal::ALL.len()])
+    }
+
+    /// The level of `signal`.
+    #[must_use]
+    pub fn get(&self, signal: Signal) -> Level {
+        self.0[signal as usize]
+    }
+
+    /// Sets the level of `signal`.
+    pub fn set(&mut self, signal: Signal, level: Level) {
+        self.0[signal as usize] = level;
+    }
+
+    /// Each signal with its level.
+    pub fn iter(&self) -> impl Iterator<Item = (Signal, Level)> + '_ {
+        Signal::ALL
+            .into_iter()
+            .map(|signal| (signal, self.get(signal)))
+    }
+
+    /// The levels by name.
+    #[must_use]
+    pub fn to_map(&self) -> BTreeMap<String, String> {
+        self.iter()
+            .map(|(signal, level)| (signal.to_string(), level.to_string()))
+            .collect()
+    }
+}
+
+/// The mean of one signal over the last `settle`.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Mean {
+    windows: VecDeque<(Duration, f64)>,
+}
+
+impl Mean {
+    /// Adds a window and returns the mean over the last `settle`, counting time before the first
+    /// window as if the signal had been zero, so that one window alone cannot settle anything.
+    fn push(&mut self, dt: Duration, value: f64, settle: Duration) -> f64 {
+        self.windows.push_back((dt, value));
+        let mut covered: Duration = self.windows.iter().map(|(dt, _)| *dt).sum();
+        while let Some((oldest, _)) = self.windows.front() {
+            if covered - *oldest < settle {
+                break;
+            }
+            covered -= *oldest;
+            self.windows.pop_front();
+        }
+        let area: f64 = self
+            .windows
+            .iter()
+            .map(|(dt, value)| dt.as_secs_f64() * value)
+            .sum();
+        area / covered.max(settle).as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+}
+
+/// Follows the signals from window to window and keeps the level of each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LevelTracker {
+    thresholds: Thresholds,
+    means: [Mean; Signal::ALL.len()],
+    levels: Levels,
+}
+
+impl LevelTracker {
+    /// Starts with every level LOW.
+    #[must_use]
+    pub fn new(thresholds: Thresholds) -> Self {
+        Self {
+            thresholds,
+            means: Default::default(),
+            levels: Levels::all(Level::Low),
+        }
+    }
+
+    /// The levels as of the last window.
+    #[must_use]
+    pub fn levels(&self) -> Levels {
+        self.levels
+    }
+
+    /// The thresholds in force.
+    #[must_use]
+    pub fn thresholds(&self) -> &Thresholds {
+        &self.thresholds
+    }
+
+    /// Continues with other thresholds; levels stay until the next window.
+    pub fn set_thresholds(&mut self, thresholds: Thresholds) {
+        self.thresholds = thresholds;
+    }
+
+    /// Takes in one window of length `dt` and returns the levels after it.
+    pub fn update(&mut self, dt: Duration, signals: &Signals) -> Levels {
+        for signal in Signal::ALL {
+            let threshold = self.thresholds.get(signal);
+            let mean = &mut self.means[signal as usize];
+            let level = match signals.get(signal) {
+                None => {
+                    mean.windows.clear();
+                    Level::Unknown
+                }
+                Some(value) => {
+                    let mean = mean.push(dt, value, threshold.settle);
+                    if mean >= threshold.high {
+                        Level::High
+                    } else if mean <= threshold.low || self.levels.get(signal) == Level::Unknown {
+                        Level::Low
+                    } else {
+                        self.levels.get(signal)
+                    }
+                }
+            };
+            self.levels.set(signal, level);
+        }
+        self.levels
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_millis(250);
+
+    fn cpu(value: Option<f64>) -> Signals {
+        let mut signals = Signals::default();
+        signals.set(Signal::Cpu, value);
+        signals
+    }
+
+    fn tracker() -> LevelTracker {
+        let mut thresholds = Thresholds::default();
+        thresholds.set(
+            Signal::Cpu,
+            Threshold {
+                high: 0.75,
+                low: 0.55,
+                settle: Duration::from_secs(1),
+            },
+        );
+        LevelTracker::new(thresholds)
+    }
+
+    fn after(tracker: &mut LevelTracker, windows: usize, value: f64) -> Level {
+        for _ in 0..windows {
+            tracker.update(WINDOW, &cpu(Some(value)));
+        }
+        tracker.levels().get(Signal::Cpu)
+    }
+
+    #[test]
+    fn a_full_load_is_high_before_the_settle_time_is_over_and_a_spike_is_not() {
+        let mut tracker = tracker();
+        assert_eq!(after(&mut tracker, 2, 1.0), Level::Low);
+        assert_eq!(after(&mut tracker, 1, 1.0), Level::High);
+    }
+
+    #[test]
+    fn between_the_thresholds_nothing_changes() {
+        let mut tracker = tracker();
+        assert_eq!(after(&mut tracker, 20, 0.7), Level::Low);
+        assert_eq!(after(&mut tracker, 20, 0.8), Level::High);
+        assert_eq!(after(&mut tracker, 20, 0.6), Level::High);
+        assert_eq!(after(&mut tracker, 20, 0.5), Level::Low);
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_unknown_and_comes_back_as_low() {
+        let mut tracker = tracker();
+        after(&mut tracker, 20, 1.0);
+        assert_eq!(
+            tracker.update(WINDOW, &cpu(None)).get(Signal::Cpu),
+            Level::Unknown
+        );
+        assert_eq!(after(&mut tracker, 1, 0.0), Level::Low);
+    }
+
+    proptest! {
+        #[test]
+        fn a_signal_that_stays_between_the_thresholds_never_changes_a_level(
+            values in prop::collection::vec(0.56f64..0.74, 1..200), start_high: bool,
+        ) {
+            let mut tracker = tracker();
+            let start = after(&mut tracker, 20, if start_high { 1.0 } else { 0.6 });
+            // The windows from before still count until the settle time is over.
+            after(&mut tracker, 4, 0.65);
+            for value in values {
+                prop_assert_eq!(after(&mut tracker, 1, value), start);
+            }
+        }
+
+    }
+}

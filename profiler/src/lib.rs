@@ -1,0 +1,20 @@
+//! Measures what a machine is doing, in three steps of which only the first touches the kernel:
+//!
+//! 1. [`Profiler`] attaches the BPF programs and reads their counters: a [`Sample`].
+//! 2. [`Signals::between`] turns two samples into shares of what this machine can do.
+//! 3. [`LevelTracker`] turns signals into HIGH and LOW, with hysteresis.
+//!
+//! What the levels mean for scheduling is left to the dispatcher.
+
+mod attach;
+mod btf;
+mod calibrate;
+mod level;
+mod proc;
+mod sample;
+mod signal;
+
+pub use attach::{AttachError, Profiler};
+pub use level::{Level, LevelTracker, Levels, Threshold, Thresholds};
+pub use sample::{Machine, Sample};
+pub use signal::{Signal, Signals};

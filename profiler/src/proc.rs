@@ -1,0 +1,136 @@
+//! The counters that the kernel keeps anyway, from /proc. Each may be missing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::sample::KernelTotals;
+
+/// Reads counters below a /proc, which tests replace.
+pub(crate) struct ProcReader {
+    root: PathBuf,
+}
+
+impl ProcReader {
+    pub(crate) fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
+    pub(crate) fn read(&self) -> KernelTotals {
+        let vmstat = self.text("vmstat");
+        let vmstat = |name| field(vmstat.as_deref()?, name);
+        let net = self.text("net/dev").as_deref().and_then(net_totals);
+        KernelTotals {
+            psi_io_us: self.text("pressure/io").as_deref().and_then(some_total),
+            psi_memory_us: self.text("pressure/memory").as_deref().and_then(some_total),
+            huge_faults: vmstat("thp_fault_alloc"),
+            dirtied_pages: vmstat("nr_dirtied"),
+            net_bytes: net.map(|(bytes, _)| bytes),
+            net_packets: net.map(|(_, packets)| packets),
+        }
+    }
+
+    fn text(&self, path: &str) -> Option<String> {
+        fs::read_to_string(self.root.join(path)).ok()
+    }
+}
+
+/// The `total` of the `some` line of a pressure file, in microseconds
+/// (Documentation/accounting/psi.rst).
+fn some_total(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("some "))?;
+    line.split_whitespace()
+        .find_map(|word| word.strip_prefix("total="))?
+        .parse()
+        .ok()
+}
+
+fn field(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| {
+        line.strip_prefix(name)?
+            .strip_prefix(' ')?
+            .trim()
+            .parse()
+            .ok()
+    })
+}
+
+/// Bytes and packets, received plus sent, of all interfaces in /proc/net/dev.
+fn net_totals(text: &str) -> Option<(u64, u64)> {
+    let mut totals = (0, 0);
+    for line in text.lines().skip(2) {
+        let (_, counters) = line.split_once(':')?;
+        let counters: Vec<u64> = counters
+            .split_whitespace()
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .ok()?;
+        let [received, received_packets] = counters.get(..2)? else {
+            return None;
+        };
+        let [sent, sent_packets] = counters.get(8..10)? else {
+            return None;
+        };
+        totals.0 += received + sent;
+        totals.1 += received_packets + sent_packets;
+    }
+    Some(totals)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proc_with(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn counters_are_read_from_the_kernels_formats() {
+        let root = proc_with(&[
+            (
+                "pressure/io",
+                "some avg10=0.22 avg60=0.17 avg300=1.11 total=58761459\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=5\n",
+            ),
+            (
+                "pressure/memory",
+                "some avg10=0.00 avg60=0.00 avg300=0.00 total=7\n",
+            ),
+            (
+                "vmstat",
+                "nr_free_pages 1\nnr_dirtied 3\nthp_fault_alloc 42\nthp_fault_alloc_x 9\n",
+            ),
+            (
+                "net/dev",
+                "Inter-|   Receive  |  Transmit\n face |bytes packets\n    lo: 100 2 0 0 0 0 0 0 100 2 0 0 0 0 0 0\n  eth0: 5 1 0 0 0 0 0 0 7 3 0 0 0 0 0 0\n",
+            ),
+        ]);
+        assert_eq!(
+            ProcReader::new(root.path()).read(),
+            KernelTotals {
+                psi_io_us: Some(58_761_459),
+                psi_memory_us: Some(7),
+                huge_faults: Some(42),
+                dirtied_pages: Some(3),
+                net_bytes: Some(212),
+                net_packets: Some(8),
+            }
+        );
+    }
+
+    #[test]
+    fn missing_and_garbled_files_are_not_zero() {
+        let root = proc_with(&[
+            ("pressure/io", "some nonsense"),
+            ("net/dev", "a\nb\nlo 1 2"),
+        ]);
+        assert_eq!(ProcReader::new(root.path()).read(), KernelTotals::default());
+    }
+}

@@ -1,0 +1,94 @@
+//! One reading of everything that is measured: totals since the profiler was attached.
+//!
+//! A sample is plain data. It is what a trace records, and all that signals are made from.
+
+use serde::{Deserialize, Serialize};
+
+/// What does not change from window to window.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// CPU time of one page fault that maps a fresh page, in nanoseconds.
+    pub fault_ns: f64,
+    /// CPU time of one page fault that maps a fresh huge page, in nanoseconds.
+    pub huge_fault_ns: f64,
+}
+
+/// Totals at one moment, over all CPUs. `None`: not measured on this machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// CLOCK_MONOTONIC, nanoseconds.
+    pub at_ns: u64,
+    /// CPUs online.
+    pub cpus: u32,
+    /// From `sched_switch`.
+    pub sched: Option<SchedTotals>,
+    /// From `block_rq_complete`.
+    pub block: Option<BlockTotals>,
+    /// From `softirq_entry` and `softirq_exit`.
+    pub softirq: Option<SoftirqTotals>,
+    /// From `page_fault_user`.
+    pub fault: Option<FaultTotals>,
+    /// What the kernel counts anyway.
+    pub kernel: KernelTotals,
+}
+
+/// See `auto_ext_profiler_abi::SchedCounters`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchedTotals {
+    /// Nanoseconds in which a task ran, those still running included.
+    pub busy_ns: u64,
+    /// Sum over the waiting tasks of the nanoseconds they waited.
+    pub wait_ns: u64,
+    /// Nanoseconds of user tasks' short bursts that ended in sleep.
+    pub short_ns: u64,
+    /// Number of those bursts.
+    pub short_bursts: u64,
+    /// Context switches.
+    pub switches: u64,
+}
+
+/// See `auto_ext_profiler_abi::BlockCounters`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockTotals {
+    /// Nanoseconds with a request in flight.
+    pub busy_ns: u64,
+    /// Completed requests.
+    pub requests: u64,
+    /// Completed bytes.
+    pub bytes: u64,
+}
+
+/// See `auto_ext_profiler_abi::SoftirqCounters`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SoftirqTotals {
+    /// Nanoseconds in NET_RX and NET_TX.
+    pub net_ns: u64,
+    /// Network softirqs.
+    pub net_runs: u64,
+}
+
+/// See `auto_ext_profiler_abi::FaultCounters`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultTotals {
+    /// Page faults of user tasks.
+    pub faults: u64,
+    /// Those of them that wrote.
+    pub write_faults: u64,
+}
+
+/// Counters from /proc.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelTotals {
+    /// Microseconds in which some task stalled on IO (/proc/pressure/io).
+    pub psi_io_us: Option<u64>,
+    /// Microseconds in which some task stalled on memory (/proc/pressure/memory).
+    pub psi_memory_us: Option<u64>,
+    /// Huge pages mapped by page faults (thp_fault_alloc in /proc/vmstat).
+    pub huge_faults: Option<u64>,
+    /// Page cache pages that became dirty (nr_dirtied in /proc/vmstat).
+    pub dirtied_pages: Option<u64>,
+    /// Bytes received and sent by all interfaces of the daemon's network namespace.
+    pub net_bytes: Option<u64>,
+    /// Packets received and sent by them.
+    pub net_packets: Option<u64>,
+}
