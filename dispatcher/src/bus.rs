@@ -1,0 +1,289 @@
+//! The D-Bus side: shows the report, announces its changes.
+//!
+//! `CurrentScheduler` and what belongs to it are read from the kernel with every call; the rest is
+//! what the daemon thought last.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use zbus::object_server::{InterfaceRef, SignalEmitter};
+use zbus::{Connection, Variant, fdo, interface};
+
+use crate::children::Children;
+use crate::kernel::SchedExt;
+use crate::report::{Current, Thoughts};
+
+/// The bus name, the interface and, with slashes, the object.
+pub(crate) const NAME: &str = "org.autoext.AutoExt1";
+/// The object.
+pub(crate) const PATH: &str = "/org/autoext/AutoExt1";
+/// Changes of the signals are announced at most this often; all else at once.
+const SIGNALS_EVERY: Duration = Duration::from_secs(1);
+
+/// On which bus to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum BusKind {
+    /// The system bus, as a service.
+    System,
+    /// The caller's session bus.
+    Session,
+    /// None at all.
+    None,
+}
+
+/// Why the service cannot be on the bus.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BusError {
+    #[error("the {0} bus cannot be reached: {1}; `--bus none` does without")]
+    Unreachable(&'static str, zbus::Error),
+    #[error("the name {NAME} is taken: another auto-ext runs already")]
+    NameTaken,
+    #[error("the name {NAME} cannot be had: {0} (is its D-Bus policy file installed?)")]
+    NameRefused(zbus::Error),
+    #[error("D-Bus: {0}")]
+    Other(#[from] zbus::Error),
+}
+
+/// The service on the bus.
+pub(crate) struct Bus {
+    connection: Connection,
+    interface: InterfaceRef<AutoExt>,
+    shown: Shown,
+    signals_announced: Instant,
+}
+
+/// What was announced last.
+struct Shown {
+    current: Current,
+    thoughts: Thoughts,
+}
+
+struct AutoExt {
+    sched_ext: SchedExt,
+    children: Children,
+    thoughts: Arc<Mutex<Thoughts>>,
+}
+
+impl Bus {
+    /// Connects, shows the object and takes the name.
+    pub(crate) async fn serve(
+        kind: BusKind,
+        sched_ext: &SchedExt,
+        children: &Children,
+        thoughts: Thoughts,
+    ) -> Result<Option<Self>, BusError> {
+        let connection = match kind {
+            BusKind::None => return Ok(None),
+            BusKind::System => Connection::system()
+                .await
+                .map_err(|error| BusError::Unreachable("system", error))?,
+            BusKind::Session => Connection::session()
+                .await
+                .map_err(|error| BusError::Unreachable("session", error))?,
+        };
+        let object = AutoExt {
+            sched_ext: sched_ext.clone(),
+            children: children.clone(),
+            thoughts: Arc::new(Mutex::new(thoughts.clone())),
+        };
+        let current = object.current();
+        connection.object_server().at(PATH, object).await?;
+        let interface = connection.object_server().interface(PATH).await?;
+        match connection
+            .request_name_with_flags(NAME, fdo::RequestNameFlags::DO_NOT_QUEUE)
+            .await
+        {
+            Ok(_) => {}
+            Err(zbus::Error::NameTaken) => return Err(BusError::NameTaken),
+            Err(error) => return Err(BusError::NameRefused(error)),
+        }
+        Ok(Some(Self {
+            connection,
+            interface,
+            shown: Shown { current, thoughts },
+            signals_announced: Instant::now(),
+        }))
+    }
+
+    /// Shows what the daemon thinks now, and announces what changed.
+    pub(crate) async fn show(&mut self, thoughts: Thoughts) -> Result<(), zbus::Error> {
+        let object = self.interface.get().await;
+        *object.lock() = thoughts.clone();
+        let current = object.current();
+        drop(object);
+        let mut changed = changes(&self.shown.current.values(), &current.values());
+        changed.extend(changes(&self.shown.thoughts.values(), &thoughts.values()));
+        if changed.contains_key("Signals")
+            && (changed.len() > 1 || self.signals_announced.elapsed() >= SIGNALS_EVERY)
+        {
+            self.signals_announced = Instant::now();
+        } else {
+            changed.remove("Signals");
+        }
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let announced = changed.contains_key("Signals");
+        let emitter = self.interface.signal_emitter();
+        let name = zbus::names::InterfaceName::from_static_str_unchecked(NAME);
+        fdo::Properties::properties_changed(emitter, name, changed, [].as_slice().into()).await?;
+        let signals = std::mem::take(&mut self.shown.thoughts.signals);
+        self.shown = Shown { current, thoughts };
+        if !announced {
+            self.shown.thoughts.signals = signals;
+        }
+        Ok(())
+    }
+
+    /// Announces that the scheduler changed.
+    pub(crate) async fn switched(
+        &self,
+        from: &str,
+        to: &str,
+        reason: &str,
+        gap_us: u64,
+    ) -> Result<(), zbus::Error> {
+        AutoExt::scheduler_switched(self.interface.signal_emitter(), from, to, reason, gap_us).await
+    }
+
+    /// Gives the name back.
+    pub(crate) async fn leave(self) {
+        // The connection's end does the same.
+        let _ = self.connection.release_name(NAME).await;
+    }
+}
+
+type Values = BTreeMap<&'static str, Variant<'static>>;
+
+/// The properties whose value is not what it was.
+fn changes(before: &Values, after: &Values) -> HashMap<&'static str, Variant<'static>> {
+    after
+        .iter()
+        .filter(|(name, value)| before.get(*name) != Some(value))
+        .filter_map(|(name, value)| Some((*name, value.try_clone().ok()?)))
+        .collect()
+}
+
+impl Current {
+    fn values(&self) -> Values {
+        Values::from([
+            ("CurrentScheduler", self.current_scheduler.clone().into()),
+            ("CurrentOwner", self.current_owner.clone().into()),
+            ("SchedulerPid", self.scheduler_pid.into()),
+        ])
+    }
+}
+
+impl Thoughts {
+    fn values(&self) -> Values {
+        Values::from([
+            ("DesiredScheduler", self.desired_scheduler.clone().into()),
+            ("Mode", self.mode.clone().into()),
+            ("Class", self.class.clone().into()),
+            ("Levels", self.levels.clone().into()),
+            ("Signals", self.signals.clone().into()),
+            ("Reason", self.reason.clone().into()),
+            ("Since", self.since.into()),
+            ("Switches", self.switches.into()),
+            ("Quarantined", self.quarantined.clone().into()),
+            ("LastError", self.last_error.clone().into()),
+            ("Version", self.version.clone().into()),
+        ])
+    }
+}
+
+impl AutoExt {
+    fn current(&self) -> Current {
+        Current::read(&self.sched_ext, &self.children)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Thoughts> {
+        // Thoughts are replaced as a whole, so they are whole whoever panicked.
+        self.thoughts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[interface(name = "org.autoext.AutoExt1")]
+impl AutoExt {
+    #[zbus(property)]
+    fn current_scheduler(&self) -> String {
+        self.current().current_scheduler
+    }
+
+    #[zbus(property)]
+    fn current_owner(&self) -> String {
+        self.current().current_owner
+    }
+
+    #[zbus(property)]
+    fn scheduler_pid(&self) -> u32 {
+        self.current().scheduler_pid
+    }
+
+    #[zbus(property)]
+    fn desired_scheduler(&self) -> String {
+        self.lock().desired_scheduler.clone()
+    }
+
+    #[zbus(property)]
+    fn mode(&self) -> String {
+        self.lock().mode.clone()
+    }
+
+    #[zbus(property)]
+    fn class(&self) -> String {
+        self.lock().class.clone()
+    }
+
+    #[zbus(property)]
+    fn levels(&self) -> BTreeMap<String, String> {
+        self.lock().levels.clone()
+    }
+
+    #[zbus(property)]
+    fn signals(&self) -> BTreeMap<String, f64> {
+        self.lock().signals.clone()
+    }
+
+    #[zbus(property)]
+    fn reason(&self) -> String {
+        self.lock().reason.clone()
+    }
+
+    #[zbus(property)]
+    fn since(&self) -> u64 {
+        self.lock().since
+    }
+
+    #[zbus(property)]
+    fn switches(&self) -> u64 {
+        self.lock().switches
+    }
+
+    #[zbus(property)]
+    fn quarantined(&self) -> BTreeMap<String, u64> {
+        self.lock().quarantined.clone()
+    }
+
+    #[zbus(property)]
+    fn last_error(&self) -> String {
+        self.lock().last_error.clone()
+    }
+
+    #[zbus(property)]
+    fn version(&self) -> String {
+        self.lock().version.clone()
+    }
+
+    /// The kernel changed from one scheduler to another, for a reason, with a time in between in
+    /// which none of both was enabled.
+    #[zbus(signal)]
+    async fn scheduler_switched(
+        emitter: &SignalEmitter<'_>,
+        from: &str,
+        to: &str,
+        reason: &str,
+        gap_us: u64,
+    ) -> zbus::Result<()>;
+}

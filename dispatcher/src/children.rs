@@ -1,0 +1,96 @@
+//! The scheduler processes of ours that live, so that anyone can tell whether what the kernel runs
+//! is ours.
+
+use std::fs;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::known;
+use crate::policy::Scheduler;
+
+/// The list, shared by all who hold a copy.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Children(Arc<Mutex<Vec<(u32, Scheduler)>>>);
+
+/// Keeps one process in the list.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    children: Children,
+    pid: u32,
+}
+
+impl Children {
+    /// Lists a process until the returned guard is dropped.
+    pub(crate) fn list(&self, pid: u32, scheduler: &Scheduler) -> Listed {
+        self.lock().push((pid, scheduler.clone()));
+        Listed {
+            children: self.clone(),
+            pid,
+        }
+    }
+
+    /// The living process of ours to which the operations `ops` in the kernel can belong.
+    pub(crate) fn owner_of(&self, ops: &str) -> Option<u32> {
+        self.lock()
+            .iter()
+            .find(|(pid, scheduler)| is_of(ops, scheduler) && is_alive(*pid))
+            .map(|(pid, _)| *pid)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(u32, Scheduler)>> {
+        // A list of numbers is whole after every step, whoever panicked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.children.lock().retain(|(pid, _)| *pid != self.pid);
+    }
+}
+
+/// Whether the operations called `ops` can be those of `scheduler`. A program that is not known may
+/// call its operations what it likes.
+pub(crate) fn is_of(ops: &str, scheduler: &Scheduler) -> bool {
+    let file_name = scheduler.command.rsplit('/').next().unwrap_or_default();
+    match known::by_name(file_name) {
+        Some(expected) => known::by_ops(ops) == Some(expected),
+        None => true,
+    }
+}
+
+/// Whether the process exists and has not ended (proc(5): the state follows the name in brackets).
+fn is_alive(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|stat| stat.rsplit_once(") ")?.1.chars().next())
+        .is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scheduler(command: &str) -> Scheduler {
+        Scheduler {
+            name: "mine".into(),
+            command: command.into(),
+            args: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_scheduler_in_the_kernel_is_ours_while_its_process_lives_and_is_listed() {
+        let children = Children::default();
+        let listed = children.list(std::process::id(), &scheduler("scx_bpfland"));
+        assert_eq!(children.owner_of("bpfland_1.1.4"), Some(std::process::id()));
+        assert_eq!(children.owner_of("cosmos_1.1.7"), None);
+        drop(listed);
+        assert_eq!(children.owner_of("bpfland_1.1.4"), None);
+    }
+
+    #[test]
+    fn an_unknown_program_may_name_its_operations_as_it_likes() {
+        assert!(is_of("homemade", &scheduler("/opt/scx_mine")));
+        assert!(!is_of("homemade", &scheduler("/opt/scx_lavd")));
+    }
+}

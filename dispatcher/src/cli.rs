@@ -1,0 +1,156 @@
+//! The command line: its words, and which command each means. No command's work is done here.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::bus::BusKind;
+use crate::commands::{check, doctor, levels, status};
+use crate::daemon;
+use crate::exit::{Code, WithCode};
+
+/// Where the policy is installed.
+pub(crate) const POLICY: &str = "/etc/auto-ext/policies.yaml";
+
+/// Runs the sched_ext scheduler that suits what the machine is doing
+#[derive(Debug, Parser)]
+#[command(name = "auto-ext", version, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 bad usage, 3 no daemon, 4 not permitted")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service
+    Daemon {
+        /// The policy
+        #[arg(long, value_name = "F", default_value = POLICY)]
+        config: PathBuf,
+        /// Watch and decide, but start nothing
+        #[arg(long)]
+        observe: bool,
+        /// The D-Bus bus on which to be asked
+        #[arg(long, value_enum, default_value = "system")]
+        bus: BusKind,
+    },
+    /// Show what the kernel runs, and why; exit code 3 when the daemon does not run
+    Status {
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Validate a policy
+    Check {
+        /// The policy
+        #[arg(value_name = "F", default_value = POLICY)]
+        file: PathBuf,
+    },
+    /// Say what stops or weakens auto-ext on this machine; exit code 1 when it cannot switch
+    Doctor {
+        /// The policy
+        #[arg(long, value_name = "F", default_value = POLICY)]
+        config: PathBuf,
+    },
+    /// Measure without the daemon: a line of signals and levels per window
+    Levels {
+        /// As one JSON object per window
+        #[arg(long)]
+        json: bool,
+        /// Stop after one window
+        #[arg(long)]
+        once: bool,
+        /// How long a window is, 50ms to 10s
+        #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = levels::window)]
+        window: std::time::Duration,
+    },
+}
+
+/// Runs the command of the process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            if is_broken_pipe(&error) {
+                // Whoever read our output has seen enough.
+                return ExitCode::SUCCESS;
+            }
+            let code = error
+                .downcast_ref::<WithCode>()
+                .map_or(Code::Failed, |error| error.code);
+            // Without standard error there is nobody to tell.
+            let _ = writeln!(io::stderr(), "auto-ext: {error:#}");
+            ExitCode::from(code as u8)
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Daemon {
+            config,
+            observe,
+            bus,
+        } => {
+            log_to_stderr();
+            runtime()?.block_on(daemon::run(daemon::Options {
+                config,
+                observe,
+                bus,
+            }))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Status { json } => runtime()?.block_on(status::run(json)),
+        Command::Check { file } => check::run(&file),
+        Command::Doctor { config } => runtime()?.block_on(doctor::run(&config)),
+        Command::Levels { json, once, window } => {
+            levels::run(&levels::Options { json, once, window })?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?)
+}
+
+/// The journal adds time and name by itself; a terminal wants them.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("AUTO_EXT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal());
+    if io::stderr().is_terminal() {
+        log.init();
+    } else {
+        log.without_time().init();
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

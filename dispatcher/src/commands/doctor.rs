@@ -1,0 +1,294 @@
+//! `auto-ext doctor`: what stops or weakens auto-ext on this machine, and the remedy.
+//!
+//! Facts are gathered into a plain structure and judged apart from that.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::commands::status;
+use crate::kernel::{KernelState, SchedExt};
+use crate::policy::Policy;
+use crate::program::{self, ProgramError};
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weight {
+    /// Schedulers cannot be switched.
+    Stops,
+    /// Something works less well.
+    Weakens,
+    /// Nothing is wrong.
+    Fine,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Finding {
+    weight: Weight,
+    text: String,
+}
+
+/// What was found out about the machine.
+#[derive(Clone, Debug)]
+struct Facts {
+    root: bool,
+    kernel: KernelState,
+    btf: bool,
+    /// libbpf finds the kernel's configuration.
+    kernel_config: bool,
+    release: String,
+    pressure: bool,
+    realtime: bool,
+    isolated_cpus: String,
+    policy: Result<(), String>,
+    /// Each scheduler of the policy's rules that cannot be run, and why.
+    missing_programs: Vec<ProgramError>,
+    /// Some scheduler of the policy's rules can be run.
+    some_program: bool,
+    /// The running daemon's `LastError`, or why it cannot be asked.
+    daemon: Result<String, String>,
+}
+
+pub(crate) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
+    let daemon = status::ask_daemon().await.map(|properties| {
+        properties
+            .get("LastError")
+            .and_then(|value| String::try_from(value.try_clone().ok()?).ok())
+            .unwrap_or_default()
+    });
+    let findings = judge(&gather(Path::new("/"), config, daemon));
+    let out = &mut io::stdout().lock();
+    for finding in &findings {
+        let mark = match finding.weight {
+            Weight::Stops => "STOPS  ",
+            Weight::Weakens => "weakens",
+            Weight::Fine => "ok     ",
+        };
+        writeln!(out, "{mark}  {}", finding.text)?;
+    }
+    let stopped = findings
+        .iter()
+        .any(|finding| finding.weight == Weight::Stops);
+    Ok(if stopped {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn gather(root: &Path, config: &Path, daemon: Result<String, String>) -> Facts {
+    let text = |path: &str| {
+        fs::read_to_string(root.join(path))
+            .map(|text| text.trim().to_owned())
+            .unwrap_or_default()
+    };
+    let release = text("proc/sys/kernel/osrelease");
+    let policy = Policy::load(config);
+    let errors: Vec<Option<ProgramError>> = policy
+        .iter()
+        .flat_map(Policy::used_schedulers)
+        .map(|scheduler| program::find(&scheduler.command).err())
+        .collect();
+    let some_program = errors.iter().any(Option::is_none);
+    let mut missing_programs: Vec<ProgramError> = errors.into_iter().flatten().collect();
+    missing_programs.dedup();
+    Facts {
+        root: nix::unistd::geteuid().is_root(),
+        kernel: SchedExt::below(&root.join("sys")).read(),
+        btf: root.join("sys/kernel/btf/vmlinux").exists(),
+        kernel_config: root.join(format!("boot/config-{release}")).exists()
+            || root.join("proc/config.gz").exists(),
+        release,
+        pressure: root.join("proc/pressure/io").exists(),
+        realtime: text("sys/kernel/realtime") == "1",
+        isolated_cpus: text("sys/devices/system/cpu/isolated"),
+        policy: policy.map(drop).map_err(|error| error.to_string()),
+        missing_programs,
+        some_program,
+        daemon,
+    }
+}
+
+fn judge(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut add = |weight, text: String| findings.push(Finding { weight, text });
+    match &facts.kernel {
+        KernelState::Unsupported => add(
+            Weight::Stops,
+            format!(
+                "kernel {} has no sched_ext: boot one with CONFIG_SCHED_CLASS_EXT (6.12 or later)",
+                facts.release
+            ),
+        ),
+        KernelState::Unknown(why) => add(Weight::Stops, format!("sched_ext cannot be read: {why}")),
+        state => {
+            add(
+                Weight::Fine,
+                format!("sched_ext is there; {} schedules now", state.scheduler()),
+            );
+        }
+    }
+    if !facts.btf {
+        add(
+            Weight::Stops,
+            "/sys/kernel/btf/vmlinux is missing: boot a kernel with CONFIG_DEBUG_INFO_BTF".into(),
+        );
+    }
+    if facts.realtime {
+        add(
+            Weight::Stops,
+            "a PREEMPT_RT kernel refuses the timers of most schedulers: boot one without it".into(),
+        );
+    }
+    if !facts.isolated_cpus.is_empty() {
+        add(
+            Weight::Stops,
+            format!(
+                "CPUs {} are isolated and the kernel then refuses schedulers: boot without isolcpus=",
+                facts.isolated_cpus
+            ),
+        );
+    }
+    if !facts.kernel_config {
+        add(
+            Weight::Weakens,
+            format!(
+                "most schedulers cannot load without the kernel's configuration: provide \
+                 /boot/config-{} or CONFIG_IKCONFIG_PROC",
+                facts.release
+            ),
+        );
+    }
+    match &facts.policy {
+        Err(error) => add(
+            Weight::Stops,
+            format!("the policy is invalid, correct it and try `auto-ext check`: {error}"),
+        ),
+        Ok(()) if !facts.some_program && !facts.missing_programs.is_empty() => add(
+            Weight::Stops,
+            "none of the policy's schedulers can be run: install one of those below".into(),
+        ),
+        Ok(()) => add(Weight::Fine, "the policy is valid".into()),
+    }
+    for error in &facts.missing_programs {
+        add(
+            Weight::Weakens,
+            format!("{error}; until it can be run the next candidate is used"),
+        );
+    }
+    if !facts.pressure {
+        add(
+            Weight::Weakens,
+            "/proc/pressure is missing, so stalls on IO and memory are not seen: boot with psi=1"
+                .into(),
+        );
+    }
+    match &facts.daemon {
+        Err(why) => add(Weight::Weakens, why.clone()),
+        Ok(error) if error.is_empty() => add(Weight::Fine, "the daemon runs".into()),
+        Ok(error) => add(
+            Weight::Weakens,
+            format!("the daemon runs; its last error: {error}"),
+        ),
+    }
+    if !facts.root {
+        add(
+            Weight::Weakens,
+            "not all could be looked at: run as root".into(),
+        );
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sound() -> Facts {
+        Facts {
+            root: true,
+            kernel: KernelState::Disabled,
+            btf: true,
+            kernel_config: true,
+            release: "7.2.13".into(),
+            pressure: true,
+            realtime: false,
+            isolated_cpus: String::new(),
+            policy: Ok(()),
+            missing_programs: Vec::new(),
+            some_program: true,
+            daemon: Ok(String::new()),
+        }
+    }
+
+    fn weights(facts: &Facts) -> Vec<Weight> {
+        judge(facts)
+            .into_iter()
+            .map(|f| f.weight)
+            .filter(|w| *w != Weight::Fine)
+            .collect()
+    }
+
+    #[test]
+    fn a_sound_machine_has_nothing_to_mend() {
+        assert_eq!(weights(&sound()), []);
+    }
+
+    #[test]
+    fn each_missing_capability_is_named_by_itself() {
+        let stops: [fn(&mut Facts); 6] = [
+            |facts| facts.kernel = KernelState::Unsupported,
+            |facts| facts.kernel = KernelState::Unknown("odd".into()),
+            |facts| facts.btf = false,
+            |facts| facts.realtime = true,
+            |facts| facts.isolated_cpus = "2-3".into(),
+            |facts| facts.policy = Err("bad".into()),
+        ];
+        let weakens: [fn(&mut Facts); 5] = [
+            |facts| facts.kernel_config = false,
+            |facts| facts.pressure = false,
+            |facts| facts.root = false,
+            |facts| facts.daemon = Err("not there".into()),
+            |facts| facts.missing_programs = vec![ProgramError::NotFound("scx_a".into())],
+        ];
+        for (changes, weight) in [(&stops[..], Weight::Stops), (&weakens[..], Weight::Weakens)] {
+            for (index, change) in changes.iter().enumerate() {
+                let mut facts = sound();
+                change(&mut facts);
+                assert_eq!(weights(&facts), [weight], "{weight:?} {index}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_any_scheduler_nothing_can_be_switched() {
+        let mut facts = sound();
+        facts.some_program = false;
+        facts.missing_programs = vec![ProgramError::NotFound("scx_a".into())];
+        assert_eq!(weights(&facts), [Weight::Stops, Weight::Weakens]);
+    }
+
+    #[test]
+    fn facts_come_from_the_given_root() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("proc/sys/kernel/osrelease", "6.18.15\n");
+        write("boot/config-6.18.15", "");
+        write("sys/kernel/sched_ext/state", "disabled\n");
+        write("sys/devices/system/cpu/isolated", "2\n");
+        let facts = gather(
+            root.path(),
+            &root.path().join("none.yaml"),
+            Ok(String::new()),
+        );
+        assert_eq!(facts.kernel, KernelState::Disabled);
+        assert!(facts.kernel_config && !facts.btf && !facts.pressure && !facts.realtime);
+        assert_eq!(facts.isolated_cpus, "2");
+        assert!(facts.policy.is_err());
+    }
+}

@@ -1,0 +1,117 @@
+//! `auto-ext levels`: the profiler by itself, a line per window.
+
+use std::io::{self, Write};
+use std::thread::sleep;
+use std::time::Duration;
+
+use auto_ext_profiler::{
+    AttachError, Level, LevelTracker, Levels, Profiler, Signal, Signals, Thresholds,
+};
+use serde_json::json;
+
+use crate::exit::{Code, WithCode};
+
+pub(crate) struct Options {
+    pub(crate) json: bool,
+    pub(crate) once: bool,
+    pub(crate) window: Duration,
+}
+
+/// Parses the length of a window.
+pub(crate) fn window(text: &str) -> Result<Duration, String> {
+    let window = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let allowed = Duration::from_millis(50)..=Duration::from_secs(10);
+    if allowed.contains(&window) {
+        Ok(window)
+    } else {
+        Err("must be 50ms to 10s".to_owned())
+    }
+}
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let profiler = attach()?;
+    for (signal, reason) in profiler.missing() {
+        writeln!(io::stderr(), "{signal} cannot be measured: {reason}")?;
+    }
+    let mut tracker = LevelTracker::new(Thresholds::default());
+    let mut last = profiler.sample();
+    let mut out = io::stdout().lock();
+    loop {
+        sleep(options.window);
+        let sample = profiler.sample();
+        let Some(signals) = Signals::between(&last, &sample, profiler.machine()) else {
+            continue;
+        };
+        let dt = Duration::from_nanos(sample.at_ns - last.at_ns);
+        last = sample;
+        let levels = tracker.update(dt, &signals);
+        if options.json {
+            writeln!(out, "{}", as_json(dt, &signals, &levels))?;
+        } else {
+            writeln!(out, "{}", as_line(&signals, &levels))?;
+        }
+        out.flush()?;
+        if options.once {
+            return Ok(());
+        }
+    }
+}
+
+/// Attaches the profiler; a refusal has the exit code that scripts expect.
+pub(crate) fn attach() -> anyhow::Result<Profiler> {
+    Profiler::attach().map_err(|error| {
+        let code = match error {
+            AttachError::NotPermitted => Code::NotPermitted,
+            AttachError::NoBtf(_) | AttachError::Object(_) => Code::Failed,
+        };
+        WithCode::error(code, error.to_string())
+    })
+}
+
+/// `cpu 0.98 HIGH   parallel 0.10 low ...`, in columns.
+fn as_line(signals: &Signals, levels: &Levels) -> String {
+    let column = |signal: Signal| match (signals.get(signal), levels.get(signal)) {
+        (Some(value), Level::High) => format!("{signal} {value:<6.3} HIGH"),
+        (Some(value), _) => format!("{signal} {value:<6.3} low "),
+        (None, _) => format!("{signal} {:<6} ?   ", "-"),
+    };
+    Signal::ALL.map(column).join("   ").trim_end().to_owned()
+}
+
+fn as_json(dt: Duration, signals: &Signals, levels: &Levels) -> serde_json::Value {
+    let signals: serde_json::Map<_, _> = signals
+        .iter()
+        .map(|(signal, value)| (signal.to_string(), json!(value)))
+        .collect();
+    json!({ "window_ms": dt.as_millis(), "signals": signals, "levels": levels.to_map() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_measured_is_shown_as_such() {
+        let mut signals = Signals::default();
+        let mut levels = Levels::all(Level::Unknown);
+        signals.set(Signal::Cpu, Some(0.98765));
+        levels.set(Signal::Cpu, Level::High);
+        let line = as_line(&signals, &levels);
+        assert!(
+            line.starts_with("cpu 0.988  HIGH   parallel -      ?"),
+            "{line}"
+        );
+        let json = as_json(Duration::from_millis(250), &signals, &levels);
+        assert_eq!(json["signals"]["io"], serde_json::Value::Null);
+        assert_eq!(json["levels"]["io"], "unknown");
+        assert_eq!(json["levels"]["cpu"], "high");
+    }
+
+    #[test]
+    fn a_window_has_bounds() {
+        assert_eq!(window("1s"), Ok(Duration::from_secs(1)));
+        for text in ["1ms", "1h", "soon", ""] {
+            assert!(window(text).is_err(), "{text}");
+        }
+    }
+}

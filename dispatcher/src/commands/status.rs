@@ -1,0 +1,180 @@
+//! `auto-ext status`: what the kernel runs, from the kernel; what the daemon thinks, from the daemon.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde_json::{Value as Json, json};
+use zbus::fdo::PropertiesProxy;
+use zbus::names::InterfaceName;
+use zbus::{Connection, OwnedVariant, Variant};
+
+use crate::bus::{NAME, PATH};
+use crate::exit::Code;
+use crate::kernel::SchedExt;
+
+/// The properties of D-Bus with their names in JSON, in the order in which they are shown.
+const PROPERTIES: [(&str, &str); 14] = [
+    ("CurrentScheduler", "current_scheduler"),
+    ("CurrentOwner", "current_owner"),
+    ("SchedulerPid", "scheduler_pid"),
+    ("DesiredScheduler", "desired_scheduler"),
+    ("Mode", "mode"),
+    ("Class", "class"),
+    ("Levels", "levels"),
+    ("Signals", "signals"),
+    ("Reason", "reason"),
+    ("Since", "since"),
+    ("Switches", "switches"),
+    ("Quarantined", "quarantined"),
+    ("LastError", "last_error"),
+    ("Version", "version"),
+];
+
+/// How long the daemon may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Prints the status; the exit code says whether the daemon answered.
+pub(crate) async fn run(json: bool) -> anyhow::Result<ExitCode> {
+    let daemon = match tokio::time::timeout(ANSWER_WITHIN, ask_daemon()).await {
+        Ok(Ok(properties)) => Ok(properties),
+        Ok(Err(why)) => Err(why),
+        Err(_) => Err(format!(
+            "the daemon does not answer within {}",
+            humantime::format_duration(ANSWER_WITHIN)
+        )),
+    };
+    let current = SchedExt::below("/sys".as_ref()).read();
+    let out = &mut io::stdout().lock();
+    if json {
+        let mut object: serde_json::Map<String, Json> = PROPERTIES
+            .into_iter()
+            .map(|(property, name)| {
+                let value = daemon
+                    .as_ref()
+                    .ok()
+                    .and_then(|properties| properties.get(property));
+                (
+                    name.to_owned(),
+                    value.map_or(Json::Null, |value| to_json(value)),
+                )
+            })
+            .collect();
+        // Whatever the daemon says: the kernel knows best.
+        object.insert("current_scheduler".into(), json!(current.scheduler()));
+        object.insert("daemon".into(), json!(daemon.is_ok()));
+        writeln!(out, "{}", Json::Object(object))?;
+    } else {
+        write_text(out, &current.scheduler(), daemon.as_ref().ok())?;
+    }
+    Ok(match daemon {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(why) => {
+            writeln!(io::stderr(), "auto-ext: {why}")?;
+            ExitCode::from(Code::NoDaemon as u8)
+        }
+    })
+}
+
+type Properties = HashMap<String, OwnedVariant>;
+
+/// All properties of the daemon, or why it cannot be asked.
+pub(crate) async fn ask_daemon() -> Result<Properties, String> {
+    let connection = Connection::system()
+        .await
+        .map_err(|error| format!("the system bus cannot be reached: {error}"))?;
+    let not_running = |error: &dyn std::fmt::Display| {
+        format!("the daemon does not run (systemctl start auto-ext): {error}")
+    };
+    let proxy = PropertiesProxy::builder(&connection)
+        .destination(NAME)
+        .path(PATH)
+        .cache_properties(zbus::proxy::CacheProperties::No)
+        .build()
+        .await
+        .map_err(|error| not_running(&error))?;
+    let interface = InterfaceName::from_static_str_unchecked(NAME);
+    proxy
+        .get_all(interface)
+        .await
+        .map_err(|error| not_running(&error))
+}
+
+fn write_text(out: &mut impl Write, current: &str, daemon: Option<&Properties>) -> io::Result<()> {
+    let Some(daemon) = daemon else {
+        return writeln!(out, "Scheduler  {current}");
+    };
+    let text = |name: &str| {
+        daemon
+            .get(name)
+            .map(|value| to_json(value))
+            .unwrap_or_default()
+    };
+    let string = |name: &str| text(name).as_str().unwrap_or_default().to_owned();
+    let number = |name: &str| text(name).as_u64().unwrap_or_default();
+    let owner = match string("CurrentOwner").as_str() {
+        "auto-ext" => format!(" (started by auto-ext, process {})", number("SchedulerPid")),
+        "foreign" => " (not started by auto-ext)".to_owned(),
+        _ => String::new(),
+    };
+    writeln!(out, "Scheduler  {current}{owner}")?;
+    writeln!(out, "Since      {}", wall_time(number("Since")))?;
+    if string("DesiredScheduler") != current {
+        writeln!(out, "Desired    {}", string("DesiredScheduler"))?;
+    }
+    writeln!(out, "Mode       {}", string("Mode"))?;
+    writeln!(out, "Class      {}", string("Class"))?;
+    let levels: Vec<String> = auto_ext_profiler::Signal::ALL
+        .iter()
+        .map(|signal| {
+            let level = text("Levels")[signal.name()]
+                .as_str()
+                .unwrap_or("unknown")
+                .to_owned();
+            match text("Signals")[signal.name()].as_f64() {
+                Some(value) => format!("{signal} {level} ({value:.2})"),
+                None => format!("{signal} {level}"),
+            }
+        })
+        .collect();
+    writeln!(out, "Levels     {}", levels.join(", "))?;
+    writeln!(out, "Reason     {}", string("Reason"))?;
+    for (scheduler, until) in text("Quarantined").as_object().into_iter().flatten() {
+        let until = wall_time(until.as_u64().unwrap_or_default());
+        writeln!(out, "Left alone {scheduler} until {until}")?;
+    }
+    let error = string("LastError");
+    if !error.is_empty() {
+        writeln!(out, "Last error {error}")?;
+    }
+    Ok(())
+}
+
+/// Microseconds of CLOCK_REALTIME as UTC.
+fn wall_time(us: u64) -> String {
+    let time = UNIX_EPOCH
+        .checked_add(Duration::from_micros(us))
+        .unwrap_or(UNIX_EPOCH);
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
+/// The kinds of values that the daemon's properties have.
+fn to_json(value: &Variant<'_>) -> Json {
+    match value {
+        Variant::Str(text) => json!(text.as_str()),
+        Variant::U32(number) => json!(number),
+        Variant::U64(number) => json!(number),
+        Variant::F64(number) => json!(number),
+        Variant::Variant(inner) => to_json(inner),
+        Variant::Dict(entries) => Json::Object(
+            entries
+                .iter()
+                .filter_map(|(key, value)| {
+                    Some((to_json(key).as_str()?.to_owned(), to_json(value)))
+                })
+                .collect(),
+        ),
+        _ => Json::Null,
+    }
+}

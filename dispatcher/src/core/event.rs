@@ -1,0 +1,68 @@
+//! What can happen, and what can be done about it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use auto_ext_profiler::Signals;
+
+use crate::kernel::KernelState;
+use crate::policy::{Candidate, Scheduler};
+
+/// Everything that the decisions depend on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// One window was measured.
+    Window {
+        /// Its length.
+        dt: Duration,
+        /// What was measured in it.
+        signals: Signals,
+    },
+    /// Nothing can be measured any more, or not yet.
+    NotMeasured {
+        /// Why.
+        reason: String,
+    },
+    /// The kernel was asked what runs.
+    Kernel(KernelState),
+    /// The programs of these schedulers (the policy's names) can be run.
+    Installed(BTreeSet<String>),
+    /// A switch that was asked for has been made, and the kernel confirms it.
+    Switched {
+        /// What runs now.
+        to: Candidate,
+    },
+    /// A switch that was asked for came to nothing.
+    SwitchFailed {
+        /// What was to run.
+        to: Candidate,
+        /// Why it does not.
+        error: String,
+        /// Which scheduler of ours runs instead; `None`: the kernel's own.
+        left: Option<Scheduler>,
+    },
+    /// The scheduler that was running ended by itself, or was ended by somebody else.
+    SchedulerExited {
+        /// Which.
+        scheduler: Scheduler,
+        /// How.
+        error: String,
+    },
+    /// Something about the policy itself that the user must know, such as an invalid file.
+    PolicyProblem {
+        /// What.
+        error: String,
+    },
+}
+
+/// Something to be done outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Make the kernel run this; report it as [`Event::Switched`] or [`Event::SwitchFailed`].
+    Switch {
+        /// What is to run.
+        to: Candidate,
+        /// Why, for people.
+        reason: String,
+    },
+}

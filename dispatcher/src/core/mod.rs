@@ -1,0 +1,22 @@
+//! The decisions. Pure: no I/O, no clock, nothing asynchronous.
+//!
+//! Everything comes in as an [`Event`] with the time it happened; everything to be done comes out
+//! as an [`Action`]. The same events give the same decisions, here and in a replay.
+
+mod decide;
+mod event;
+mod failures;
+mod limit;
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+pub use decide::decide;
+pub use event::{Action, Event};
+pub use state::{ClassChange, Mode, ObserveCause, State, Switch};
+
+use std::time::Duration;
+
+/// A moment: the time since some fixed one, for instance the start of the daemon or of a trace.
+pub type Moment = Duration;

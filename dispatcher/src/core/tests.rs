@@ -1,0 +1,389 @@
+//! Tables and properties of the decisions.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use auto_ext_profiler::{Level, Signal, Signals};
+use proptest::prelude::*;
+
+use super::*;
+use crate::kernel::KernelState;
+use crate::policy::{Candidate, Policy, Rule, Scheduler};
+
+const WINDOW: Duration = Duration::from_millis(250);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn scheduler(name: &str) -> Scheduler {
+    Scheduler {
+        name: name.into(),
+        command: format!("scx_{name}"),
+        args: Vec::new(),
+    }
+}
+
+fn candidates(names: &[&str]) -> Vec<Candidate> {
+    names
+        .iter()
+        .map(|name| match *name {
+            "kernel" => Candidate::Kernel,
+            name => Candidate::Scheduler(scheduler(name)),
+        })
+        .collect()
+}
+
+/// `net` high: cosmos; `cpu` high: bpfland or flash; else the kernel's own.
+fn policy() -> Policy {
+    let rule = |class: &str, signal: Option<Signal>, names: &[&str]| Rule {
+        class: class.into(),
+        levels: signal
+            .map(|signal| (signal, Level::High))
+            .into_iter()
+            .collect(),
+        candidates: candidates(names),
+    };
+    Policy {
+        rules: vec![
+            rule("network", Some(Signal::Net), &["cosmos", "kernel"]),
+            rule("cpu", Some(Signal::Cpu), &["bpfland", "flash", "kernel"]),
+            rule("idle", None, &["kernel"]),
+        ],
+        ..Policy::default()
+    }
+}
+
+/// The core with an executor that does what it is told, at once, and a clock of its own.
+struct Machine {
+    policy: Policy,
+    state: State,
+    now: Moment,
+    /// Switches that were made, by whomever.
+    switches: Vec<(Moment, String)>,
+    /// Switches to these fail.
+    broken: BTreeSet<String>,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let policy = policy();
+        let state = State::new(&policy, false);
+        let mut machine = Self {
+            policy,
+            state,
+            now: SECOND,
+            switches: Vec::new(),
+            broken: BTreeSet::new(),
+        };
+        machine.happens(Event::Kernel(KernelState::Disabled));
+        let all = ["bpfland", "cosmos", "flash"].map(str::to_owned);
+        machine.happens(Event::Installed(all.into()));
+        machine
+    }
+
+    fn happens(&mut self, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            let (state, actions) = decide(&self.policy, &self.state, event, self.now);
+            self.state = state;
+            for Action::Switch { to, .. } in actions {
+                self.switches.push((self.now, to.name().to_owned()));
+                events.push(if self.broken.contains(to.name()) {
+                    Event::SwitchFailed {
+                        to,
+                        error: "refused".into(),
+                        left: None,
+                    }
+                } else {
+                    Event::Switched { to }
+                });
+            }
+        }
+    }
+
+    fn windows(&mut self, count: u32, cpu: f64, net: f64) {
+        for _ in 0..count {
+            self.now += WINDOW;
+            let mut signals = Signals::default();
+            signals.set(Signal::Cpu, Some(cpu));
+            signals.set(Signal::Net, Some(net));
+            self.happens(Event::Window {
+                dt: WINDOW,
+                signals,
+            });
+        }
+    }
+
+    fn dies(&mut self) {
+        if let Some(scheduler) = self.state.running().cloned() {
+            self.switches.push((self.now, "death".into()));
+            self.happens(Event::SchedulerExited {
+                scheduler,
+                error: "crashed".into(),
+            });
+        }
+    }
+
+    fn running(&self) -> &str {
+        self.state
+            .running()
+            .map_or("kernel", |scheduler| &scheduler.name)
+    }
+}
+
+#[test]
+fn a_load_brings_its_scheduler_and_its_end_brings_the_kernels_back() {
+    let mut machine = Machine::new();
+    machine.windows(4, 0.0, 0.0);
+    assert_eq!(
+        (machine.state.class(), machine.running()),
+        ("idle", "kernel")
+    );
+    machine.windows(8, 1.0, 0.0);
+    assert_eq!(
+        (machine.state.class(), machine.running()),
+        ("cpu", "bpfland")
+    );
+    machine.windows(80, 0.0, 0.0);
+    assert_eq!(
+        (machine.state.class(), machine.running()),
+        ("idle", "kernel")
+    );
+    assert_eq!(machine.switches.len(), 2);
+}
+
+#[test]
+fn a_scheduler_stays_for_its_minimum_and_says_so() {
+    let mut machine = Machine::new();
+    machine.windows(8, 1.0, 0.0);
+    machine.windows(12, 0.0, 0.0);
+    assert_eq!(
+        (machine.state.class(), machine.running()),
+        ("idle", "bpfland")
+    );
+    assert!(
+        machine
+            .state
+            .reason()
+            .contains("bpfland stays until it has run for 15s")
+    );
+    assert_eq!(*machine.state.desired(), Candidate::Kernel);
+}
+
+#[test]
+fn a_spike_shorter_than_the_settle_time_changes_nothing() {
+    let mut machine = Machine::new();
+    machine.windows(8, 0.0, 0.0);
+    for _ in 0..20 {
+        machine.windows(1, 1.0, 0.0);
+        machine.windows(4, 0.0, 0.0);
+    }
+    assert_eq!(machine.switches, []);
+}
+
+#[test]
+fn a_scheduler_that_dies_is_left_alone_and_the_next_candidate_runs() {
+    let mut machine = Machine::new();
+    machine.windows(8, 1.0, 0.0);
+    machine.dies();
+    assert_eq!(machine.running(), "flash");
+    assert_eq!(machine.state.last_error(), "bpfland: crashed");
+    assert!(
+        machine
+            .state
+            .reason()
+            .contains("bpfland is left alone because it failed: crashed")
+    );
+    machine.dies();
+    assert_eq!(machine.running(), "kernel");
+    let quarantined = machine.state.quarantined(machine.now);
+    assert_eq!(quarantined.keys().collect::<Vec<_>>(), ["bpfland", "flash"]);
+    machine.windows(200, 1.0, 0.0);
+    assert_eq!(machine.running(), "bpfland");
+}
+
+#[test]
+fn when_nothing_can_be_loaded_the_kernels_scheduler_runs_and_attempts_get_rare() {
+    let mut machine = Machine::new();
+    machine.broken = ["bpfland", "flash"].map(str::to_owned).into();
+    machine.windows(4 * 3600, 1.0, 0.0);
+    assert_eq!(machine.running(), "kernel");
+    // Of an hour: after 0, 30, 90, 210, 450, 930, 1890 s, for each of the two.
+    assert_eq!(machine.switches.len(), 14);
+}
+
+#[test]
+fn a_scheduler_that_is_not_installed_is_passed_over() {
+    let mut machine = Machine::new();
+    machine.happens(Event::Installed(["flash".to_owned()].into()));
+    machine.windows(8, 1.0, 0.0);
+    assert_eq!(machine.running(), "flash");
+    assert!(machine.state.reason().contains("bpfland is not installed"));
+}
+
+#[test]
+fn a_foreign_scheduler_is_left_alone_until_it_leaves() {
+    let mut machine = Machine::new();
+    machine.happens(Event::Kernel(KernelState::Enabled {
+        ops: "homemade".into(),
+    }));
+    machine.windows(20, 1.0, 0.0);
+    assert_eq!(
+        (machine.state.mode(), machine.running()),
+        (&Mode::Yielded, "kernel")
+    );
+    assert_eq!(machine.switches, []);
+    machine.happens(Event::Kernel(KernelState::Disabled));
+    assert_eq!(
+        (machine.state.mode(), machine.running()),
+        (&Mode::Auto, "bpfland")
+    );
+}
+
+#[test]
+fn without_sched_ext_without_schedulers_or_when_asked_it_only_observes() {
+    let observing = |change: fn(&mut Machine), cause: ObserveCause| {
+        let mut machine = Machine::new();
+        change(&mut machine);
+        machine.windows(20, 1.0, 0.0);
+        assert_eq!(machine.state.mode(), &Mode::Observe(cause));
+        assert_eq!(machine.state.class(), "cpu");
+        assert_eq!(machine.switches, []);
+    };
+    observing(
+        |machine| machine.happens(Event::Kernel(KernelState::Unsupported)),
+        ObserveCause::NoSchedExt,
+    );
+    observing(
+        |machine| machine.happens(Event::Kernel(KernelState::Unknown("odd".into()))),
+        ObserveCause::KernelUnknown("odd".into()),
+    );
+    observing(
+        |machine| machine.happens(Event::Installed(BTreeSet::new())),
+        ObserveCause::NoScheduler,
+    );
+    observing(
+        |machine| machine.state.observe_asked = true,
+        ObserveCause::Asked,
+    );
+}
+
+#[test]
+fn a_scheduler_that_does_not_let_go_is_not_pulled_at_all_the_time() {
+    let mut machine = Machine::new();
+    machine.windows(8, 1.0, 0.0);
+    machine.windows(80, 0.0, 0.0);
+    let stuck = scheduler("bpfland");
+    machine.state.running = Some((stuck.clone(), machine.now));
+    machine.now += Duration::from_secs(60);
+    let error = || "does not end".to_owned();
+    machine.happens(Event::SwitchFailed {
+        to: Candidate::Kernel,
+        error: error(),
+        left: Some(stuck),
+    });
+    let before = machine.switches.len();
+    machine.windows(4, 0.0, 0.0);
+    assert_eq!(machine.switches.len(), before);
+    assert!(machine.state.reason().contains("does not end"));
+}
+
+#[test]
+fn without_rules_the_kernels_scheduler_runs_whatever_is_measured() {
+    let mut machine = Machine::new();
+    machine.policy = Policy::default();
+    machine.windows(20, 1.0, 1.0);
+    assert_eq!(
+        (machine.state.class(), machine.running()),
+        ("none", "kernel")
+    );
+    assert_eq!(machine.switches, []);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Windows { count: u32, cpu: f64, net: f64 },
+    Death,
+    Break(bool),
+    Foreign,
+    Away(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let share = prop_oneof![Just(0.0), Just(1.0), 0.0f64..1.0];
+    prop_oneof![
+        8 => (1u32..60, share.clone(), share)
+            .prop_map(|(count, cpu, net)| Step::Windows { count, cpu, net }),
+        1 => Just(Step::Death),
+        1 => any::<bool>().prop_map(Step::Break),
+        1 => Just(Step::Foreign),
+        1 => (1u64..7200).prop_map(Step::Away),
+    ]
+}
+
+fn run(steps: &[Step]) -> Machine {
+    let mut machine = Machine::new();
+    for step in steps {
+        match step {
+            Step::Windows { count, cpu, net } => machine.windows(*count, *cpu, *net),
+            Step::Death => machine.dies(),
+            Step::Break(broken) => {
+                machine.broken = broken.then(|| "bpfland".to_owned()).into_iter().collect();
+            }
+            Step::Foreign if machine.state.running().is_none() => {
+                machine.happens(Event::Kernel(KernelState::Enabled {
+                    ops: "homemade".into(),
+                }));
+                machine.windows(2, 1.0, 0.0);
+                machine.happens(Event::Kernel(KernelState::Disabled));
+            }
+            Step::Foreign => {}
+            Step::Away(seconds) => machine.now += Duration::from_secs(*seconds),
+        }
+    }
+    machine
+}
+
+proptest! {
+    #[test]
+    fn there_are_never_more_switches_in_an_hour_than_the_policy_allows(
+        steps in prop::collection::vec(step(), 1..120),
+    ) {
+        let machine = run(&steps);
+        let limit = machine.policy.stability.max_switches_per_hour as usize;
+        for (index, (start, _)) in machine.switches.iter().enumerate() {
+            let hour = machine.switches[index..]
+                .iter()
+                .filter(|(at, _)| *at < *start + Duration::from_hours(1))
+                .count();
+            prop_assert!(hour <= limit, "{hour} switches from {start:?}");
+        }
+    }
+
+    #[test]
+    fn a_scheduler_is_not_replaced_before_its_minimum_unless_it_died(
+        steps in prop::collection::vec(step(), 1..120),
+    ) {
+        let machine = run(&steps);
+        for pair in machine.switches.windows(2) {
+            let [(start, from), (end, to)] = pair else { unreachable!() };
+            let broken = from == "bpfland";
+            if from != "kernel" && from != "death" && to != "death" && !broken {
+                prop_assert!(*end - *start >= machine.policy.stability.min_run);
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_events_give_the_same_decisions(steps in prop::collection::vec(step(), 1..60)) {
+        let (one, other) = (run(&steps), run(&steps));
+        prop_assert_eq!(one.switches, other.switches);
+        prop_assert_eq!(one.state, other.state);
+    }
+
+    #[test]
+    fn the_kernels_scheduler_is_always_reachable(steps in prop::collection::vec(step(), 1..120)) {
+        let mut machine = run(&steps);
+        machine.now += Duration::from_hours(1);
+        machine.windows(80, 0.0, 0.0);
+        prop_assert_eq!(machine.running(), "kernel");
+    }
+}

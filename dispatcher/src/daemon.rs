@@ -1,0 +1,356 @@
+//! The service: one loop that turns what happens into events, has them decided, and carries the
+//! actions out.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use auto_ext_profiler::{Profiler, Sample, Signals};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::bus::{Bus, BusKind};
+use crate::children::Children;
+use crate::commands::levels;
+use crate::core::{Action, Event, Moment, State, decide};
+use crate::kernel::SchedExt;
+use crate::policy::{Candidate, Policy};
+use crate::report::{Current, Thoughts, scheduler_name};
+use crate::scheduler_process::SchedulerProcess;
+use crate::switch::{self, Outcome};
+use crate::{program, uevent};
+
+/// How often it is looked whether schedulers were installed or removed.
+const LOOK_FOR_PROGRAMS_EVERY: Duration = Duration::from_secs(10);
+
+/// How the daemon was asked to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// The policy.
+    pub(crate) config: PathBuf,
+    /// Watch and decide, but start nothing.
+    pub(crate) observe: bool,
+    /// Where to be asked.
+    pub(crate) bus: BusKind,
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
+    let profiler = levels::attach()?;
+    for (signal, reason) in profiler.missing() {
+        tracing::warn!(%signal, reason, "cannot be measured");
+    }
+    let (policy, problem) = match Policy::load(&options.config) {
+        Ok(policy) => (policy, None),
+        // Nothing is known of what the user wants, so the kernel's own scheduler runs.
+        Err(error) => (Policy::default(), Some(error.to_string())),
+    };
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+    let uevents = uevent::Uevents::open();
+    if let Err(error) = &uevents {
+        tracing::warn!(%error, "the kernel's events cannot be heard; asking it every window instead");
+    }
+
+    let mut daemon = Daemon::new(policy, options.observe, profiler);
+    if let Some(error) = problem {
+        tracing::error!("{error}");
+        daemon.happened(Event::PolicyProblem { error }).await;
+    }
+    daemon.look_for_programs().await;
+    daemon.ask_kernel().await;
+    daemon.bus = Bus::serve(
+        options.bus,
+        &daemon.sched_ext,
+        &daemon.children,
+        daemon.thoughts(),
+    )
+    .await
+    .map_err(anyhow::Error::new)?;
+    tracing::info!(mode = daemon.state.mode().name(), "running");
+
+    let mut windows = every(daemon.policy.window);
+    let mut program_looks = every(LOOK_FOR_PROGRAMS_EVERY);
+    loop {
+        let kernel_changed = async {
+            match &uevents {
+                Ok(uevents) => uevents.sched_ext_changed().await,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            outcome = finished(&mut daemon.switching) => daemon.switch_ended(outcome).await,
+            how = ended(&mut daemon.running) => daemon.scheduler_exited(how).await,
+            () = kernel_changed => daemon.ask_kernel().await,
+            _ = windows.tick() => daemon.window().await,
+            _ = program_looks.tick() => daemon.look_for_programs().await,
+        }
+    }
+    daemon.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+struct Daemon {
+    policy: Policy,
+    state: State,
+    started: Instant,
+    sched_ext: SchedExt,
+    children: Children,
+    profiler: Profiler,
+    last_sample: Sample,
+    /// The scheduler of ours, but during a switch, which then has it.
+    running: Option<SchedulerProcess>,
+    switching: Option<Switching>,
+    bus: Option<Bus>,
+    /// What was current when it was last looked at, and since when.
+    current: String,
+    since: u64,
+    switches: u64,
+}
+
+/// A switch on its way.
+struct Switching {
+    task: JoinHandle<Outcome>,
+    cancel: watch::Sender<bool>,
+    from: String,
+    reason: String,
+}
+
+impl Daemon {
+    fn new(policy: Policy, observe: bool, profiler: Profiler) -> Self {
+        let sched_ext = SchedExt::below("/sys".as_ref());
+        Self {
+            state: State::new(&policy, observe),
+            policy,
+            started: Instant::now(),
+            current: sched_ext.read().scheduler(),
+            sched_ext,
+            children: Children::default(),
+            last_sample: profiler.sample(),
+            profiler,
+            running: None,
+            switching: None,
+            bus: None,
+            since: now_us(),
+            switches: 0,
+        }
+    }
+
+    fn now(&self) -> Moment {
+        self.started.elapsed()
+    }
+
+    fn thoughts(&self) -> Thoughts {
+        Thoughts::of(&self.state, self.now(), now_us(), self.since, self.switches)
+    }
+
+    /// Has an event decided, carries out what comes of it, and shows the result.
+    async fn happened(&mut self, event: Event) {
+        let class = self.state.class().to_owned();
+        let (state, actions) = decide(&self.policy, &self.state, event, self.now());
+        self.state = state;
+        if self.state.class() != class {
+            tracing::debug!(
+                class = self.state.class(),
+                reason = self.state.reason(),
+                "new class"
+            );
+        }
+        for action in actions {
+            match action {
+                Action::Switch { to, reason } => self.begin_switch(to, reason),
+            }
+        }
+        let current = Current::read(&self.sched_ext, &self.children).current_scheduler;
+        if current != self.current {
+            self.current = current;
+            self.since = now_us();
+        }
+        let thoughts = self.thoughts();
+        if let Some(bus) = &mut self.bus
+            && let Err(error) = bus.show(thoughts).await
+        {
+            tracing::warn!(%error, "D-Bus does not take what is to be shown");
+        }
+    }
+
+    async fn window(&mut self) {
+        let sample = self.profiler.sample();
+        let signals = Signals::between(&self.last_sample, &sample, self.profiler.machine());
+        let dt = Duration::from_nanos(sample.at_ns.saturating_sub(self.last_sample.at_ns));
+        self.last_sample = sample;
+        self.ask_kernel().await;
+        if let Some(signals) = signals {
+            self.happened(Event::Window { dt, signals }).await;
+        }
+    }
+
+    async fn ask_kernel(&mut self) {
+        let kernel = self.sched_ext.read();
+        if *self.state.kernel() != kernel {
+            self.happened(Event::Kernel(kernel)).await;
+        }
+    }
+
+    async fn look_for_programs(&mut self) {
+        let installed = program::installed(&self.policy);
+        if *self.state.installed() != installed {
+            self.happened(Event::Installed(installed)).await;
+        }
+    }
+
+    fn begin_switch(&mut self, to: Candidate, reason: String) {
+        let from = self.sched_ext.read().scheduler();
+        let (cancel, cancelled) = watch::channel(false);
+        let task = tokio::spawn(switch::switch(
+            self.sched_ext.clone(),
+            self.children.clone(),
+            self.running.take(),
+            to,
+            cancelled,
+        ));
+        self.switching = Some(Switching {
+            task,
+            cancel,
+            from,
+            reason,
+        });
+    }
+
+    async fn switch_ended(&mut self, (switching, outcome): (Switching, Outcome)) {
+        let Outcome {
+            running,
+            to,
+            result,
+        } = outcome;
+        let left = running.as_ref().map(|process| process.scheduler().clone());
+        self.running = running;
+        self.ask_kernel().await;
+        let name = scheduler_name(&to);
+        let Switching { from, reason, .. } = switching;
+        match result {
+            Ok(gap_us) => {
+                let args = match &to {
+                    Candidate::Scheduler(scheduler) => scheduler.args.join(" "),
+                    Candidate::Kernel => String::new(),
+                };
+                tracing::info!(from, to = name, args, reason, gap_us, "switched");
+                self.happened(Event::Switched { to }).await;
+                self.announce(&from, &name, &reason, gap_us).await;
+            }
+            Err(error) => {
+                tracing::warn!(from, to = name, error, "switch failed");
+                self.happened(Event::SwitchFailed {
+                    to,
+                    error: error.clone(),
+                    left,
+                })
+                .await;
+                let now = self.sched_ext.read().scheduler();
+                if now != from {
+                    self.announce(&from, &now, &format!("{name}: {error}"), 0)
+                        .await;
+                }
+            }
+        }
+    }
+
+    async fn scheduler_exited(&mut self, how: String) {
+        let Some(process) = self.running.take() else {
+            return;
+        };
+        let scheduler = process.scheduler().clone();
+        drop(process);
+        let from = scheduler_name(&Candidate::Scheduler(scheduler.clone()));
+        tracing::warn!(
+            scheduler = from,
+            error = how,
+            "the scheduler ended by itself"
+        );
+        self.ask_kernel().await;
+        self.happened(Event::SchedulerExited {
+            scheduler,
+            error: how.clone(),
+        })
+        .await;
+        let now = self.sched_ext.read().scheduler();
+        self.announce(&from, &now, &format!("{from} {how}"), 0)
+            .await;
+    }
+
+    async fn announce(&mut self, from: &str, to: &str, reason: &str, gap_us: u64) {
+        self.switches += 1;
+        let thoughts = self.thoughts();
+        let Some(bus) = &mut self.bus else { return };
+        let told = match bus.show(thoughts).await {
+            Ok(()) => bus.switched(from, to, reason, gap_us).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = told {
+            tracing::warn!(%error, "D-Bus does not take the news of a switch");
+        }
+    }
+
+    /// Leaves the machine with the kernel's own scheduler, whatever is on its way.
+    async fn stop(mut self) {
+        if let Some(switching) = self.switching.take() {
+            // The task only ends with the receiver, so someone is there to hear it.
+            let _ = switching.cancel.send(true);
+            if let Ok(outcome) = switching.task.await {
+                self.running = outcome.running;
+            }
+        }
+        if let Some(mut running) = self.running.take()
+            && let Err(error) = switch::stop(&self.sched_ext, &mut running).await
+        {
+            tracing::error!(
+                scheduler = running.scheduler().name,
+                error,
+                "cannot be stopped"
+            );
+        }
+        if let Some(bus) = self.bus.take() {
+            bus.leave().await;
+        }
+    }
+}
+
+/// Waits for the end of the switch that is on its way, if there is one.
+async fn finished(switching: &mut Option<Switching>) -> (Switching, Outcome) {
+    let Some(current) = switching else {
+        return std::future::pending().await;
+    };
+    let outcome = (&mut current.task)
+        .await
+        .expect("the switch neither panics nor is aborted");
+    let switching = switching.take().expect("it was there a moment ago");
+    (switching, outcome)
+}
+
+/// Waits for the end of the scheduler that runs, if there is one.
+async fn ended(running: &mut Option<SchedulerProcess>) -> String {
+    match running {
+        Some(process) => process.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = interval(period);
+    // After a pause one window is as good as the ones that were missed.
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+fn now_us() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| {
+            u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+        })
+}

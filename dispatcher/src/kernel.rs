@@ -1,0 +1,169 @@
+//! What the kernel says about sched_ext, read from sysfs at the moment of asking.
+//!
+//! Owns the format of /sys/kernel/sched_ext
+//! (Documentation/scheduler/sched-ext.rst, kernel/sched/ext.c); remembers nothing.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::known;
+
+/// What runs in the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KernelState {
+    /// This kernel has no sched_ext.
+    Unsupported,
+    /// No sched_ext scheduler is loaded: the kernel's own schedules.
+    Disabled,
+    /// One is on its way in; nothing of it schedules yet.
+    Enabling,
+    /// One schedules, with this name for its operations.
+    Enabled {
+        /// The contents of `root/ops`, such as `bpfland_1.1.4_x86_64_unknown_linux_gnu`.
+        ops: String,
+    },
+    /// One is on its way out; it schedules no more.
+    Disabling,
+    /// sysfs could not be read, or says something unheard of. Not the same as disabled.
+    Unknown(String),
+}
+
+impl KernelState {
+    /// The name of what schedules now, as in D-Bus' `CurrentScheduler`: the program's name of a
+    /// known scheduler, the kernel's name of another, `kernel` when none is enabled, `unknown` when
+    /// the kernel cannot be asked.
+    #[must_use]
+    pub fn scheduler(&self) -> String {
+        match self {
+            Self::Enabled { ops } => {
+                known::by_ops(ops).map_or_else(|| ops.clone(), |known| known.command.to_owned())
+            }
+            Self::Unknown(_) => "unknown".to_owned(),
+            _ => crate::policy::KERNEL.to_owned(),
+        }
+    }
+}
+
+/// The kernel's sched_ext directory.
+#[derive(Clone, Debug)]
+pub struct SchedExt {
+    directory: PathBuf,
+}
+
+impl SchedExt {
+    /// The one below `sys`, which is /sys but in tests.
+    #[must_use]
+    pub fn below(sys: &Path) -> Self {
+        Self {
+            directory: sys.join("kernel/sched_ext"),
+        }
+    }
+
+    /// Asks the kernel.
+    #[must_use]
+    pub fn read(&self) -> KernelState {
+        // The state and the name are two files: a scheduler that leaves in between shows as a
+        // missing name, and is asked about again.
+        for _ in 0..3 {
+            match self.state() {
+                Ok(state) if state == "enabled" => match self.attribute("root/ops") {
+                    Ok(ops) if !ops.is_empty() => return KernelState::Enabled { ops },
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return self.unknown("root/ops", &error.to_string()),
+                },
+                Ok(state) => {
+                    return match state.as_str() {
+                        "disabled" => KernelState::Disabled,
+                        "enabling" => KernelState::Enabling,
+                        "disabling" => KernelState::Disabling,
+                        other => self.unknown("state", &format!("unheard-of state `{other}`")),
+                    };
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return KernelState::Unsupported;
+                }
+                Err(error) => return self.unknown("state", &error.to_string()),
+            }
+        }
+        KernelState::Disabling
+    }
+
+    /// How many schedulers have been enabled since boot. `None` where the kernel does not tell.
+    #[must_use]
+    pub fn enable_seq(&self) -> Option<u64> {
+        self.attribute("enable_seq").ok()?.parse().ok()
+    }
+
+    fn state(&self) -> io::Result<String> {
+        self.attribute("state")
+    }
+
+    fn attribute(&self, name: &str) -> io::Result<String> {
+        fs::read_to_string(self.directory.join(name)).map(|text| text.trim().to_owned())
+    }
+
+    fn unknown(&self, name: &str, message: &str) -> KernelState {
+        KernelState::Unknown(format!(
+            "{}: {message}",
+            self.directory.join(name).display()
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sys(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = root.path().join("kernel/sched_ext").join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        root
+    }
+
+    fn read(files: &[(&str, &str)]) -> KernelState {
+        SchedExt::below(sys(files).path()).read()
+    }
+
+    #[test]
+    fn a_kernel_without_sched_ext_is_unsupported_and_not_disabled() {
+        assert_eq!(read(&[]), KernelState::Unsupported);
+    }
+
+    #[test]
+    fn an_enabled_scheduler_has_the_name_of_its_program() {
+        let state = read(&[
+            ("state", "enabled\n"),
+            ("root/ops", "bpfland_1.1.4_x86_64_unknown_linux_gnu\n"),
+        ]);
+        assert_eq!(state.scheduler(), "scx_bpfland");
+    }
+
+    #[test]
+    fn an_enabled_scheduler_that_is_not_known_has_the_kernels_name() {
+        let state = read(&[("state", "enabled\n"), ("root/ops", "homemade\n")]);
+        assert_eq!(state.scheduler(), "homemade");
+    }
+
+    #[test]
+    fn a_scheduler_on_its_way_in_or_out_does_not_schedule() {
+        for state in ["enabling", "disabling", "disabled"] {
+            assert_eq!(
+                read(&[("state", state), ("root/ops", "bpfland")]).scheduler(),
+                "kernel"
+            );
+        }
+    }
+
+    #[test]
+    fn an_unheard_of_state_is_unknown_and_not_disabled() {
+        let state = read(&[("state", "dreaming\n")]);
+        assert!(matches!(&state, KernelState::Unknown(why) if why.contains("`dreaming`")));
+        assert_eq!(state.scheduler(), "unknown");
+    }
+}

@@ -1,0 +1,166 @@
+//! The one table of the schedulers auto-ext knows by name. Adding one is one line here.
+//!
+//! Owns their names and whether they may be picked without a person asking. Whether one is
+//! installed, quarantined or running is found out elsewhere; arguments belong to the policy.
+
+/// One scheduler that exists in the scx project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The file name of its program, such as `scx_bpfland`.
+    pub command: &'static str,
+    /// Whether it is fit to be picked without a person asking for it by name: it runs without
+    /// configuration and its authors call it ready for production as it is.
+    pub automatic: bool,
+    /// What it is for, or why it is not picked by itself, in a few words.
+    pub note: &'static str,
+}
+
+impl Known {
+    /// The short name, such as `bpfland`: the command without `scx_`. It is also what the
+    /// scheduler calls itself in the kernel, before the version.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.command.strip_prefix(PREFIX).unwrap_or(self.command)
+    }
+}
+
+/// What every program of the scx project begins with.
+pub const PREFIX: &str = "scx_";
+
+/// Every known scheduler. Purposes and readiness are those of the READMEs at version 1.1.4.
+pub const ALL: &[Known] = &[
+    known("scx_bpfland", true, "interactive tasks beside CPU hogs"),
+    known("scx_lavd", true, "low tail latency, gaming"),
+    known(
+        "scx_cosmos",
+        true,
+        "general purpose, keeps tasks on their CPU; servers",
+    ),
+    known(
+        "scx_flash",
+        true,
+        "predictable latency under overcommit; audio",
+    ),
+    known("scx_beerland", true, "cache-heavy loads on many CPUs"),
+    known(
+        "scx_rusty",
+        false,
+        "several last-level caches; wants tuning, assumes equal CPUs",
+    ),
+    known(
+        "scx_layered",
+        false,
+        "does not start without a configuration of layers",
+    ),
+    known(
+        "scx_p2dq",
+        false,
+        "general purpose; wants tuning, weak at full load",
+    ),
+    known(
+        "scx_tickless",
+        false,
+        "cloud and HPC; experimental, not for latency",
+    ),
+    known(
+        "scx_rustland",
+        false,
+        "decides in user space; slow under load",
+    ),
+    known("scx_simple", false, "an example to learn from"),
+];
+
+const fn known(command: &'static str, automatic: bool, note: &'static str) -> Known {
+    Known {
+        command,
+        automatic,
+        note,
+    }
+}
+
+/// The scheduler of that name, short (`bpfland`) or full (`scx_bpfland`).
+#[must_use]
+pub fn by_name(name: &str) -> Option<&'static Known> {
+    ALL.iter()
+        .find(|known| known.command == name || known.name() == name)
+}
+
+/// The scheduler that shows itself as `ops` in `/sys/kernel/sched_ext/root/ops`.
+///
+/// `scx_ops_open!` of `scx_utils` appends `_VERSION[_COMMIT]_TRIPLE` to the name in the BPF
+/// program: `bpfland_1.1.4_x86_64_unknown_linux_gnu` (`build_id::ops_version_suffix`). Builds of
+/// before that, and the kernel's own examples, show the bare name. No known name has a `_`.
+#[must_use]
+pub fn by_ops(ops: &str) -> Option<&'static Known> {
+    let name = ops.split_once('_').map_or(ops, |(name, _)| name);
+    ALL.iter().find(|known| known.name() == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_scheduler_is_in_the_table_twice() {
+        let names: BTreeSet<_> = ALL.iter().map(Known::name).collect();
+        assert_eq!(names.len(), ALL.len());
+    }
+
+    #[test]
+    fn every_command_has_the_prefix_and_a_name_that_fits_before_an_underscore() {
+        for known in ALL {
+            assert_eq!(known.command, format!("{PREFIX}{}", known.name()));
+            assert!(
+                !known.name().is_empty() && !known.name().contains('_'),
+                "{known:?}"
+            );
+            assert!(
+                known.name() != "kernel" && !known.note.is_empty(),
+                "{known:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn both_names_and_every_form_of_ops_lead_to_the_same_scheduler() {
+        let bpfland = by_name("bpfland").unwrap();
+        assert_eq!(bpfland.command, "scx_bpfland");
+        assert_eq!(by_name("scx_bpfland"), Some(bpfland));
+        assert_eq!(by_ops("bpfland"), Some(bpfland));
+        assert_eq!(
+            by_ops("bpfland_1.1.4_x86_64_unknown_linux_gnu"),
+            Some(bpfland)
+        );
+        assert_eq!(
+            by_ops("bpfland_1.1.4_g0123abc_x86_64_unknown_linux_gnu"),
+            Some(bpfland)
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_guessed() {
+        for name in [
+            "",
+            "kernel",
+            "bpf",
+            "BPFLAND",
+            "scx_",
+            "scx_scx_bpfland",
+            "bpfland ",
+        ] {
+            assert_eq!(by_name(name), None, "{name:?}");
+        }
+        for ops in [
+            "",
+            "_",
+            "bpfland2",
+            "bpfland-1.1.4",
+            "scx_bpfland",
+            "kernel",
+        ] {
+            assert_eq!(by_ops(ops), None, "{ops:?}");
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Runs the sched_ext scheduler that suits what the machine is doing.
+//!
+//! Data flows one way: [`auto_ext_profiler`] measures, [`core`] decides, `daemon` has the decision
+//! carried out by `switch` and shown by `bus`. What the kernel runs is always asked of [`kernel`].
+
+mod bus;
+mod children;
+pub mod cli;
+mod commands;
+pub mod core;
+mod daemon;
+mod exit;
+pub mod kernel;
+pub mod known;
+pub mod policy;
+pub mod program;
+mod report;
+mod scheduler_process;
+mod switch;
+mod uevent;

@@ -1,0 +1,187 @@
+//! The policy: which scheduler runs for which load. Read from `policies.yaml`.
+//!
+//! Owns the file's format, its limits and its errors. Pure but for [`Policy::load`]: whether a
+//! scheduler is installed, and what to do when a file is invalid, is decided elsewhere.
+//!
+//! The way of a file: `file` reads it, `yaml` makes a tree of it that knows every place, `schema`
+//! with `schedulers` and `rules` gives keys and values their meaning, helped by `fields`. All problems of the last step
+//! are reported at once; one of an earlier step stands alone, for what follows from it is noise.
+
+mod error;
+mod fields;
+mod file;
+mod rules;
+mod schedulers;
+mod schema;
+mod suggest;
+mod syntax;
+mod yaml;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use auto_ext_profiler::{Level, Levels, Signal, Thresholds};
+
+use self::error::Problems;
+pub use self::error::{Location, PolicyError, Problem};
+
+/// The candidate that means: no sched_ext scheduler, the kernel's own.
+pub const KERNEL: &str = "kernel";
+
+/// The class when no rule matches; no rule may take the name.
+pub const NO_CLASS: &str = "none";
+
+/// A valid policy. The default is that of an empty file if there could be one: no rules, so that
+/// the kernel's own scheduler always runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// How often the signals are measured, 50 ms to 10 s.
+    pub window: Duration,
+    /// When each signal is HIGH and when LOW.
+    pub signals: Thresholds,
+    /// The schedulers the policy defines, by the policy's name for them.
+    pub schedulers: BTreeMap<String, Scheduler>,
+    /// The rules in the order of the file: the first that matches wins.
+    pub rules: Vec<Rule>,
+    /// How reluctant to switch.
+    pub stability: Stability,
+}
+
+/// A scheduler and how to run it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scheduler {
+    /// The policy's name for it; the short name when a rule uses a known scheduler that the
+    /// policy does not define.
+    pub name: String,
+    /// Its program: a file name that begins with `scx_`, to be searched for, or an absolute path.
+    pub command: String,
+    /// Its arguments, as written.
+    pub args: Vec<String>,
+}
+
+/// One of the things a rule would like to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Candidate {
+    /// The kernel's own scheduler, which is always available.
+    Kernel,
+    /// A sched_ext scheduler.
+    Scheduler(Scheduler),
+}
+
+/// What to run under which load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The name of the load; unique in a policy.
+    pub class: String,
+    /// The level each signal must have, in the order of the file; empty: always matches.
+    pub levels: Vec<(Signal, Level)>,
+    /// What to run, best first; never empty. When none of them is available, the kernel's own.
+    pub candidates: Vec<Candidate>,
+}
+
+/// How reluctant to switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stability {
+    /// How long a scheduler stays before another takes its place, 0 to 1 h.
+    pub min_run: Duration,
+    /// How long a class must hold before it counts, 0 to 60 s.
+    pub settle: Duration,
+    /// How many switches there may be in an hour, 1 to 3600.
+    pub max_switches_per_hour: u32,
+}
+
+impl Policy {
+    /// Reads the policy at `path`: a regular file of at most 1 MiB. Never waits for a writer.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not a valid policy; see [`Policy::parse`].
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, PolicyError> {
+        let path = path.as_ref();
+        let text = file::read(path).map_err(|problem| problem.in_file(path))?;
+        Self::parse(path, &text)
+    }
+
+    /// Reads a policy from `text`; `path` only names it in errors.
+    ///
+    /// # Errors
+    /// When `text` is not one YAML document without anchors, aliases and tags, or is not a valid
+    /// policy. The error lists every problem with its line and column.
+    pub fn parse(path: impl AsRef<Path>, text: &str) -> Result<Self, PolicyError> {
+        let path = path.as_ref();
+        let root = yaml::parse(text).map_err(|problem| problem.in_file(path))?;
+        let mut problems = Problems::default();
+        let policy = schema::policy(&mut problems, &root);
+        problems.or(path, policy)
+    }
+
+    /// The first rule that matches `levels`. `None` when there is none: then the class is
+    /// [`NO_CLASS`] and the kernel's own scheduler runs.
+    #[must_use]
+    pub fn rule_for(&self, levels: &Levels) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.matches(levels))
+    }
+
+    /// The schedulers that some rule would like to run, in the order of the rules; one that several
+    /// would like comes several times.
+    pub fn used_schedulers(&self) -> impl Iterator<Item = &Scheduler> {
+        self.rules
+            .iter()
+            .flat_map(|rule| &rule.candidates)
+            .filter_map(|candidate| match candidate {
+                Candidate::Kernel => None,
+                Candidate::Scheduler(scheduler) => Some(scheduler),
+            })
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_millis(250),
+            signals: Thresholds::default(),
+            schedulers: BTreeMap::new(),
+            rules: Vec::new(),
+            stability: Stability::default(),
+        }
+    }
+}
+
+impl Default for Stability {
+    fn default() -> Self {
+        Self {
+            min_run: Duration::from_secs(15),
+            settle: Duration::from_millis(500),
+            max_switches_per_hour: 30,
+        }
+    }
+}
+
+impl Rule {
+    /// Whether every condition holds. A signal that could not be measured is neither high nor
+    /// low, so that a rule about it does not match.
+    #[must_use]
+    pub fn matches(&self, levels: &Levels) -> bool {
+        self.levels
+            .iter()
+            .all(|&(signal, level)| level != Level::Unknown && levels.get(signal) == level)
+    }
+}
+
+impl Candidate {
+    /// The policy's name for it; [`KERNEL`] for the kernel's own scheduler.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Kernel => KERNEL,
+            Self::Scheduler(scheduler) => &scheduler.name,
+        }
+    }
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}

@@ -1,0 +1,183 @@
+//! The section `schedulers`: names, programs and arguments, and what a name in a rule stands for.
+
+use std::collections::BTreeMap;
+
+use super::error::{Problems, quote};
+use super::fields::MAX_WORD;
+use super::suggest::nearest;
+use super::yaml::{Node, Value};
+use super::{Candidate, KERNEL, Scheduler};
+use crate::known::{self, Known};
+
+const MAX_SCHEDULERS: usize = 100;
+const MAX_ARGS: usize = 64;
+/// In bytes: NAME_MAX and PATH_MAX of Linux without the final NUL.
+const MAX_FILE_NAME: usize = 255;
+const MAX_PATH: usize = 4095;
+const MAX_ARG: usize = 1024;
+
+/// What the policy says about each scheduler it names; `None` where that has been reported as
+/// wrong, so that rules that use it are not reported as well.
+pub(super) type Declared = BTreeMap<String, Option<Scheduler>>;
+
+pub(super) fn schedulers(problems: &mut Problems, node: &Node) -> Declared {
+    let mut declared = Declared::new();
+    let Some(fields) = problems.mapping(node, "`schedulers`", "fast: {command: scx_bpfland}")
+    else {
+        return declared;
+    };
+    if let Some(excess) = fields.entries.get(MAX_SCHEDULERS) {
+        problems.add(
+            excess.at,
+            format!("there are more than {MAX_SCHEDULERS} schedulers"),
+        );
+    }
+    for field in &fields.entries {
+        let name = problems.name(field.at, field.key, "a scheduler");
+        let scheduler = scheduler(problems, field.node, field.key);
+        if field.key == KERNEL {
+            let message = "`kernel` is built in and cannot be defined; choose another name";
+            problems.add(field.at, message);
+        } else {
+            declared.insert(field.key.to_owned(), scheduler.filter(|_| name.is_some()));
+        }
+    }
+    declared
+}
+
+fn scheduler(problems: &mut Problems, node: &Node, name: &str) -> Option<Scheduler> {
+    let fields = problems.fields(
+        node,
+        &quote(name),
+        "{command: scx_bpfland}",
+        &["command", "args"],
+    )?;
+    let command = problems
+        .required(&fields, "command", "command: scx_bpfland")
+        .and_then(|node| command(problems, node));
+    let args = match fields.get_filled("args") {
+        Some(node) => args(problems, node),
+        None => Some(Vec::new()),
+    };
+    Some(Scheduler {
+        name: name.to_owned(),
+        command: command?,
+        args: args?,
+    })
+}
+
+fn command(problems: &mut Problems, node: &Node) -> Option<String> {
+    let command = problems.text(
+        node,
+        "`command`",
+        "a program such as `scx_bpfland`",
+        MAX_PATH,
+    )?;
+    let shown = quote(command);
+    let message = if let Some((program, _)) = command.split_once(char::is_whitespace) {
+        let program = quote(program);
+        format!("{shown} is more than a program; write {program} and the rest as `args: [...]`")
+    } else if command.starts_with('/') {
+        if !["/", "/.", "/.."].iter().any(|end| command.ends_with(end)) {
+            return Some(command.to_owned());
+        }
+        format!("{shown} is a directory; write the path of a program")
+    } else if command.contains('/') {
+        format!("{shown} is a relative path; write the file name alone or an absolute path")
+    } else if command == known::PREFIX {
+        format!("{shown} lacks the rest of the name; write for example `scx_bpfland`")
+    } else if !command.starts_with(known::PREFIX) {
+        let hint = match known::by_name(command) {
+            Some(known) => format!("write {}", quote(known.command)),
+            None => "write such a name or an absolute path".to_owned(),
+        };
+        format!("{shown} does not begin with `scx_`, as schedulers do; {hint}")
+    } else if command.len() > MAX_FILE_NAME {
+        format!("`command` is longer than {MAX_FILE_NAME} bytes: {shown}")
+    } else {
+        return Some(command.to_owned());
+    };
+    problems.add(node.at, message);
+    None
+}
+
+fn args(problems: &mut Problems, node: &Node) -> Option<Vec<String>> {
+    let items = problems.list(node, "`args`", MAX_ARGS, "[-m, performance]")?;
+    // Collected before it is judged, so that every wrong one is reported.
+    let args: Vec<_> = items.iter().map(|item| argument(problems, item)).collect();
+    args.into_iter().collect()
+}
+
+fn argument(problems: &mut Problems, node: &Node) -> Option<String> {
+    if let Value::Empty = node.value {
+        let message = "an argument has no value; put `null`, `~` or nothing between quotes";
+        problems.add(node.at, message);
+        return None;
+    }
+    let text = problems.text(node, "an argument", "text or a number", MAX_ARG)?;
+    let plain = matches!(node.value, Value::Text { plain: true, .. });
+    if plain && text.starts_with('-') && text.contains(char::is_whitespace) {
+        let split: Vec<_> = text.split_whitespace().collect();
+        let (text, split) = (quote(text), quote(&split.join(", ")));
+        let message = format!(
+            "{text} is one argument; separate them, {split}, or put it between quotes if it is one"
+        );
+        problems.add(node.at, message);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// What a name in `use` stands for: `kernel`, a scheduler of the policy by its exact name or, if
+/// it is a known one, by its other name, or a known scheduler without arguments.
+pub(super) fn candidate(
+    problems: &mut Problems,
+    node: &Node,
+    declared: &Declared,
+) -> Option<Candidate> {
+    let name = problems.text(node, "a candidate", "a name such as `kernel`", MAX_WORD)?;
+    if name == KERNEL {
+        return Some(Candidate::Kernel);
+    }
+    let known = known::by_name(name);
+    let names = [
+        Some(name),
+        known.map(Known::name),
+        known.map(|known| known.command),
+    ];
+    if let Some(scheduler) = names
+        .into_iter()
+        .flatten()
+        .find_map(|name| declared.get(name))
+    {
+        return scheduler.clone().map(Candidate::Scheduler);
+    }
+    if let Some(known) = known {
+        return Some(Candidate::Scheduler(Scheduler {
+            name: known.name().to_owned(),
+            command: known.command.to_owned(),
+            args: Vec::new(),
+        }));
+    }
+    problems.add_with(node.at, || unknown(name, declared));
+    None
+}
+
+/// The message about a candidate that is nothing.
+fn unknown(name: &str, declared: &Declared) -> String {
+    let mut names = vec![KERNEL];
+    names.extend(declared.keys().map(String::as_str));
+    names.extend(
+        known::ALL
+            .iter()
+            .flat_map(|known| [known.name(), known.command]),
+    );
+    let shown = quote(name);
+    match nearest(name, names) {
+        Some(near) => format!("unknown scheduler {shown}, did you mean {}?", quote(near)),
+        None => format!(
+            "unknown scheduler {shown}; define it under `schedulers`, or use `kernel` or a known \
+             one such as `bpfland`"
+        ),
+    }
+}

@@ -1,0 +1,124 @@
+//! Finding the programs of schedulers.
+//!
+//! They are executed as root, so PATH is not asked: only the directories below are searched, and
+//! only a regular file that nobody but root can change is taken.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::policy::Policy;
+
+/// Where programs are searched, in this order.
+pub const DIRECTORIES: [&str; 4] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
+
+/// Why a program cannot be run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProgramError {
+    /// It is in none of the directories.
+    #[error("`{0}` is not installed (searched {dirs})", dirs = DIRECTORIES.join(", "))]
+    NotFound(String),
+    /// It is there, but running it as root would be unsafe or impossible.
+    #[error("{path}: {why}", path = .path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+}
+
+/// The path of the program that `command` names: a file name or an absolute path.
+///
+/// # Errors
+/// When it is not installed, or must not be run as root.
+pub fn find(command: &str) -> Result<PathBuf, ProgramError> {
+    find_in(command, &DIRECTORIES.map(Path::new), 0)
+}
+
+/// The policy's names of the schedulers that its rules use and that can be run.
+#[must_use]
+pub fn installed(policy: &Policy) -> BTreeSet<String> {
+    policy
+        .used_schedulers()
+        .filter(|scheduler| find(&scheduler.command).is_ok())
+        .map(|scheduler| scheduler.name.clone())
+        .collect()
+}
+
+fn find_in(command: &str, directories: &[&Path], owner: u32) -> Result<PathBuf, ProgramError> {
+    let candidates: Vec<PathBuf> = if command.starts_with('/') {
+        vec![PathBuf::from(command)]
+    } else {
+        directories
+            .iter()
+            .map(|directory| directory.join(command))
+            .collect()
+    };
+    let path = candidates
+        .into_iter()
+        .find(|path| path.exists())
+        .ok_or_else(|| ProgramError::NotFound(command.to_owned()))?;
+    let refused = |why| ProgramError::Refused {
+        path: path.clone(),
+        why,
+    };
+    // Through links, as exec follows them.
+    let metadata = fs::metadata(&path).map_err(|_| refused("cannot be read"))?;
+    let mode = metadata.permissions().mode();
+    if !metadata.is_file() {
+        Err(refused("is not a regular file"))
+    } else if mode & 0o111 == 0 {
+        Err(refused("is not executable"))
+    } else if metadata.uid() != owner || mode & 0o022 != 0 {
+        Err(refused(
+            "can be changed by others than root, so it is not run as root",
+        ))
+    } else {
+        Ok(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory_with(name: &str, mode: u32) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(name);
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        directory
+    }
+
+    fn find_here(directory: &tempfile::TempDir, command: &str) -> Result<PathBuf, ProgramError> {
+        let owner = fs::metadata(directory.path()).unwrap().uid();
+        find_in(command, &[directory.path()], owner)
+    }
+
+    #[test]
+    fn an_executable_of_root_is_found() {
+        let directory = directory_with("scx_a", 0o755);
+        assert_eq!(
+            find_here(&directory, "scx_a"),
+            Ok(directory.path().join("scx_a"))
+        );
+    }
+
+    #[test]
+    fn a_program_that_others_can_write_is_refused() {
+        let directory = directory_with("scx_a", 0o775);
+        let error = find_here(&directory, "scx_a").unwrap_err().to_string();
+        assert!(error.contains("changed by others"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_executed_is_refused_and_what_is_not_there_is_not_found() {
+        let directory = directory_with("scx_a", 0o644);
+        let error = find_here(&directory, "scx_a").unwrap_err().to_string();
+        assert!(error.contains("not executable"), "{error}");
+        let missing = find_here(&directory, "scx_b");
+        assert_eq!(missing, Err(ProgramError::NotFound("scx_b".to_owned())));
+    }
+}

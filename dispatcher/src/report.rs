@@ -1,0 +1,129 @@
+//! What auto-ext says of itself: the one set of facts behind D-Bus and `status --json`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::children::Children;
+use crate::core::{Moment, State};
+use crate::kernel::{KernelState, SchedExt};
+
+/// What the kernel runs, and whose it is; asked at the moment of asking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Current {
+    /// As D-Bus' `CurrentScheduler`.
+    pub(crate) current_scheduler: String,
+    /// `auto-ext`, `foreign` or `none`.
+    pub(crate) current_owner: String,
+    /// The process of the scheduler when it is ours, else 0.
+    pub(crate) scheduler_pid: u32,
+}
+
+impl Current {
+    /// Asks the kernel.
+    pub(crate) fn read(sched_ext: &SchedExt, children: &Children) -> Self {
+        let state = sched_ext.read();
+        let pid = match &state {
+            KernelState::Enabled { ops } => Some(children.owner_of(ops)),
+            _ => None,
+        };
+        let owner = match pid {
+            None => "none",
+            Some(None) => "foreign",
+            Some(Some(_)) => "auto-ext",
+        };
+        Self {
+            current_scheduler: state.scheduler(),
+            current_owner: owner.to_owned(),
+            scheduler_pid: pid.flatten().unwrap_or(0),
+        }
+    }
+}
+
+/// What the daemon thinks.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Thoughts {
+    /// What should run.
+    pub(crate) desired_scheduler: String,
+    /// Who decides: `auto`, `observe` or `yielded`.
+    pub(crate) mode: String,
+    /// The class of the load.
+    pub(crate) class: String,
+    /// Each signal's level.
+    pub(crate) levels: BTreeMap<String, String>,
+    /// Each measured signal's value over the last window.
+    pub(crate) signals: BTreeMap<String, f64>,
+    /// Why `desired_scheduler`, and why not yet.
+    pub(crate) reason: String,
+    /// When the current scheduler took over, CLOCK_REALTIME in microseconds.
+    pub(crate) since: u64,
+    /// How often the scheduler changed since the daemon's start.
+    pub(crate) switches: u64,
+    /// Schedulers that are left alone because they failed, and until when (as `since`).
+    pub(crate) quarantined: BTreeMap<String, u64>,
+    /// The last failure; empty when there was none.
+    pub(crate) last_error: String,
+    /// The daemon's version.
+    pub(crate) version: String,
+}
+
+impl Thoughts {
+    /// Of `state` at `now`, which on the wall clock is `now_us`.
+    pub(crate) fn of(state: &State, now: Moment, now_us: u64, since: u64, switches: u64) -> Self {
+        let signals = state
+            .signals()
+            .into_iter()
+            .flat_map(auto_ext_profiler::Signals::iter);
+        let reason = match state.mode() {
+            crate::core::Mode::Observe(cause) => format!("observing: {cause}; {}", state.reason()),
+            crate::core::Mode::Yielded => {
+                format!(
+                    "a scheduler that auto-ext did not start is loaded; {}",
+                    state.reason()
+                )
+            }
+            crate::core::Mode::Auto => state.reason().to_owned(),
+        };
+        let wall = |at: Moment| {
+            // Rounded to seconds, so that it does not seem to change with every reading.
+            let left = at.saturating_sub(now).as_micros();
+            (now_us + u64::try_from(left).unwrap_or(u64::MAX)) / 1_000_000 * 1_000_000
+        };
+        Self {
+            desired_scheduler: scheduler_name(state.desired()),
+            mode: state.mode().name().to_owned(),
+            class: state.class().to_owned(),
+            levels: state.levels().to_map(),
+            signals: signals
+                .filter_map(|(signal, value)| Some((signal.to_string(), rounded(value?))))
+                .collect(),
+            reason,
+            since,
+            switches,
+            quarantined: state
+                .quarantined(now)
+                .into_iter()
+                .map(|(name, until)| (name, wall(until)))
+                .collect(),
+            last_error: state.last_error().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// The name by which a candidate would show as current scheduler once it runs.
+pub(crate) fn scheduler_name(candidate: &crate::policy::Candidate) -> String {
+    match candidate {
+        crate::policy::Candidate::Kernel => crate::policy::KERNEL.to_owned(),
+        crate::policy::Candidate::Scheduler(scheduler) => scheduler
+            .command
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+    }
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}

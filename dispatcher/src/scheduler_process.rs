@@ -1,0 +1,230 @@
+//! One scheduler's process: starting it, its last words, ending it.
+//!
+//! Knows nothing of sched_ext; whether the process schedules is asked of the kernel (`switch`).
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::children::{Children, Listed};
+use crate::policy::Scheduler;
+use crate::program::{self, ProgramError};
+
+/// How long a scheduler may take to leave by itself before it is killed. All known ones leave within
+/// a tenth of a second; the kernel's own part takes some more on a slow machine.
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);
+/// How long a killed process may take to be gone. One that the kernel holds on to cannot be waited for.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+/// What is kept of a scheduler's output to explain its end: lines, and bytes per line.
+const LAST_LINES: usize = 20;
+const LINE_LIMIT: u64 = 1024;
+
+/// Why a scheduler's process could not be started.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    #[error("{path}: cannot be started: {error}")]
+    Spawn { path: String, error: io::Error },
+}
+
+/// A process that is killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct SchedulerProcess {
+    scheduler: Scheduler,
+    pid: u32,
+    child: Child,
+    last_lines: Arc<Mutex<VecDeque<String>>>,
+    _listed: Listed,
+}
+
+impl SchedulerProcess {
+    /// Starts the scheduler's program with its arguments, and nothing else from our surroundings.
+    pub(crate) fn start(scheduler: &Scheduler, children: &Children) -> Result<Self, StartError> {
+        let path = program::find(&scheduler.command)?;
+        let mut command = Command::new(&path);
+        command
+            .args(&scheduler.args)
+            .env_clear()
+            .env("PATH", program::DIRECTORIES.join(":"))
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Signals from a terminal are for the daemon, which then ends its scheduler.
+            .process_group(0)
+            .kill_on_drop(true);
+        // SAFETY: between fork and exec, prctl is async-signal-safe and allocates nothing.
+        unsafe {
+            command.pre_exec(|| {
+                // A daemon that is killed takes its scheduler along.
+                nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from)
+            });
+        }
+        let spawn_error = |error| StartError::Spawn {
+            path: path.display().to_string(),
+            error,
+        };
+        let mut child = command.spawn().map_err(spawn_error)?;
+        let pid = child
+            .id()
+            .ok_or_else(|| spawn_error(io::Error::other("it ended before it was seen")))?;
+        let last_lines = Arc::default();
+        if let Some(output) = child.stdout.take() {
+            tokio::spawn(listen(
+                output,
+                scheduler.name.clone(),
+                Arc::clone(&last_lines),
+            ));
+        }
+        if let Some(output) = child.stderr.take() {
+            tokio::spawn(listen(
+                output,
+                scheduler.name.clone(),
+                Arc::clone(&last_lines),
+            ));
+        }
+        let listed = children.list(pid, scheduler);
+        Ok(Self {
+            scheduler: scheduler.clone(),
+            pid,
+            child,
+            last_lines,
+            _listed: listed,
+        })
+    }
+
+    pub(crate) fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
+    /// Waits until the process has ended and says how. Can be dropped and called again.
+    pub(crate) async fn ended(&mut self) -> String {
+        match self.child.wait().await {
+            Ok(status) => {
+                // Its last lines may still be on their way.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                self.describe(status)
+            }
+            Err(error) => format!("cannot be waited for: {error}"),
+        }
+    }
+
+    /// How the process ended, if it has.
+    pub(crate) fn has_ended(&mut self) -> Option<String> {
+        let status = self.child.try_wait().ok().flatten()?;
+        Some(self.describe(status))
+    }
+
+    /// Asks the process to leave, kills it if it does not, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When even killing it does not end it.
+    pub(crate) async fn stop(&mut self) -> Result<(), String> {
+        self.signal(Signal::SIGINT);
+        if timeout(LEAVE_WITHIN, self.child.wait()).await.is_ok() {
+            return Ok(());
+        }
+        tracing::warn!(
+            scheduler = self.scheduler.name,
+            "does not leave on SIGINT within {}; killing it",
+            humantime::format_duration(LEAVE_WITHIN)
+        );
+        self.signal(Signal::SIGKILL);
+        match timeout(GONE_WITHIN, self.child.wait()).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(format!(
+                "process {} does not end even when killed",
+                self.pid
+            )),
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        // `id` is none once the process was waited for, so that no other process with its number
+        // can be hit.
+        if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
+            // It may have ended by itself a moment ago.
+            let _ = kill(Pid::from_raw(pid), signal);
+        }
+    }
+
+    fn describe(&self, status: ExitStatus) -> String {
+        let how = match (status.code(), status.signal()) {
+            (Some(code), _) => format!("exited with status {code}"),
+            (_, Some(signal)) => {
+                let name = Signal::try_from(signal).map_or("a signal", Signal::as_str);
+                format!("was killed by {name}")
+            }
+            _ => "ended".to_owned(),
+        };
+        let lines = self.last_lines.lock().map_or_else(
+            |_| Vec::new(),
+            |lines| {
+                lines
+                    .iter()
+                    .filter(|line| tells_why(line))
+                    .cloned()
+                    .collect::<Vec<_>>()
+            },
+        );
+        match lines.last() {
+            Some(line) => format!("{how}: {line}"),
+            None => how,
+        }
+    }
+}
+
+/// Whether a line of a scheduler's output says why it ended. They print `Error: ...` or
+/// `EXIT: ...`; libbpf says `libbpf: ... failed ...` before that.
+fn tells_why(line: &str) -> bool {
+    ["Error", "error", "EXIT", "failed", "panicked"]
+        .iter()
+        .any(|word| line.contains(word))
+}
+
+/// Logs what a scheduler says, and keeps the last of it.
+async fn listen(
+    output: impl AsyncRead + Unpin,
+    scheduler: String,
+    last_lines: Arc<Mutex<VecDeque<String>>>,
+) {
+    let mut output = BufReader::new(output);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        // A line without end must not fill the memory; its rest comes as further lines.
+        match (&mut output)
+            .take(LINE_LIMIT)
+            .read_until(b'\n', &mut line)
+            .await
+        {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let text: String = String::from_utf8_lossy(&line)
+            .chars()
+            .filter(|char| !char.is_control())
+            .collect();
+        let text = text.trim();
+        if text.is_empty() {
+            continue;
+        }
+        tracing::debug!(scheduler, "{text}");
+        if let Ok(mut lines) = last_lines.lock() {
+            if lines.len() == LAST_LINES {
+                lines.pop_front();
+            }
+            lines.push_back(text.to_owned());
+        }
+    }
+}
