@@ -1,0 +1,523 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Builds and installs auto-ext, or removes it; `./install.sh --help` tells the options.
+#
+# It touches what it installs, packages of the distribution's package manager, and nothing else. The only downloads are
+# those of the package manager and of cargo. It never starts or enables the service: that is left to the administrator.
+# What it has to remember for an upgrade or for --uninstall is in PREFIX/share/auto-ext:
+#   policies.yaml      the policy as it was shipped, by which an edited /etc/auto-ext/policies.yaml is recognised
+#   schedulers/NAME    version and checksum of each scheduler it built, so that no other copy is ever replaced or removed
+#   directories        the directories it had to create
+set -eu
+umask 022
+
+src=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
+default_schedulers=scx_bpfland,scx_cosmos # the ones policies.yaml uses first
+
+# The schedulers that can be built, each with the one version that was tried.
+scheduler_version() {
+    case $1 in
+    scx_cosmos) echo 1.1.7 ;;
+    scx_bpfland | scx_lavd | scx_rusty | scx_flash | scx_beerland) echo 1.1.4 ;;
+    *) return 1 ;;
+    esac
+}
+
+usage() {
+    cat <<EOF
+Usage: ./install.sh [OPTION]...
+Build auto-ext and install it on this machine (as root), or remove it.
+
+  --schedulers LIST  schedulers to install if they are missing, separated by commas, or 'none'
+                     (default: $default_schedulers; with --destdir: none)
+                     known: bpfland, cosmos, lavd, rusty, flash, beerland
+  --binary FILE      install this auto-ext binary instead of building one
+  --prefix DIR       install below DIR (default: /usr)
+  --destdir DIR      stage the same files below DIR; the system stays untouched, root is not needed
+  --uninstall        stop the service and remove what was installed (give the same --prefix); keep /etc/auto-ext
+  --purge            with --uninstall: remove /etc/auto-ext too
+  -h, --help         show this text
+
+Exit status: 0 done, 1 failed, 2 bad usage.
+EOF
+}
+
+say() { printf '%s\n' "$*"; }
+warn() { printf 'install.sh: %s\n' "$*" >&2; }
+die() {
+    warn "$*"
+    exit 1
+}
+usage_error() {
+    warn "$*"
+    warn "try './install.sh --help'"
+    exit 2
+}
+
+# --- Options ---
+
+absolute() {
+    case $1 in
+    /*) printf '%s\n' "${1%/}" ;;
+    *) printf '%s\n' "$PWD/${1%/}" ;;
+    esac
+}
+
+parse_options() {
+    mode=install purge=no prefix=/usr destdir='' staged=no binary='' schedulers=default
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --*=*)
+            option=${1%%=*} value=${1#*=}
+            shift
+            set -- "$option" "$value" "$@"
+            takes_value "$option" || usage_error "$option takes no value"
+            ;;
+        esac
+        if takes_value "$1"; then
+            [ -n "${2:-}" ] || usage_error "$1 needs a value"
+        fi
+        case $1 in
+        --schedulers) schedulers=$2 ;;
+        --binary) binary=$(absolute "$2") ;;
+        --prefix) prefix=${2%/} ;;
+        --destdir) destdir=$(absolute "$2") staged=yes ;;
+        --uninstall) mode=uninstall ;;
+        --purge) purge=yes ;;
+        -h | --help)
+            usage
+            exit 0
+            ;;
+        *) usage_error "unknown argument '$1'" ;;
+        esac
+        if takes_value "$1"; then shift; fi
+        shift
+    done
+    check_options
+}
+
+takes_value() {
+    case $1 in
+    --schedulers | --binary | --prefix | --destdir) ;;
+    *) return 1 ;;
+    esac
+}
+
+check_options() {
+    case $prefix in
+    /home/* | /root/* | /root) usage_error "--prefix $prefix: the service does not see home directories" ;;
+    /*) ;;
+    *) usage_error "--prefix '$prefix': not an absolute path other than /" ;;
+    esac
+    case $prefix in
+    *[!A-Za-z0-9/._+-]*) usage_error "--prefix '$prefix': only letters, digits and /._+- are allowed" ;;
+    esac
+    if [ "$purge" = yes ] && [ "$mode" = install ]; then usage_error "--purge goes with --uninstall"; fi
+
+    case $schedulers-$staged in
+    default-no) schedulers=$default_schedulers ;;
+    none-* | default-yes) schedulers='' ;;
+    esac
+    wanted=''
+    for name in $(printf '%s' "$schedulers" | tr ',' ' '); do
+        name=scx_${name#scx_}
+        scheduler_version "$name" >/dev/null || usage_error "--schedulers: '$name' is not one of those known here"
+        wanted="$wanted $name"
+    done
+}
+
+# --- Files: every path is as the installed system sees it; only these functions put $destdir before it ---
+
+make_dir() {
+    if [ -d "$destdir$1" ]; then return; fi
+    if [ -z "$1" ]; then
+        mkdir -p "$destdir"
+        return
+    fi
+    make_dir "${1%/*}"
+    mkdir "$destdir$1"
+    printf '%s\n' "$1" >>"$work/directories"
+}
+
+# put MODE SOURCE TARGET: by rename, so that a target in use is never seen half written.
+put() {
+    make_dir "${3%/*}"
+    install -m "$1" "$2" "$destdir$3.new$$"
+    mv -f "$destdir$3.new$$" "$destdir$3"
+}
+
+put_if_present() {
+    if [ -f "$2" ]; then put "$@"; fi
+}
+
+put_unit() {
+    sed_path=''
+    case $prefix in
+    /usr | /usr/local) ;;
+    *) sed_path="s|^Environment=PATH=|&$prefix/bin:|" ;;
+    esac
+    sed -e "s|/usr/bin/auto-ext|$prefix/bin/auto-ext|" -e "$sed_path" "$src/systemd/auto-ext.service" >"$work/unit"
+    put 644 "$work/unit" "$prefix/lib/systemd/system/auto-ext.service"
+}
+
+# An edited policy is the administrator's: it stays, and the new one goes beside it. So does one that is a link.
+put_policy() {
+    policy=/etc/auto-ext/policies.yaml
+    shipped=$share/policies.yaml
+    if [ -L "$destdir$policy" ] || { [ -e "$destdir$policy" ] &&
+        ! cmp -s "$destdir$policy" "$src/policies.yaml" && ! cmp -s "$destdir$policy" "$destdir$shipped"; }; then
+        put 644 "$src/policies.yaml" "$policy.new"
+        say "Kept your $destdir$policy; the new one is beside it: $destdir$policy.new"
+    else
+        put 644 "$src/policies.yaml" "$policy"
+        rm -f "$destdir$policy.new"
+    fi
+    put 644 "$src/policies.yaml" "$shipped"
+}
+
+put_all() {
+    put 755 "$binary" "$prefix/bin/auto-ext"
+    put_unit
+    put 644 "$src/systemd/org.autoext.AutoExt1.conf" /usr/share/dbus-1/system.d/org.autoext.AutoExt1.conf
+    put 644 "$src/systemd/org.autoext.AutoExt1.policy" /usr/share/polkit-1/actions/org.autoext.AutoExt1.policy
+    put_policy
+    put_if_present 644 "$src/README.md" "$prefix/share/doc/auto-ext/README.md"
+    put_if_present 644 "$src/LICENSE" "$prefix/share/doc/auto-ext/LICENSE"
+}
+
+# Adds the directories created this time to those of earlier runs.
+put_directories() {
+    make_dir "$share"
+    if [ ! -s "$work/directories" ]; then return; fi
+    if [ -f "$destdir$share/directories" ]; then cat "$destdir$share/directories" >>"$work/directories"; fi
+    sort -u "$work/directories" >"$work/directories.sorted"
+    put 644 "$work/directories.sorted" "$share/directories"
+}
+
+# --- The build: run by the user who called sudo if the sources are theirs, with their toolchain; nothing becomes root's ---
+
+find_builder() {
+    builder='' build_home=${HOME:-/root}
+    if [ "$(id -u)" = 0 ] && [ "${SUDO_USER:-root}" != root ] && [ "$(stat -c %U "$src")" = "$SUDO_USER" ]; then
+        builder=$SUDO_USER
+        build_home=$(getent passwd "$builder" | cut -d: -f6)
+        chown "$builder" "$work/build"
+    fi
+}
+
+as_builder() {
+    set -- env "HOME=$build_home" "PATH=$build_home/.cargo/bin:$PATH" "$@"
+    if [ -n "$builder" ]; then set -- runuser -u "$builder" -- "$@"; fi
+    "$@"
+}
+
+builder_has() { as_builder sh -c "command -v $1" >/dev/null 2>&1; }
+
+at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]; }
+
+require_rust() {
+    needed=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$src/Cargo.toml")
+    found=$(as_builder rustc --version 2>/dev/null | cut -d' ' -f2) || found=''
+    if builder_has cargo && [ -n "$found" ] && at_least "$found" "$needed"; then return; fi
+    warn "Rust $needed or newer is needed to build, found: ${found:-none}."
+    warn "Get it with rustup: install your distribution's package 'rustup' (Debian 13, Ubuntu 24.04 and later,"
+    warn "Fedora, Arch, openSUSE), run 'rustup toolchain install stable' ('rustup-init' on Fedora), then run this again."
+    warn "Where there is no such package, the Rust project's site tells how to get rustup."
+    die "nothing was changed. (--binary FILE and --schedulers none need no Rust.)"
+}
+
+build_auto_ext() {
+    llvm=$(rustc_llvm)
+    for dir in "/usr/lib/llvm-$llvm" "/usr/lib64/llvm$llvm" "/usr/lib/llvm$llvm"; do
+        if [ -z "${LLVM_PREFIX:-}" ] && [ -d "$dir/lib" ]; then export LLVM_PREFIX="$dir"; fi
+    done
+    say "Building auto-ext (a few minutes)..."
+    (cd "$src" && as_builder env "CARGO_TARGET_DIR=$src/target" cargo xtask build) || die "the build failed; nothing was installed"
+    binary=$src/target/release/auto-ext
+    [ -f "$binary" ] || die "the build left no $binary; nothing was installed"
+}
+
+# bpf-linker must be built with the LLVM that rustc has.
+rustc_llvm() { as_builder rustc --version --verbose | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p'; }
+
+# --- Packages ---
+
+find_package_manager() {
+    pm=''
+    # shellcheck source=/dev/null
+    ids=$(. /etc/os-release 2>/dev/null && printf '%s' "${ID:-} ${ID_LIKE:-}") || ids=''
+    case " $ids " in
+    *debian* | *ubuntu*) pm=apt-get ;;
+    *fedora* | *rhel*) pm=dnf ;;
+    *suse*) pm=zypper ;;
+    *arch*) pm=pacman ;;
+    esac
+    if ! command -v "${pm:-none}" >/dev/null; then pm=''; fi
+}
+
+# On a new system apt knows no package at all before its first update; the others fetch their lists by themselves.
+refresh_package_lists() {
+    if [ "$pm" = apt-get ]; then apt-get -qq update || warn "apt-get update failed; going on with the lists that are there"; fi
+}
+
+has_package() {
+    case $pm in
+    apt-get) apt-cache show "$1" ;;
+    dnf) dnf --quiet repoquery "$1" | grep . ;;
+    zypper) zypper --non-interactive --quiet search --match-exact "$1" ;;
+    pacman) pacman -Si "$1" ;;
+    *) false ;;
+    esac >/dev/null 2>&1
+}
+
+first_package() {
+    for candidate; do
+        if has_package "$candidate"; then
+            echo "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+install_packages() {
+    if [ $# = 0 ]; then return; fi
+    say "Installing packages: $*"
+    case $pm in
+    apt-get) DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" ;;
+    dnf) dnf install -y "$@" ;;
+    zypper) zypper --non-interactive install "$@" ;;
+    pacman) pacman -S --needed --noconfirm "$@" ;;
+    esac
+}
+
+# What `cargo xtask build` needs: a C compiler, and LLVM unless bpf-linker is there already.
+packages_for_auto_ext() {
+    case $pm in
+    apt-get) echo gcc libc6-dev ;;
+    *) echo gcc ;;
+    esac
+    if ! builder_has rustup; then first_package rust-src || true; fi
+    if builder_has bpf-linker; then return; fi
+    llvm=$(rustc_llvm)
+    case $pm in
+    apt-get) first_package "llvm-$llvm-dev" ;;
+    dnf) first_package "llvm$llvm-devel" llvm-devel ;;
+    zypper) first_package "llvm$llvm-devel" ;;
+    pacman) first_package llvm ;;
+    esac || die "this distribution has no package of LLVM $llvm for development, which bpf-linker needs with this Rust; install bpf-linker another way and run this again"
+}
+
+# What the scx schedulers need: clang 18 or newer, libelf, zlib.
+packages_for_schedulers() {
+    case $pm in
+    apt-get) echo gcc libc6-dev make pkg-config libelf-dev zlib1g-dev && first_package clang-19 clang ;;
+    dnf) echo gcc make pkgconf-pkg-config elfutils-libelf-devel zlib-devel clang ;;
+    zypper) echo gcc make pkg-config libelf-devel zlib-devel clang ;;
+    pacman) echo gcc make pkgconf libelf zlib clang ;;
+    esac
+}
+
+# The distribution's package of the schedulers, where it is known to have one.
+scheduler_package() {
+    case $pm in
+    pacman) first_package scx-scheds ;;
+    zypper) first_package scx ;;
+    *) false ;;
+    esac
+}
+
+# --- Schedulers ---
+
+# Looks where the service looks, not in the caller's PATH.
+scheduler_path() {
+    for dir in "$prefix/bin" /usr/local/sbin /usr/local/bin /usr/sbin /usr/bin; do
+        if [ -x "$destdir$dir/$1" ]; then
+            printf '%s\n' "$dir/$1"
+            return
+        fi
+    done
+    return 1
+}
+
+checksum() { sha256sum <"$1" | cut -d' ' -f1; }
+
+# Whether PREFIX/bin/NAME is the very file that an earlier run built.
+scheduler_is_ours() {
+    [ -f "$destdir$prefix/bin/$1" ] && [ -f "$destdir$share/schedulers/$1" ] &&
+        [ "$(cut -d' ' -f2 "$destdir$share/schedulers/$1")" = "$(checksum "$destdir$prefix/bin/$1")" ]
+}
+
+# Prints those of the wanted schedulers that are not installed, or are ours and of another version.
+missing_schedulers() {
+    for name in $wanted; do
+        version=$(scheduler_version "$name")
+        if ! path=$(scheduler_path "$name"); then
+            echo "$name"
+        elif scheduler_is_ours "$name" && [ "$(cut -d' ' -f1 "$destdir$share/schedulers/$name")" != "$version" ]; then
+            echo "$name"
+        else
+            say "$name is already installed: $path" >&2
+        fi
+    done
+}
+
+find_clang() {
+    for clang in ${BPF_CLANG:-clang clang-22 clang-21 clang-20 clang-19 clang-18}; do
+        version=$("$clang" --version 2>/dev/null | sed -n 's/.*clang version \([0-9.]*\).*/\1/p') || continue
+        if [ -n "$version" ] && at_least "$version" 18; then
+            echo "$clang"
+            return
+        fi
+    done
+    warn "no clang 18 or newer found"
+    return 1
+}
+
+install_scheduler() {
+    version=$(scheduler_version "$1")
+    say "Building $1 $version (a few minutes)..."
+    clang=$(find_clang) || return 1
+    (cd "$work/build" && as_builder env "BPF_CLANG=$clang" "CARGO_TARGET_DIR=$work/build/target" \
+        cargo install --locked --root "$work/build/root" "$1@$version") || return 1
+    printf '%s %s\n' "$version" "$(checksum "$work/build/root/bin/$1")" >"$work/record"
+    put 755 "$work/build/root/bin/$1" "$prefix/bin/$1" && put 644 "$work/record" "$share/schedulers/$1"
+}
+
+# --- The whole ---
+
+systemd_runs() { [ "$staged" = no ] && [ -d /run/systemd/system ]; }
+
+reload_system() {
+    if ! systemd_runs; then return; fi
+    systemctl daemon-reload
+    systemctl reload dbus.service 2>/dev/null || warn "the D-Bus configuration could not be reloaded; it is read at the next boot"
+}
+
+require_root() {
+    if [ "$staged" = no ] && [ "$(id -u)" != 0 ]; then die "needs root (or --destdir DIR to stage the files); nothing was changed"; fi
+}
+
+require_sources() {
+    for file in policies.yaml Cargo.toml systemd/auto-ext.service; do
+        [ -f "$src/$file" ] || die "$src/$file is missing; nothing was changed"
+    done
+    if [ -n "$binary" ] && [ ! -f "$binary" ]; then die "--binary: there is no file $binary; nothing was changed"; fi
+}
+
+install_all() {
+    require_sources
+    missing=$(missing_schedulers)
+    pm=''
+    if [ "$staged" = no ] && { [ -z "$binary" ] || [ -n "$missing" ]; }; then find_package_manager; fi
+    package=''
+    if [ -n "$missing" ]; then package=$(scheduler_package) || package=''; fi
+    if [ -z "$binary" ] || { [ -n "$missing" ] && [ -z "$package" ]; }; then require_rust; fi
+
+    if [ -n "$pm" ]; then install_dependencies; fi
+    if [ -z "$binary" ]; then build_auto_ext; fi
+    put_all
+    failed=''
+    for name in $missing; do
+        install_scheduler "$name" || failed="$failed $name"
+    done
+    put_directories
+    reload_system
+    report
+    if [ -n "$failed" ]; then die "auto-ext is installed, but these schedulers could not be built:$failed"; fi
+}
+
+install_dependencies() {
+    refresh_package_lists
+    packages=''
+    if [ -z "$binary" ]; then packages=$(packages_for_auto_ext); fi
+    if [ -n "$package" ]; then
+        install_packages "$package"
+        missing=$(missing_schedulers)
+    fi
+    if [ -n "$missing" ]; then packages="$packages $(packages_for_schedulers)"; fi
+    # shellcheck disable=SC2086 # a list of package names
+    install_packages $packages
+}
+
+report() {
+    if [ "$staged" = yes ]; then
+        say "auto-ext is staged in $destdir"
+        return
+    fi
+    auto_ext=auto-ext unit=auto-ext
+    case $prefix in
+    /usr | /usr/local) ;;
+    *) auto_ext=$prefix/bin/auto-ext unit=$prefix/lib/systemd/system/auto-ext.service ;;
+    esac
+    say "auto-ext is installed."
+    if [ ! -d /sys/kernel/sched_ext ]; then
+        say "This kernel ($(uname -r)) has no sched_ext (/sys/kernel/sched_ext is missing): no scheduler can be loaded and the kernel's own keeps running;" \
+            "auto-ext can only watch. Switching needs Linux 6.12 or newer with CONFIG_SCHED_CLASS_EXT."
+    fi
+    if [ ! -e /sys/kernel/btf/vmlinux ]; then
+        say "This kernel has no BTF (CONFIG_DEBUG_INFO_BTF): neither the profiler nor any scheduler can be loaded."
+    fi
+    if ! systemd_runs; then
+        say "systemd does not run here, so there is no service: let your init system run '$auto_ext daemon' as root."
+    elif systemctl is-active --quiet auto-ext.service; then
+        say "The service still runs as it was started; to use what was just installed: systemctl restart auto-ext"
+    else
+        say "Next, start it now and at every boot:  systemctl enable --now $unit"
+    fi
+    say "What may stop or weaken it here:       $auto_ext doctor"
+    say "What the machine is doing:             $auto_ext levels"
+}
+
+uninstall_all() {
+    if systemd_runs && systemctl cat auto-ext.service >/dev/null 2>&1; then
+        systemctl disable --now auto-ext.service || die "the service could not be stopped; nothing was removed"
+        systemctl reset-failed auto-ext.service 2>/dev/null || true
+    fi
+    for record in "$destdir$share/schedulers"/*; do
+        name=${record##*/}
+        if scheduler_is_ours "$name"; then rm -f "$destdir$prefix/bin/$name"; fi
+    done
+    if [ -f "$destdir$share/directories" ]; then cp "$destdir$share/directories" "$work/directories"; fi
+    rm -f "$destdir$prefix/bin/auto-ext" \
+        "$destdir$prefix/lib/systemd/system/auto-ext.service" \
+        "$destdir/usr/share/dbus-1/system.d/org.autoext.AutoExt1.conf" \
+        "$destdir/usr/share/polkit-1/actions/org.autoext.AutoExt1.policy"
+    rm -rf "$destdir$share" "$destdir$prefix/share/doc/auto-ext" "$destdir/var/lib/auto-ext" "$destdir/run/auto-ext"
+    if [ "$purge" = yes ]; then rm -rf "$destdir/etc/auto-ext"; fi
+    # The schedulers' statistics sockets, unless one of somebody else's is running.
+    if [ "$(cat "$destdir/sys/kernel/sched_ext/state" 2>/dev/null)" = disabled ]; then rm -rf "$destdir/run/scx"; fi
+    remove_directories
+    reload_system
+    say "auto-ext is removed."
+    if [ -d "$destdir/etc/auto-ext" ]; then say "Kept: $destdir/etc/auto-ext (--uninstall --purge removes it)"; fi
+    if [ "$staged" = no ]; then say "Packages that were installed to build or run it stay; your package manager removes them."; fi
+}
+
+# Deepest first; those that others use by now are not empty and stay.
+remove_directories() {
+    if [ ! -f "$work/directories" ]; then return; fi
+    sort -r "$work/directories" | while IFS= read -r dir; do
+        rmdir "$destdir$dir" 2>/dev/null || true
+    done
+}
+
+main() {
+    parse_options "$@"
+    share=$prefix/share/auto-ext
+    require_root
+    # Not in /tmp: the schedulers' build takes gigabytes, and /tmp may be memory.
+    work=$(mktemp -d "${TMPDIR:-/var/tmp}/auto-ext.XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+    trap 'exit 1' HUP INT TERM
+    mkdir "$work/build"
+    chmod 711 "$work"
+    find_builder
+    case $mode in
+    install) install_all ;;
+    uninstall) uninstall_all ;;
+    esac
+}
+
+main "$@"
