@@ -1,0 +1,171 @@
+//! The loads: real programs, each with the class it is.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+/// Where the scratch disk is mounted.
+const SCRATCH: &str = "/mnt/scratch";
+
+/// A load that can be started.
+pub(crate) struct Load {
+    /// What it is, for people.
+    pub(crate) name: &'static str,
+    /// The class that auto-ext must give it.
+    pub(crate) class: &'static str,
+    command: &'static str,
+}
+
+/// One load or two for every class but idle.
+pub(crate) const ALL: [Load; 8] = [
+    Load {
+        name: "one hog per CPU",
+        class: "cpu",
+        command: "stress-ng --quiet --cpu 4",
+    },
+    Load {
+        name: "six hogs per CPU",
+        class: "parallel",
+        command: "stress-ng --quiet --cpu 24",
+    },
+    Load {
+        name: "direct random reads",
+        class: "io",
+        command: "fio --output=/dev/null --name=direct --filename=/mnt/scratch/direct --size=128M \
+                  --rw=randread --bs=4k --direct=1 --ioengine=psync --time_based --runtime=10m",
+    },
+    Load {
+        name: "buffered writes",
+        class: "io",
+        command: "fio --output=/dev/null --name=buffered --filename=/mnt/scratch/buffered \
+                  --size=1G --rw=write --bs=1M --ioengine=psync --time_based --runtime=10m",
+    },
+    Load {
+        name: "loopback traffic",
+        class: "network",
+        command: "iperf3 --client 127.0.0.1 --time 600",
+    },
+    Load {
+        name: "memory mapped, dirtied, unmapped",
+        class: "memory",
+        command: "stress-ng --quiet --vm 2 --vm-bytes 64M",
+    },
+    Load {
+        name: "short sleepers",
+        class: "interactive",
+        command: "/usr/libexec/auto-ext/system-tests sleepers",
+    },
+    Load {
+        name: "one hog per CPU again",
+        class: "cpu",
+        command: "stress-ng --quiet --cpu 4",
+    },
+];
+
+/// A load that runs, and ends when this is dropped.
+pub(crate) struct Running(Child);
+
+impl Load {
+    /// The load with that class; the first where there are two.
+    pub(crate) fn of_class(class: &str) -> &'static Self {
+        ALL.iter()
+            .find(|load| load.class == class)
+            .expect("tests name classes of the table")
+    }
+
+    /// Starts the load.
+    pub(crate) fn start(&self) -> anyhow::Result<Running> {
+        start(self.command)
+    }
+}
+
+/// Starts a program with its arguments, both separated by spaces.
+pub(crate) fn start(command: &str) -> anyhow::Result<Running> {
+    use std::os::unix::process::CommandExt as _;
+    let mut words = command.split_whitespace();
+    let child = Command::new(words.next().unwrap_or_default())
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("failed to run `{command}`"))?;
+    Ok(Running(child))
+}
+
+impl Running {
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Whether the process has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(self.0.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(group) = i32::try_from(self.0.id()) {
+            // It may have ended by itself.
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
+        let _ = self.0.wait();
+    }
+}
+
+/// Makes ready what the loads need: the scratch disk with the files to read, a server for iperf3.
+pub(crate) fn prepare() -> anyhow::Result<Running> {
+    if !Path::new(SCRATCH).exists() {
+        fs::create_dir_all(SCRATCH)?;
+        run("mkfs.ext4 -q -F /dev/disk/by-id/virtio-scratch")?;
+        run("mount /dev/disk/by-id/virtio-scratch /mnt/scratch")?;
+        run(
+            "fio --output=/dev/null --name=direct --filename=/mnt/scratch/direct --size=128M \
+             --rw=write --bs=1M --ioengine=psync --end_fsync=1",
+        )?;
+    }
+    start("iperf3 --server")
+}
+
+fn run(command: &str) -> anyhow::Result<()> {
+    let mut words = command.split_whitespace();
+    let status = Command::new(words.next().unwrap_or_default())
+        .args(words)
+        .status()
+        .with_context(|| format!("failed to run `{command}`"))?;
+    ensure!(status.success(), "`{command}`: {status}");
+    Ok(())
+}
+
+/// A group of tasks that are woken like by input: every 8 ms (a mouse at 125 Hz), for half a
+/// millisecond of work. Runs until it is killed.
+pub(crate) fn be_short_sleepers() -> ExitCode {
+    let sleepers: Vec<_> = (0..16)
+        .map(|index| {
+            thread::spawn(move || {
+                thread::sleep(Duration::from_micros(500 * index));
+                loop {
+                    thread::sleep(Duration::from_millis(8));
+                    let start = Instant::now();
+                    while start.elapsed() < Duration::from_micros(500) {
+                        std::hint::spin_loop();
+                    }
+                }
+            })
+        })
+        .collect();
+    for sleeper in sleepers {
+        if sleeper.join().is_err() {
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,36 @@
+//! What runs inside the test machine, as root: the system tests, and the demonstration.
+//!
+//! Everything is looked at as a user would: the kernel through sysfs, the service through systemd,
+//! D-Bus and its command line. None of auto-ext's own code is used to judge it.
+
+#![expect(
+    clippy::print_stderr,
+    clippy::panic,
+    reason = "a test speaks to its runner"
+)]
+
+mod demo;
+mod kernel;
+mod load;
+mod policy;
+mod service;
+mod tests;
+mod wait;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["demo"] => match demo::run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("demo: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+        ["sleepers"] => load::be_short_sleepers(),
+        _ => tests::run(),
+    }
+}

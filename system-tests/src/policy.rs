@@ -1,0 +1,78 @@
+//! The policies that the tests install.
+
+use std::fs;
+
+use anyhow::Context as _;
+
+const INSTALLED: &str = "/etc/auto-ext/policies.yaml";
+const SHIPPED: &str = "/usr/share/auto-ext/policies.yaml";
+
+/// A policy under test, with the scheduler it wants for each class.
+pub(crate) struct Policy {
+    /// Its name, for people.
+    pub(crate) name: &'static str,
+    rules: Option<&'static [(&'static str, &'static str, &'static str)]>,
+}
+
+/// The one that is shipped.
+pub(crate) const DEFAULT: Policy = Policy {
+    name: "shipped policy",
+    rules: None,
+};
+
+/// Another real scheduler for every class.
+pub(crate) const ALL_DIFFERENT: Policy = Policy {
+    name: "a scheduler per class",
+    rules: Some(&[
+        ("network", "net: high", "scx_cosmos"),
+        ("io", "io: high", "scx_rusty"),
+        ("memory", "mem: high", "scx_beerland"),
+        ("parallel", "parallel: high", "scx_lavd"),
+        ("interactive", "interactive: high", "scx_bpfland"),
+        ("cpu", "cpu: high", "scx_flash"),
+    ]),
+};
+
+impl Policy {
+    /// Puts the policy where the service reads it.
+    pub(crate) fn install(&self) -> anyhow::Result<()> {
+        match self.rules {
+            None => write(
+                &fs::read_to_string(SHIPPED)
+                    .with_context(|| format!("failed to read {SHIPPED}"))?,
+            ),
+            Some(rules) => {
+                let rules = rules.iter().map(|(class, when, scheduler)| {
+                    format!(
+                        "  - {{class: {class}, when: {{{when}}}, use: [{scheduler}, kernel]}}\n"
+                    )
+                });
+                write(&format!(
+                    "version: 1\nrules:\n{}  - {{class: idle, use: [kernel]}}\n\
+                     stability: {{min_run: 2s, max_switches_per_hour: 1000}}\n",
+                    rules.collect::<String>()
+                ))
+            }
+        }
+    }
+
+    /// The scheduler that the policy wants for a class, in the words of `kernel::scheduler`.
+    pub(crate) fn scheduler_for(&self, class: &str) -> &'static str {
+        match self.rules {
+            None => match class {
+                "interactive" => "scx_bpfland",
+                "network" => "scx_cosmos",
+                _ => "kernel",
+            },
+            Some(rules) => rules
+                .iter()
+                .find(|(name, ..)| *name == class)
+                .map_or("kernel", |(_, _, scheduler)| scheduler),
+        }
+    }
+}
+
+/// Puts `text` where the service reads its policy.
+pub(crate) fn write(text: &str) -> anyhow::Result<()> {
+    fs::write(INSTALLED, text).with_context(|| format!("failed to write {INSTALLED}"))
+}

@@ -1,0 +1,95 @@
+//! The service as its users meet it: systemd, D-Bus, the command line.
+
+use std::process::{Command, Output};
+
+use anyhow::{Context as _, ensure};
+use zbus::fdo::PropertiesProxy;
+use zbus::names::InterfaceName;
+use zbus::{Connection, OwnedVariant};
+
+const NAME: &str = "org.autoext.AutoExt1";
+const PATH: &str = "/org/autoext/AutoExt1";
+
+/// Runs a command, given as words separated by spaces, and returns its output whatever its exit code.
+pub(crate) fn output(command: &str) -> anyhow::Result<Output> {
+    let mut words = command.split_whitespace();
+    Command::new(words.next().unwrap_or_default())
+        .args(words)
+        .output()
+        .with_context(|| format!("failed to run `{command}`"))
+}
+
+/// Runs a command that must succeed and returns what it says.
+pub(crate) fn say(command: &str) -> anyhow::Result<String> {
+    let output = output(command)?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "`{command}`: {}: {text} {}",
+        output.status,
+        error.trim()
+    );
+    Ok(text)
+}
+
+/// Starts the service anew, with whatever policy is installed.
+pub(crate) fn restart() -> anyhow::Result<()> {
+    // Not for the tests of restarting: they may do so more often than systemd likes.
+    say("systemctl reset-failed auto-ext.service").ok();
+    say("systemctl restart auto-ext.service").map(drop)
+}
+
+/// Stops the service.
+pub(crate) fn stop() -> anyhow::Result<()> {
+    say("systemctl stop auto-ext.service").map(drop)
+}
+
+/// What `busctl` prints for a property, as the README shows it.
+pub(crate) fn busctl(property: &str) -> anyhow::Result<String> {
+    say(&format!(
+        "busctl get-property {NAME} {PATH} {NAME} {property}"
+    ))
+}
+
+/// The service's properties, over one connection: a process per question would be a load of its own.
+pub(crate) struct Bus {
+    runtime: tokio::runtime::Runtime,
+    proxy: PropertiesProxy<'static>,
+}
+
+impl Bus {
+    pub(crate) fn connect() -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let proxy = runtime.block_on(async {
+            let connection = Connection::system().await?;
+            PropertiesProxy::builder(&connection)
+                .destination(NAME)
+                .path(PATH)
+                .cache_properties(zbus::proxy::CacheProperties::No)
+                .build()
+                .await
+        })?;
+        Ok(Self { runtime, proxy })
+    }
+
+    /// A property that is a string; what went wrong when it cannot be had, which no property says.
+    pub(crate) fn string(&self, property: &str) -> String {
+        self.get(property)
+            .and_then(|value| Ok(String::try_from(value)?))
+            .unwrap_or_else(|error| format!("{error:#}"))
+    }
+
+    /// A property that is a number.
+    pub(crate) fn number(&self, property: &str) -> anyhow::Result<u64> {
+        let value = self.get(property)?;
+        u64::try_from(&value).or_else(|_| Ok(u64::from(u32::try_from(&value)?)))
+    }
+
+    fn get(&self, property: &str) -> anyhow::Result<OwnedVariant> {
+        let interface = InterfaceName::try_from(NAME)?;
+        Ok(self.runtime.block_on(self.proxy.get(interface, property))?)
+    }
+}

@@ -1,0 +1,112 @@
+//! The command line, its exit codes included.
+
+use anyhow::ensure;
+
+use crate::load::{self, Load};
+use crate::policy::{ALL_DIFFERENT, DEFAULT};
+use crate::service;
+use crate::{kernel, wait};
+
+pub(super) fn what_is_not_possible_is_said_in_one_line() -> anyhow::Result<()> {
+    DEFAULT.install()?;
+    service::stop()?;
+    let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+    let no_bus = "env DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent";
+    let cases = [
+        ("auto-ext status".to_owned(), 3, "the daemon does not run"),
+        (
+            "auto-ext status --json".to_owned(),
+            3,
+            "the daemon does not run",
+        ),
+        (
+            format!("{no_bus} auto-ext status"),
+            3,
+            "the system bus cannot be reached",
+        ),
+        (
+            format!("{no_bus} auto-ext daemon"),
+            1,
+            "the system bus cannot be reached",
+        ),
+        (format!("{nobody} auto-ext levels --once"), 4, "run as root"),
+        (format!("{nobody} auto-ext daemon"), 4, "run as root"),
+        (
+            "unshare --mount sh -c 'mount -t tmpfs none /sys/kernel/btf && auto-ext levels'".into(),
+            1,
+            "built without BTF",
+        ),
+        (
+            "auto-ext check /nonexistent".to_owned(),
+            1,
+            "/nonexistent:1:1: error: ",
+        ),
+        ("auto-ext nonsense".to_owned(), 2, "unrecognized subcommand"),
+    ];
+    for (command, code, words) in cases {
+        let output = std::process::Command::new("sh")
+            .args(["-c", &command])
+            .output()?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.code() == Some(code),
+            "`{command}`: {}: {error}",
+            output.status
+        );
+        ensure!(error.contains(words), "`{command}`: {error}");
+        ensure!(
+            code == 2 || error.lines().count() == 1,
+            "`{command}`: {error}"
+        );
+    }
+    let status = service::output("auto-ext status --json")?;
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout)?;
+    ensure!(
+        status["current_scheduler"] == "kernel" && status["daemon"] == false,
+        "{status}"
+    );
+
+    service::restart()?;
+    let second = service::output("auto-ext daemon")?;
+    let error = String::from_utf8_lossy(&second.stderr);
+    ensure!(
+        second.status.code() == Some(1) && error.contains("already"),
+        "{error}"
+    );
+    Ok(())
+}
+
+pub(super) fn levels_prints_every_signal() -> anyhow::Result<()> {
+    let line = service::say("auto-ext levels --once")?;
+    let json: serde_json::Value =
+        serde_json::from_str(&service::say("auto-ext levels --once --json")?)?;
+    for signal in ["cpu", "parallel", "io", "net", "mem", "interactive"] {
+        ensure!(line.contains(signal), "{line}");
+        ensure!(json["signals"][signal].is_f64(), "{json}");
+        ensure!(json["levels"][signal].is_string(), "{json}");
+    }
+    Ok(())
+}
+
+pub(super) fn observing_starts_nothing() -> anyhow::Result<()> {
+    ALL_DIFFERENT.install()?;
+    service::stop()?;
+    let enabled = kernel::enable_seq();
+    let _daemon = load::start("auto-ext daemon --observe")?;
+    let bus = wait_for_bus()?;
+    let _load = Load::of_class("cpu").start()?;
+    wait::until("class", &"cpu".to_owned(), || bus.string("Class"))?;
+    wait::until("desired", &"scx_flash".to_owned(), || {
+        bus.string("DesiredScheduler")
+    })?;
+    ensure!(bus.string("Mode") == "observe");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    ensure!(kernel::enable_seq() == enabled && kernel::scheduler() == "kernel");
+    Ok(())
+}
+
+fn wait_for_bus() -> anyhow::Result<service::Bus> {
+    let bus = service::Bus::connect()?;
+    wait::until("mode", &"observe".to_owned(), || bus.string("Mode"))?;
+    Ok(bus)
+}

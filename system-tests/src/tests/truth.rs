@@ -1,0 +1,142 @@
+//! What auto-ext says is what the kernel does.
+
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::load::{self, Load};
+use crate::policy::{ALL_DIFFERENT, DEFAULT};
+use crate::service::{self, Bus};
+use crate::{kernel, wait};
+
+pub(super) fn the_installed_service_starts_and_says_that_the_kernel_schedules() -> anyhow::Result<()>
+{
+    DEFAULT.install()?;
+    service::say("systemctl enable --now auto-ext.service")?;
+    ensure!(service::say("systemctl is-active auto-ext.service")? == "active");
+    ensure!(service::busctl("CurrentScheduler")? == "s \"kernel\"");
+    ensure!(service::busctl("CurrentOwner")? == "s \"none\"");
+    ensure!(service::busctl("SchedulerPid")? == "u 0");
+    ensure!(kernel::scheduler() == "kernel");
+    let introspection = service::say(
+        "busctl introspect org.autoext.AutoExt1 /org/autoext/AutoExt1 org.autoext.AutoExt1",
+    )?;
+    for property in [
+        "CurrentScheduler",
+        "CurrentOwner",
+        "SchedulerPid",
+        "DesiredScheduler",
+        "Mode",
+        "Class",
+        "Levels",
+        "Signals",
+        "Reason",
+        "Since",
+        "Switches",
+        "Quarantined",
+        "LastError",
+        "Version",
+        "SchedulerSwitched",
+    ] {
+        ensure!(
+            introspection.contains(&format!(".{property} ")),
+            "no {property} in {introspection}"
+        );
+    }
+    let status = service::say("auto-ext status")?;
+    ensure!(status.starts_with("Scheduler  kernel\n"), "{status}");
+    Ok(())
+}
+
+pub(super) fn d_bus_says_what_the_kernel_says_when_a_scheduler_is_killed() -> anyhow::Result<()> {
+    ALL_DIFFERENT.install()?;
+    service::restart()?;
+    let bus = Bus::connect()?;
+    let _load = Load::of_class("cpu").start()?;
+    wait::until("scheduler", &"scx_flash".to_owned(), kernel::scheduler)?;
+    wait::until("owner", &"auto-ext".to_owned(), || {
+        bus.string("CurrentOwner")
+    })?;
+    let pid = i32::try_from(bus.number("SchedulerPid")?)?;
+    kill(Pid::from_raw(pid), Signal::SIGKILL).context("the scheduler cannot be killed")?;
+    // The kernel needs a moment; whenever it is the same before and after the question, that must
+    // have been the answer.
+    let mut compared = 0;
+    for _ in 0..40 {
+        let before = kernel::scheduler();
+        let answer = service::busctl("CurrentScheduler")?;
+        if kernel::scheduler() == before {
+            compared += 1;
+            ensure!(
+                answer == format!("s \"{before}\""),
+                "the kernel runs {before}, D-Bus says {answer}"
+            );
+        }
+    }
+    ensure!(compared > 20, "the kernel was not the same twice");
+    wait::until("scheduler", &"kernel".to_owned(), kernel::scheduler)?;
+    let quarantined = service::busctl("Quarantined")?;
+    ensure!(quarantined.contains("flash"), "{quarantined}");
+    let error = bus.string("LastError");
+    ensure!(error.contains("flash: was killed by SIGKILL"), "{error}");
+    // Not loaded again at once.
+    ensure!(bus.string("DesiredScheduler") == "kernel");
+    Ok(())
+}
+
+pub(super) fn a_foreign_scheduler_is_left_alone_until_it_leaves() -> anyhow::Result<()> {
+    ALL_DIFFERENT.install()?;
+    service::restart()?;
+    let bus = Bus::connect()?;
+    let mut foreign = load::start("/usr/bin/scx_bpfland")?;
+    wait::until("mode", &"yielded".to_owned(), || bus.string("Mode"))?;
+    ensure!(bus.string("CurrentScheduler") == "scx_bpfland");
+    ensure!(bus.string("CurrentOwner") == "foreign");
+    ensure!(bus.number("SchedulerPid")? == 0);
+    let enabled = kernel::enable_seq();
+    let hogs = Load::of_class("cpu").start()?;
+    wait::until("class", &"cpu".to_owned(), || bus.string("Class"))?;
+    wait::until("desired", &"scx_flash".to_owned(), || {
+        bus.string("DesiredScheduler")
+    })?;
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    ensure!(
+        !foreign.has_ended() && kernel::enable_seq() == enabled,
+        "the foreign scheduler is gone"
+    );
+    ensure!(foreign.pid() != 0 && kernel::scheduler() == "scx_bpfland");
+    drop(foreign);
+    wait::until(
+        "scheduler after the foreign one left",
+        &"scx_flash".to_owned(),
+        kernel::scheduler,
+    )?;
+    drop(hogs);
+    Ok(())
+}
+
+pub(super) fn stopping_leaves_nothing_behind() -> anyhow::Result<()> {
+    ALL_DIFFERENT.install()?;
+    service::restart()?;
+    let _load = Load::of_class("cpu").start()?;
+    wait::until("scheduler", &"scx_flash".to_owned(), kernel::scheduler)?;
+    service::stop()?;
+    ensure!(
+        kernel::state() == "disabled",
+        "the kernel says {}",
+        kernel::state()
+    );
+    let left = Command::new("pgrep")
+        .args(["-a", "scx_|auto-ext$"])
+        .output()?;
+    ensure!(
+        left.stdout.is_empty(),
+        "left: {}",
+        String::from_utf8_lossy(&left.stdout)
+    );
+    let result = service::say("systemctl show --property=Result --value auto-ext.service")?;
+    ensure!(result == "success", "systemd says {result}");
+    Ok(())
+}

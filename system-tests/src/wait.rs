@@ -1,0 +1,29 @@
+//! Waiting for something to become true.
+
+use std::fmt::Debug;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+
+/// Ends a test that would hang. Far beyond what anything takes: it judges no speed.
+const HANG: Duration = Duration::from_secs(120);
+
+/// Asks until the answer is `expected`, and returns how long that took.
+pub(crate) fn until<T: PartialEq + Debug>(
+    what: &str,
+    expected: &T,
+    mut ask: impl FnMut() -> T,
+) -> anyhow::Result<Duration> {
+    let start = Instant::now();
+    loop {
+        let answer = ask();
+        if answer == *expected {
+            return Ok(start.elapsed());
+        }
+        if start.elapsed() > HANG {
+            bail!("{what}: still {answer:?} after {HANG:?}, not {expected:?}");
+        }
+        sleep(Duration::from_millis(50));
+    }
+}
