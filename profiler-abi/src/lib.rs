@@ -5,7 +5,8 @@
 
 #![no_std]
 
-/// A burst on a CPU that ended in sleep counts as short below this many nanoseconds.
+/// A burst on a CPU that ended in sleep counts as short below this many nanoseconds on a recent
+/// machine; on a slower one user space sets the global `SHORT_BURST_NS` accordingly.
 ///
 /// A frame's worth of drawing, an audio period or the handling of an input event stays below it;
 /// what computes does not go to sleep that soon.

@@ -4,7 +4,8 @@
 //! inlines): the time is the run queue's own clock, which the scheduler has just updated, and the
 //! number of waiting tasks is the run queue's own count, valid under every scheduling class.
 
-use auto_ext_profiler_abi::{CLOCK_PAIRING_NS, SHORT_BURST_NS, SchedCounters};
+use auto_ext_profiler_abi::{CLOCK_PAIRING_NS, SchedCounters};
+use aya_ebpf::Global;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::{btf_tracepoint, map};
 use aya_ebpf::maps::PerCpuArray;
@@ -27,6 +28,9 @@ static CFS_RQ_RQ: Offset = Offset::new(0);
 static RQ_CLOCK: Offset = Offset::new(0);
 #[unsafe(no_mangle)]
 static RQ_NR_RUNNING: Offset = Offset::new(0);
+
+#[unsafe(no_mangle)]
+static SHORT_BURST_NS: Global<u64> = Global::new(auto_ext_profiler_abi::SHORT_BURST_NS);
 
 /// `PF_KTHREAD` of include/linux/sched.h.
 const KERNEL_THREAD: u32 = 0x0020_0000;
@@ -64,7 +68,7 @@ fn sched_switch(context: BtfTracePointContext) -> i32 {
         counters.wait_ns += counters.waiting * elapsed;
         if prev_pid != 0 {
             counters.busy_ns += elapsed;
-            if elapsed < SHORT_BURST_NS
+            if elapsed < SHORT_BURST_NS.load()
                 && preempted & 1 == 0
                 && prev_state & ASLEEP != 0
                 && prev_flags & KERNEL_THREAD == 0

@@ -6,9 +6,10 @@
 
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Duration;
 
 use auto_ext_profiler_abi::{
-    BlockCounters, FaultCounters, OFFSETS, SchedCounters, SoftirqCounters, map,
+    BlockCounters, FaultCounters, OFFSETS, SHORT_BURST_NS, SchedCounters, SoftirqCounters, map,
 };
 use aya::maps::{MapData, PerCpuArray};
 use aya::programs::BtfTracePoint;
@@ -89,11 +90,14 @@ impl Profiler {
         let btf = Btf::parse_file(btf_path, Endianness::default())
             .map_err(|error| AttachError::Object(error.to_string()))?;
         let (offsets, missing_offset) = offsets(btf_path);
+        let machine = calibrate::measure();
+        let short_burst_ns = short_burst_ns(&machine);
         let mut loader = EbpfLoader::new();
         loader.btf(Some(&btf));
         for ((global, ..), offset) in OFFSETS.iter().zip(&offsets) {
             loader.override_global(global, offset, true);
         }
+        loader.override_global("SHORT_BURST_NS", &short_burst_ns, true);
         let mut ebpf = loader.load(&OBJECT.0).map_err(|error| {
             if permission_denied(&error) {
                 AttachError::NotPermitted
@@ -124,7 +128,7 @@ impl Profiler {
             fault: take(&mut ebpf, map::FAULT, &missing, Signal::Mem)?,
             _ebpf: ebpf,
             proc: ProcReader::new(Path::new("/proc")),
-            machine: calibrate::page_faults(),
+            machine,
             missing,
         };
         visit_every_cpu();
@@ -252,6 +256,12 @@ fn totals<C: Pod, T: Default>(
         add(&mut total, cpu);
     }
     Some(total)
+}
+
+/// What counts as a short burst on this machine: the same amount of work on any.
+fn short_burst_ns(machine: &Machine) -> u64 {
+    let burst = Duration::from_nanos(SHORT_BURST_NS).mul_f64(machine.slowness());
+    u64::try_from(burst.as_nanos()).unwrap_or(SHORT_BURST_NS)
 }
 
 /// Nanoseconds since the CPU last switched tasks, during which its state has not changed.

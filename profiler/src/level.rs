@@ -82,7 +82,11 @@ impl Default for Thresholds {
             Signal::Parallel => threshold(0.8, 0.4),
             Signal::Io => threshold(0.4, 0.2),
             Signal::Net => threshold(0.1, 0.05),
-            Signal::Mem => threshold(0.1, 0.05),
+            // What maps and unmaps memory works on it in between.
+            Signal::Mem => Threshold {
+                settle: Duration::from_secs(1),
+                ..threshold(0.1, 0.04)
+            },
             Signal::Interactive => threshold(0.5, 0.3),
         }))
     }

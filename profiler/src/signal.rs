@@ -2,8 +2,8 @@
 //!
 //! Every signal but `parallel` is a share between 0 and 1, so that one threshold fits a laptop and
 //! a 128-CPU server. `net`, `mem` and `interactive` are shares of the CPU time that was *used*:
-//! one saturated stream is as much a network load on 128 CPUs as on two. Below a small amount of
-//! used CPU time they fade to zero, so that the few timers of an idle machine do not count.
+//! one saturated stream is as much a network load on 128 CPUs as on two. Where little CPU time is
+//! used they fade to zero, so that neither the timers of an idle machine nor a quiet download count.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,7 +23,8 @@ pub enum Signal {
     /// Share of the window in which a block request was in flight or a task stalled on IO, or of the
     /// used CPU time that writing files took, 0 to 1.
     Io,
-    /// Share of the used CPU time that was spent in the network softirqs, 0 to 1.
+    /// Share of the used CPU time that the network took: its softirqs, and the copying of what was
+    /// sent and received, 0 to 1.
     Net,
     /// Share of the used CPU time that page faults took, or of the window in which a task stalled
     /// on memory, 0 to 1.
@@ -78,14 +79,18 @@ impl FromStr for Signal {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Signals([Option<f64>; Signal::ALL.len()]);
 
-/// CPU time that is used at the least for `net`, `mem` and `interactive` to reach their full share:
-/// a quarter of one CPU, or a hundredth of the machine where that is more.
-const USED_FLOOR_CPUS: f64 = 0.25;
-const USED_FLOOR_SHARE: f64 = 0.01;
+/// CPU time that is used at the least for `interactive` to reach its full share, in CPUs: people
+/// notice when little happens late.
+const INTERACTIVE_FLOOR: f64 = 0.25;
+/// The same for `net`, `mem` and the writing of files: throughput matters once it takes a CPU.
+const THROUGHPUT_FLOOR: f64 = 1.0;
+/// The least of both on large machines, whose housekeeping grows with them, as a share of the CPUs.
+const FLOOR_SHARE: f64 = 0.01;
 
 /// CPU time of writing one page through the page cache, in page faults: both take a page from the
-/// allocator and fill it; the file system comes on top. Measured 1.7 with ext4 (2 us and 1.15 us).
-const DIRTIED_PAGE_FAULTS: f64 = 1.5;
+/// allocator and fill it; the file system comes on top, in the writer and in the flusher. Measured
+/// with ext4: 1.7 on a fast machine (2 us and 1.15 us), 3.5 in an emulated one.
+const DIRTIED_PAGE_FAULTS: f64 = 3.0;
 
 impl Signals {
     /// The value of `signal`.
@@ -115,8 +120,11 @@ impl Signals {
         let cpus = f64::from(after.cpus.max(1));
         let sched = delta(&before.sched, &after.sched);
         let busy = sched.map(|(b, a)| grown(b.busy_ns, a.busy_ns));
-        let floor = USED_FLOOR_CPUS.max(USED_FLOOR_SHARE * cpus) * window;
-        let used = busy.unwrap_or(0.0).max(floor);
+        let used = |floor: f64| {
+            busy.unwrap_or(0.0)
+                .max(floor.max(FLOOR_SHARE * cpus) * window)
+        };
+        let throughput = used(THROUGHPUT_FLOOR);
         let stalled = |before: Option<u64>, after: Option<u64>| {
             delta(&before, &after).map(|(b, a)| share(grown(b, a) * 1000.0, window))
         };
@@ -129,11 +137,16 @@ impl Signals {
         );
         signals.set(
             Signal::Interactive,
-            sched.map(|(b, a)| share(grown(b.short_ns, a.short_ns), used)),
+            sched.map(|(b, a)| share(grown(b.short_ns, a.short_ns), used(INTERACTIVE_FLOOR))),
         );
         // Buffered writes keep the machine busy with IO long before the first request is issued.
-        let dirtied = delta(&before.kernel.dirtied_pages, &after.kernel.dirtied_pages)
-            .map(|(b, a)| share(grown(b, a) * machine.fault_ns * DIRTIED_PAGE_FAULTS, used));
+        let dirtied =
+            delta(&before.kernel.dirtied_pages, &after.kernel.dirtied_pages).map(|(b, a)| {
+                share(
+                    grown(b, a) * machine.fault_ns * DIRTIED_PAGE_FAULTS,
+                    throughput,
+                )
+            });
         let in_flight = delta(&before.block, &after.block)
             .map(|(b, a)| share(grown(b.busy_ns, a.busy_ns), window));
         signals.set(
@@ -148,15 +161,21 @@ impl Signals {
                 .fold(in_flight, f64::max)
             }),
         );
+        let copied = delta(&before.kernel.net_bytes, &after.kernel.net_bytes)
+            .map_or(0.0, |(b, a)| grown(b, a) * machine.byte_ns());
         signals.set(
             Signal::Net,
             delta(&before.softirq, &after.softirq)
-                .map(|(b, a)| share(grown(b.net_ns, a.net_ns), used)),
+                .map(|(b, a)| share(grown(b.net_ns, a.net_ns) + copied, throughput)),
         );
         let huge = delta(&before.kernel.huge_faults, &after.kernel.huge_faults)
             .map_or(0.0, |(b, a)| grown(b, a) * machine.huge_fault_ns);
-        let faulting = delta(&before.fault, &after.fault)
-            .map(|(b, a)| share(grown(b.faults, a.faults) * machine.fault_ns + huge, used));
+        let faulting = delta(&before.fault, &after.fault).map(|(b, a)| {
+            share(
+                grown(b.faults, a.faults) * machine.fault_ns + huge,
+                throughput,
+            )
+        });
         signals.set(
             Signal::Mem,
             faulting.map(|faulting| {

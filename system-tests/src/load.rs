@@ -37,13 +37,13 @@ pub(crate) const ALL: [Load; 8] = [
     Load {
         name: "direct random reads",
         class: "io",
-        command: "fio --output=/dev/null --name=direct --filename=/mnt/scratch/direct --size=128M \
+        command: "fio --thread --output=/dev/null --name=direct --filename=/mnt/scratch/direct --size=128M \
                   --rw=randread --bs=4k --direct=1 --ioengine=psync --time_based --runtime=10m",
     },
     Load {
         name: "buffered writes",
         class: "io",
-        command: "fio --output=/dev/null --name=buffered --filename=/mnt/scratch/buffered \
+        command: "fio --thread --output=/dev/null --name=buffered --filename=/mnt/scratch/buffered \
                   --size=1G --rw=write --bs=1M --ioengine=psync --time_based --runtime=10m",
     },
     Load {
@@ -54,7 +54,7 @@ pub(crate) const ALL: [Load; 8] = [
     Load {
         name: "memory mapped, dirtied, unmapped",
         class: "memory",
-        command: "stress-ng --quiet --vm 2 --vm-bytes 64M",
+        command: "stress-ng --quiet --vm 4 --vm-bytes 128M",
     },
     Load {
         name: "short sleepers",
@@ -128,7 +128,7 @@ pub(crate) fn prepare() -> anyhow::Result<Running> {
         run("mkfs.ext4 -q -F /dev/disk/by-id/virtio-scratch")?;
         run("mount /dev/disk/by-id/virtio-scratch /mnt/scratch")?;
         run(
-            "fio --output=/dev/null --name=direct --filename=/mnt/scratch/direct --size=128M \
+            "fio --thread --output=/dev/null --name=direct --filename=/mnt/scratch/direct --size=128M \
              --rw=write --bs=1M --ioengine=psync --end_fsync=1",
         )?;
     }

@@ -5,7 +5,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use auto_ext_profiler::{
-    AttachError, Level, LevelTracker, Levels, Profiler, Signal, Signals, Thresholds,
+    AttachError, Level, LevelTracker, Levels, Machine, Profiler, Sample, Signal, Signals,
+    Thresholds,
 };
 use serde_json::json;
 
@@ -46,7 +47,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         last = sample;
         let levels = tracker.update(dt, &signals);
         if options.json {
-            writeln!(out, "{}", as_json(dt, &signals, &levels))?;
+            writeln!(
+                out,
+                "{}",
+                as_json(profiler.machine(), &sample, dt, &signals, &levels)
+            )?;
         } else {
             writeln!(out, "{}", as_line(&signals, &levels))?;
         }
@@ -78,12 +83,26 @@ fn as_line(signals: &Signals, levels: &Levels) -> String {
     Signal::ALL.map(column).join("   ").trim_end().to_owned()
 }
 
-fn as_json(dt: Duration, signals: &Signals, levels: &Levels) -> serde_json::Value {
+/// The signals and levels of a window, with what they come from: the totals at its end, and what
+/// was measured of the machine.
+fn as_json(
+    machine: &Machine,
+    sample: &Sample,
+    dt: Duration,
+    signals: &Signals,
+    levels: &Levels,
+) -> serde_json::Value {
     let signals: serde_json::Map<_, _> = signals
         .iter()
         .map(|(signal, value)| (signal.to_string(), json!(value)))
         .collect();
-    json!({ "window_ms": dt.as_millis(), "signals": signals, "levels": levels.to_map() })
+    json!({
+        "window_ms": dt.as_millis(),
+        "signals": signals,
+        "levels": levels.to_map(),
+        "totals": sample,
+        "machine": machine,
+    })
 }
 
 #[cfg(test)]
@@ -101,7 +120,17 @@ mod tests {
             line.starts_with("cpu 0.988  HIGH   parallel -      ?"),
             "{line}"
         );
-        let json = as_json(Duration::from_millis(250), &signals, &levels);
+        let machine = Machine {
+            fault_ns: 1.0,
+            huge_fault_ns: 2.0,
+        };
+        let json = as_json(
+            &machine,
+            &Sample::default(),
+            Duration::from_millis(250),
+            &signals,
+            &levels,
+        );
         assert_eq!(json["signals"]["io"], serde_json::Value::Null);
         assert_eq!(json["levels"]["io"], "unknown");
         assert_eq!(json["levels"]["cpu"], "high");
