@@ -107,11 +107,12 @@ impl Bus {
     }
 
     /// Shows what the daemon thinks now, and announces what changed.
-    pub(crate) async fn show(&mut self, thoughts: Thoughts) -> Result<(), zbus::Error> {
-        let object = self.interface.get().await;
-        *object.lock() = thoughts.clone();
-        let current = object.current();
-        drop(object);
+    pub(crate) async fn show(
+        &mut self,
+        current: Current,
+        thoughts: Thoughts,
+    ) -> Result<(), zbus::Error> {
+        *self.interface.get().await.lock() = thoughts.clone();
         let mut changed = changes(&self.shown.current.values(), &current.values());
         changed.extend(changes(&self.shown.thoughts.values(), &thoughts.values()));
         if changed.contains_key("Signals")

@@ -1,7 +1,6 @@
-//! The scheduler processes of ours that live, so that anyone can tell whether what the kernel runs
+//! The scheduler processes of ours that have not been waited for, so that anyone can tell whether what the kernel runs
 //! is ours.
 
-use std::fs;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::known;
@@ -28,11 +27,11 @@ impl Children {
         }
     }
 
-    /// The living process of ours to which the operations `ops` in the kernel can belong.
+    /// The process of ours to which the operations `ops` in the kernel can belong.
     pub(crate) fn owner_of(&self, ops: &str) -> Option<u32> {
         self.lock()
             .iter()
-            .find(|(pid, scheduler)| is_of(ops, scheduler) && is_alive(*pid))
+            .find(|(_, scheduler)| is_of(ops, scheduler))
             .map(|(pid, _)| *pid)
     }
 
@@ -49,21 +48,13 @@ impl Drop for Listed {
 }
 
 /// Whether the operations called `ops` can be those of `scheduler`. A program that is not known may
-/// call its operations what it likes.
+/// call its operations what it likes, but for the name of a known one.
 pub(crate) fn is_of(ops: &str, scheduler: &Scheduler) -> bool {
     let file_name = scheduler.command.rsplit('/').next().unwrap_or_default();
     match known::by_name(file_name) {
         Some(expected) => known::by_ops(ops) == Some(expected),
-        None => true,
+        None => known::by_ops(ops).is_none(),
     }
-}
-
-/// Whether the process exists and has not ended (proc(5): the state follows the name in brackets).
-fn is_alive(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .ok()
-        .and_then(|stat| stat.rsplit_once(") ")?.1.chars().next())
-        .is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
 #[cfg(test)]
@@ -79,10 +70,10 @@ mod tests {
     }
 
     #[test]
-    fn a_scheduler_in_the_kernel_is_ours_while_its_process_lives_and_is_listed() {
+    fn a_scheduler_in_the_kernel_is_ours_while_its_process_is_listed() {
         let children = Children::default();
-        let listed = children.list(std::process::id(), &scheduler("scx_bpfland"));
-        assert_eq!(children.owner_of("bpfland_1.1.4"), Some(std::process::id()));
+        let listed = children.list(7, &scheduler("scx_bpfland"));
+        assert_eq!(children.owner_of("bpfland_1.1.4"), Some(7));
         assert_eq!(children.owner_of("cosmos_1.1.7"), None);
         drop(listed);
         assert_eq!(children.owner_of("bpfland_1.1.4"), None);
@@ -91,6 +82,7 @@ mod tests {
     #[test]
     fn an_unknown_program_may_name_its_operations_as_it_likes() {
         assert!(is_of("homemade", &scheduler("/opt/scx_mine")));
+        assert!(!is_of("lavd_1.1.4", &scheduler("/opt/scx_mine")));
         assert!(!is_of("homemade", &scheduler("/opt/scx_lavd")));
     }
 }

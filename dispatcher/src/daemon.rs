@@ -9,7 +9,8 @@ use auto_ext_profiler::{Profiler, Sample, Signals};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::error::Elapsed;
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::bus::{Bus, BusKind};
 use crate::children::Children;
@@ -19,11 +20,14 @@ use crate::kernel::SchedExt;
 use crate::policy::{Candidate, Policy};
 use crate::report::{Current, Thoughts, scheduler_name};
 use crate::scheduler_process::SchedulerProcess;
-use crate::switch::{self, Outcome};
+use crate::switch::{self, Failure, Outcome};
 use crate::{program, uevent};
 
 /// How often it is looked whether schedulers were installed or removed.
 const LOOK_FOR_PROGRAMS_EVERY: Duration = Duration::from_secs(10);
+
+/// How long D-Bus may take; schedulers are not to wait for it.
+const BUS_WITHIN: Duration = Duration::from_secs(1);
 
 /// How the daemon was asked to run.
 #[derive(Clone, Debug)]
@@ -107,8 +111,10 @@ struct Daemon {
     running: Option<SchedulerProcess>,
     switching: Option<Switching>,
     bus: Option<Bus>,
-    /// What was current when it was last looked at, and since when.
-    current: String,
+    /// D-Bus did not take what was last to be shown.
+    bus_trouble: bool,
+    /// What the kernel ran when it was last looked at (its name and number), and since when.
+    current: (String, Option<u64>),
     since: u64,
     switches: u64,
 }
@@ -128,7 +134,7 @@ impl Daemon {
             state: State::new(&policy, observe),
             policy,
             started: Instant::now(),
-            current: sched_ext.read().scheduler(),
+            current: (sched_ext.read().scheduler(), sched_ext.enable_seq()),
             sched_ext,
             children: Children::default(),
             last_sample: profiler.sample(),
@@ -136,6 +142,7 @@ impl Daemon {
             running: None,
             switching: None,
             bus: None,
+            bus_trouble: false,
             since: now_us(),
             switches: 0,
         }
@@ -166,17 +173,46 @@ impl Daemon {
                 Action::Switch { to, reason } => self.begin_switch(to, reason),
             }
         }
-        let current = Current::read(&self.sched_ext, &self.children).current_scheduler;
-        if current != self.current {
-            self.current = current;
+        self.show().await;
+    }
+
+    /// Shows what the kernel runs and what is thought of it.
+    async fn show(&mut self) {
+        let current = self.read_current();
+        let thoughts = self.thoughts();
+        if let Some(bus) = &mut self.bus {
+            let shown = timeout(BUS_WITHIN, bus.show(current, thoughts)).await;
+            self.note_bus_trouble(shown);
+        }
+    }
+
+    /// Asks the kernel, and takes note of when what it says changed.
+    fn read_current(&mut self) -> Current {
+        let current = Current::read(&self.sched_ext, &self.children);
+        let which = (current.current_scheduler.clone(), current.enable_seq);
+        if which != self.current {
+            self.current = which;
             self.since = now_us();
         }
-        let thoughts = self.thoughts();
-        if let Some(bus) = &mut self.bus
-            && let Err(error) = bus.show(thoughts).await
+        current
+    }
+
+    /// Says once that D-Bus has trouble, not with every window.
+    fn note_bus_trouble(&mut self, told: Result<zbus::Result<()>, Elapsed>) {
+        let trouble = match told {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!(
+                "no answer within {}",
+                humantime::format_duration(BUS_WITHIN)
+            )),
+        };
+        if let Some(error) = &trouble
+            && !self.bus_trouble
         {
-            tracing::warn!(%error, "D-Bus does not take what is to be shown");
+            tracing::warn!(error, "D-Bus does not take what is to be shown");
         }
+        self.bus_trouble = trouble.is_some();
     }
 
     async fn window(&mut self) {
@@ -191,9 +227,21 @@ impl Daemon {
     }
 
     async fn ask_kernel(&mut self) {
-        let kernel = self.sched_ext.read();
-        if *self.state.kernel() != kernel {
-            self.happened(Event::Kernel(kernel)).await;
+        let current = Current::read(&self.sched_ext, &self.children);
+        let ours = current.is_ours();
+        if *self.state.kernel() == current.state && self.state.ours() == ours {
+            return;
+        }
+        let before = self.current.0.clone();
+        self.happened(Event::Kernel {
+            state: current.state,
+            ours,
+        })
+        .await;
+        // The switches of our own are announced with their gap; this is somebody else's.
+        if self.switching.is_none() && self.running.is_none() && self.current.0 != before {
+            let now = self.current.0.clone();
+            self.announce(&before, &now, "not by auto-ext", 0).await;
         }
     }
 
@@ -225,33 +273,52 @@ impl Daemon {
     async fn switch_ended(&mut self, (switching, outcome): (Switching, Outcome)) {
         let Outcome {
             running,
+            crashed,
             to,
             result,
         } = outcome;
+        let Switching { from, reason, .. } = switching;
+        if let Some((scheduler, how)) = crashed {
+            tracing::warn!(
+                scheduler = scheduler.name,
+                error = how,
+                "had ended by itself"
+            );
+            self.happened(Event::SchedulerExited {
+                scheduler,
+                error: how,
+            })
+            .await;
+        }
         let left = running.as_ref().map(|process| process.scheduler().clone());
         self.running = running;
-        self.ask_kernel().await;
-        let name = scheduler_name(&to);
-        let Switching { from, reason, .. } = switching;
+        let current = Current::read(&self.sched_ext, &self.children);
+        let (ours, now) = (current.is_ours(), current.current_scheduler);
+        self.happened(Event::Kernel {
+            state: current.state,
+            ours,
+        })
+        .await;
         match result {
             Ok(gap_us) => {
                 let args = match &to {
                     Candidate::Scheduler(scheduler) => scheduler.args.join(" "),
                     Candidate::Kernel => String::new(),
                 };
-                tracing::info!(from, to = name, args, reason, gap_us, "switched");
+                tracing::info!(from, to = now, args, reason, gap_us, "switched");
                 self.happened(Event::Switched { to }).await;
-                self.announce(&from, &name, &reason, gap_us).await;
+                self.announce(&from, &now, &reason, gap_us).await;
             }
-            Err(error) => {
+            Err(Failure { error, fault }) => {
+                let name = scheduler_name(&to);
                 tracing::warn!(from, to = name, error, "switch failed");
-                self.happened(Event::SwitchFailed {
+                let failed = Event::SwitchFailed {
                     to,
                     error: error.clone(),
+                    fault,
                     left,
-                })
-                .await;
-                let now = self.sched_ext.read().scheduler();
+                };
+                self.happened(failed).await;
                 if now != from {
                     self.announce(&from, &now, &format!("{name}: {error}"), 0)
                         .await;
@@ -285,14 +352,10 @@ impl Daemon {
 
     async fn announce(&mut self, from: &str, to: &str, reason: &str, gap_us: u64) {
         self.switches += 1;
-        let thoughts = self.thoughts();
-        let Some(bus) = &mut self.bus else { return };
-        let told = match bus.show(thoughts).await {
-            Ok(()) => bus.switched(from, to, reason, gap_us).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = told {
-            tracing::warn!(%error, "D-Bus does not take the news of a switch");
+        self.show().await;
+        if let Some(bus) = &mut self.bus {
+            let told = timeout(BUS_WITHIN, bus.switched(from, to, reason, gap_us)).await;
+            self.note_bus_trouble(told);
         }
     }
 

@@ -70,7 +70,7 @@ impl SchedExt {
                 Ok(state) if state == "enabled" => match self.attribute("root/ops") {
                     Ok(ops) if !ops.is_empty() => return KernelState::Enabled { ops },
                     Ok(_) => {}
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) if is_gone(&error) => {}
                     Err(error) => return self.unknown("root/ops", &error.to_string()),
                 },
                 Ok(state) => {
@@ -110,6 +110,12 @@ impl SchedExt {
             self.directory.join(name).display()
         ))
     }
+}
+
+/// Whether the attribute is not there, or was being removed while it was read (ENODEV).
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+        || error.raw_os_error() == Some(nix::errno::Errno::ENODEV as i32)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Finding the programs of schedulers.
 //!
 //! They are executed as root, so PATH is not asked: only the directories below are searched, and
-//! only a regular file that nobody but root can change is taken.
+//! only a regular file is taken that nobody but root can change, itself or the way to it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::policy::Policy;
 pub const DIRECTORIES: [&str; 4] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
 
 /// Why a program cannot be run.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum ProgramError {
     /// It is in none of the directories.
     #[error("`{0}` is not installed (searched {dirs})", dirs = DIRECTORIES.join(", "))]
@@ -56,28 +56,37 @@ fn find_in(command: &str, directories: &[&Path], owner: u32) -> Result<PathBuf, 
             .map(|directory| directory.join(command))
             .collect()
     };
-    let path = candidates
-        .into_iter()
-        .find(|path| path.exists())
-        .ok_or_else(|| ProgramError::NotFound(command.to_owned()))?;
-    let refused = |why| ProgramError::Refused {
-        path: path.clone(),
-        why,
-    };
-    // Through links, as exec follows them.
-    let metadata = fs::metadata(&path).map_err(|_| refused("cannot be read"))?;
-    let mode = metadata.permissions().mode();
-    if !metadata.is_file() {
-        Err(refused("is not a regular file"))
-    } else if mode & 0o111 == 0 {
-        Err(refused("is not executable"))
-    } else if metadata.uid() != owner || mode & 0o022 != 0 {
-        Err(refused(
-            "can be changed by others than root, so it is not run as root",
-        ))
-    } else {
-        Ok(path)
+    let mut refused = None;
+    for path in candidates.into_iter().filter(|path| path.exists()) {
+        match fitness(&path, owner) {
+            Ok(()) => return Ok(path),
+            Err(why) => refused = refused.or(Some(ProgramError::Refused { path, why })),
+        }
     }
+    Err(refused.unwrap_or_else(|| ProgramError::NotFound(command.to_owned())))
+}
+
+/// Whether the file may be run as root; if not, why.
+fn fitness(path: &Path, owner: u32) -> Result<(), &'static str> {
+    // Through links, as exec follows them.
+    let path = path.canonicalize().map_err(|_| "cannot be read")?;
+    let metadata = fs::metadata(&path).map_err(|_| "cannot be read")?;
+    if !metadata.is_file() {
+        return Err("is not a regular file");
+    }
+    if metadata.permissions().mode() & 0o111 == 0 {
+        return Err("is not executable");
+    }
+    for on_the_way in path.ancestors() {
+        let metadata = fs::metadata(on_the_way).map_err(|_| "is on a way that cannot be read")?;
+        let mode = metadata.permissions().mode();
+        // In a sticky directory others cannot replace what is not theirs.
+        let others_write = mode & 0o022 != 0 && !(metadata.is_dir() && mode & 0o1000 != 0);
+        if others_write || ![0, owner].contains(&metadata.uid()) {
+            return Err("can be changed or replaced by others than root, so it is not run as root");
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -110,7 +119,26 @@ mod tests {
     fn a_program_that_others_can_write_is_refused() {
         let directory = directory_with("scx_a", 0o775);
         let error = find_here(&directory, "scx_a").unwrap_err().to_string();
-        assert!(error.contains("changed by others"), "{error}");
+        assert!(error.contains("changed or replaced by others"), "{error}");
+    }
+
+    #[test]
+    fn a_program_in_a_directory_that_others_can_write_is_refused() {
+        let directory = directory_with("scx_a", 0o755);
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let error = find_here(&directory, "scx_a").unwrap_err().to_string();
+        assert!(error.contains("changed or replaced by others"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_run_does_not_hide_one_that_can() {
+        let (bad, good) = (
+            directory_with("scx_a", 0o644),
+            directory_with("scx_a", 0o755),
+        );
+        let owner = fs::metadata(good.path()).unwrap().uid();
+        let found = find_in("scx_a", &[bad.path(), good.path()], owner);
+        assert_eq!(found, Ok(good.path().join("scx_a")));
     }
 
     #[test]

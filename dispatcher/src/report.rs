@@ -7,6 +7,8 @@ use serde::Serialize;
 use crate::children::Children;
 use crate::core::{Moment, State};
 use crate::kernel::{KernelState, SchedExt};
+use crate::known;
+use crate::policy::{Candidate, KERNEL};
 
 /// What the kernel runs, and whose it is; asked at the moment of asking.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -17,6 +19,12 @@ pub(crate) struct Current {
     pub(crate) current_owner: String,
     /// The process of the scheduler when it is ours, else 0.
     pub(crate) scheduler_pid: u32,
+    /// How many schedulers the kernel had enabled since boot, this one included.
+    #[serde(skip)]
+    pub(crate) enable_seq: Option<u64>,
+    /// What the kernel said.
+    #[serde(skip)]
+    pub(crate) state: KernelState,
 }
 
 impl Current {
@@ -36,7 +44,14 @@ impl Current {
             current_scheduler: state.scheduler(),
             current_owner: owner.to_owned(),
             scheduler_pid: pid.flatten().unwrap_or(0),
+            enable_seq: sched_ext.enable_seq(),
+            state,
         }
+    }
+
+    /// Whether what the kernel runs is a scheduler of ours.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.scheduler_pid != 0
     }
 }
 
@@ -111,16 +126,17 @@ impl Thoughts {
     }
 }
 
-/// The name by which a candidate would show as current scheduler once it runs.
-pub(crate) fn scheduler_name(candidate: &crate::policy::Candidate) -> String {
+/// The name by which a candidate would show as current scheduler once it runs, as far as that can be
+/// known before: a program that is not known may call its operations what it likes.
+pub(crate) fn scheduler_name(candidate: &Candidate) -> String {
     match candidate {
-        crate::policy::Candidate::Kernel => crate::policy::KERNEL.to_owned(),
-        crate::policy::Candidate::Scheduler(scheduler) => scheduler
-            .command
-            .rsplit('/')
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
+        Candidate::Kernel => KERNEL.to_owned(),
+        Candidate::Scheduler(scheduler) => {
+            let file_name = scheduler.command.rsplit('/').next().unwrap_or_default();
+            known::by_name(file_name)
+                .map_or(file_name, |known| known.command)
+                .to_owned()
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -20,7 +20,7 @@ use crate::policy::Scheduler;
 use crate::program::{self, ProgramError};
 
 /// How long a scheduler may take to leave by itself before it is killed. All known ones leave within
-/// a tenth of a second; the kernel's own part takes some more on a slow machine.
+/// a second, on a slow machine too.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 /// How long a killed process may take to be gone. One that the kernel holds on to cannot be waited for.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
@@ -44,7 +44,8 @@ pub(crate) struct SchedulerProcess {
     pid: u32,
     child: Child,
     last_lines: Arc<Mutex<VecDeque<String>>>,
-    _listed: Listed,
+    /// Until the process was waited for.
+    listed: Option<Listed>,
 }
 
 impl SchedulerProcess {
@@ -99,7 +100,7 @@ impl SchedulerProcess {
             pid,
             child,
             last_lines,
-            _listed: listed,
+            listed: Some(listed),
         })
     }
 
@@ -111,6 +112,7 @@ impl SchedulerProcess {
     pub(crate) async fn ended(&mut self) -> String {
         match self.child.wait().await {
             Ok(status) => {
+                self.listed = None;
                 // Its last lines may still be on their way.
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 self.describe(status)
@@ -122,6 +124,7 @@ impl SchedulerProcess {
     /// How the process ended, if it has.
     pub(crate) fn has_ended(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok().flatten()?;
+        self.listed = None;
         Some(self.describe(status))
     }
 
@@ -132,6 +135,7 @@ impl SchedulerProcess {
     pub(crate) async fn stop(&mut self) -> Result<(), String> {
         self.signal(Signal::SIGINT);
         if timeout(LEAVE_WITHIN, self.child.wait()).await.is_ok() {
+            self.listed = None;
             return Ok(());
         }
         tracing::warn!(
@@ -149,12 +153,13 @@ impl SchedulerProcess {
         }
     }
 
+    /// Signals the process and what it started: a scheduler may be wrapped in a script.
     fn signal(&self, signal: Signal) {
         // `id` is none once the process was waited for, so that no other process with its number
         // can be hit.
         if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
             // It may have ended by itself a moment ago.
-            let _ = kill(Pid::from_raw(pid), signal);
+            let _ = killpg(Pid::from_raw(pid), signal);
         }
     }
 

@@ -9,12 +9,13 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::children::{Children, is_of};
+use crate::core::Fault;
 use crate::kernel::{KernelState, SchedExt};
 use crate::policy::{Candidate, Scheduler};
 use crate::scheduler_process::SchedulerProcess;
 
 /// How long a scheduler may take from its start until it is enabled. scx_lavd needs 17 s in an
-/// emulated machine.
+/// emulated machine, and twice that when the machine is loaded.
 const START_WITHIN: Duration = Duration::from_secs(90);
 /// How long the kernel may take to let go of a scheduler whose process has ended.
 const DISABLE_WITHIN: Duration = Duration::from_secs(10);
@@ -25,11 +26,29 @@ const POLL: Duration = Duration::from_millis(5);
 pub(crate) struct Outcome {
     /// The scheduler of ours that runs now.
     pub(crate) running: Option<SchedulerProcess>,
+    /// The old scheduler, and how it had ended by itself before it could be stopped.
+    pub(crate) crashed: Option<(Scheduler, String)>,
     /// What was to run.
     pub(crate) to: Candidate,
     /// Microseconds without an enabled scheduler between the old one and the new one; 0 when
     /// one of the two is the kernel's own. Or why `to` does not run.
-    pub(crate) result: Result<u64, String>,
+    pub(crate) result: Result<u64, Failure>,
+}
+
+/// Why a switch came to nothing, and whose fault that is.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: String,
+    pub(crate) fault: Fault,
+}
+
+impl Failure {
+    fn of(fault: Fault, error: impl Into<String>) -> Self {
+        Self {
+            error: error.into(),
+            fault,
+        }
+    }
 }
 
 /// Switches from `running` to `to`. When `cancel` becomes true, what is being started is stopped.
@@ -40,40 +59,48 @@ pub(crate) async fn switch(
     to: Candidate,
     mut cancel: watch::Receiver<bool>,
 ) -> Outcome {
-    let mut without_since = None;
+    let mut crashed = None;
+    let mut left_at = None;
     if let Some(old) = &mut running {
-        without_since = Some(Instant::now());
-        if let Err(error) = stop(&sched_ext, old).await {
+        crashed = old.has_ended().map(|how| (old.scheduler().clone(), how));
+        let (stopped, left) = tokio::join!(stop(&sched_ext, old), left(&sched_ext));
+        if let Err(error) = stopped {
             let error = format!("{} could not be stopped: {error}", old.scheduler().name);
+            let result = Err(Failure::of(Fault::Old, error));
             return Outcome {
                 running,
+                crashed,
                 to,
-                result: Err(error),
+                result,
             };
         }
+        left_at = Some(left);
     }
     let Candidate::Scheduler(scheduler) = &to else {
         return Outcome {
             running: None,
+            crashed,
             to,
             result: Ok(0),
         };
     };
     match start(&sched_ext, &children, scheduler, &mut cancel).await {
         Ok(process) => {
-            let gap = without_since.map_or(0, |since| {
-                u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+            let gap = left_at.map_or(0, |at| {
+                u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX)
             });
             Outcome {
                 running: Some(process),
+                crashed,
                 to,
                 result: Ok(gap),
             }
         }
-        Err(error) => Outcome {
-            running: None,
+        Err((running, failure)) => Outcome {
+            running,
+            crashed,
             to,
-            result: Err(error),
+            result: Err(failure),
         },
     }
 }
@@ -83,11 +110,14 @@ pub(crate) async fn stop(
     sched_ext: &SchedExt,
     process: &mut SchedulerProcess,
 ) -> Result<(), String> {
+    let enabled = sched_ext.enable_seq();
     process.stop().await?;
     let deadline = Instant::now() + DISABLE_WITHIN;
     loop {
         match sched_ext.read() {
             KernelState::Disabled | KernelState::Unsupported => return Ok(()),
+            // Somebody else took the seat at once.
+            KernelState::Enabled { .. } if sched_ext.enable_seq() != enabled => return Ok(()),
             state if Instant::now() >= deadline => {
                 return Err(format!(
                     "its process has ended, but the kernel says {state:?}"
@@ -98,57 +128,95 @@ pub(crate) async fn stop(
     }
 }
 
-/// Starts `scheduler` and waits until the kernel says that it is enabled.
+/// Waits until no scheduler is enabled any more, at most as long as `stop` takes at the most.
+async fn left(sched_ext: &SchedExt) -> Instant {
+    let deadline = Instant::now() + DISABLE_WITHIN;
+    while matches!(sched_ext.read(), KernelState::Enabled { .. }) && Instant::now() < deadline {
+        sleep(POLL).await;
+    }
+    Instant::now()
+}
+
+/// Starts `scheduler` and waits until the kernel says that it is enabled. With the failure comes the
+/// process, if there still is one.
 async fn start(
     sched_ext: &SchedExt,
     children: &Children,
     scheduler: &Scheduler,
     cancel: &mut watch::Receiver<bool>,
-) -> Result<SchedulerProcess, String> {
-    match sched_ext.read() {
-        KernelState::Disabled => {}
-        KernelState::Enabled { ops } => return Err(format!("`{ops}` is already loaded")),
-        state => {
-            return Err(format!(
-                "the kernel is not ready for a scheduler: {state:?}"
-            ));
-        }
-    }
-    let mut process =
-        SchedulerProcess::start(scheduler, children).map_err(|error| error.to_string())?;
-    let error = tokio::select! {
-        enabled = enabled(sched_ext, scheduler) => match enabled {
+) -> Result<SchedulerProcess, (Option<SchedulerProcess>, Failure)> {
+    ready(sched_ext)
+        .await
+        .map_err(|error| (None, Failure::of(Fault::Nobody, error)))?;
+    let enabled_before = sched_ext.enable_seq();
+    let mut process = SchedulerProcess::start(scheduler, children)
+        .map_err(|error| (None, Failure::of(Fault::New, error.to_string())))?;
+    let failure = tokio::select! {
+        enabled = enabled(sched_ext, scheduler, enabled_before) => match enabled {
             Ok(()) => match process.has_ended() {
                 None => return Ok(process),
-                Some(how) => how,
+                Some(how) => Failure::of(Fault::New, how),
             },
-            Err(error) => error,
+            Err(failure) => failure,
         },
-        how = process.ended() => how,
-        () = cancelled(cancel) => "given up, because auto-ext is stopping".to_owned(),
+        how = process.ended() => Failure::of(Fault::New, how),
+        () = cancelled(cancel) => {
+            Failure::of(Fault::Nobody, "called off, because auto-ext is stopping")
+        }
     };
     // Whatever it did, it must not stay.
     match stop(sched_ext, &mut process).await {
-        Ok(()) => Err(error),
-        Err(stop_error) => Err(format!(
-            "{error}; then it could not be stopped: {stop_error}"
-        )),
+        Ok(()) => Err((None, failure)),
+        Err(error) => {
+            let error = format!("{}; then it could not be stopped: {error}", failure.error);
+            Err((Some(process), Failure { error, ..failure }))
+        }
     }
 }
 
-/// Waits until the kernel says that `scheduler` is enabled.
-async fn enabled(sched_ext: &SchedExt, scheduler: &Scheduler) -> Result<(), String> {
+/// Waits until the kernel has no scheduler, and is not about to have one.
+async fn ready(sched_ext: &SchedExt) -> Result<(), String> {
+    let deadline = Instant::now() + DISABLE_WITHIN;
+    loop {
+        match sched_ext.read() {
+            KernelState::Disabled => return Ok(()),
+            KernelState::Enabled { ops } => return Err(format!("`{ops}` is loaded")),
+            state if Instant::now() >= deadline => {
+                return Err(format!(
+                    "the kernel is not ready for a scheduler: {state:?}"
+                ));
+            }
+            _ => sleep(POLL).await,
+        }
+    }
+}
+
+/// Waits until the kernel says that `scheduler` is enabled, as the first since `enabled_before`.
+async fn enabled(
+    sched_ext: &SchedExt,
+    scheduler: &Scheduler,
+    enabled_before: Option<u64>,
+) -> Result<(), Failure> {
     let deadline = Instant::now() + START_WITHIN;
     loop {
         let state = sched_ext.read();
         match &state {
-            KernelState::Enabled { ops } if is_of(ops, scheduler) => return Ok(()),
+            KernelState::Enabled { ops } if is_of(ops, scheduler) => {
+                let enabled = sched_ext.enable_seq();
+                if enabled != enabled_before.map(|before| before + 1) {
+                    let error = format!("`{ops}` is enabled, but more happened than its start");
+                    return Err(Failure::of(Fault::Nobody, error));
+                }
+                return Ok(());
+            }
             KernelState::Enabled { ops } => {
-                return Err(format!("another scheduler, `{ops}`, was loaded first"));
+                let error = format!("another scheduler, `{ops}`, was loaded first");
+                return Err(Failure::of(Fault::Nobody, error));
             }
             _ if Instant::now() >= deadline => {
                 let limit = humantime::format_duration(START_WITHIN);
-                return Err(format!("not enabled {limit} after its start"));
+                let error = format!("not enabled {limit} after its start");
+                return Err(Failure::of(Fault::New, error));
             }
             _ => sleep(POLL).await,
         }

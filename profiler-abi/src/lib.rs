@@ -12,34 +12,26 @@
 /// what computes does not go to sleep that soon.
 pub const SHORT_BURST_NS: u64 = 4_000_000;
 
-/// How often a CPU pairs its run queue clock with CLOCK_MONOTONIC, in nanoseconds. The clocks drift
-/// by 500 ppm at the most (the bound of NTP's slewing), so by 50 us between two pairings.
-pub const CLOCK_PAIRING_NS: u64 = 100_000_000;
-
-/// Filled by the `sched_switch` program.
+/// Filled by the `cpu_idle` and `hrtimer_expire_entry` programs.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SchedCounters {
-    /// The run queue clock at the last switch; 0 until the first.
-    pub clock: u64,
-    /// CLOCK_MONOTONIC minus the run queue clock, wrapping.
-    pub clock_offset: u64,
-    /// The run queue clock when `clock_offset` was taken.
-    pub clock_paired: u64,
-    /// 1 while a task other than the idle task runs.
+    /// CLOCK_MONOTONIC up to which the CPU's time is accounted for; 0 until its first event.
+    pub until: u64,
+    /// 1 while the CPU is not idle.
     pub busy: u64,
-    /// Tasks that were waiting for this CPU after the last switch.
-    pub waiting: u64,
-    /// Nanoseconds in which a task ran.
+    /// How many switches from one task to another, or to idle, the run queue had counted then.
+    pub switches: u64,
+    /// Busy nanoseconds since the last of them.
+    pub burst_ns: u64,
+    /// Nanoseconds in which the CPU was not idle.
     pub busy_ns: u64,
     /// Sum over the waiting tasks of the nanoseconds they waited.
     pub wait_ns: u64,
-    /// Nanoseconds that user tasks ran in bursts that were short and ended in sleep.
+    /// Nanoseconds in bursts that were short and ended in sleep.
     pub short_ns: u64,
     /// Number of those bursts.
     pub short_bursts: u64,
-    /// Context switches.
-    pub switches: u64,
 }
 
 /// Filled by the `block_rq_complete` program.
@@ -68,14 +60,16 @@ pub struct SoftirqCounters {
     pub net_runs: u64,
 }
 
-/// Filled by the `page_fault_user` program.
+/// Filled by the `mm_vmscan_direct_reclaim_begin` and `_end` programs. Both wrap: only the sums over
+/// all CPUs mean something, as a task may begin on one and end on another.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FaultCounters {
-    /// Page faults of user tasks.
-    pub faults: u64,
-    /// Those of them that wrote.
-    pub write_faults: u64,
+pub struct ReclaimCounters {
+    /// Tasks in direct reclaim.
+    pub active: u64,
+    /// CLOCK_MONOTONIC of every end minus that of every begin: with now times `active` added, the
+    /// nanoseconds that tasks were in direct reclaim.
+    pub task_ns: u64,
 }
 
 /// Names of the maps; each is a per-CPU array of one element.
@@ -86,21 +80,29 @@ pub mod map {
     pub const BLOCK: &str = "BLOCK";
     /// Of [`SoftirqCounters`](super::SoftirqCounters).
     pub const SOFTIRQ: &str = "SOFTIRQ";
-    /// Of [`FaultCounters`](super::FaultCounters).
-    pub const FAULT: &str = "FAULT";
+    /// Of [`ReclaimCounters`](super::ReclaimCounters).
+    pub const RECLAIM: &str = "RECLAIM";
 }
 
 /// Names of the read-only globals that hold byte offsets in the running kernel's structures, as
 /// (global, structure, path of members).
-pub const OFFSETS: [(&str, &str, &str); 8] = [
+pub const OFFSETS: [(&str, &str, &str); 9] = [
     ("TASK_PID", "task_struct", "pid"),
-    ("TASK_FLAGS", "task_struct", "flags"),
     ("TASK_CFS_RQ", "task_struct", "se.cfs_rq"),
     ("CFS_RQ_RQ", "cfs_rq", "rq"),
-    ("RQ_CLOCK", "rq", "clock"),
     ("RQ_NR_RUNNING", "rq", "nr_running"),
+    ("RQ_NR_SWITCHES", "rq", "nr_switches"),
+    ("RQ_FAIR_QUEUED", "rq", "cfs.h_nr_queued"),
+    ("RQ_FAIR_RUNNABLE", "rq", "cfs.h_nr_runnable"),
     ("REQUEST_START_TIME_NS", "request", "start_time_ns"),
     ("REQUEST_DATA_LEN", "request", "__data_len"),
+];
+
+/// Members that kernels before 6.14 do not have, with the member that stands for them there: the
+/// difference of the two is then 0.
+pub const OPTIONAL_OFFSETS: [(&str, &str); 2] = [
+    ("cfs.h_nr_queued", "nr_running"),
+    ("cfs.h_nr_runnable", "nr_running"),
 ];
 
 #[cfg(feature = "user")]
@@ -112,5 +114,5 @@ mod pod {
     // SAFETY: as above.
     unsafe impl aya::Pod for super::SoftirqCounters {}
     // SAFETY: as above.
-    unsafe impl aya::Pod for super::FaultCounters {}
+    unsafe impl aya::Pod for super::ReclaimCounters {}
 }

@@ -16,6 +16,10 @@ pub(crate) type Offset = Global<u64>;
 /// must be that of a member of type `T`. The verifier holds both against BTF, and turns the load
 /// into one that reads 0 when the address is bad.
 #[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the BPF target has 64 bits"
+)]
 pub(crate) unsafe fn read<T: Copy>(base: *const u8, offset: &Offset) -> T {
     // SAFETY: as the caller promises.
     unsafe { core::ptr::read_volatile(base.wrapping_add(offset.load() as usize).cast::<T>()) }

@@ -11,8 +11,8 @@
 )]
 
 mod block;
-mod fault;
 mod kernel;
+mod reclaim;
 mod sched;
 mod softirq;
 

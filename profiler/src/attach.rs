@@ -5,23 +5,21 @@
 //! the reason in [`Profiler::missing`], and the others work.
 
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
 use auto_ext_profiler_abi::{
-    BlockCounters, FaultCounters, OFFSETS, SHORT_BURST_NS, SchedCounters, SoftirqCounters, map,
+    BlockCounters, OFFSETS, OPTIONAL_OFFSETS, ReclaimCounters, SHORT_BURST_NS, SchedCounters,
+    SoftirqCounters, map,
 };
 use aya::maps::{MapData, PerCpuArray};
 use aya::programs::BtfTracePoint;
 use aya::{Btf, Ebpf, EbpfLoader, Endianness, Pod};
-use nix::sched::{CpuSet, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::Pid;
 
 use crate::btf::KernelTypes;
 use crate::calibrate;
 use crate::proc::ProcReader;
-use crate::sample::{BlockTotals, FaultTotals, Machine, Sample, SchedTotals, SoftirqTotals};
+use crate::sample::{BlockTotals, Machine, ReclaimTotals, Sample, SchedTotals, SoftirqTotals};
 use crate::signal::Signal;
 
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -35,7 +33,7 @@ static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(env!("AUTO_EXT_BPF_OBJE
 const PROFILERS: [(&str, &[&str], &[Signal]); 4] = [
     (
         map::SCHED,
-        &["sched_switch"],
+        &["cpu_idle", "hrtimer_expire_entry"],
         &[Signal::Cpu, Signal::Parallel, Signal::Interactive],
     ),
     (map::BLOCK, &["block_rq_complete"], &[Signal::Io]),
@@ -44,7 +42,14 @@ const PROFILERS: [(&str, &[&str], &[Signal]); 4] = [
         &["softirq_entry", "softirq_exit"],
         &[Signal::Net],
     ),
-    (map::FAULT, &["page_fault_user"], &[Signal::Mem]),
+    (
+        map::RECLAIM,
+        &[
+            "mm_vmscan_direct_reclaim_begin",
+            "mm_vmscan_direct_reclaim_end",
+        ],
+        &[Signal::Mem],
+    ),
 ];
 
 /// Why nothing can be profiled.
@@ -71,7 +76,7 @@ pub struct Profiler {
     sched: Option<PerCpuArray<MapData, SchedCounters>>,
     block: Option<PerCpuArray<MapData, BlockCounters>>,
     softirq: Option<PerCpuArray<MapData, SoftirqCounters>>,
-    fault: Option<PerCpuArray<MapData, FaultCounters>>,
+    reclaim: Option<PerCpuArray<MapData, ReclaimCounters>>,
     proc: ProcReader,
     machine: Machine,
     missing: Vec<(Signal, String)>,
@@ -125,13 +130,12 @@ impl Profiler {
             sched: take(&mut ebpf, map::SCHED, &missing, Signal::Cpu)?,
             block: take(&mut ebpf, map::BLOCK, &missing, Signal::Io)?,
             softirq: take(&mut ebpf, map::SOFTIRQ, &missing, Signal::Net)?,
-            fault: take(&mut ebpf, map::FAULT, &missing, Signal::Mem)?,
+            reclaim: take(&mut ebpf, map::RECLAIM, &missing, Signal::Mem)?,
             _ebpf: ebpf,
-            proc: ProcReader::new(Path::new("/proc")),
+            proc: ProcReader::new(Path::new("/")),
             machine,
             missing,
         };
-        visit_every_cpu();
         Ok(profiler)
     }
 
@@ -142,7 +146,7 @@ impl Profiler {
     }
 
     /// The signals whose BPF program could not be attached, with the reason. What the kernel
-    /// counts anyway may still measure them in part.
+    /// counts anyway still measures some of them in part.
     #[must_use]
     pub fn missing(&self) -> &[(Signal, String)] {
         &self.missing
@@ -152,37 +156,53 @@ impl Profiler {
     #[must_use]
     pub fn sample(&self) -> Sample {
         let at_ns = monotonic_ns();
+        let online = self.proc.online_cpus();
         Sample {
             at_ns,
-            cpus: online_cpus(),
-            sched: totals(self.sched.as_ref(), |total: &mut SchedTotals, cpu| {
-                total.busy_ns += cpu.busy_ns + cpu.busy * since_last_switch(cpu, at_ns);
-                total.wait_ns += cpu.wait_ns + cpu.waiting * since_last_switch(cpu, at_ns);
-                total.short_ns += cpu.short_ns;
-                total.short_bursts += cpu.short_bursts;
-                total.switches += cpu.switches;
-            }),
-            block: totals(self.block.as_ref(), |total: &mut BlockTotals, cpu| {
+            cpus: u32::try_from(online.len()).unwrap_or(u32::MAX).max(1),
+            sched: totals(
+                self.sched.as_ref(),
+                |total: &mut SchedTotals, number, cpu| {
+                    // One that went offline busy stays so in its counters.
+                    let still = if cpu.busy != 0 && online.contains(&number) {
+                        at_ns.saturating_sub(cpu.until)
+                    } else {
+                        0
+                    };
+                    total.busy_ns += cpu.busy_ns + still;
+                    total.wait_ns += cpu.wait_ns;
+                    total.short_ns += cpu.short_ns;
+                    total.short_bursts += cpu.short_bursts;
+                },
+            ),
+            block: totals(self.block.as_ref(), |total: &mut BlockTotals, _, cpu| {
                 total.busy_ns += cpu.busy_ns;
                 total.requests += cpu.requests;
                 total.bytes += cpu.bytes;
             }),
-            softirq: totals(self.softirq.as_ref(), |total: &mut SoftirqTotals, cpu| {
-                total.net_ns += cpu.net_ns;
-                total.net_runs += cpu.net_runs;
-            }),
-            fault: totals(self.fault.as_ref(), |total: &mut FaultTotals, cpu| {
-                total.faults += cpu.faults;
-                total.write_faults += cpu.write_faults;
-            }),
+            softirq: totals(
+                self.softirq.as_ref(),
+                |total: &mut SoftirqTotals, _, cpu| {
+                    total.net_ns += cpu.net_ns;
+                    total.net_runs += cpu.net_runs;
+                },
+            ),
+            reclaim: totals(
+                self.reclaim.as_ref(),
+                |total: &mut ReclaimTotals, _, cpu| {
+                    let still = cpu.active.wrapping_mul(at_ns);
+                    total.task_ns = total.task_ns.wrapping_add(cpu.task_ns).wrapping_add(still);
+                },
+            ),
             kernel: self.proc.read(),
         }
     }
 }
 
-/// The offsets in the order of [`OFFSETS`], and where one is not there, which maps do without it.
+/// The maps that have to do without an offset that this kernel does not have, and why.
 type MissingOffset = (&'static [&'static str], String);
 
+/// The offsets in the order of [`OFFSETS`].
 fn offsets(btf: &Path) -> ([u64; OFFSETS.len()], Option<MissingOffset>) {
     let mut offsets = [0; OFFSETS.len()];
     let types = match KernelTypes::load(btf) {
@@ -196,7 +216,16 @@ fn offsets(btf: &Path) -> ([u64; OFFSETS.len()], Option<MissingOffset>) {
     };
     let mut missing: Option<MissingOffset> = None;
     for (slot, (_, structure, path)) in offsets.iter_mut().zip(OFFSETS) {
-        match types.offset(structure, path) {
+        let stand_in = OPTIONAL_OFFSETS
+            .iter()
+            .find(|(optional, _)| *optional == path);
+        let found = types
+            .offset(structure, path)
+            .or_else(|error| match stand_in {
+                Some((_, stand_in)) => types.offset(structure, stand_in),
+                None => Err(error),
+            });
+        match found {
             Ok(offset) => *slot = offset,
             Err(error) => {
                 let of: &[&str] = if structure == "request" {
@@ -245,15 +274,15 @@ fn take<T: Pod>(
         .map_err(|error| AttachError::Object(chain(&error)))
 }
 
-/// Adds up the counters of all CPUs; `None` when they cannot be read.
+/// Adds up the counters of all CPUs, which are numbered from 0; `None` when they cannot be read.
 fn totals<C: Pod, T: Default>(
     map: Option<&PerCpuArray<MapData, C>>,
-    add: impl Fn(&mut T, &C),
+    add: impl Fn(&mut T, u32, &C),
 ) -> Option<T> {
     let cpus = map?.get(&0, 0).ok()?;
     let mut total = T::default();
-    for cpu in cpus.iter() {
-        add(&mut total, cpu);
+    for (number, cpu) in (0..).zip(cpus.iter()) {
+        add(&mut total, number, cpu);
     }
     Some(total)
 }
@@ -264,51 +293,10 @@ fn short_burst_ns(machine: &Machine) -> u64 {
     u64::try_from(burst.as_nanos()).unwrap_or(SHORT_BURST_NS)
 }
 
-/// Nanoseconds since the CPU last switched tasks, during which its state has not changed.
-fn since_last_switch(cpu: &SchedCounters, now_ns: u64) -> u64 {
-    if cpu.clock == 0 {
-        return 0;
-    }
-    now_ns.saturating_sub(cpu.clock.wrapping_add(cpu.clock_offset))
-}
-
 fn monotonic_ns() -> u64 {
     clock_gettime(ClockId::CLOCK_MONOTONIC)
         .map(|time| time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
         .expect("CLOCK_MONOTONIC exists on every Linux and the argument is valid")
-}
-
-fn online_cpus() -> u32 {
-    thread_count(nix::unistd::SysconfVar::_NPROCESSORS_ONLN)
-}
-
-fn thread_count(variable: nix::unistd::SysconfVar) -> u32 {
-    nix::unistd::sysconf(variable)
-        .ok()
-        .flatten()
-        .and_then(|count| u32::try_from(count).ok())
-        .unwrap_or(1)
-        .max(1)
-}
-
-/// Makes every CPU switch tasks once, in the background: one that has run a single task since before
-/// the programs were attached has not told them what it does. It ends early, without harm, on a CPU
-/// that never lets it run.
-fn visit_every_cpu() {
-    let cpus = thread_count(nix::unistd::SysconfVar::_NPROCESSORS_CONF) as usize;
-    let visitor = thread::Builder::new()
-        .name("visit-cpus".into())
-        .spawn(move || {
-            for cpu in 0..cpus {
-                let mut only = CpuSet::new();
-                if only.set(cpu).is_ok() {
-                    // An offline CPU is refused, and has nothing to tell.
-                    let _ = sched_setaffinity(Pid::from_raw(0), &only);
-                }
-            }
-        });
-    // Without the thread, the CPUs tell at their next switch.
-    drop(visitor);
 }
 
 fn permission_denied(error: &(dyn std::error::Error + 'static)) -> bool {

@@ -1,11 +1,12 @@
-//! The counters that the kernel keeps anyway, from /proc. Each may be missing.
+//! What the kernel tells anyway: counters from /proc, each of which may be missing, and the CPUs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::sample::KernelTotals;
 
-/// Reads counters below a /proc, which tests replace.
+/// Reads below a root, which tests replace.
 pub(crate) struct ProcReader {
     root: PathBuf,
 }
@@ -18,17 +19,30 @@ impl ProcReader {
     }
 
     pub(crate) fn read(&self) -> KernelTotals {
-        let vmstat = self.text("vmstat");
+        let vmstat = self.text("proc/vmstat");
         let vmstat = |name| field(vmstat.as_deref()?, name);
-        let net = self.text("net/dev").as_deref().and_then(net_totals);
+        let net = self.text("proc/net/dev").as_deref().and_then(net_totals);
         KernelTotals {
-            psi_io_us: self.text("pressure/io").as_deref().and_then(some_total),
-            psi_memory_us: self.text("pressure/memory").as_deref().and_then(some_total),
+            psi_io_us: self
+                .text("proc/pressure/io")
+                .as_deref()
+                .and_then(some_total),
+            psi_memory_us: self
+                .text("proc/pressure/memory")
+                .as_deref()
+                .and_then(some_total),
+            faults: vmstat("pgfault"),
             huge_faults: vmstat("thp_fault_alloc"),
             dirtied_pages: vmstat("nr_dirtied"),
             net_bytes: net.map(|(bytes, _)| bytes),
             net_packets: net.map(|(_, packets)| packets),
         }
+    }
+
+    /// The numbers of the CPUs that are online.
+    pub(crate) fn online_cpus(&self) -> BTreeSet<u32> {
+        let list = self.text("sys/devices/system/cpu/online");
+        list.as_deref().map(cpu_list).unwrap_or_default()
     }
 
     fn text(&self, path: &str) -> Option<String> {
@@ -44,6 +58,15 @@ fn some_total(text: &str) -> Option<u64> {
         .find_map(|word| word.strip_prefix("total="))?
         .parse()
         .ok()
+}
+
+/// The numbers in a list such as `0-3,8`; see Documentation/admin-guide/cputopology.rst.
+fn cpu_list(text: &str) -> BTreeSet<u32> {
+    let range = |part: &str| -> Option<_> {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    };
+    text.trim().split(',').filter_map(range).flatten().collect()
 }
 
 fn field(text: &str, name: &str) -> Option<u64> {
@@ -96,19 +119,19 @@ mod tests {
     fn counters_are_read_from_the_kernels_formats() {
         let root = proc_with(&[
             (
-                "pressure/io",
+                "proc/pressure/io",
                 "some avg10=0.22 avg60=0.17 avg300=1.11 total=58761459\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=5\n",
             ),
             (
-                "pressure/memory",
+                "proc/pressure/memory",
                 "some avg10=0.00 avg60=0.00 avg300=0.00 total=7\n",
             ),
             (
-                "vmstat",
-                "nr_free_pages 1\nnr_dirtied 3\nthp_fault_alloc 42\nthp_fault_alloc_x 9\n",
+                "proc/vmstat",
+                "nr_free_pages 1\nnr_dirtied 3\npgfault 9\nthp_fault_alloc 42\nthp_fault_alloc_x 9\n",
             ),
             (
-                "net/dev",
+                "proc/net/dev",
                 "Inter-|   Receive  |  Transmit\n face |bytes packets\n    lo: 100 2 0 0 0 0 0 0 100 2 0 0 0 0 0 0\n  eth0: 5 1 0 0 0 0 0 0 7 3 0 0 0 0 0 0\n",
             ),
         ]);
@@ -117,6 +140,7 @@ mod tests {
             KernelTotals {
                 psi_io_us: Some(58_761_459),
                 psi_memory_us: Some(7),
+                faults: Some(9),
                 huge_faults: Some(42),
                 dirtied_pages: Some(3),
                 net_bytes: Some(212),
@@ -126,10 +150,17 @@ mod tests {
     }
 
     #[test]
+    fn the_list_of_cpus_may_have_holes() {
+        assert_eq!(cpu_list("0-2,5\n"), BTreeSet::from([0, 1, 2, 5]));
+        assert_eq!(cpu_list("7\n"), BTreeSet::from([7]));
+        assert_eq!(cpu_list("\n"), BTreeSet::new());
+    }
+
+    #[test]
     fn missing_and_garbled_files_are_not_zero() {
         let root = proc_with(&[
-            ("pressure/io", "some nonsense"),
-            ("net/dev", "a\nb\nlo 1 2"),
+            ("proc/pressure/io", "some nonsense"),
+            ("proc/net/dev", "a\nb\nlo 1 2"),
         ]);
         assert_eq!(ProcReader::new(root.path()).read(), KernelTotals::default());
     }

@@ -23,11 +23,11 @@ impl Machine {
         (self.huge_fault_ns - self.fault_ns).max(0.0) / HUGE_PAGE as f64
     }
 
-    /// How many times longer the kernel's work takes than on a recent machine, 1 to 16. A page fault
+    /// How many times longer the kernel's work takes than on a recent machine, 1 to 8. A page fault
     /// takes a quarter of a microsecond to one on a recent machine, 8 and more in an emulated one.
     #[must_use]
     pub fn slowness(&self) -> f64 {
-        (self.fault_ns / 1000.0).clamp(1.0, 16.0)
+        (self.fault_ns / 1000.0).clamp(1.0, 8.0)
     }
 }
 
@@ -38,14 +38,14 @@ pub struct Sample {
     pub at_ns: u64,
     /// CPUs online.
     pub cpus: u32,
-    /// From `sched_switch`.
+    /// From `cpu_idle` and `hrtimer_expire_entry`.
     pub sched: Option<SchedTotals>,
     /// From `block_rq_complete`.
     pub block: Option<BlockTotals>,
     /// From `softirq_entry` and `softirq_exit`.
     pub softirq: Option<SoftirqTotals>,
-    /// From `page_fault_user`.
-    pub fault: Option<FaultTotals>,
+    /// From `mm_vmscan_direct_reclaim_begin` and `_end`.
+    pub reclaim: Option<ReclaimTotals>,
     /// What the kernel counts anyway.
     pub kernel: KernelTotals,
 }
@@ -53,16 +53,14 @@ pub struct Sample {
 /// See `auto_ext_profiler_abi::SchedCounters`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchedTotals {
-    /// Nanoseconds in which a task ran, those still running included.
+    /// Nanoseconds in which a CPU was not idle.
     pub busy_ns: u64,
     /// Sum over the waiting tasks of the nanoseconds they waited.
     pub wait_ns: u64,
-    /// Nanoseconds of user tasks' short bursts that ended in sleep.
+    /// Nanoseconds in short bursts that ended in sleep.
     pub short_ns: u64,
     /// Number of those bursts.
     pub short_bursts: u64,
-    /// Context switches.
-    pub switches: u64,
 }
 
 /// See `auto_ext_profiler_abi::BlockCounters`.
@@ -85,13 +83,11 @@ pub struct SoftirqTotals {
     pub net_runs: u64,
 }
 
-/// See `auto_ext_profiler_abi::FaultCounters`.
+/// See `auto_ext_profiler_abi::ReclaimCounters`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FaultTotals {
-    /// Page faults of user tasks.
-    pub faults: u64,
-    /// Those of them that wrote.
-    pub write_faults: u64,
+pub struct ReclaimTotals {
+    /// Sum over the tasks of the nanoseconds they were in direct reclaim, those still in it included.
+    pub task_ns: u64,
 }
 
 /// Counters from /proc.
@@ -101,6 +97,8 @@ pub struct KernelTotals {
     pub psi_io_us: Option<u64>,
     /// Microseconds in which some task stalled on memory (/proc/pressure/memory).
     pub psi_memory_us: Option<u64>,
+    /// Page faults (pgfault in /proc/vmstat).
+    pub faults: Option<u64>,
     /// Huge pages mapped by page faults (thp_fault_alloc in /proc/vmstat).
     pub huge_faults: Option<u64>,
     /// Page cache pages that became dirty (nr_dirtied in /proc/vmstat).

@@ -16,7 +16,7 @@ use crate::sample::{Machine, Sample};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Signal {
-    /// Share of all CPUs that ran a task, 0 to 1.
+    /// Share of the time of all CPUs in which they were not idle, 0 to 1.
     Cpu,
     /// Tasks waiting for a CPU, per CPU, from 0 up.
     Parallel,
@@ -26,10 +26,10 @@ pub enum Signal {
     /// Share of the used CPU time that the network took: its softirqs, and the copying of what was
     /// sent and received, 0 to 1.
     Net,
-    /// Share of the used CPU time that page faults took, or of the window in which a task stalled
-    /// on memory, 0 to 1.
+    /// Share of the used CPU time that page faults took, or of the window in which a task was freeing
+    /// memory or stalled on it, 0 to 1.
     Mem,
-    /// Share of the used CPU time that user tasks spent in short bursts that ended in sleep, 0 to 1.
+    /// Share of the used CPU time that was spent in short bursts that ended in sleep, 0 to 1.
     Interactive,
 }
 
@@ -79,8 +79,8 @@ impl FromStr for Signal {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Signals([Option<f64>; Signal::ALL.len()]);
 
-/// CPU time that is used at the least for `interactive` to reach its full share, in CPUs: people
-/// notice when little happens late.
+/// CPU time that is used at the least for `interactive` to reach its full share, in CPUs of a recent
+/// machine: people notice when little happens late.
 const INTERACTIVE_FLOOR: f64 = 0.25;
 /// The same for `net`, `mem` and the writing of files: throughput matters once it takes a CPU.
 const THROUGHPUT_FLOOR: f64 = 1.0;
@@ -125,6 +125,7 @@ impl Signals {
                 .max(floor.max(FLOOR_SHARE * cpus) * window)
         };
         let throughput = used(THROUGHPUT_FLOOR);
+        let interactive_floor = (INTERACTIVE_FLOOR * machine.slowness()).min(THROUGHPUT_FLOOR);
         let stalled = |before: Option<u64>, after: Option<u64>| {
             delta(&before, &after).map(|(b, a)| share(grown(b, a) * 1000.0, window))
         };
@@ -137,7 +138,7 @@ impl Signals {
         );
         signals.set(
             Signal::Interactive,
-            sched.map(|(b, a)| share(grown(b.short_ns, a.short_ns), used(INTERACTIVE_FLOOR))),
+            sched.map(|(b, a)| share(grown(b.short_ns, a.short_ns), used(interactive_floor))),
         );
         // Buffered writes keep the machine busy with IO long before the first request is issued.
         let dirtied =
@@ -149,18 +150,8 @@ impl Signals {
             });
         let in_flight = delta(&before.block, &after.block)
             .map(|(b, a)| share(grown(b.busy_ns, a.busy_ns), window));
-        signals.set(
-            Signal::Io,
-            in_flight.map(|in_flight| {
-                [
-                    dirtied,
-                    stalled(before.kernel.psi_io_us, after.kernel.psi_io_us),
-                ]
-                .into_iter()
-                .flatten()
-                .fold(in_flight, f64::max)
-            }),
-        );
+        let stalled_on_io = stalled(before.kernel.psi_io_us, after.kernel.psi_io_us);
+        signals.set(Signal::Io, greatest([in_flight, dirtied, stalled_on_io]));
         let copied = delta(&before.kernel.net_bytes, &after.kernel.net_bytes)
             .map_or(0.0, |(b, a)| grown(b, a) * machine.byte_ns());
         signals.set(
@@ -168,20 +159,17 @@ impl Signals {
             delta(&before.softirq, &after.softirq)
                 .map(|(b, a)| share(grown(b.net_ns, a.net_ns) + copied, throughput)),
         );
-        let huge = delta(&before.kernel.huge_faults, &after.kernel.huge_faults)
-            .map_or(0.0, |(b, a)| grown(b, a) * machine.huge_fault_ns);
-        let faulting = delta(&before.fault, &after.fault).map(|(b, a)| {
-            share(
-                grown(b.faults, a.faults) * machine.fault_ns + huge,
-                throughput,
-            )
+        let faulting = delta(&before.kernel.faults, &after.kernel.faults).map(|(b, a)| {
+            let huge = delta(&before.kernel.huge_faults, &after.kernel.huge_faults)
+                .map_or(0.0, |(b, a)| grown(b, a) * machine.huge_fault_ns);
+            share(grown(b, a) * machine.fault_ns + huge, throughput)
         });
+        let reclaiming = delta(&before.reclaim, &after.reclaim)
+            .map(|(b, a)| share(grown(b.task_ns, a.task_ns), window));
+        let stalled_on_memory = stalled(before.kernel.psi_memory_us, after.kernel.psi_memory_us);
         signals.set(
             Signal::Mem,
-            faulting.map(|faulting| {
-                stalled(before.kernel.psi_memory_us, after.kernel.psi_memory_us)
-                    .map_or(faulting, |stalled| faulting.max(stalled))
-            }),
+            greatest([faulting, reclaiming, stalled_on_memory]),
         );
         Some(signals)
     }
@@ -190,6 +178,11 @@ impl Signals {
 /// Both readings, where both were taken.
 fn delta<T: Copy>(before: &Option<T>, after: &Option<T>) -> Option<(T, T)> {
     (*before).zip(*after)
+}
+
+/// The greatest of several ways to see the same thing, as far as they could be measured.
+fn greatest(ways: [Option<f64>; 3]) -> Option<f64> {
+    ways.into_iter().flatten().reduce(f64::max)
 }
 
 fn grown(before: u64, after: u64) -> f64 {
@@ -207,7 +200,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::sample::{FaultTotals, SchedTotals, SoftirqTotals};
+    use crate::sample::{KernelTotals, ReclaimTotals, SchedTotals, SoftirqTotals};
 
     const SECOND: u64 = 1_000_000_000;
     const MACHINE: Machine = Machine {
@@ -320,9 +313,13 @@ mod tests {
                 cpus, window, SchedTotals { busy_ns, wait_ns, short_ns, ..Default::default() },
             );
             after.softirq = Some(SoftirqTotals { net_ns, net_runs: 1 });
-            after.fault = Some(FaultTotals { faults, write_faults: 0 });
+            after.reclaim = Some(ReclaimTotals { task_ns: net_ns });
+            after.kernel.faults = Some(faults);
             let before = Sample {
-                softirq: Some(SoftirqTotals::default()), fault: Some(FaultTotals::default()), ..before
+                softirq: Some(SoftirqTotals::default()),
+                reclaim: Some(ReclaimTotals::default()),
+                kernel: KernelTotals { faults: Some(0), ..KernelTotals::default() },
+                ..before
             };
             let signals = Signals::between(&before, &after, &MACHINE).unwrap();
             for (signal, value) in signals.iter() {

@@ -92,6 +92,7 @@ fn gather(root: &Path, config: &Path, daemon: Result<String, String>) -> Facts {
         .collect();
     let some_program = errors.iter().any(Option::is_none);
     let mut missing_programs: Vec<ProgramError> = errors.into_iter().flatten().collect();
+    missing_programs.sort();
     missing_programs.dedup();
     Facts {
         root: nix::unistd::geteuid().is_root(),

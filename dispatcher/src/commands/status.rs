@@ -37,14 +37,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Prints the status; the exit code says whether the daemon answered.
 pub(crate) async fn run(json: bool) -> anyhow::Result<ExitCode> {
-    let daemon = match tokio::time::timeout(ANSWER_WITHIN, ask_daemon()).await {
-        Ok(Ok(properties)) => Ok(properties),
-        Ok(Err(why)) => Err(why),
-        Err(_) => Err(format!(
-            "the daemon does not answer within {}",
-            humantime::format_duration(ANSWER_WITHIN)
-        )),
-    };
+    let daemon = ask_daemon().await;
     let current = SchedExt::below("/sys".as_ref()).read();
     let out = &mut io::stdout().lock();
     if json {
@@ -81,6 +74,15 @@ type Properties = HashMap<String, OwnedVariant>;
 
 /// All properties of the daemon, or why it cannot be asked.
 pub(crate) async fn ask_daemon() -> Result<Properties, String> {
+    tokio::time::timeout(ANSWER_WITHIN, get_properties())
+        .await
+        .unwrap_or_else(|_| {
+            let limit = humantime::format_duration(ANSWER_WITHIN);
+            Err(format!("the daemon does not answer within {limit}"))
+        })
+}
+
+async fn get_properties() -> Result<Properties, String> {
     let connection = Connection::system()
         .await
         .map_err(|error| format!("the system bus cannot be reached: {error}"))?;

@@ -1,14 +1,20 @@
 //! From an event to the next state and what is to be done.
 
 use std::fmt::Write as _;
-
-use auto_ext_profiler::LevelTracker;
+use std::time::Duration;
 
 use super::Moment;
-use super::event::{Action, Event};
+use super::event::{Action, Event, Fault};
 use super::state::{ClassChange, Mode, ObserveCause, State, Switch};
 use crate::kernel::KernelState;
 use crate::policy::{Candidate, NO_CLASS, Policy, Rule};
+
+/// How long a seat must have been empty after somebody else's scheduler left it before it is taken:
+/// schedulers reload themselves after CPU hotplug, and services restart them.
+const AFTER_FOREIGN: Duration = Duration::from_secs(15);
+/// How long a scheduler of ours may be without its seat, which it loses to reload itself, before it
+/// counts as failed. scx_lavd needs half a minute to load in an emulated machine.
+const RELOAD_WITHIN: Duration = Duration::from_secs(60);
 
 /// Takes in `event`, which happened at `now`, and says what is to be done.
 ///
@@ -18,7 +24,8 @@ pub fn decide(policy: &Policy, state: &State, event: Event, now: Moment) -> (Sta
     let mut next = state.clone();
     take_in(&mut next, event, now);
     classify(policy, &mut next, now);
-    next.mode = mode(policy, &next);
+    watch_seat(&mut next, now);
+    next.mode = mode(policy, &next, now);
     choose(policy, &mut next, now);
     let actions = act(policy, &mut next, now);
     (next, actions)
@@ -31,27 +38,44 @@ fn take_in(state: &mut State, event: Event, now: Moment) {
             state.levels.update(dt, &signals);
             state.signals = Some(signals);
         }
-        Event::NotMeasured { reason } => {
-            state.levels = LevelTracker::new(*state.levels.thresholds());
-            state.signals = None;
-            state.last_error = reason;
+        Event::Kernel {
+            state: kernel,
+            ours,
+        } => {
+            state.kernel = kernel;
+            state.ours = ours;
         }
-        Event::Kernel(kernel) => state.kernel = kernel,
         Event::Installed(installed) => state.installed = installed,
         Event::Switched { to } => {
             state.switching = None;
+            state.unseated_since = None;
             state.limit.add(now);
             state.running = match to {
                 Candidate::Kernel => None,
                 Candidate::Scheduler(scheduler) => Some((scheduler, now)),
             };
         }
-        Event::SwitchFailed { to, error, left } => {
+        Event::SwitchFailed {
+            to,
+            error,
+            fault,
+            left,
+        } => {
             state.switching = None;
-            state.limit.add(now);
+            state.unseated_since = None;
             let since = state.running.take().map(|(_, since)| since);
             state.running = left.map(|scheduler| (scheduler, since.unwrap_or(now)));
-            state.failures.add(to.name(), &error, now);
+            let blamed = match (fault, &state.running) {
+                (Fault::New, _) => {
+                    state.limit.add(now);
+                    Some(to.name())
+                }
+                (Fault::Old, Some((old, _))) => Some(old.name.as_str()),
+                (Fault::Old, None) | (Fault::Nobody, _) => None,
+            };
+            if let Some(name) = blamed {
+                state.failures.add(name, &error, now);
+            }
             state.last_error = format!("{to}: {error}");
         }
         Event::SchedulerExited { scheduler, error } => {
@@ -94,18 +118,42 @@ fn classify(policy: &Policy, state: &mut State, now: Moment) {
     }
 }
 
-fn mode(policy: &Policy, state: &State) -> Mode {
-    // While a switch is on its way the kernel shows what it passes through, not what will be.
-    let foreign = matches!(state.kernel, KernelState::Enabled { .. })
+/// Follows who holds the seat when no switch of ours is on its way.
+fn watch_seat(state: &mut State, now: Moment) {
+    // A switch passes through states that say nothing about what will be.
+    let enabled = matches!(state.kernel, KernelState::Enabled { .. });
+    if enabled && !state.ours && state.switching.is_none() {
+        state.foreign_seen = Some(now);
+    }
+    if state.running.is_none() || state.switching.is_some() || (enabled && state.ours) {
+        state.unseated_since = None;
+        return;
+    }
+    let since = *state.unseated_since.get_or_insert(now);
+    if let Some((scheduler, _)) = &state.running
+        && now.saturating_sub(since) >= RELOAD_WITHIN
+        && state.failures.quarantine(&scheduler.name, now).is_none()
+    {
+        let error = "its process lives, but the kernel does not run it";
+        state.failures.add(&scheduler.name, error, now);
+        state.last_error = format!("{}: {error}", scheduler.name);
+    }
+}
+
+fn mode(policy: &Policy, state: &State, now: Moment) -> Mode {
+    let free_soon = state
+        .foreign_seen
+        .is_some_and(|seen| now.saturating_sub(seen) < AFTER_FOREIGN);
+    let none_installed = policy.used_schedulers().next().is_some()
+        && state.installed.is_empty()
         && state.running.is_none()
         && state.switching.is_none();
-    let some_installed = policy.used_schedulers().next().is_none() || !state.installed.is_empty();
     match &state.kernel {
         KernelState::Unsupported => Mode::Observe(ObserveCause::NoSchedExt),
         _ if state.observe_asked => Mode::Observe(ObserveCause::Asked),
         KernelState::Unknown(why) => Mode::Observe(ObserveCause::KernelUnknown(why.clone())),
-        _ if foreign => Mode::Yielded,
-        _ if !some_installed => Mode::Observe(ObserveCause::NoScheduler),
+        _ if free_soon => Mode::Yielded,
+        _ if none_installed => Mode::Observe(ObserveCause::NoScheduler),
         _ => Mode::Auto,
     }
 }
@@ -145,7 +193,8 @@ fn rejection(state: &State, candidate: &Candidate, now: Moment) -> Option<String
     let Candidate::Scheduler(scheduler) = candidate else {
         return None;
     };
-    if !state.installed.contains(&scheduler.name) {
+    // One that runs does not mind that its file is being replaced.
+    if state.running() != Some(scheduler) && !state.installed.contains(&scheduler.name) {
         return Some("is not installed".to_owned());
     }
     let error = state.failures.quarantine(&scheduler.name, now)?;
@@ -168,49 +217,19 @@ fn evidence(rule: &Rule) -> String {
 
 /// What is to be done so that what should run does run, as far as the policy's limits allow.
 fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action> {
-    if state.mode != Mode::Auto || state.switching.is_some() {
+    if let Some(switch) = &state.switching {
+        let _ = write!(state.reason, "; {} is being brought in", switch.to);
         return Vec::new();
     }
-    let running = state.running.as_ref();
-    let same = match (running, &state.desired) {
+    let same = match (&state.running, &state.desired) {
         (None, Candidate::Kernel) => true,
         (Some((running, _)), Candidate::Scheduler(desired)) => running == desired,
         _ => false,
     };
-    if same {
+    if state.mode != Mode::Auto || same {
         return Vec::new();
     }
-    let stability = &policy.stability;
-    // One switch is kept back for the way home.
-    let needed = if state.desired == Candidate::Kernel {
-        1
-    } else {
-        2
-    };
-    let hindrance = if let Some((scheduler, since)) = running
-        && now.saturating_sub(*since) < stability.min_run
-    {
-        let min_run = humantime::format_duration(stability.min_run);
-        Some(format!(
-            "{} stays until it has run for {min_run}",
-            scheduler.name
-        ))
-    } else if !state
-        .limit
-        .allows(needed, stability.max_switches_per_hour, now)
-    {
-        let limit = stability.max_switches_per_hour;
-        Some(format!(
-            "waits because of the limit of {limit} switches per hour"
-        ))
-    } else {
-        // The way home failed a moment ago, so something does not let go of the kernel.
-        state
-            .failures
-            .quarantine(state.desired.name(), now)
-            .map(str::to_owned)
-    };
-    if let Some(hindrance) = hindrance {
+    if let Some(hindrance) = hindrance(policy, state, now) {
         let _ = write!(state.reason, "; {hindrance}");
         return Vec::new();
     }
@@ -223,4 +242,33 @@ fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action> {
         to: switch.to,
         reason: switch.reason,
     }]
+}
+
+/// Why the switch to what should run has to wait.
+fn hindrance(policy: &Policy, state: &State, now: Moment) -> Option<String> {
+    let stability = &policy.stability;
+    if let Some((scheduler, since)) = &state.running {
+        let seated = state.unseated_since.is_none();
+        if seated && let Some(error) = state.failures.quarantine(&scheduler.name, now) {
+            return Some(format!("{} does not let go: {error}", scheduler.name));
+        }
+        if seated && now.saturating_sub(*since) < stability.min_run {
+            let min_run = humantime::format_duration(stability.min_run);
+            return Some(format!(
+                "{} stays until it has run for {min_run}",
+                scheduler.name
+            ));
+        }
+    } else if state.kernel != KernelState::Disabled {
+        return Some("waits until the kernel is ready for another scheduler".to_owned());
+    }
+    // One switch is kept back for the way home.
+    let needed = if state.desired == Candidate::Kernel {
+        1
+    } else {
+        2
+    };
+    let limit = stability.max_switches_per_hour;
+    (!state.limit.allows(needed, limit, now))
+        .then(|| format!("waits because of the limit of {limit} switches per hour"))
 }

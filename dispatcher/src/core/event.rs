@@ -18,13 +18,13 @@ pub enum Event {
         /// What was measured in it.
         signals: Signals,
     },
-    /// Nothing can be measured any more, or not yet.
-    NotMeasured {
-        /// Why.
-        reason: String,
-    },
     /// The kernel was asked what runs.
-    Kernel(KernelState),
+    Kernel {
+        /// What it said.
+        state: KernelState,
+        /// Whether that is a scheduler of ours.
+        ours: bool,
+    },
     /// The programs of these schedulers (the policy's names) can be run.
     Installed(BTreeSet<String>),
     /// A switch that was asked for has been made, and the kernel confirms it.
@@ -38,6 +38,8 @@ pub enum Event {
         to: Candidate,
         /// Why it does not.
         error: String,
+        /// Whose fault that is.
+        fault: Fault,
         /// Which scheduler of ours runs instead; `None`: the kernel's own.
         left: Option<Scheduler>,
     },
@@ -53,6 +55,17 @@ pub enum Event {
         /// What.
         error: String,
     },
+}
+
+/// Whose fault it is that a switch came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// That of what was to run.
+    New,
+    /// That of what runs: it does not leave.
+    Old,
+    /// Neither's: somebody else was faster, or the switch was called off.
+    Nobody,
 }
 
 /// Something to be done outside.

@@ -13,7 +13,7 @@ mod state;
 mod tests;
 
 pub use decide::decide;
-pub use event::{Action, Event};
+pub use event::{Action, Event, Fault};
 pub use state::{ClassChange, Mode, ObserveCause, State, Switch};
 
 use std::time::Duration;

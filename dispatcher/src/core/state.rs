@@ -18,7 +18,7 @@ pub enum Mode {
     Auto,
     /// Nobody here: auto-ext watches and starts nothing.
     Observe(ObserveCause),
-    /// Somebody else: a scheduler that auto-ext did not start is loaded.
+    /// Somebody else: a scheduler that auto-ext did not start is loaded, or was a moment ago.
     Yielded,
 }
 
@@ -85,9 +85,15 @@ pub struct State {
     pub(crate) class: String,
     pub(crate) class_change: Option<ClassChange>,
     pub(crate) kernel: KernelState,
+    /// What the kernel runs is a scheduler of ours.
+    pub(crate) ours: bool,
+    /// When a scheduler of somebody else was last seen.
+    pub(crate) foreign_seen: Option<Moment>,
     pub(crate) installed: BTreeSet<String>,
     /// The scheduler that auto-ext runs, since when.
     pub(crate) running: Option<(Scheduler, Moment)>,
+    /// Since when the kernel does not run it although its process lives.
+    pub(crate) unseated_since: Option<Moment>,
     pub(crate) switching: Option<Switch>,
     pub(crate) mode: Mode,
     pub(crate) desired: Candidate,
@@ -108,8 +114,11 @@ impl State {
             class: NO_CLASS.to_owned(),
             class_change: None,
             kernel: KernelState::Unknown("not asked yet".to_owned()),
+            ours: false,
+            foreign_seen: None,
             installed: BTreeSet::new(),
             running: None,
+            unseated_since: None,
             switching: None,
             mode: Mode::Observe(ObserveCause::KernelUnknown("not asked yet".to_owned())),
             desired: Candidate::Kernel,
@@ -160,6 +169,12 @@ impl State {
     #[must_use]
     pub fn kernel(&self) -> &KernelState {
         &self.kernel
+    }
+
+    /// Whether what the kernel runs is a scheduler of ours.
+    #[must_use]
+    pub fn ours(&self) -> bool {
+        self.ours
     }
 
     /// The policy's names of the schedulers that can be run.

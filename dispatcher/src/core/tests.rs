@@ -73,7 +73,7 @@ impl Machine {
             switches: Vec::new(),
             broken: BTreeSet::new(),
         };
-        machine.happens(Event::Kernel(KernelState::Disabled));
+        machine.kernel(KernelState::Disabled);
         let all = ["bpfland", "cosmos", "flash"].map(str::to_owned);
         machine.happens(Event::Installed(all.into()));
         machine
@@ -86,10 +86,22 @@ impl Machine {
             self.state = state;
             for Action::Switch { to, .. } in actions {
                 self.switches.push((self.now, to.name().to_owned()));
+                if !self.broken.contains(to.name()) {
+                    events.push(Event::Kernel {
+                        state: match &to {
+                            Candidate::Kernel => KernelState::Disabled,
+                            Candidate::Scheduler(scheduler) => KernelState::Enabled {
+                                ops: scheduler.name.clone(),
+                            },
+                        },
+                        ours: to != Candidate::Kernel,
+                    });
+                }
                 events.push(if self.broken.contains(to.name()) {
                     Event::SwitchFailed {
                         to,
                         error: "refused".into(),
+                        fault: Fault::New,
                         left: None,
                     }
                 } else {
@@ -97,6 +109,11 @@ impl Machine {
                 });
             }
         }
+    }
+
+    /// The kernel says something that is not of our doing.
+    fn kernel(&mut self, state: KernelState) {
+        self.happens(Event::Kernel { state, ours: false });
     }
 
     fn windows(&mut self, count: u32, cpu: f64, net: f64) {
@@ -115,6 +132,7 @@ impl Machine {
     fn dies(&mut self) {
         if let Some(scheduler) = self.state.running().cloned() {
             self.switches.push((self.now, "death".into()));
+            self.state.kernel = KernelState::Disabled;
             self.happens(Event::SchedulerExited {
                 scheduler,
                 error: "crashed".into(),
@@ -222,16 +240,19 @@ fn a_scheduler_that_is_not_installed_is_passed_over() {
 #[test]
 fn a_foreign_scheduler_is_left_alone_until_it_leaves() {
     let mut machine = Machine::new();
-    machine.happens(Event::Kernel(KernelState::Enabled {
+    machine.kernel(KernelState::Enabled {
         ops: "homemade".into(),
-    }));
+    });
     machine.windows(20, 1.0, 0.0);
     assert_eq!(
         (machine.state.mode(), machine.running()),
         (&Mode::Yielded, "kernel")
     );
     assert_eq!(machine.switches, []);
-    machine.happens(Event::Kernel(KernelState::Disabled));
+    machine.kernel(KernelState::Disabled);
+    machine.windows(40, 1.0, 0.0);
+    assert_eq!(machine.switches, [], "it may be about to come back");
+    machine.windows(40, 1.0, 0.0);
     assert_eq!(
         (machine.state.mode(), machine.running()),
         (&Mode::Auto, "bpfland")
@@ -249,11 +270,11 @@ fn without_sched_ext_without_schedulers_or_when_asked_it_only_observes() {
         assert_eq!(machine.switches, []);
     };
     observing(
-        |machine| machine.happens(Event::Kernel(KernelState::Unsupported)),
+        |machine| machine.kernel(KernelState::Unsupported),
         ObserveCause::NoSchedExt,
     );
     observing(
-        |machine| machine.happens(Event::Kernel(KernelState::Unknown("odd".into()))),
+        |machine| machine.kernel(KernelState::Unknown("odd".into())),
         ObserveCause::KernelUnknown("odd".into()),
     );
     observing(
@@ -267,23 +288,102 @@ fn without_sched_ext_without_schedulers_or_when_asked_it_only_observes() {
 }
 
 #[test]
-fn a_scheduler_that_does_not_let_go_is_not_pulled_at_all_the_time() {
+fn a_scheduler_that_does_not_let_go_is_to_blame_and_not_pulled_at_all_the_time() {
     let mut machine = Machine::new();
     machine.windows(8, 1.0, 0.0);
-    machine.windows(80, 0.0, 0.0);
-    let stuck = scheduler("bpfland");
-    machine.state.running = Some((stuck.clone(), machine.now));
+    machine.windows(8, 0.0, 0.0);
+    let stuck = machine.state.running().cloned();
+    machine.state.switching = Some(Switch {
+        to: Candidate::Kernel,
+        reason: String::new(),
+    });
     machine.now += Duration::from_secs(60);
-    let error = || "does not end".to_owned();
     machine.happens(Event::SwitchFailed {
         to: Candidate::Kernel,
-        error: error(),
-        left: Some(stuck),
+        error: "does not end".into(),
+        fault: Fault::Old,
+        left: stuck,
     });
     let before = machine.switches.len();
-    machine.windows(4, 0.0, 0.0);
+    machine.windows(20, 0.0, 0.0);
     assert_eq!(machine.switches.len(), before);
-    assert!(machine.state.reason().contains("does not end"));
+    assert!(
+        machine
+            .state
+            .reason()
+            .contains("bpfland does not let go: does not end")
+    );
+    assert_eq!(
+        machine
+            .state
+            .quarantined(machine.now)
+            .keys()
+            .collect::<Vec<_>>(),
+        ["bpfland"]
+    );
+    machine.windows(200, 0.0, 0.0);
+    assert_eq!(machine.running(), "kernel");
+}
+
+#[test]
+fn nothing_is_started_while_the_kernel_is_on_its_way_from_one_scheduler_to_another() {
+    let mut machine = Machine::new();
+    machine.kernel(KernelState::Disabling);
+    machine.windows(8, 1.0, 0.0);
+    assert_eq!(machine.switches, []);
+    machine.kernel(KernelState::Disabled);
+    assert_eq!(machine.running(), "bpfland");
+    assert_eq!(machine.state.last_error(), "");
+}
+
+#[test]
+fn a_scheduler_that_lost_its_seat_for_good_has_failed_and_one_that_reloads_has_not() {
+    let mut machine = Machine::new();
+    machine.windows(8, 1.0, 0.0);
+    machine.kernel(KernelState::Disabled);
+    machine.windows(100, 1.0, 0.0);
+    assert_eq!(machine.running(), "bpfland");
+    machine.happens(Event::Kernel {
+        state: KernelState::Enabled {
+            ops: "bpfland".into(),
+        },
+        ours: true,
+    });
+    machine.windows(300, 1.0, 0.0);
+    assert_eq!(machine.running(), "bpfland");
+    machine.kernel(KernelState::Disabled);
+    machine.windows(250, 1.0, 0.0);
+    assert_eq!(machine.running(), "flash");
+    assert!(
+        machine
+            .state
+            .last_error()
+            .contains("bpfland: its process lives")
+    );
+}
+
+#[test]
+fn a_foreign_scheduler_in_the_seat_of_ours_is_respected() {
+    let mut machine = Machine::new();
+    machine.windows(8, 1.0, 0.0);
+    machine.kernel(KernelState::Enabled {
+        ops: "homemade".into(),
+    });
+    assert_eq!(machine.state.mode(), &Mode::Yielded);
+}
+
+#[test]
+fn a_running_scheduler_survives_the_replacement_of_its_file() {
+    let mut machine = Machine::new();
+    machine.windows(8, 1.0, 0.0);
+    machine.happens(Event::Installed(BTreeSet::new()));
+    machine.windows(100, 1.0, 0.0);
+    assert_eq!(
+        (machine.state.mode(), machine.running()),
+        (&Mode::Auto, "bpfland")
+    );
+    machine.windows(100, 0.0, 0.0);
+    assert_eq!(machine.running(), "kernel");
 }
 
 #[test]
@@ -329,11 +429,11 @@ fn run(steps: &[Step]) -> Machine {
                 machine.broken = broken.then(|| "bpfland".to_owned()).into_iter().collect();
             }
             Step::Foreign if machine.state.running().is_none() => {
-                machine.happens(Event::Kernel(KernelState::Enabled {
+                machine.kernel(KernelState::Enabled {
                     ops: "homemade".into(),
-                }));
+                });
                 machine.windows(2, 1.0, 0.0);
-                machine.happens(Event::Kernel(KernelState::Disabled));
+                machine.kernel(KernelState::Disabled);
             }
             Step::Foreign => {}
             Step::Away(seconds) => machine.now += Duration::from_secs(*seconds),

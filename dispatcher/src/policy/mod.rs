@@ -88,7 +88,7 @@ pub struct Stability {
     pub min_run: Duration,
     /// How long a class must hold before it counts, 0 to 60 s.
     pub settle: Duration,
-    /// How many switches there may be in an hour, 1 to 3600.
+    /// How many switches there may be in an hour, 2 to 3600.
     pub max_switches_per_hour: u32,
 }
 

@@ -22,6 +22,8 @@ const MIN_WINDOW: Duration = Duration::from_millis(50);
 const MAX_WINDOW: Duration = Duration::from_secs(10);
 const MAX_SETTLE: Duration = Duration::from_secs(60);
 const MAX_MIN_RUN: Duration = Duration::from_secs(3600);
+/// A scheduler's start, and the way back.
+const MIN_SWITCHES: u32 = 2;
 const MAX_SWITCHES: u32 = 3600;
 
 /// The policy in `root`. It is meaningless when a problem has been reported.
@@ -191,11 +193,12 @@ fn stability(problems: &mut Problems, node: &Node, stability: &mut Stability) {
 fn switches(problems: &mut Problems, node: &Node) -> Option<u32> {
     let what = "`max_switches_per_hour`";
     let number = problems.number(node, what)?;
-    let switches = (1..=MAX_SWITCHES).find(|&switches| f64::from(switches) == number);
+    let switches = (MIN_SWITCHES..=MAX_SWITCHES).find(|&switches| f64::from(switches) == number);
     if switches.is_none() {
         let shown = node.value.shown();
-        let message =
-            format!("{what} is {shown}; it must be a whole number from 1 to {MAX_SWITCHES}");
+        let message = format!(
+            "{what} is {shown}; it must be a whole number from {MIN_SWITCHES} to {MAX_SWITCHES}"
+        );
         problems.add(node.at, message);
     }
     switches

@@ -1,0 +1,199 @@
+//! Owns how other programs are run: what is said before, what is quoted when one fails, and the
+//! clock of a long step. What the programs do is the callers' business.
+//!
+//! Everything said goes to standard error, so that standard output belongs to what a user asked
+//! for: the output of a command in the test machine, or of the tests.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::process::{Command, ExitStatus};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+/// How often a long step says that it is still running.
+const TICK: Duration = Duration::from_secs(15);
+
+/// Says one line of progress on standard error.
+pub(crate) fn say(line: impl AsRef<str>) {
+    // The unit tests' failures are meant; said aloud they would look like the run's own.
+    if cfg!(test) {
+        return;
+    }
+    // Progress that nobody can read must not stop the work.
+    drop(writeln!(io::stderr(), "xtask: {}", line.as_ref()));
+}
+
+/// Runs `work` between two lines that say what it is and how long it took, with a sign of life
+/// every [`TICK`] in between.
+pub(crate) fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    say(format!("{what} ..."));
+    let begin = Instant::now();
+    let (done, over) = mpsc::channel::<()>();
+    let result = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while over.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                say(format!("{what}: {} s", begin.elapsed().as_secs()));
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    });
+    if result.is_ok() {
+        say(format!(
+            "{what}: done in {:.1} s",
+            begin.elapsed().as_secs_f64()
+        ));
+    }
+    result
+}
+
+/// A command whose PATH also has the system administrator's directories, where Debian keeps
+/// `depmod` and friends and which an ordinary user's PATH leaves out.
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env("PATH", search_path());
+    command
+}
+
+fn search_path() -> String {
+    let path = std::env::var("PATH").unwrap_or_default();
+    format!("{path}:/usr/local/sbin:/usr/sbin:/sbin")
+}
+
+/// Runs the cargo that runs this program.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(crate::workspace::root());
+    cargo
+}
+
+/// Whether `program` can be found.
+pub(crate) fn found(program: &str) -> bool {
+    search_path()
+        .split(':')
+        .any(|dir| std::path::Path::new(dir).join(program).is_file())
+}
+
+/// The whole command as one could type it: variables, program and arguments.
+pub(crate) fn display(command: &Command) -> String {
+    let mut line = String::new();
+    for (name, value) in command.get_envs() {
+        if let (true, Some(value)) = (name != "PATH", value) {
+            _ = write!(line, "{}={} ", name.display(), quote(value));
+        }
+    }
+    line.push_str(&quote(command.get_program()));
+    for argument in command.get_args() {
+        line.push(' ');
+        line.push_str(&quote(argument));
+    }
+    line
+}
+
+/// One word for a POSIX shell.
+pub(crate) fn quote(word: impl AsRef<OsStr>) -> String {
+    let word = word.as_ref().to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=+,@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// Runs `command` with its output on standard error; failing is an error that quotes it.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    // Not inherited as it is: apt-get and others speak on standard output.
+    let status = status(command)?;
+    if !status.success() {
+        bail!(
+            "`{}` failed ({status}); its output above says why",
+            display(command)
+        );
+    }
+    Ok(())
+}
+
+/// Runs `command` with its output on standard error and returns how it ended.
+pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
+    command.stdout(io::stderr());
+    command.status().with_context(|| not_run(command))
+}
+
+/// Runs `command` and returns what it wrote on standard output.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| not_run(command))?;
+    if !output.status.success() {
+        bail!(
+            "`{}` failed ({}):\n{}",
+            display(command),
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        );
+    }
+    String::from_utf8(output.stdout)
+        .with_context(|| format!("`{}` wrote something that is not UTF-8", display(command)))
+}
+
+/// Runs `command`; both its outputs are shown only if it fails.
+pub(crate) fn run_quietly(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| not_run(command))?;
+    if !output.status.success() {
+        bail!(
+            "`{}` failed ({}):\n{}{}",
+            display(command),
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        );
+    }
+    Ok(())
+}
+
+/// The message for a command that could not even be started.
+pub(crate) fn not_run(command: &Command) -> String {
+    format!(
+        "cannot run `{}` (cargo xtask setup installs what is missing)",
+        display(command)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quoted_word_is_one_word_for_the_shell() {
+        assert_eq!(quote("plain-1.0/x=y"), "plain-1.0/x=y");
+        assert_eq!(quote(""), "''");
+        assert_eq!(quote("it's $HOME"), r"'it'\''s $HOME'");
+    }
+
+    #[test]
+    fn an_error_quotes_the_whole_command() {
+        let error = run_quietly(
+            command("sh")
+                .env("A", "b c")
+                .args(["-c", "echo why; exit 3"]),
+        );
+        let error = format!("{:#}", error.unwrap_err());
+        assert!(
+            error.contains("`A='b c' sh -c 'echo why; exit 3'` failed"),
+            "{error}"
+        );
+        assert!(error.contains("why"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_program_names_the_remedy() {
+        let error = format!(
+            "{:#}",
+            output(&mut command("no-such-program-here")).unwrap_err()
+        );
+        assert!(error.contains("cargo xtask setup"), "{error}");
+    }
+}

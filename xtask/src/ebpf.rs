@@ -1,0 +1,47 @@
+//! Owns how this project's own programs are built for use. How the BPF object is made is the
+//! business of the profiler crate's build script, which gets its linker from here.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::command::{cargo, run, step};
+use crate::tools;
+
+/// cargo, able to build the profiler's BPF programs.
+pub(crate) fn cargo_with_linker() -> Result<Command> {
+    let mut cargo = cargo();
+    cargo.env("AUTO_EXT_BPF_LINKER", tools::bpf_linker()?);
+    Ok(cargo)
+}
+
+/// Builds the profiler with its BPF programs.
+pub(crate) fn build_ebpf() -> Result<()> {
+    tools::ensure_components()?;
+    let mut cargo = cargo_with_linker()?;
+    cargo.args(["build", "--release", "--package", "auto-ext-profiler"]);
+    step("building the profiler", || run(&mut cargo))
+}
+
+/// Builds the program that install.sh installs.
+pub(crate) fn build() -> Result<()> {
+    tools::ensure_components()?;
+    let mut cargo = cargo_with_linker()?;
+    cargo.args([
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "auto-ext-dispatcher",
+    ]);
+    step("building auto-ext", || run(&mut cargo))
+}
+
+/// Builds what the test machine runs: auto-ext and the system tests.
+pub(crate) fn build_release() -> Result<()> {
+    tools::ensure_components()?;
+    let mut cargo = cargo_with_linker()?;
+    cargo.args(["build", "--release", "--package", "auto-ext-dispatcher"]);
+    cargo.args(["--package", "auto-ext-system-tests"]);
+    step("building auto-ext and its system tests", || run(&mut cargo))
+}

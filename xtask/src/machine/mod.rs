@@ -1,0 +1,176 @@
+//! The test machine: a stock kernel with sched_ext and a small Debian in QEMU, in which auto-ext
+//! can be run, tested and broken without touching the host. This module owns its description and
+//! is what the subcommands use; each part has a module of its own.
+//!
+//! A machine is made of layers, none of which a run can change: the root (a Debian of the cache),
+//! the kernel's modules, and the payload of the run. Over them lies a file system in memory that
+//! goes with the machine.
+
+mod accel;
+mod console;
+pub(crate) mod image;
+mod kernel;
+pub(crate) mod kernels;
+mod lines;
+mod payload;
+mod qemu;
+mod record;
+mod run;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::command::say;
+pub(crate) use kernels::{Kernel, Role};
+pub(crate) use lines::Lines;
+pub(crate) use run::Exit;
+
+/// Where the program with the system tests and the demonstration is in the machine.
+pub(crate) const SYSTEM_TESTS: &str = "/usr/libexec/auto-ext/system-tests";
+
+/// The size of the drive that the guest finds as /dev/disk/by-id/virtio-scratch.
+const SCRATCH: u64 = 4 << 30;
+
+/// A machine to be run. Everything has a default but the kernel.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    kernel: Kernel,
+    cpus: u32,
+    memory: String,
+    timeout: Duration,
+    bare: bool,
+    environment: Vec<(String, String)>,
+    files: Vec<(PathBuf, String)>,
+}
+
+impl Machine {
+    /// A machine with `kernel`, 4 CPUs, 2 GiB and auto-ext as its installer installs it.
+    pub(crate) fn new(kernel: Kernel) -> Self {
+        Self {
+            kernel,
+            cpus: 4,
+            memory: "2G".to_owned(),
+            timeout: Duration::from_secs(30 * 60),
+            bare: false,
+            environment: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+
+    /// With so many CPUs.
+    pub(crate) fn cpus(mut self, cpus: u32) -> Self {
+        self.cpus = cpus;
+        self
+    }
+
+    /// With so much memory, as QEMU has it: `2G`.
+    pub(crate) fn memory(mut self, memory: impl Into<String>) -> Self {
+        self.memory = memory.into();
+        self
+    }
+
+    /// With so much time from switching on to the command's end.
+    pub(crate) fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Without auto-ext and the system tests; the schedulers are there.
+    pub(crate) fn bare(mut self, bare: bool) -> Self {
+        self.bare = bare;
+        self
+    }
+
+    /// With a variable in the command's environment.
+    pub(crate) fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// With the file `from` of the host at `to`, mode included.
+    pub(crate) fn file(mut self, from: impl Into<PathBuf>, to: impl Into<String>) -> Self {
+        self.files.push((from.into(), to.into()));
+        self
+    }
+
+    /// Runs a root shell of the machine on this terminal, until the machine is switched off.
+    pub(crate) fn shell(&self) -> Result<()> {
+        self.with_devices(&payload::Work::Shell, run::on_terminal)
+    }
+
+    /// Runs a command as root once the machine is up, and returns how it ended. One word is a line
+    /// for the shell, more are a program and its arguments. `output` gets what the command writes
+    /// on both its outputs, as it comes; [`Lines`] makes lines of it.
+    ///
+    /// # Errors
+    /// That the machine could not run the command to its end: it did not boot, the kernel was
+    /// lost, the time was over. A command that fails is no error.
+    pub(crate) fn run(
+        &self,
+        words: &[String],
+        output: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<Exit> {
+        let script = payload::script(words, &self.environment);
+        self.with_devices(&payload::Work::Script(script), |devices, directory| {
+            run::until_exit(devices, directory, self.timeout, output)
+        })
+    }
+
+    /// Gets everything that the machine needs into the cache; returns the kernel's version.
+    pub(crate) fn prepare(&self) -> Result<String> {
+        image::root()?;
+        let kernel = kernel::Image::get(&self.kernel)?;
+        accel::Accel::choose(&kernel)?;
+        Ok(kernel.version)
+    }
+
+    fn with_devices<T>(
+        &self,
+        work: &payload::Work,
+        run: impl FnOnce(&qemu::Devices<'_>, &run::Directory) -> Result<T>,
+    ) -> Result<T> {
+        let root = image::root()?;
+        let kernel = kernel::Image::get(&self.kernel)?;
+        let accel = accel::Accel::choose(&kernel)?;
+
+        let directory = run::Directory::take(&self.kernel.to_string())?;
+        let payload = payload::Payload::begin(directory.join("payload"), work)?;
+        if !self.bare {
+            payload.add_auto_ext()?;
+        }
+        for (from, to) in &self.files {
+            payload.copy(from, to)?;
+        }
+        payload.finish(&directory.join("payload.squashfs"))?;
+        let initramfs = directory.join("initramfs");
+        kernel.machine_initramfs(&initramfs)?;
+        let scratch = directory.join("scratch");
+        run::make_drive(&scratch, SCRATCH)?;
+
+        say(format!(
+            "booting Linux {} ({accel}, {} CPUs)",
+            kernel.version, self.cpus
+        ));
+        let devices = qemu::Devices {
+            accel,
+            cpus: self.cpus,
+            memory: &self.memory,
+            kernel: &kernel,
+            initramfs: &initramfs,
+            layers: [
+                ("root", root),
+                ("kernel", kernel.layer()),
+                ("payload", directory.join("payload.squashfs")),
+            ],
+            scratch: &scratch,
+        };
+        let result = run(&devices, &directory);
+        // Only the logs are worth keeping.
+        for file in ["payload.squashfs", "initramfs", "scratch"] {
+            drop(std::fs::remove_file(directory.join(file)));
+        }
+        result
+    }
+}

@@ -1,0 +1,74 @@
+//! Builds, tests and demonstrates auto-ext. This module owns the command line; each subcommand is
+//! a module of its own.
+
+mod bench;
+mod cache;
+mod command;
+mod debian;
+mod demo;
+mod ebpf;
+mod machine;
+mod schedulers;
+mod setup;
+mod test;
+mod tools;
+mod vm;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Builds, tests and demonstrates auto-ext
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what building and testing need: packages, tools, schedulers
+    Setup,
+    /// Build auto-ext for use, and nothing that is only needed for testing
+    Build,
+    /// Build the profiler with its BPF programs
+    BuildEbpf,
+    /// Check and test everything, on this machine and in the test machine
+    Test(test::Arguments),
+    /// Check the dependencies against the database of known vulnerabilities (needs the network)
+    Advisories,
+    /// Run a command, or a shell, in the test machine
+    Vm(vm::Arguments),
+    /// Watch auto-ext at work in the test machine, with real loads and schedulers
+    Demo(demo::Arguments),
+    /// Measure, and print ratios
+    #[command(subcommand)]
+    Bench(bench::Bench),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(code) => code,
+        Err(error) => {
+            command::say(format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Setup => setup::setup()?,
+        Task::Build => ebpf::build()?,
+        Task::BuildEbpf => ebpf::build_ebpf()?,
+        Task::Test(arguments) => return test::test(&arguments),
+        Task::Advisories => test::advisories()?,
+        Task::Vm(arguments) => return vm::vm(&arguments),
+        Task::Demo(arguments) => return demo::demo(&arguments),
+        Task::Bench(what) => return bench::bench(&what),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,294 @@
+//! The subcommand `test`: every check and every test there is, counted. This module owns the
+//! order, the counting and the report.
+//!
+//! Nothing is skipped: what cannot run has failed, and says what it lacks.
+
+mod checks;
+mod count;
+
+use std::io::{self, BufReader, Read as _, Write as _};
+use std::process::{ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::command::{not_run, run, say};
+use crate::machine::{Kernel, Lines, Machine, Role, SYSTEM_TESTS};
+use crate::{debian, ebpf, setup};
+use checks::{CHECKS, RELEASE, UNIT_TESTS};
+use count::Count;
+
+/// How long all system tests of one kernel may take, under emulation.
+const SYSTEM_TESTS_TIMEOUT: Duration = Duration::from_secs(20 * 60);
+
+/// What `test` is told.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Only the steps with this in their name, or else only the tests
+    filter: Option<String>,
+    /// Leave out what needs the test machine
+    #[arg(long)]
+    no_machine: bool,
+    /// The kernel for the test machine; can be given several times; all three if it is not
+    #[arg(long = "kernel", value_name = "ROLE")]
+    kernels: Vec<Role>,
+}
+
+/// One step and what it counted.
+struct Outcome {
+    name: String,
+    count: Count,
+    took: Duration,
+}
+
+/// The run as far as it has come.
+struct Run {
+    /// What a step's name must contain.
+    steps: Option<String>,
+    /// What a test's name must contain.
+    tests: Option<String>,
+    outcomes: Vec<Outcome>,
+}
+
+/// Runs everything, whatever fails on the way.
+pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
+    let roles = if arguments.no_machine {
+        &[][..]
+    } else if arguments.kernels.is_empty() {
+        &Role::ALL[..]
+    } else {
+        &arguments.kernels[..]
+    };
+    let mut all = Run::new(arguments.filter.as_deref(), roles);
+    all.setup();
+    for check in CHECKS {
+        all.step(check.name, |_| {
+            run(&mut (check.command)()?)?;
+            Ok(Count::PASSED)
+        });
+    }
+    all.step(UNIT_TESTS, unit_tests);
+    if !roles.is_empty() {
+        all.step(RELEASE, |_| ebpf::build_release().map(|()| Count::PASSED));
+        all.system_tests(roles);
+    }
+    all.report()
+}
+
+/// Checks the dependencies against the database of known vulnerabilities.
+pub(crate) fn advisories() -> Result<()> {
+    debian::ensure_packages()?;
+    run(&mut checks::deny(&["advisories"])?)
+}
+
+impl Run {
+    fn new(filter: Option<&str>, roles: &[Role]) -> Self {
+        let system = roles.iter().map(|role| system_step(*role));
+        let fixed = CHECKS
+            .iter()
+            .map(|check| check.name)
+            .chain([UNIT_TESTS, RELEASE]);
+        let mut names = fixed.map(str::to_owned).chain(system);
+        // A filter that names a step selects it; any other selects among the tests.
+        let filter = filter.map(str::to_owned);
+        let is_step = filter
+            .as_ref()
+            .is_some_and(|filter| names.any(|name| name.contains(filter)));
+        let (steps, tests) = if is_step {
+            (filter, None)
+        } else {
+            (None, filter)
+        };
+        Self {
+            steps,
+            tests,
+            outcomes: Vec::new(),
+        }
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        match (&self.steps, &self.tests) {
+            (Some(part), _) => name.contains(part.as_str()),
+            (None, Some(_)) => name == UNIT_TESTS || name == RELEASE || is_system_step(name),
+            (None, None) => true,
+        }
+    }
+
+    /// What the steps need. Only a failure of it counts.
+    fn setup(&mut self) {
+        let begin = Instant::now();
+        if let Err(error) = setup::setup() {
+            say(format!("FAILED: setup: {error:#}"));
+            let name = "setup".to_owned();
+            self.outcomes.push(Outcome {
+                name,
+                count: Count::FAILED,
+                took: begin.elapsed(),
+            });
+        }
+    }
+
+    fn step(&mut self, name: &str, work: impl FnOnce(Option<&str>) -> Result<Count>) {
+        if !self.wants(name) {
+            return;
+        }
+        say(format!("{name} ..."));
+        let begin = Instant::now();
+        let count = work(self.tests.as_deref()).unwrap_or_else(|error| {
+            say(format!("{name}: {error:#}"));
+            Count::FAILED
+        });
+        // With a filter a program may have no test that it selects; not all of them, though.
+        let count = if count.is_empty() && self.tests.is_none() {
+            say(format!("{name}: no test ran"));
+            Count::FAILED
+        } else {
+            count
+        };
+        if count.failed > 0 {
+            say(format!("FAILED: {name}"));
+        }
+        self.outcomes.push(Outcome {
+            name: name.to_owned(),
+            count,
+            took: begin.elapsed(),
+        });
+    }
+
+    fn system_tests(&mut self, roles: &[Role]) {
+        let wanted: Vec<_> = roles
+            .iter()
+            .filter(|r| self.wants(&system_step(**r)))
+            .collect();
+        let mut used = Vec::new();
+        for role in &wanted {
+            // What it could not get is said, and counted, by the step that needs it.
+            match machine(**role).prepare() {
+                Ok(version) => used.push(format!("{} = {version}", role.name())),
+                Err(error) => say(format!("no {} kernel: {error:#}", role.name())),
+            }
+        }
+        if !wanted.is_empty() {
+            say(format!(
+                "the kernels of the test machine: {}",
+                used.join(", ")
+            ));
+        }
+        for role in wanted {
+            self.step(&system_step(*role), |filter| system_tests(*role, filter));
+        }
+    }
+
+    fn report(&self) -> Result<ExitCode> {
+        let mut all = Count::default();
+        for Outcome { name, count, took } in &self.outcomes {
+            all += *count;
+            let seconds = took.as_secs_f64();
+            let Count { passed, failed } = count;
+            say(format!(
+                "{name:<26} {seconds:>7.1} s {passed:>5} passed {failed:>4} failed"
+            ));
+        }
+        let mut stdout = io::stdout();
+        writeln!(stdout, "{} passed, {} failed", all.passed, all.failed)?;
+        if all.passed == 0 && all.failed == 0 {
+            say("error: no test has this in its name");
+        }
+        Ok(if all.failed == 0 && all.passed > 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+}
+
+fn system_step(role: Role) -> String {
+    format!("system tests ({})", role.name())
+}
+
+fn is_system_step(name: &str) -> bool {
+    name.starts_with("system tests")
+}
+
+fn unit_tests(filter: Option<&str>) -> Result<Count> {
+    let mut command = checks::unit_tests(filter)?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| not_run(&command))?;
+    let stdout = child.stdout.take().context("a pipe that is not there")?;
+    let mut count = Count::default();
+    // Every test program of the workspace ends with a line of its own.
+    let mut lines = shown("", |line| count += Count::parse(line).unwrap_or_default());
+    let mut reader = BufReader::new(stdout);
+    let mut buffer = [0; 8192];
+    while let size @ 1.. = reader.read(&mut buffer)? {
+        lines.feed(&buffer[..size])?;
+    }
+    lines.finish()?;
+    Ok(count.ended(child.wait()?.success()))
+}
+
+fn system_tests(role: Role, filter: Option<&str>) -> Result<Count> {
+    let prefix = format!("[{}] ", role.name());
+    let mut last = None;
+    let mut lines = shown(&prefix, |line| last = Count::parse(line).or(last));
+    let mut command = vec![SYSTEM_TESTS.to_owned()];
+    command.extend(filter.map(str::to_owned));
+    let result = machine(role).run(&command, &mut |bytes| lines.feed(bytes));
+    lines.finish()?;
+    Ok(last.unwrap_or_default().ended(result?.status == 0))
+}
+
+fn machine(role: Role) -> Machine {
+    Machine::new(Kernel::Role(role))
+        .timeout(SYSTEM_TESTS_TIMEOUT)
+        .env("AUTO_EXT_KERNEL_ROLE", role.name())
+}
+
+/// Lines that are shown behind `prefix`, each passed on to `each`.
+fn shown<'a>(
+    prefix: &'a str,
+    mut each: impl FnMut(&str) + 'a,
+) -> Lines<impl FnMut(&str) -> Result<()> + 'a> {
+    Lines::new(move |line: &str| {
+        each(line);
+        let mut stdout = io::stdout().lock();
+        writeln!(stdout, "{prefix}{line}")?;
+        Ok(stdout.flush()?)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_selects_steps_by_name_or_else_tests() {
+        let run = Run::new(Some("lints"), &Role::ALL);
+        assert!(run.wants("lints") && run.wants("lints of the BPF programs"));
+        assert!(!run.wants(UNIT_TESTS) && run.tests.is_none());
+
+        let run = Run::new(Some("quarantine"), &Role::ALL);
+        assert!(run.wants(UNIT_TESTS) && run.wants("system tests (oldest)"));
+        assert!(!run.wants("lints"));
+        assert_eq!(run.tests.as_deref(), Some("quarantine"));
+
+        let run = Run::new(None, &[]);
+        assert!(CHECKS.iter().all(|check| run.wants(check.name)));
+    }
+
+    #[test]
+    fn a_step_that_counts_nothing_has_failed() {
+        let mut run = Run::new(None, &[]);
+        run.step(UNIT_TESTS, |_| Ok(Count::default()));
+        run.step(RELEASE, |_| anyhow::bail!("no linker"));
+        assert!(
+            run.outcomes
+                .iter()
+                .all(|outcome| outcome.count == Count::FAILED)
+        );
+        assert_eq!(run.outcomes.len(), 2);
+    }
+}

@@ -1,0 +1,72 @@
+//! The subcommand `vm`: the test machine for a person.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::command::say;
+use crate::machine::{Kernel, Machine};
+use crate::{debian, tools};
+
+/// What `vm` is told.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The kernel: newest, oldest, refusing (no scheduler loads there) or a version
+    #[arg(long, default_value = "newest")]
+    kernel: Kernel,
+    /// How many CPUs it has
+    #[arg(long, default_value_t = 4)]
+    cpus: u32,
+    /// How much memory it has
+    #[arg(long, default_value = "2G")]
+    memory: String,
+    /// How many seconds it has to boot and run the command
+    #[arg(long, default_value_t = 1800)]
+    timeout: u64,
+    /// Leave out auto-ext and its tests; the schedulers are there
+    #[arg(long)]
+    bare: bool,
+    /// A file of this machine and where it is to be in that one; can be given several times
+    #[arg(long, value_name = "FROM:TO", value_parser = from_to)]
+    file: Vec<(PathBuf, String)>,
+    /// What to run as root: one word is a line for the shell, more are a program and its
+    /// arguments; none is a shell on this terminal
+    #[arg(last = true)]
+    command: Vec<String>,
+}
+
+/// Runs the command or the shell; the command's exit status becomes ours.
+pub(crate) fn vm(arguments: &Arguments) -> Result<ExitCode> {
+    debian::ensure_packages()?;
+    tools::ensure_components()?;
+    let mut machine = Machine::new(arguments.kernel.clone())
+        .cpus(arguments.cpus)
+        .memory(arguments.memory.as_str())
+        .timeout(Duration::from_secs(arguments.timeout))
+        .bare(arguments.bare);
+    for (from, to) in &arguments.file {
+        machine = machine.file(from, to);
+    }
+    if arguments.command.is_empty() {
+        machine.shell()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut stdout = io::stdout();
+    let exit = machine.run(&arguments.command, &mut |bytes| {
+        stdout.write_all(bytes)?;
+        Ok(stdout.flush()?)
+    })?;
+    let (status, seconds) = (exit.status, exit.ran.as_secs_f64());
+    say(format!(
+        "the command ended with status {status} after {seconds:.1} s"
+    ));
+    Ok(ExitCode::from(status))
+}
+
+fn from_to(text: &str) -> Result<(PathBuf, String)> {
+    let (from, to) = text.rsplit_once(':').context("expected FROM:TO")?;
+    Ok((from.into(), to.to_owned()))
+}
