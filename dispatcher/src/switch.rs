@@ -202,12 +202,19 @@ async fn enabled(
         let state = sched_ext.read();
         match &state {
             KernelState::Enabled { ops } if is_of(ops, scheduler) => {
-                let enabled = sched_ext.enable_seq();
-                if enabled != enabled_before.map(|before| before + 1) {
-                    let error = format!("`{ops}` is enabled, but more happened than its start");
-                    return Err(Failure::of(Fault::Nobody, error));
+                // The kernel counts a moment after it says `enabled`.
+                let more = sched_ext
+                    .enable_seq()
+                    .zip(enabled_before)
+                    .map(|(now, before)| now.wrapping_sub(before));
+                match more {
+                    Some(0) => sleep(POLL).await,
+                    Some(1) | None => return Ok(()),
+                    Some(_) => {
+                        let error = format!("`{ops}` is enabled, but it is not the first since");
+                        return Err(Failure::of(Fault::Nobody, error));
+                    }
                 }
-                return Ok(());
             }
             KernelState::Enabled { ops } => {
                 let error = format!("another scheduler, `{ops}`, was loaded first");

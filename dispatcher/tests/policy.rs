@@ -438,7 +438,7 @@ fn the_bounds_of_every_range_are_allowed() {
         "window: 10s",
         "signals: {cpu: {high: 1, low: 0, settle: 0s}}",
         "signals: {parallel: {high: 1000, low: 999.5, settle: 60s}}",
-        "stability: {min_run: 0s, settle: 0s, max_switches_per_hour: 1}",
+        "stability: {min_run: 0s, settle: 0s, max_switches_per_hour: 2}",
         "stability: {min_run: 1h, settle: 1m, max_switches_per_hour: 3600}",
     ] {
         assert_eq!(errors(&with(line)), "", "{line}");

@@ -93,6 +93,7 @@ pub(crate) fn start(command: &str) -> anyhow::Result<Running> {
         .args(words)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .process_group(0)
         .spawn()
         .with_context(|| format!("failed to run `{command}`"))?;

@@ -16,6 +16,10 @@ const AFTER_FOREIGN: Duration = Duration::from_secs(15);
 /// counts as failed. scx_lavd needs half a minute to load in an emulated machine.
 const RELOAD_WITHIN: Duration = Duration::from_secs(60);
 
+/// How long nothing new is tried after a switch that came to nothing through nobody's fault that could
+/// be left alone for it.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
 /// Takes in `event`, which happened at `now`, and says what is to be done.
 ///
 /// `now` never runs backwards from call to call.
@@ -65,11 +69,10 @@ fn take_in(state: &mut State, event: Event, now: Moment) {
             state.unseated_since = None;
             let since = state.running.take().map(|(_, since)| since);
             state.running = left.map(|scheduler| (scheduler, since.unwrap_or(now)));
+            state.limit.add(now);
+            state.failed_at = (fault != Fault::New).then_some(now);
             let blamed = match (fault, &state.running) {
-                (Fault::New, _) => {
-                    state.limit.add(now);
-                    Some(to.name())
-                }
+                (Fault::New, _) => Some(to.name()),
                 (Fault::Old, Some((old, _))) => Some(old.name.as_str()),
                 (Fault::Old, None) | (Fault::Nobody, _) => None,
             };
@@ -247,6 +250,15 @@ fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action> {
 /// Why the switch to what should run has to wait.
 fn hindrance(policy: &Policy, state: &State, now: Moment) -> Option<String> {
     let stability = &policy.stability;
+    if state
+        .failed_at
+        .is_some_and(|at| now.saturating_sub(at) < AFTER_FAILURE)
+    {
+        return Some(format!(
+            "waits a moment after a failed switch ({})",
+            state.last_error
+        ));
+    }
     if let Some((scheduler, since)) = &state.running {
         let seated = state.unseated_since.is_none();
         if seated && let Some(error) = state.failures.quarantine(&scheduler.name, now) {

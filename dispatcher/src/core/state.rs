@@ -99,6 +99,8 @@ pub struct State {
     pub(crate) desired: Candidate,
     pub(crate) reason: String,
     pub(crate) failures: Failures,
+    /// When a switch last came to nothing.
+    pub(crate) failed_at: Option<Moment>,
     pub(crate) limit: SwitchLimit,
     pub(crate) last_error: String,
 }
@@ -124,6 +126,7 @@ impl State {
             desired: Candidate::Kernel,
             reason: "nothing has been measured yet".to_owned(),
             failures: Failures::default(),
+            failed_at: None,
             limit: SwitchLimit::default(),
             last_error: String::new(),
         }

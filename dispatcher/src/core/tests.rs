@@ -326,6 +326,31 @@ fn a_scheduler_that_does_not_let_go_is_to_blame_and_not_pulled_at_all_the_time()
 }
 
 #[test]
+fn a_switch_that_failed_through_nobodys_fault_is_not_tried_again_at_once() {
+    let mut machine = Machine::new();
+    machine.state.switching = Some(Switch {
+        to: Candidate::Kernel,
+        reason: String::new(),
+    });
+    machine.happens(Event::SwitchFailed {
+        to: Candidate::Scheduler(scheduler("bpfland")),
+        error: "somebody was faster".into(),
+        fault: Fault::Nobody,
+        left: None,
+    });
+    machine.windows(16, 1.0, 0.0);
+    assert_eq!(machine.switches, []);
+    assert!(
+        machine
+            .state
+            .reason()
+            .contains("waits a moment after a failed switch")
+    );
+    machine.windows(8, 1.0, 0.0);
+    assert_eq!(machine.running(), "bpfland");
+}
+
+#[test]
 fn nothing_is_started_while_the_kernel_is_on_its_way_from_one_scheduler_to_another() {
     let mut machine = Machine::new();
     machine.kernel(KernelState::Disabling);

@@ -31,7 +31,7 @@ pub(super) fn bad_policies_are_refused() -> anyhow::Result<()> {
         (
             "unknown scheduler",
             "version: 1\nrules: [{class: a, use: [bpflnd]}]\n".into(),
-            "2:27",
+            "2:26",
         ),
         ("empty file", String::new(), "1:1"),
         ("10 MB file", big, "1:1"),
