@@ -73,7 +73,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     )
     .await
     .map_err(anyhow::Error::new)?;
-    tracing::info!(mode = daemon.state.mode().name(), "running");
+    let Thoughts { mode, reason, .. } = daemon.thoughts();
+    tracing::info!(mode, reason, "running");
 
     let mut windows = every(daemon.policy.window);
     let mut program_looks = every(LOOK_FOR_PROGRAMS_EVERY);

@@ -87,16 +87,21 @@ impl Load {
 
 /// Starts a program with its arguments, both separated by spaces.
 pub(crate) fn start(command: &str) -> anyhow::Result<Running> {
+    start_words(&command.split_whitespace().collect::<Vec<_>>())
+}
+
+/// Starts a program with its arguments.
+pub(crate) fn start_words(words: &[&str]) -> anyhow::Result<Running> {
     use std::os::unix::process::CommandExt as _;
-    let mut words = command.split_whitespace();
-    let child = Command::new(words.next().unwrap_or_default())
-        .args(words)
+    let (program, arguments) = words.split_first().context("no program to start")?;
+    let child = Command::new(program)
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()
-        .with_context(|| format!("failed to run `{command}`"))?;
+        .with_context(|| format!("failed to run {words:?}"))?;
     Ok(Running(child))
 }
 

@@ -105,6 +105,26 @@ pub(super) fn observing_starts_nothing() -> anyhow::Result<()> {
     Ok(())
 }
 
+pub(super) fn without_sched_ext_it_observes_and_says_so() -> anyhow::Result<()> {
+    ALL_DIFFERENT.install()?;
+    service::stop()?;
+    // A kernel without sched_ext has no such directory; an empty one in its place is the same to all
+    // who look for the files in it.
+    let hidden = "mount -t tmpfs none /sys/kernel/sched_ext && exec auto-ext daemon";
+    let _daemon = load::start_words(&["unshare", "--mount", "sh", "-c", hidden])?;
+    let bus = wait_for_bus()?;
+    let _load = Load::of_class("cpu").start()?;
+    wait::until("class", &"cpu".to_owned(), || bus.string("Class"))?;
+    let reason = bus.string("Reason");
+    ensure!(
+        reason.starts_with("observing: this kernel has no sched_ext; "),
+        "{reason}"
+    );
+    ensure!(bus.string("DesiredScheduler") == "scx_flash");
+    ensure!(bus.string("CurrentScheduler") == "kernel" && kernel::scheduler() == "kernel");
+    Ok(())
+}
+
 fn wait_for_bus() -> anyhow::Result<service::Bus> {
     let bus = service::Bus::connect()?;
     wait::until("mode", &"observe".to_owned(), || bus.string("Mode"))?;

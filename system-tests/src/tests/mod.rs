@@ -38,6 +38,10 @@ const ALWAYS: &[Test] = &[
         "observing_starts_nothing",
         command_line::observing_starts_nothing,
     ),
+    (
+        "without_sched_ext_it_observes_and_says_so",
+        command_line::without_sched_ext_it_observes_and_says_so,
+    ),
 ];
 
 /// On kernels that load schedulers.
