@@ -5,6 +5,10 @@
 
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "the tracepoint macro hands the context over by value"
+)]
 #![allow(
     missing_docs,
     reason = "the tracepoint and map macros generate undocumented items"
