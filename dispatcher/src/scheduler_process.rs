@@ -128,15 +128,17 @@ impl SchedulerProcess {
         Some(self.describe(status))
     }
 
-    /// Asks the process to leave, kills it if it does not, and waits until it is gone.
+    /// Asks the process to leave, kills it if it does not, and waits until it is gone. Returns how it
+    /// ended where that was not our doing: all known schedulers leave with status 0 when asked.
     ///
     /// # Errors
     /// When even killing it does not end it.
-    pub(crate) async fn stop(&mut self) -> Result<(), String> {
+    pub(crate) async fn stop(&mut self) -> Result<Option<String>, String> {
         self.signal(Signal::SIGINT);
-        if timeout(LEAVE_WITHIN, self.child.wait()).await.is_ok() {
+        if let Ok(ended) = timeout(LEAVE_WITHIN, self.child.wait()).await {
             self.listed = None;
-            return Ok(());
+            let crashed = ended.ok().filter(|status| !status.success());
+            return Ok(crashed.map(|status| self.describe(status)));
         }
         tracing::warn!(
             scheduler = self.scheduler.name,
@@ -145,7 +147,10 @@ impl SchedulerProcess {
         );
         self.signal(Signal::SIGKILL);
         match timeout(GONE_WITHIN, self.child.wait()).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.listed = None;
+                Ok(None)
+            }
             Err(_) => Err(format!(
                 "process {} does not end even when killed",
                 self.pid

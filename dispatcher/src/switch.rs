@@ -26,7 +26,7 @@ const POLL: Duration = Duration::from_millis(5);
 pub(crate) struct Outcome {
     /// The scheduler of ours that runs now.
     pub(crate) running: Option<SchedulerProcess>,
-    /// The old scheduler, and how it had ended by itself before it could be stopped.
+    /// The old scheduler, and how it ended by itself instead of being stopped.
     pub(crate) crashed: Option<(Scheduler, String)>,
     /// What was to run.
     pub(crate) to: Candidate,
@@ -62,17 +62,19 @@ pub(crate) async fn switch(
     let mut crashed = None;
     let mut left_at = None;
     if let Some(old) = &mut running {
-        crashed = old.has_ended().map(|how| (old.scheduler().clone(), how));
         let (stopped, left) = tokio::join!(stop(&sched_ext, old), left(&sched_ext));
-        if let Err(error) = stopped {
-            let error = format!("{} could not be stopped: {error}", old.scheduler().name);
-            let result = Err(Failure::of(Fault::Old, error));
-            return Outcome {
-                running,
-                crashed,
-                to,
-                result,
-            };
+        match stopped {
+            Ok(how) => crashed = how.map(|how| (old.scheduler().clone(), how)),
+            Err(error) => {
+                let error = format!("{} could not be stopped: {error}", old.scheduler().name);
+                let result = Err(Failure::of(Fault::Old, error));
+                return Outcome {
+                    running,
+                    crashed,
+                    to,
+                    result,
+                };
+            }
         }
         left_at = Some(left);
     }
@@ -105,19 +107,20 @@ pub(crate) async fn switch(
     }
 }
 
-/// Ends a scheduler of ours and waits until the kernel has let go of it.
+/// Ends a scheduler of ours and waits until the kernel has let go of it. Returns how it ended where
+/// that was not our doing.
 pub(crate) async fn stop(
     sched_ext: &SchedExt,
     process: &mut SchedulerProcess,
-) -> Result<(), String> {
+) -> Result<Option<String>, String> {
     let enabled = sched_ext.enable_seq();
-    process.stop().await?;
+    let crashed = process.stop().await?;
     let deadline = Instant::now() + DISABLE_WITHIN;
     loop {
         match sched_ext.read() {
-            KernelState::Disabled | KernelState::Unsupported => return Ok(()),
+            KernelState::Disabled | KernelState::Unsupported => return Ok(crashed),
             // Somebody else took the seat at once.
-            KernelState::Enabled { .. } if sched_ext.enable_seq() != enabled => return Ok(()),
+            KernelState::Enabled { .. } if sched_ext.enable_seq() != enabled => return Ok(crashed),
             state if Instant::now() >= deadline => {
                 return Err(format!(
                     "its process has ended, but the kernel says {state:?}"
@@ -166,7 +169,7 @@ async fn start(
     };
     // Whatever it did, it must not stay.
     match stop(sched_ext, &mut process).await {
-        Ok(()) => Err((None, failure)),
+        Ok(_) => Err((None, failure)),
         Err(error) => {
             let error = format!("{}; then it could not be stopped: {error}", failure.error);
             Err((Some(process), Failure { error, ..failure }))

@@ -87,7 +87,11 @@ impl Default for Thresholds {
                 settle: Duration::from_secs(1),
                 ..threshold(0.07, 0.03)
             },
-            Signal::Interactive => threshold(0.5, 0.3),
+            // What starts up does so in short bursts.
+            Signal::Interactive => Threshold {
+                settle: Duration::from_secs(1),
+                ..threshold(0.6, 0.4)
+            },
         }))
     }
 }

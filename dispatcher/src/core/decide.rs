@@ -260,16 +260,21 @@ fn hindrance(policy: &Policy, state: &State, now: Moment) -> Option<String> {
         ));
     }
     if let Some((scheduler, since)) = &state.running {
-        let seated = state.unseated_since.is_none();
-        if seated && let Some(error) = state.failures.quarantine(&scheduler.name, now) {
-            return Some(format!("{} does not let go: {error}", scheduler.name));
-        }
-        if seated && now.saturating_sub(*since) < stability.min_run {
-            let min_run = humantime::format_duration(stability.min_run);
-            return Some(format!(
-                "{} stays until it has run for {min_run}",
-                scheduler.name
-            ));
+        let name = &scheduler.name;
+        match (state.unseated_since, state.failures.quarantine(name, now)) {
+            // It has failed, so anything else is better.
+            (Some(_), Some(_)) => {}
+            (Some(_), None) => {
+                return Some(format!(
+                    "{name} has lost its seat, perhaps to take it again"
+                ));
+            }
+            (None, Some(error)) => return Some(format!("{name} does not let go: {error}")),
+            (None, None) if now.saturating_sub(*since) < stability.min_run => {
+                let min_run = humantime::format_duration(stability.min_run);
+                return Some(format!("{name} stays until it has run for {min_run}"));
+            }
+            (None, None) => {}
         }
     } else if state.kernel != KernelState::Disabled {
         return Some("waits until the kernel is ready for another scheduler".to_owned());

@@ -366,8 +366,10 @@ fn a_scheduler_that_lost_its_seat_for_good_has_failed_and_one_that_reloads_has_n
     let mut machine = Machine::new();
     machine.windows(8, 1.0, 0.0);
     machine.kernel(KernelState::Disabled);
-    machine.windows(100, 1.0, 0.0);
+    machine.windows(50, 1.0, 0.0);
+    machine.windows(50, 0.0, 1.0);
     assert_eq!(machine.running(), "bpfland");
+    machine.windows(1, 1.0, 0.0);
     machine.happens(Event::Kernel {
         state: KernelState::Enabled {
             ops: "bpfland".into(),

@@ -59,6 +59,10 @@ const LOADING: &[Test] = &[
         truth::d_bus_says_what_the_kernel_says_when_a_scheduler_is_killed,
     ),
     (
+        "every_switch_is_announced",
+        truth::every_switch_is_announced,
+    ),
+    (
         "a_foreign_scheduler_is_left_alone_until_it_leaves",
         truth::a_foreign_scheduler_is_left_alone_until_it_leaves,
     ),
