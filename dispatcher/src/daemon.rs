@@ -15,12 +15,12 @@ use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use crate::bus::{Bus, BusKind};
 use crate::children::Children;
 use crate::commands::levels;
-use crate::core::{Action, Event, Moment, State, decide};
+use crate::core::{Action, Event, Fault, Moment, State, decide};
 use crate::kernel::SchedExt;
 use crate::policy::{Candidate, Policy};
 use crate::report::{Current, Thoughts, scheduler_name};
 use crate::scheduler_process::SchedulerProcess;
-use crate::switch::{self, Failure, Outcome};
+use crate::switch::{self, Done, Failure, Outcome};
 use crate::{program, uevent};
 
 /// How often it is looked whether schedulers were installed or removed.
@@ -172,6 +172,7 @@ impl Daemon {
         for action in actions {
             match action {
                 Action::Switch { to, reason } => self.begin_switch(to, reason),
+                Action::Cancel => self.cancel_switch(),
             }
         }
         self.show().await;
@@ -271,6 +272,13 @@ impl Daemon {
         });
     }
 
+    fn cancel_switch(&self) {
+        if let Some(switching) = &self.switching {
+            // It may have ended a moment ago; then there is nothing to call off.
+            let _ = switching.cancel.send(true);
+        }
+    }
+
     async fn switch_ended(&mut self, (switching, outcome): (Switching, Outcome)) {
         let Outcome {
             running,
@@ -301,7 +309,13 @@ impl Daemon {
         })
         .await;
         match result {
-            Ok(gap_us) => {
+            Ok(Done {
+                gap_us,
+                cold_because,
+            }) => {
+                if let Some(why) = cold_because {
+                    tracing::warn!(to = now, why, "the old scheduler had to leave first");
+                }
                 let args = match &to {
                     Candidate::Scheduler(scheduler) => scheduler.args.join(" "),
                     Candidate::Kernel => String::new(),
@@ -312,7 +326,11 @@ impl Daemon {
             }
             Err(Failure { error, fault }) => {
                 let name = scheduler_name(&to);
-                tracing::warn!(from, to = name, error, "switch failed");
+                if fault == Fault::Cancelled {
+                    tracing::debug!(from, to = name, "switch called off");
+                } else {
+                    tracing::warn!(from, to = name, error, "switch failed");
+                }
                 let failed = Event::SwitchFailed {
                     to,
                     error: error.clone(),
@@ -363,7 +381,6 @@ impl Daemon {
     /// Leaves the machine with the kernel's own scheduler, whatever is on its way.
     async fn stop(mut self) {
         if let Some(switching) = self.switching.take() {
-            // The task only ends with the receiver, so someone is there to hear it.
             let _ = switching.cancel.send(true);
             if let Ok(outcome) = switching.task.await {
                 self.running = outcome.running;

@@ -10,6 +10,7 @@ mod commands;
 pub mod core;
 mod daemon;
 mod exit;
+mod gate;
 pub mod kernel;
 pub mod known;
 pub mod policy;

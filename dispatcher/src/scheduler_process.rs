@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::children::{Children, Listed};
+use crate::gate::{Gate, GateError};
 use crate::policy::Scheduler;
 use crate::program::{self, ProgramError};
 
@@ -33,8 +35,8 @@ const LINE_LIMIT: u64 = 1024;
 pub(crate) enum StartError {
     #[error(transparent)]
     Program(#[from] ProgramError),
-    #[error("{path}: cannot be started: {error}")]
-    Spawn { path: String, error: io::Error },
+    #[error("cannot be started: {0}")]
+    Gate(#[from] GateError),
 }
 
 /// A process that is killed when this is dropped.
@@ -49,36 +51,33 @@ pub(crate) struct SchedulerProcess {
 }
 
 impl SchedulerProcess {
-    /// Starts the scheduler's program with its arguments, and nothing else from our surroundings.
+    /// Starts the scheduler behind a closed gate, which is to be served as long as the process lives.
+    pub(crate) fn start_gated(
+        scheduler: &Scheduler,
+        children: &Children,
+    ) -> Result<(Self, Gate), StartError> {
+        let path = program::find(&scheduler.command)?;
+        let (child, gate) = Gate::spawn(command(&path, scheduler))?;
+        Ok((Self::of(child, scheduler, children)?, gate))
+    }
+
+    /// Starts the scheduler without a gate.
     pub(crate) fn start(scheduler: &Scheduler, children: &Children) -> Result<Self, StartError> {
         let path = program::find(&scheduler.command)?;
-        let mut command = Command::new(&path);
-        command
-            .args(&scheduler.args)
-            .env_clear()
-            .env("PATH", program::DIRECTORIES.join(":"))
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // Signals from a terminal are for the daemon, which then ends its scheduler.
-            .process_group(0)
-            .kill_on_drop(true);
-        // SAFETY: between fork and exec, prctl is async-signal-safe and allocates nothing.
-        unsafe {
-            command.pre_exec(|| {
-                // A daemon that is killed takes its scheduler along.
-                nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from)
-            });
-        }
-        let spawn_error = |error| StartError::Spawn {
-            path: path.display().to_string(),
-            error,
-        };
-        let mut child = command.spawn().map_err(spawn_error)?;
+        let child = command(&path, scheduler)
+            .spawn()
+            .map_err(GateError::Spawn)?;
+        Self::of(child, scheduler, children)
+    }
+
+    fn of(
+        mut child: Child,
+        scheduler: &Scheduler,
+        children: &Children,
+    ) -> Result<Self, StartError> {
         let pid = child
             .id()
-            .ok_or_else(|| spawn_error(io::Error::other("it ended before it was seen")))?;
+            .ok_or_else(|| GateError::Spawn(io::Error::other("it ended before it was seen")))?;
         let last_lines = Arc::default();
         if let Some(output) = child.stdout.take() {
             tokio::spawn(listen(
@@ -94,13 +93,13 @@ impl SchedulerProcess {
                 Arc::clone(&last_lines),
             ));
         }
-        let listed = children.list(pid, scheduler);
+        let listed = Some(children.list(pid, scheduler));
         Ok(Self {
             scheduler: scheduler.clone(),
             pid,
             child,
             last_lines,
-            listed: Some(listed),
+            listed,
         })
     }
 
@@ -192,6 +191,30 @@ impl SchedulerProcess {
             None => how,
         }
     }
+}
+
+/// The scheduler's program with its arguments, and nothing else from our surroundings.
+fn command(path: &Path, scheduler: &Scheduler) -> Command {
+    let mut command = Command::new(path);
+    command
+        .args(&scheduler.args)
+        .env_clear()
+        .env("PATH", program::DIRECTORIES.join(":"))
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Signals from a terminal are for the daemon, which then ends its scheduler.
+        .process_group(0)
+        .kill_on_drop(true);
+    // SAFETY: between fork and exec, prctl is async-signal-safe and allocates nothing.
+    unsafe {
+        command.pre_exec(|| {
+            // A daemon that is killed takes its scheduler along.
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from)
+        });
+    }
+    command
 }
 
 /// Whether a line of a scheduler's output says why it ended. They print `Error: ...` or

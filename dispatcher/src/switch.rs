@@ -1,24 +1,31 @@
-//! Making the kernel run another scheduler: stop the old one, start the new one, ask the kernel.
+//! Making the kernel run another scheduler.
 //!
-//! The one place that knows the order of these steps. What comes in is what runs and what is to
-//! run; what goes out is what runs then, as the kernel says.
+//! The one place that knows the order of the steps. What comes in is what runs and what is to run; what
+//! goes out is what runs then, as the kernel says.
+//!
+//! - **Hot**: the new scheduler is loaded and verified while the old one runs, and held at the door of
+//!   attaching by its gate. Only then the old one is stopped; whatever fails before leaves it untouched.
+//! - **Cold**, where there can be no gate: the old one is stopped, then the new one is started.
 
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::task::yield_now;
+use tokio::time::{sleep, timeout};
 
 use crate::children::{Children, is_of};
 use crate::core::Fault;
+use crate::gate::{Event, Gate, GateError, Pending};
 use crate::kernel::{KernelState, SchedExt};
 use crate::policy::{Candidate, Scheduler};
-use crate::scheduler_process::SchedulerProcess;
+use crate::scheduler_process::{SchedulerProcess, StartError};
 
-/// How long a scheduler may take from its start until it is enabled. scx_lavd needs 17 s in an
+/// How long a scheduler may take to load, and again to be enabled. scx_lavd needs 17 s to load in an
 /// emulated machine, and twice that when the machine is loaded.
-const START_WITHIN: Duration = Duration::from_secs(90);
-/// How long the kernel may take to let go of a scheduler whose process has ended.
-const DISABLE_WITHIN: Duration = Duration::from_secs(10);
+const LOAD_WITHIN: Duration = Duration::from_secs(90);
+/// How long the kernel may take to let go of a scheduler that was asked to leave.
+const DISABLE_WITHIN: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(5);
 
 /// How a switch ended.
@@ -30,9 +37,18 @@ pub(crate) struct Outcome {
     pub(crate) crashed: Option<(Scheduler, String)>,
     /// What was to run.
     pub(crate) to: Candidate,
-    /// Microseconds without an enabled scheduler between the old one and the new one; 0 when
-    /// one of the two is the kernel's own. Or why `to` does not run.
-    pub(crate) result: Result<u64, Failure>,
+    /// What was done, or why `to` does not run.
+    pub(crate) result: Result<Done, Failure>,
+}
+
+/// A switch that was made.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Done {
+    /// Microseconds in which the kernel said `disabled` between two schedulers of ours; 0 when one of
+    /// the two is the kernel's own.
+    pub(crate) gap_us: u64,
+    /// Why it could not be a hot one.
+    pub(crate) cold_because: Option<String>,
 }
 
 /// Why a switch came to nothing, and whose fault that is.
@@ -51,168 +67,354 @@ impl Failure {
     }
 }
 
-/// Switches from `running` to `to`. When `cancel` becomes true, what is being started is stopped.
+/// Switches from `running` to `to`. When `cancel` becomes true before the old scheduler was asked to
+/// leave, what is being loaded is stopped and the old one stays.
 pub(crate) async fn switch(
     sched_ext: SchedExt,
     children: Children,
-    mut running: Option<SchedulerProcess>,
+    running: Option<SchedulerProcess>,
     to: Candidate,
     mut cancel: watch::Receiver<bool>,
 ) -> Outcome {
-    let mut crashed = None;
-    let mut left_at = None;
-    if let Some(old) = &mut running {
-        let (stopped, left) = tokio::join!(stop(&sched_ext, old), left(&sched_ext));
-        match stopped {
-            Ok(how) => crashed = how.map(|how| (old.scheduler().clone(), how)),
-            Err(error) => {
-                let error = format!("{} could not be stopped: {error}", old.scheduler().name);
-                let result = Err(Failure::of(Fault::Old, error));
-                return Outcome {
-                    running,
-                    crashed,
-                    to,
-                    result,
-                };
+    let mut seat = Seat {
+        sched_ext,
+        old: running,
+        crashed: None,
+    };
+    let (new, result) = match &to {
+        Candidate::Kernel => (None, seat.free().await.map(|_| Done::without_gap())),
+        Candidate::Scheduler(scheduler) => {
+            match seat.fill(&children, scheduler, &mut cancel).await {
+                Ok((new, done)) => (Some(new), Ok(done)),
+                Err((new, failure)) => (new, Err(failure)),
             }
         }
-        left_at = Some(left);
+    };
+    Outcome {
+        running: new.or(seat.old),
+        crashed: seat.crashed,
+        to,
+        result,
     }
-    let Candidate::Scheduler(scheduler) = &to else {
-        return Outcome {
-            running: None,
-            crashed,
-            to,
-            result: Ok(0),
+}
+
+impl Done {
+    fn without_gap() -> Self {
+        Self {
+            gap_us: 0,
+            cold_because: None,
+        }
+    }
+}
+
+/// What the kernel runs of ours: one scheduler, or none.
+struct Seat {
+    sched_ext: SchedExt,
+    old: Option<SchedulerProcess>,
+    crashed: Option<(Scheduler, String)>,
+}
+
+/// A new scheduler that does not run, with what is left of it.
+type NotFilled = (Option<SchedulerProcess>, Failure);
+
+impl Seat {
+    /// Brings `scheduler` in, the hot way if that can be.
+    async fn fill(
+        &mut self,
+        children: &Children,
+        scheduler: &Scheduler,
+        cancel: &mut watch::Receiver<bool>,
+    ) -> Result<(SchedulerProcess, Done), NotFilled> {
+        let why = match SchedulerProcess::start_gated(scheduler, children) {
+            Ok((mut new, mut gate)) => {
+                match self
+                    .fill_through(&mut new, &mut gate, scheduler, cancel)
+                    .await
+                {
+                    Ok(gap_us) => {
+                        // For as long as the process lives: its filter asks whenever it opens a file.
+                        tokio::spawn(async move {
+                            while let Ok(Event::AtTheDoor(_)) = gate.next().await {}
+                        });
+                        return Ok((
+                            new,
+                            Done {
+                                gap_us,
+                                cold_because: None,
+                            },
+                        ));
+                    }
+                    Err(NotThrough::NoGate(why)) => {
+                        end(&mut new, &mut gate)
+                            .await
+                            .map_err(|error| (None, Failure::of(Fault::New, error)))?;
+                        why
+                    }
+                    Err(NotThrough::Failed(failure)) => {
+                        return match end(&mut new, &mut gate).await {
+                            Ok(()) => Err((None, failure)),
+                            Err(error) => {
+                                let error = format!("{}; then {error}", failure.error);
+                                // What ran before, if it still does, is what the kernel has.
+                                let left = self.old.is_none().then_some(new);
+                                Err((left, Failure { error, ..failure }))
+                            }
+                        };
+                    }
+                }
+            }
+            Err(StartError::Gate(error @ GateError::Unsupported { .. })) => error.to_string(),
+            Err(error) => return Err((None, Failure::of(Fault::New, error.to_string()))),
         };
-    };
-    match start(&sched_ext, &children, scheduler, &mut cancel).await {
-        Ok(process) => {
-            let gap = left_at.map_or(0, |at| {
-                u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX)
-            });
-            Outcome {
-                running: Some(process),
-                crashed,
-                to,
-                result: Ok(gap),
+        self.fill_cold(children, scheduler, cancel)
+            .await
+            .map(|(new, gap_us)| {
+                (
+                    new,
+                    Done {
+                        gap_us,
+                        cold_because: Some(why),
+                    },
+                )
+            })
+    }
+
+    /// Loads `new`, frees the seat, lets it in and asks the kernel. Returns the gap in microseconds.
+    async fn fill_through(
+        &mut self,
+        new: &mut SchedulerProcess,
+        gate: &mut Gate,
+        scheduler: &Scheduler,
+        cancel: &mut watch::Receiver<bool>,
+    ) -> Result<u64, NotThrough> {
+        let pending = loaded(new, gate, cancel).await?;
+        let disabled_at = {
+            let freed = self.free();
+            tokio::pin!(freed);
+            // Others of its threads may open files.
+            tokio::select! {
+                freed = &mut freed => freed,
+                () = turn_away(gate) => freed.await,
             }
-        }
-        Err((running, failure)) => Outcome {
-            running,
-            crashed,
-            to,
-            result: Err(failure),
-        },
-    }
-}
-
-/// Ends a scheduler of ours and waits until the kernel has let go of it. Returns how it ended where
-/// that was not our doing.
-pub(crate) async fn stop(
-    sched_ext: &SchedExt,
-    process: &mut SchedulerProcess,
-) -> Result<Option<String>, String> {
-    let enabled = sched_ext.enable_seq();
-    let crashed = process.stop().await?;
-    let deadline = Instant::now() + DISABLE_WITHIN;
-    loop {
-        match sched_ext.read() {
-            KernelState::Disabled | KernelState::Unsupported => return Ok(crashed),
-            // Somebody else took the seat at once.
-            KernelState::Enabled { .. } if sched_ext.enable_seq() != enabled => return Ok(crashed),
-            state if Instant::now() >= deadline => {
-                return Err(format!(
-                    "its process has ended, but the kernel says {state:?}"
-                ));
+        };
+        let enabled_before = self.sched_ext.enable_seq();
+        let disabled_at = match disabled_at {
+            Ok(at) if self.sched_ext.read() == KernelState::Disabled => at,
+            not_free => {
+                // Its thread hears no signal while it stands at the door.
+                let _ = gate.refuse(pending, Errno::ECANCELED);
+                let state = self.sched_ext.read().scheduler();
+                let failure = not_free
+                    .err()
+                    .unwrap_or_else(|| Failure::of(Fault::Nobody, format!("`{state}` was faster")));
+                return Err(failure.into());
             }
-            _ => sleep(POLL).await,
+        };
+        gate.open(pending)
+            .map_err(|error| Failure::of(Fault::New, error.to_string()))?;
+        let confirmed = confirmed(&self.sched_ext, scheduler, enabled_before);
+        let seated = async {
+            tokio::select! {
+                seated = confirmed => seated,
+                () = turn_away(gate) => Err(Failure::of(Fault::New, "its gate broke")),
+            }
+        };
+        let left_disabled = tokio::select! {
+            seated = seated => seated?,
+            how = new.ended() => return Err(Failure::of(Fault::New, how).into()),
+        };
+        if let Some(how) = new.has_ended() {
+            return Err(Failure::of(Fault::New, how).into());
         }
+        Ok(disabled_at.map_or(0, |at| {
+            microseconds(left_disabled.saturating_duration_since(at))
+        }))
     }
-}
 
-/// Waits until no scheduler is enabled any more, at most as long as `stop` takes at the most.
-async fn left(sched_ext: &SchedExt) -> Instant {
-    let deadline = Instant::now() + DISABLE_WITHIN;
-    while matches!(sched_ext.read(), KernelState::Enabled { .. }) && Instant::now() < deadline {
-        sleep(POLL).await;
-    }
-    Instant::now()
-}
-
-/// Starts `scheduler` and waits until the kernel says that it is enabled. With the failure comes the
-/// process, if there still is one.
-async fn start(
-    sched_ext: &SchedExt,
-    children: &Children,
-    scheduler: &Scheduler,
-    cancel: &mut watch::Receiver<bool>,
-) -> Result<SchedulerProcess, (Option<SchedulerProcess>, Failure)> {
-    ready(sched_ext)
-        .await
-        .map_err(|error| (None, Failure::of(Fault::Nobody, error)))?;
-    let enabled_before = sched_ext.enable_seq();
-    let mut process = SchedulerProcess::start(scheduler, children)
-        .map_err(|error| (None, Failure::of(Fault::New, error.to_string())))?;
-    let failure = tokio::select! {
-        enabled = enabled(sched_ext, scheduler, enabled_before) => match enabled {
-            Ok(()) => match process.has_ended() {
-                None => return Ok(process),
-                Some(how) => Failure::of(Fault::New, how),
+    /// Stops the old scheduler, then starts `scheduler` without a gate.
+    async fn fill_cold(
+        &mut self,
+        children: &Children,
+        scheduler: &Scheduler,
+        cancel: &mut watch::Receiver<bool>,
+    ) -> Result<(SchedulerProcess, u64), NotFilled> {
+        let disabled_at = self.free().await.map_err(|failure| (None, failure))?;
+        if self.sched_ext.read() != KernelState::Disabled {
+            let state = self.sched_ext.read().scheduler();
+            return Err((
+                None,
+                Failure::of(Fault::Nobody, format!("`{state}` was faster")),
+            ));
+        }
+        let enabled_before = self.sched_ext.enable_seq();
+        let mut new = SchedulerProcess::start(scheduler, children)
+            .map_err(|error| (None, Failure::of(Fault::New, error.to_string())))?;
+        let result = tokio::select! {
+            seated = confirmed(&self.sched_ext, scheduler, enabled_before) => seated,
+            how = new.ended() => Err(Failure::of(Fault::New, how)),
+            () = cancelled(cancel) => Err(Failure::of(Fault::Cancelled, "called off")),
+        };
+        match result {
+            Ok(left) => {
+                let gap =
+                    disabled_at.map_or(Duration::ZERO, |at| left.saturating_duration_since(at));
+                Ok((new, microseconds(gap)))
+            }
+            Err(failure) => match new.stop().await {
+                Ok(_) => Err((None, failure)),
+                Err(error) => {
+                    let error = format!("{}; then {error}", failure.error);
+                    Err((Some(new), Failure { error, ..failure }))
+                }
             },
-            Err(failure) => failure,
-        },
-        how = process.ended() => Failure::of(Fault::New, how),
-        () = cancelled(cancel) => {
-            Failure::of(Fault::Nobody, "called off, because auto-ext is stopping")
         }
-    };
-    // Whatever it did, it must not stay.
-    match stop(sched_ext, &mut process).await {
-        Ok(_) => Err((None, failure)),
-        Err(error) => {
-            let error = format!("{}; then it could not be stopped: {error}", failure.error);
-            Err((Some(process), Failure { error, ..failure }))
+    }
+
+    /// Stops the old scheduler and waits until the kernel has let go of it. Returns the first moment
+    /// in which the kernel said so; `None` when there was no old one.
+    async fn free(&mut self) -> Result<Option<Instant>, Failure> {
+        let Some(old) = &mut self.old else {
+            return settled(&self.sched_ext).await.map(|()| None);
+        };
+        let (stopped, let_go) = tokio::join!(old.stop(), let_go(&self.sched_ext));
+        match stopped.and_then(|how| let_go.map(|at| (how, at))) {
+            Ok((how, at)) => {
+                self.crashed = how.map(|how| (old.scheduler().clone(), how));
+                self.old = None;
+                Ok(Some(at))
+            }
+            Err(error) => {
+                let name = &old.scheduler().name;
+                Err(Failure::of(
+                    Fault::Old,
+                    format!("{name} could not be stopped: {error}"),
+                ))
+            }
         }
     }
 }
 
-/// Waits until the kernel has no scheduler, and is not about to have one.
-async fn ready(sched_ext: &SchedExt) -> Result<(), String> {
+/// Why a scheduler did not get through its gate.
+enum NotThrough {
+    /// There can be none here.
+    NoGate(String),
+    /// It failed, or had to be turned away.
+    Failed(Failure),
+}
+
+impl From<Failure> for NotThrough {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Waits until `new` stands at the door, loaded and verified.
+async fn loaded(
+    new: &mut SchedulerProcess,
+    gate: &mut Gate,
+    cancel: &mut watch::Receiver<bool>,
+) -> Result<Pending, NotThrough> {
+    let limit = humantime::format_duration(LOAD_WITHIN);
+    tokio::select! {
+        event = gate.next() => match event {
+            Ok(Event::AtTheDoor(pending)) => Ok(pending),
+            Ok(Event::Gone) => Err(Failure::of(Fault::New, new.ended().await).into()),
+            Err(error @ GateError::Unsupported { .. }) => {
+                Err(NotThrough::NoGate(error.to_string()))
+            }
+            Err(error) => Err(Failure::of(Fault::New, error.to_string()).into()),
+        },
+        how = new.ended() => Err(Failure::of(Fault::New, how).into()),
+        () = sleep(LOAD_WITHIN) => {
+            Err(Failure::of(Fault::New, format!("not loaded {limit} after its start")).into())
+        }
+        () = cancelled(cancel) => Err(Failure::of(Fault::Cancelled, "called off").into()),
+    }
+}
+
+/// Ends a scheduler that is not to get in, or not to stay.
+async fn end(new: &mut SchedulerProcess, gate: &mut Gate) -> Result<(), String> {
+    tokio::select! {
+        stopped = new.stop() => stopped.map(drop),
+        () = turn_away(gate) => Ok(()),
+    }
+}
+
+/// Serves a gate; who comes to its door while it is closed is turned away. Ends only if the gate breaks.
+async fn turn_away(gate: &mut Gate) {
+    loop {
+        match gate.next().await {
+            Ok(Event::AtTheDoor(pending)) => {
+                let _ = gate.refuse(pending, Errno::ECANCELED);
+            }
+            // The process itself is watched elsewhere.
+            Ok(Event::Gone) => std::future::pending().await,
+            Err(error) => {
+                tracing::warn!(%error, "a scheduler's gate");
+                return;
+            }
+        }
+    }
+}
+
+/// Waits until the kernel has let go of the scheduler that was asked to leave, and returns the first
+/// moment in which it said so.
+async fn let_go(sched_ext: &SchedExt) -> Result<Instant, String> {
+    let enabled = sched_ext.enable_seq();
     let deadline = Instant::now() + DISABLE_WITHIN;
     loop {
         match sched_ext.read() {
-            KernelState::Disabled => return Ok(()),
-            KernelState::Enabled { ops } => return Err(format!("`{ops}` is loaded")),
-            state if Instant::now() >= deadline => {
-                return Err(format!(
-                    "the kernel is not ready for a scheduler: {state:?}"
-                ));
+            KernelState::Disabled | KernelState::Unsupported => return Ok(Instant::now()),
+            // Somebody else took the seat at once.
+            KernelState::Enabled { .. } if sched_ext.enable_seq() != enabled => {
+                return Ok(Instant::now());
             }
-            _ => sleep(POLL).await,
+            state if Instant::now() >= deadline => {
+                return Err(format!("the kernel still says {state:?}"));
+            }
+            // The last milliseconds: every one of them is one without a scheduler.
+            KernelState::Disabling => yield_now().await,
+            _ => sleep(Duration::from_millis(1)).await,
         }
     }
 }
 
-/// Waits until the kernel says that `scheduler` is enabled, as the first since `enabled_before`.
-async fn enabled(
+/// Waits until the kernel has no scheduler, and is not about to have one or to lose one.
+async fn settled(sched_ext: &SchedExt) -> Result<(), Failure> {
+    let settled = async {
+        while matches!(
+            sched_ext.read(),
+            KernelState::Enabling | KernelState::Disabling
+        ) {
+            sleep(POLL).await;
+        }
+    };
+    timeout(DISABLE_WITHIN, settled)
+        .await
+        .map_err(|_| Failure::of(Fault::Nobody, "the kernel is busy with another scheduler"))
+}
+
+/// Waits until the kernel says that `scheduler` is enabled, as the first since `enabled_before`, and
+/// returns the moment in which it first said something other than `disabled`.
+async fn confirmed(
     sched_ext: &SchedExt,
     scheduler: &Scheduler,
     enabled_before: Option<u64>,
-) -> Result<(), Failure> {
-    let deadline = Instant::now() + START_WITHIN;
+) -> Result<Instant, Failure> {
+    let deadline = Instant::now() + LOAD_WITHIN;
+    let mut left_disabled = None;
     loop {
         let state = sched_ext.read();
+        if state != KernelState::Disabled {
+            left_disabled.get_or_insert_with(Instant::now);
+        }
         match &state {
             KernelState::Enabled { ops } if is_of(ops, scheduler) => {
                 // The kernel counts a moment after it says `enabled`.
-                let more = sched_ext
-                    .enable_seq()
-                    .zip(enabled_before)
-                    .map(|(now, before)| now.wrapping_sub(before));
-                match more {
+                let more = sched_ext.enable_seq().zip(enabled_before);
+                match more.map(|(now, before)| now.wrapping_sub(before)) {
                     Some(0) => sleep(POLL).await,
-                    Some(1) | None => return Ok(()),
+                    Some(1) | None => return Ok(left_disabled.unwrap_or_else(Instant::now)),
                     Some(_) => {
                         let error = format!("`{ops}` is enabled, but it is not the first since");
                         return Err(Failure::of(Fault::Nobody, error));
@@ -220,17 +422,35 @@ async fn enabled(
                 }
             }
             KernelState::Enabled { ops } => {
-                let error = format!("another scheduler, `{ops}`, was loaded first");
+                let error = format!("another scheduler, `{ops}`, was faster");
                 return Err(Failure::of(Fault::Nobody, error));
             }
             _ if Instant::now() >= deadline => {
-                let limit = humantime::format_duration(START_WITHIN);
-                let error = format!("not enabled {limit} after its start");
+                let limit = humantime::format_duration(LOAD_WITHIN);
+                let error = format!("not enabled {limit} after it could have been");
                 return Err(Failure::of(Fault::New, error));
+            }
+            // Right after the door this is a matter of microseconds.
+            _ if deadline - Instant::now() > LOAD_WITHIN - Duration::from_millis(20) => {
+                yield_now().await;
             }
             _ => sleep(POLL).await,
         }
     }
+}
+
+/// Ends a scheduler of ours and waits until the kernel has let go of it.
+pub(crate) async fn stop(
+    sched_ext: &SchedExt,
+    process: &mut SchedulerProcess,
+) -> Result<(), String> {
+    let (stopped, let_go) = tokio::join!(process.stop(), let_go(sched_ext));
+    stopped?;
+    let_go.map(drop)
+}
+
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 async fn cancelled(cancel: &mut watch::Receiver<bool>) {

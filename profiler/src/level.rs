@@ -85,7 +85,7 @@ impl Default for Thresholds {
             // What maps and unmaps memory works on it in between.
             Signal::Mem => Threshold {
                 settle: Duration::from_secs(1),
-                ..threshold(0.07, 0.03)
+                ..threshold(0.07, 0.02)
             },
             // What starts up does so in short bursts.
             Signal::Interactive => Threshold {

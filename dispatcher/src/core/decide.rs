@@ -69,12 +69,15 @@ fn take_in(state: &mut State, event: Event, now: Moment) {
             state.unseated_since = None;
             let since = state.running.take().map(|(_, since)| since);
             state.running = left.map(|scheduler| (scheduler, since.unwrap_or(now)));
+            if fault == Fault::Cancelled {
+                return;
+            }
             state.limit.add(now);
             state.failed_at = (fault != Fault::New).then_some(now);
             let blamed = match (fault, &state.running) {
                 (Fault::New, _) => Some(to.name()),
                 (Fault::Old, Some((old, _))) => Some(old.name.as_str()),
-                (Fault::Old, None) | (Fault::Nobody, _) => None,
+                (Fault::Old, None) | (Fault::Nobody | Fault::Cancelled, _) => None,
             };
             if let Some(name) = blamed {
                 state.failures.add(name, &error, now);
@@ -220,9 +223,13 @@ fn evidence(rule: &Rule) -> String {
 
 /// What is to be done so that what should run does run, as far as the policy's limits allow.
 fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action> {
-    if let Some(switch) = &state.switching {
+    if let Some(switch) = &mut state.switching {
         let _ = write!(state.reason, "; {} is being brought in", switch.to);
-        return Vec::new();
+        if switch.to == state.desired || switch.cancelled {
+            return Vec::new();
+        }
+        switch.cancelled = true;
+        return vec![Action::Cancel];
     }
     let same = match (&state.running, &state.desired) {
         (None, Candidate::Kernel) => true,
@@ -239,6 +246,7 @@ fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action> {
     let switch = Switch {
         to: state.desired.clone(),
         reason: state.reason.clone(),
+        cancelled: false,
     };
     state.switching = Some(switch.clone());
     vec![Action::Switch {

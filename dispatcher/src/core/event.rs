@@ -64,8 +64,10 @@ pub enum Fault {
     New,
     /// That of what runs: it does not leave.
     Old,
-    /// Neither's: somebody else was faster, or the switch was called off.
+    /// Neither's: somebody else was faster.
     Nobody,
+    /// The switch was called off.
+    Cancelled,
 }
 
 /// Something to be done outside.
@@ -78,4 +80,6 @@ pub enum Action {
         /// Why, for people.
         reason: String,
     },
+    /// Call the switch off that is on its way, if it still can be; it is reported all the same.
+    Cancel,
 }

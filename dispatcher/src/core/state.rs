@@ -74,6 +74,8 @@ pub struct Switch {
     pub to: Candidate,
     /// Why.
     pub reason: String,
+    /// It was called off.
+    pub cancelled: bool,
 }
 
 /// All that the decisions remember. What the kernel runs is only ever what it said last.

@@ -84,7 +84,10 @@ impl Machine {
         while let Some(event) = events.pop() {
             let (state, actions) = decide(&self.policy, &self.state, event, self.now);
             self.state = state;
-            for Action::Switch { to, .. } in actions {
+            for action in actions {
+                let Action::Switch { to, .. } = action else {
+                    continue;
+                };
                 self.switches.push((self.now, to.name().to_owned()));
                 if !self.broken.contains(to.name()) {
                     events.push(Event::Kernel {
@@ -296,6 +299,7 @@ fn a_scheduler_that_does_not_let_go_is_to_blame_and_not_pulled_at_all_the_time()
     machine.state.switching = Some(Switch {
         to: Candidate::Kernel,
         reason: String::new(),
+        cancelled: false,
     });
     machine.now += Duration::from_secs(60);
     machine.happens(Event::SwitchFailed {
@@ -331,6 +335,7 @@ fn a_switch_that_failed_through_nobodys_fault_is_not_tried_again_at_once() {
     machine.state.switching = Some(Switch {
         to: Candidate::Kernel,
         reason: String::new(),
+        cancelled: false,
     });
     machine.happens(Event::SwitchFailed {
         to: Candidate::Scheduler(scheduler("bpfland")),

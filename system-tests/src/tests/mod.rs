@@ -4,6 +4,7 @@ mod bad_input;
 mod classes;
 mod command_line;
 mod fallback;
+mod hot_swap;
 mod truth;
 
 use std::process::ExitCode;
@@ -65,6 +66,14 @@ const LOADING: &[Test] = &[
     (
         "a_foreign_scheduler_is_left_alone_until_it_leaves",
         truth::a_foreign_scheduler_is_left_alone_until_it_leaves,
+    ),
+    (
+        "the_old_scheduler_runs_until_the_new_one_is_loaded",
+        hot_swap::the_old_scheduler_runs_until_the_new_one_is_loaded,
+    ),
+    (
+        "when_the_new_scheduler_fails_the_old_one_runs_on_untouched",
+        hot_swap::when_the_new_scheduler_fails_the_old_one_runs_on_untouched,
     ),
     (
         "stopping_the_service_leaves_nothing_behind",
