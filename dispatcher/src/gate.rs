@@ -1,21 +1,27 @@
-//! The gate of the hot swap: holds a new scheduler at the door of attaching, loaded and verified, until its seat is free.
+//! The gate of the hot swap: holds a new scheduler at the door of attaching, loaded and verified,
+//! until its seat is free.
 //!
-//! The scheduler is not changed for this. Its process starts with a seccomp filter by which the kernel asks us about two
-//! calls: opening a file for reading, and creating a BPF link. Whoever reads /sys/kernel/sched_ext/state is told
-//! `disabled`, as schedulers give up when another one is enabled; whoever attaches a scheduler stands at the door. When it
-//! is opened, the gate is open for good: from then on, everything goes on as if there were no gate.
+//! The scheduler is not changed for this. Its process starts with a seccomp filter by which the
+//! kernel asks us about two calls: opening a file for reading, and creating a BPF link. Whoever
+//! reads /sys/kernel/sched_ext/state is told `disabled`, as schedulers give up when another one is
+//! enabled; whoever attaches a scheduler stands at the door. When it is opened, the gate is open
+//! for good: from then on, everything goes on as if there were no gate.
 //!
-//! **To be served for as long as the process lives.** A filter cannot be taken off. A call that is asked about waits until
-//! somebody is in [`Gate::next`]; once the gate is dropped, these calls fail with ENOSYS. So somebody must be in `next`
-//! also while a scheduler stands at the door (its other threads), and after it went through.
+//! **To be served for as long as the process lives.** A filter cannot be taken off. A call that is
+//! asked about waits until somebody is in [`Gate::next`]; once the gate is dropped, these calls
+//! fail with ENOSYS. So somebody must be in `next` also while a scheduler stands at the door (its
+//! other threads), and after it went through.
 //!
-//! **What it costs.** The filter asks about opening only as Rust's `File::open` and `read_to_string` do it. Seccomp cannot
-//! see the path, and no later filter can allow more, so that is as narrow as it gets. An open gate does not look at the
-//! path either. Such an open and close takes 9 to 15 us in place of 2.6, any other call 140 ns in place of 110
-//! (`what_a_gate_costs`, in a virtual machine with two CPUs): nothing for a scheduler, which opens a few files a second.
+//! **What it costs.** The filter asks about opening only as Rust's `File::open` and
+//! `read_to_string` do it. Seccomp cannot see the path, and no later filter can allow more, so that
+//! is as narrow as it gets. An open gate does not look at the path either. Such an open and close
+//! takes 9 to 15 us in place of 2.6, any other call 140 ns in place of 110
+//! (`behind_any_gate_many_files_can_be_opened`, in a virtual machine with two CPUs): nothing for a
+//! scheduler, which opens a few files a second.
 //!
-//! **Not a security boundary.** What a process is told can be changed by it before the kernel looks again; it holds up
-//! schedulers, not attackers. A scheduler that reads the state in another way sees the truth, and gives up by itself.
+//! **Not a security boundary.** What a process is told can be changed by it before the kernel looks
+//! again; it holds up schedulers, not attackers. A scheduler that reads the state in another way
+//! sees the truth, and gives up by itself.
 
 mod filter;
 mod notify;
@@ -34,14 +40,16 @@ use notify::Waiting;
 
 const STATE: &str = "/sys/kernel/sched_ext/state";
 const NO_SCHEDULER: &str = "disabled\n";
-/// The kernel announces a call as an error when a signal keeps it from looking closer; it does so once.
+/// The kernel announces a call as an error when a signal keeps it from looking closer; it does so
+/// once.
 const ANNOUNCED: Interest = Interest::READABLE.add(Interest::ERROR);
 
 /// Why there is no gate.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GateError {
-    /// It cannot be had here: seccomp's notifications are missing or forbidden, or (EBUSY) somebody else's filter takes
-    /// them already, as in some containers. The program itself may well run without a gate.
+    /// It cannot be had here: seccomp's notifications are missing or forbidden, or (EBUSY) somebody
+    /// else's filter takes them already, as in some containers. The program itself may well run
+    /// without a gate.
     #[error("no hot swap here: {step}: {error}")]
     Unsupported { step: &'static str, error: Errno },
     /// The program cannot be started, with a gate or without.
@@ -63,8 +71,9 @@ fn broken(step: &'static str, error: impl Into<io::Error>) -> GateError {
 /// What happens at a gate.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A scheduler is loaded, verified and about to attach. It waits for [`Gate::open`] or [`Gate::refuse`]; until then,
-    /// its thread handles no signal but those that kill. To end it the clean way, refuse it first.
+    /// A scheduler is loaded, verified and about to attach. It waits for [`Gate::open`] or
+    /// [`Gate::refuse`]; until then, its thread handles no signal but those that kill. To end it
+    /// the clean way, refuse it first.
     AtTheDoor(Pending),
     /// No process behind the gate is left, nor will there be.
     Gone,
@@ -85,8 +94,8 @@ pub(crate) struct Gate {
 impl Gate {
     /// Starts a process behind a closed gate. To be called in a tokio runtime.
     ///
-    /// Takes the command, as its other steps before exec must come before ours: between ours and exec, the process can
-    /// open no file, because we are waiting for exec and answer nothing.
+    /// Takes the command, as its other steps before exec must come before ours: between ours and
+    /// exec, the process can open no file, because we are waiting for exec and answer nothing.
     ///
     /// # Errors
     /// Then there is no process either.
@@ -99,7 +108,8 @@ impl Gate {
             return Err(unsupported(Errno::ENOSYS));
         }
         let (ours, theirs) = UnixDatagram::pair().map_err(GateError::Spawn)?;
-        // SAFETY: between fork and exec, `install` does only what is async-signal-safe, and allocates nothing.
+        // SAFETY: between fork and exec, `install` does only what is async-signal-safe, and
+        // allocates nothing.
         unsafe { command.pre_exec(move || notify::install(theirs.as_fd())) };
         // This returns when the process has gone past `install` to exec, or has failed.
         let spawned = command.spawn();
@@ -131,7 +141,8 @@ impl Gate {
     /// Answers what needs no decision until something happens. Can be dropped and called again.
     ///
     /// # Errors
-    /// `Unsupported` when we may not look into the process, which shows at the first file that it opens.
+    /// `Unsupported` when we may not look into the process, which shows at the first file that it
+    /// opens.
     pub(crate) async fn next(&mut self) -> Result<Event, GateError> {
         loop {
             // A process that opens file after file must not keep us from everything else.

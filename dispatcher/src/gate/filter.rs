@@ -1,4 +1,5 @@
-//! Which calls the gate is asked about: the program that the kernel runs for every call of the process.
+//! Which calls the gate is asked about: the program that the kernel runs for every call of the
+//! process.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -25,9 +26,10 @@ pub(super) const BPF: u32 = libc::SYS_bpf as u32;
 /// enum bpf_cmd of linux/bpf.h.
 const BPF_LINK_CREATE: u32 = 28;
 
-/// Notifies of `openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC)`, which is how Rust opens a file to read it, and of
-/// `bpf(BPF_LINK_CREATE)`; allows everything else, and every call of another architecture. x32 shares x86-64's, but not
-/// its numbers. All arguments that are compared are ints to the kernel: their upper halves are noise.
+/// Notifies of `openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC)`, which is how Rust opens a file to
+/// read it, and of `bpf(BPF_LINK_CREATE)`; allows everything else, and every call of another
+/// architecture. x32 shares x86-64's, but not its numbers. All arguments that are compared are ints
+/// to the kernel: their upper halves are noise.
 #[rustfmt::skip]
 pub(super) static FILTER: [libc::sock_filter; 14] = [
     /*  0 */ load(offset_of!(libc::seccomp_data, arch)),
@@ -80,8 +82,8 @@ mod tests {
         u32::try_from(value & u64::from(u32::MAX)).unwrap()
     }
 
-    /// What the filter says to a call with these first and third arguments: the kernel's interpreter, as far as the
-    /// filter needs it.
+    /// What the filter says to a call with these first and third arguments: the kernel's
+    /// interpreter, as far as the filter needs it.
     fn notifies(arch: u32, number: u32, first: u64, third: u64) -> bool {
         let at = |offset: u32| match offset {
             0 => number,

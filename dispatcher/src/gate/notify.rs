@@ -1,9 +1,11 @@
-//! The kernel's side of the gate: installing the filter, and what is asked and answered through its listener.
+//! The kernel's side of the gate: installing the filter, and what is asked and answered through its
+//! listener.
 //!
-//! The raw ABI (linux/seccomp.h, linux/bpf.h) and what is unsafe about it are here. The structures are libc's;
-//! the fourteen instructions of the filter are written out. libseccomp could generate them, but has no ADDFD, cannot be
-//! used between fork and exec, and would add a C library to build with and to ship; seccompiler knows no notifications.
-//! Every kernel with sched_ext (6.12 and later) has all that is used here, so there are no fallbacks for older ones.
+//! The raw ABI (linux/seccomp.h, linux/bpf.h) and what is unsafe about it are here. The structures
+//! are libc's; the fourteen instructions of the filter are written out. libseccomp could generate
+//! them, but has no ADDFD, cannot be used between fork and exec, and would add a C library to build
+//! with and to ship; seccompiler knows no notifications. Every kernel with sched_ext (6.12 and
+//! later) has all that is used here, so there are no fallbacks for older ones.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -56,8 +58,8 @@ pub(super) fn supported() -> nix::Result<bool> {
     )
 }
 
-/// Between fork and exec: puts the filter on this process and sends the listener, or why there is none, to `parent`.
-/// Nothing here allocates, takes a lock or makes one of the two calls.
+/// Between fork and exec: puts the filter on this process and sends the listener, or why there is
+/// none, to `parent`. Nothing here allocates, takes a lock or makes one of the two calls.
 pub(super) fn install(parent: BorrowedFd<'_>) -> io::Result<()> {
     let listener = match set_filter() {
         // Without CAP_SYS_ADMIN, a filter is for those who can gain no privileges by exec.
@@ -73,8 +75,9 @@ fn set_filter() -> nix::Result<OwnedFd> {
         len: FILTER.len() as libc::c_ushort,
         filter: (&raw const FILTER).cast_mut().cast(),
     };
-    // Once received, a call waits for its answer whatever signals come, so that it is not begun twice. The filter guards
-    // against nobody: no need for the speculation barriers that some kernels tie to filters.
+    // Once received, a call waits for its answer whatever signals come, so that it is not begun
+    // twice. The filter guards against nobody: no need for the speculation barriers that some
+    // kernels tie to filters.
     let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER
         | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
         | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
@@ -102,8 +105,8 @@ fn send(parent: BorrowedFd<'_>, listener: Result<BorrowedFd<'_>, &Errno>) -> nix
     message.msg_iovlen = 1;
     if let Ok(listener) = listener {
         message.msg_control = control.as_mut_ptr().cast();
-        // SAFETY: CMSG_SPACE and CMSG_LEN only compute; the first header and its data lie within `control`, which is
-        // aligned for the header.
+        // SAFETY: CMSG_SPACE and CMSG_LEN only compute; the first header and its data lie within
+        // `control`, which is aligned for the header.
         unsafe {
             message.msg_controllen = libc::CMSG_SPACE(size_of::<RawFd>() as u32) as _;
             let header = libc::CMSG_FIRSTHDR(&raw const message);
@@ -119,8 +122,8 @@ fn send(parent: BorrowedFd<'_>, listener: Result<BorrowedFd<'_>, &Errno>) -> nix
     Errno::result(sent).map(drop)
 }
 
-/// In the parent, once the child was started or was not: the listener, or the errno that the filter met. EAGAIN when the
-/// child did not get that far.
+/// In the parent, once the child was started or was not: the listener, or the errno that the filter
+/// met. EAGAIN when the child did not get that far.
 pub(super) fn receive_listener(child: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     let mut number = [0; 4];
     let mut data = [IoSliceMut::new(&mut number)];
@@ -187,9 +190,9 @@ enum Kind {
 
 /// The next waiting call. ENOENT: it has vanished.
 ///
-/// Blocks if none has come: only for `Waiting::Call`. That it then cannot block, even if the call vanishes meanwhile:
-/// kernel/seccomp.c counts calls as they come, under the lock that poll takes; only this here lowers the count, and a
-/// call that vanishes does not.
+/// Blocks if none has come: only for `Waiting::Call`. That it then cannot block, even if the call
+/// vanishes meanwhile: kernel/seccomp.c counts calls as they come, under the lock that poll takes;
+/// only this here lowers the count, and a call that vanishes does not.
 pub(super) fn receive(listener: BorrowedFd<'_>) -> nix::Result<Call> {
     // SAFETY: all fields are numbers. The kernel wants them to be zero.
     let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
@@ -219,7 +222,8 @@ impl Call {
         Ok(read && text.strip_suffix(&[0]) == Some(path.as_bytes()))
     }
 
-    /// Whether this attaches something that takes the place of a part of the kernel, as a scheduler does.
+    /// Whether this attaches something that takes the place of a part of the kernel, as a scheduler
+    /// does.
     pub(super) fn attaches_struct_ops(&self) -> nix::Result<bool> {
         let Kind::CreateLink { attr, size } = self.kind else {
             return Ok(false);
@@ -250,7 +254,8 @@ impl Call {
     }
 }
 
-/// Whether the call still waits: what was read came from its caller, not from another thread with its number.
+/// Whether the call still waits: what was read came from its caller, not from another thread with
+/// its number.
 pub(super) fn still_waits(listener: BorrowedFd<'_>, mut id: u64) -> bool {
     ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &mut id).is_ok()
 }
@@ -276,8 +281,8 @@ fn answer(listener: BorrowedFd<'_>, id: u64, error: i32, flags: u32) -> nix::Res
     ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_SEND, &mut answer)
 }
 
-/// Answers the open with a file that reads `text`. Waits until the caller has been scheduled to take it.
-/// ENOENT: it has vanished.
+/// Answers the open with a file that reads `text`. Waits until the caller has been scheduled to
+/// take it. ENOENT: it has vanished.
 pub(super) fn give(listener: BorrowedFd<'_>, id: u64, text: &str) -> nix::Result<()> {
     let flags = MFdFlags::from_bits_retain(libc::MFD_CLOEXEC | libc::MFD_NOEXEC_SEAL);
     let file = File::from(memfd_create("auto-ext-gate", flags)?);
@@ -299,7 +304,8 @@ pub(super) fn give(listener: BorrowedFd<'_>, id: u64, text: &str) -> nix::Result
     result
 }
 
-/// Makes an answer several times faster: caller and answerer, who wait for each other, take turns on one CPU.
+/// Makes an answer several times faster: caller and answerer, who wait for each other, take turns
+/// on one CPU.
 pub(super) fn take_turns(listener: BorrowedFd<'_>) -> nix::Result<()> {
     /// linux/seccomp.h
     const SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP: libc::c_ulong = 1;
@@ -317,7 +323,8 @@ pub(super) fn take_turns(listener: BorrowedFd<'_>) -> nix::Result<()> {
 
 fn ioctl<T>(fd: BorrowedFd<'_>, request: libc::Ioctl, argument: &mut T) -> nix::Result<()> {
     loop {
-        // SAFETY: the request's number holds the size of its argument, with which it is called here.
+        // SAFETY: the request's number holds the size of its argument, with which it is called
+        // here.
         let result = unsafe { libc::ioctl(fd.as_raw_fd(), request, &raw mut *argument) };
         match Errno::result(result) {
             Ok(_) => return Ok(()),
