@@ -195,15 +195,20 @@ impl Gate {
             Err(error) => return Err(broken("receiving a call", error)),
         };
         if !self.open {
-            let unsupported = |error| GateError::Unsupported {
-                step: "reading a process's memory",
-                error,
+            let (opens_state, attaches) = match (call.opens(STATE), call.attaches_struct_ops()) {
+                (Ok(opens_state), Ok(attaches)) => (opens_state, attaches),
+                (Err(error), _) | (_, Err(error)) => {
+                    // So that the process hears the signal with which it is then stopped.
+                    self.proceed(call.id)?;
+                    let step = "reading a process's memory";
+                    return Err(GateError::Unsupported { step, error });
+                }
             };
-            if call.opens(STATE).map_err(unsupported)? {
+            if opens_state {
                 self.tell_that_there_is_no_scheduler(call.id)?;
                 return Ok(None);
             }
-            if call.attaches_struct_ops().map_err(unsupported)? {
+            if attaches {
                 let waits = notify::still_waits(self.listener.as_fd(), call.id);
                 return Ok(waits.then_some(Pending(call.id)));
             }

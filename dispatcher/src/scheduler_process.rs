@@ -111,7 +111,7 @@ impl SchedulerProcess {
     pub(crate) async fn ended(&mut self) -> String {
         match self.child.wait().await {
             Ok(status) => {
-                self.listed = None;
+                self.reaped();
                 // Its last lines may still be on their way.
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 self.describe(status)
@@ -123,7 +123,7 @@ impl SchedulerProcess {
     /// How the process ended, if it has.
     pub(crate) fn has_ended(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok().flatten()?;
-        self.listed = None;
+        self.reaped();
         Some(self.describe(status))
     }
 
@@ -135,8 +135,14 @@ impl SchedulerProcess {
     pub(crate) async fn stop(&mut self) -> Result<Option<String>, String> {
         self.signal(Signal::SIGINT);
         if let Ok(ended) = timeout(LEAVE_WITHIN, self.child.wait()).await {
-            self.listed = None;
-            let crashed = ended.ok().filter(|status| !status.success());
+            self.reaped();
+            let asked = |status: &ExitStatus| {
+                // Without a handler the signal itself is the end; a shell passes it on as 130.
+                status.signal() == Some(Signal::SIGINT as i32) || status.code() == Some(130)
+            };
+            let crashed = ended
+                .ok()
+                .filter(|status| !status.success() && !asked(status));
             return Ok(crashed.map(|status| self.describe(status)));
         }
         tracing::warn!(
@@ -147,13 +153,23 @@ impl SchedulerProcess {
         self.signal(Signal::SIGKILL);
         match timeout(GONE_WITHIN, self.child.wait()).await {
             Ok(_) => {
-                self.listed = None;
+                self.reaped();
                 Ok(None)
             }
             Err(_) => Err(format!(
                 "process {} does not end even when killed",
                 self.pid
             )),
+        }
+    }
+
+    /// Called when the process was waited for: it is off the list, and what it started goes with it.
+    fn reaped(&mut self) {
+        if self.listed.take().is_some()
+            && let Ok(group) = i32::try_from(self.pid)
+        {
+            // The number stays the group's for as long as it has members; mostly it has none left.
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         }
     }
 
@@ -190,6 +206,12 @@ impl SchedulerProcess {
             Some(line) => format!("{how}: {line}"),
             None => how,
         }
+    }
+}
+
+impl Drop for SchedulerProcess {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGKILL);
     }
 }
 

@@ -21,9 +21,11 @@ use crate::kernel::{KernelState, SchedExt};
 use crate::policy::{Candidate, Scheduler};
 use crate::scheduler_process::{SchedulerProcess, StartError};
 
-/// How long a scheduler may take to load, and again to be enabled. scx_lavd needs 17 s to load in an
-/// emulated machine, and twice that when the machine is loaded.
+/// How long a scheduler may take to load. scx_lavd needs 17 s in an emulated machine, and twice that
+/// when the machine is loaded.
 const LOAD_WITHIN: Duration = Duration::from_secs(90);
+/// How long one that is loaded may take to be enabled; in an emulated machine it is a second.
+const ATTACH_WITHIN: Duration = Duration::from_secs(15);
 /// How long the kernel may take to let go of a scheduler that was asked to leave.
 const DISABLE_WITHIN: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(5);
@@ -132,10 +134,7 @@ impl Seat {
                     .await
                 {
                     Ok(gap_us) => {
-                        // For as long as the process lives: its filter asks whenever it opens a file.
-                        tokio::spawn(async move {
-                            while let Ok(Event::AtTheDoor(_)) = gate.next().await {}
-                        });
+                        tokio::spawn(serve(gate, scheduler.name.clone()));
                         return Ok((
                             new,
                             Done {
@@ -212,7 +211,7 @@ impl Seat {
         };
         gate.open(pending)
             .map_err(|error| Failure::of(Fault::New, error.to_string()))?;
-        let confirmed = confirmed(&self.sched_ext, scheduler, enabled_before);
+        let confirmed = confirmed(&self.sched_ext, scheduler, enabled_before, ATTACH_WITHIN);
         let seated = async {
             tokio::select! {
                 seated = confirmed => seated,
@@ -238,6 +237,9 @@ impl Seat {
         scheduler: &Scheduler,
         cancel: &mut watch::Receiver<bool>,
     ) -> Result<(SchedulerProcess, u64), NotFilled> {
+        if *cancel.borrow() {
+            return Err((None, Failure::of(Fault::Cancelled, "called off")));
+        }
         let disabled_at = self.free().await.map_err(|failure| (None, failure))?;
         if self.sched_ext.read() != KernelState::Disabled {
             let state = self.sched_ext.read().scheduler();
@@ -250,9 +252,10 @@ impl Seat {
         let mut new = SchedulerProcess::start(scheduler, children)
             .map_err(|error| (None, Failure::of(Fault::New, error.to_string())))?;
         let result = tokio::select! {
-            seated = confirmed(&self.sched_ext, scheduler, enabled_before) => seated,
+            seated = confirmed(&self.sched_ext, scheduler, enabled_before, LOAD_WITHIN) => seated,
             how = new.ended() => Err(Failure::of(Fault::New, how)),
-            () = cancelled(cancel) => Err(Failure::of(Fault::Cancelled, "called off")),
+            // The old one has left already, so this counts like any failure.
+            () = cancelled(cancel) => Err(Failure::of(Fault::Nobody, "called off")),
         };
         match result {
             Ok(left) => {
@@ -276,15 +279,22 @@ impl Seat {
         let Some(old) = &mut self.old else {
             return settled(&self.sched_ext).await.map(|()| None);
         };
-        let (stopped, let_go) = tokio::join!(old.stop(), let_go(&self.sched_ext));
-        match stopped.and_then(|how| let_go.map(|at| (how, at))) {
-            Ok((how, at)) => {
-                self.crashed = how.map(|how| (old.scheduler().clone(), how));
+        let scheduler = old.scheduler().clone();
+        let (stopped, let_go) = tokio::join!(old.stop(), let_go(&self.sched_ext, &scheduler));
+        match (stopped, let_go) {
+            (Ok(how), Ok(at)) => {
+                self.crashed = how.map(|how| (scheduler, how));
                 self.old = None;
                 Ok(Some(at))
             }
-            Err(error) => {
-                let name = &old.scheduler().name;
+            (Err(error), Ok(at)) => {
+                // Its seat is free all the same, and an empty seat is worse than a stuck process.
+                tracing::error!(scheduler = scheduler.name, error, "left behind");
+                self.old = None;
+                Ok(Some(at))
+            }
+            (_, Err(error)) => {
+                let name = &scheduler.name;
                 Err(Failure::of(
                     Fault::Old,
                     format!("{name} could not be stopped: {error}"),
@@ -334,9 +344,12 @@ async fn loaded(
 
 /// Ends a scheduler that is not to get in, or not to stay.
 async fn end(new: &mut SchedulerProcess, gate: &mut Gate) -> Result<(), String> {
+    let stopped = new.stop();
+    tokio::pin!(stopped);
     tokio::select! {
-        stopped = new.stop() => stopped.map(drop),
-        () = turn_away(gate) => Ok(()),
+        stopped = &mut stopped => stopped.map(drop),
+        // Its threads may hang in calls that nobody answers any more, until they are killed.
+        () = turn_away(gate) => stopped.await.map(drop),
     }
 }
 
@@ -357,23 +370,41 @@ async fn turn_away(gate: &mut Gate) {
     }
 }
 
-/// Waits until the kernel has let go of the scheduler that was asked to leave, and returns the first
-/// moment in which it said so.
-async fn let_go(sched_ext: &SchedExt) -> Result<Instant, String> {
+/// Serves the gate of a scheduler that went through for as long as its process lives: its filter
+/// asks whenever it opens a file.
+async fn serve(mut gate: Gate, scheduler: String) {
+    loop {
+        match gate.next().await {
+            // Nobody is held up at an open gate.
+            Ok(Event::AtTheDoor(_)) => {}
+            Ok(Event::Gone) => return,
+            Err(error) => {
+                tracing::warn!(scheduler, %error, "its gate");
+                sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+/// Waits until the kernel has let go of `old`, which was asked to leave, and returns the first moment
+/// in which it said so.
+async fn let_go(sched_ext: &SchedExt, old: &Scheduler) -> Result<Instant, String> {
     let enabled = sched_ext.enable_seq();
-    let deadline = Instant::now() + DISABLE_WITHIN;
+    let begun = Instant::now();
     loop {
         match sched_ext.read() {
             KernelState::Disabled | KernelState::Unsupported => return Ok(Instant::now()),
             // Somebody else took the seat at once.
-            KernelState::Enabled { .. } if sched_ext.enable_seq() != enabled => {
+            KernelState::Enabled { ops }
+                if !is_of(&ops, old) || sched_ext.enable_seq() != enabled =>
+            {
                 return Ok(Instant::now());
             }
-            state if Instant::now() >= deadline => {
+            state if begun.elapsed() >= DISABLE_WITHIN => {
                 return Err(format!("the kernel still says {state:?}"));
             }
             // The last milliseconds: every one of them is one without a scheduler.
-            KernelState::Disabling => yield_now().await,
+            KernelState::Disabling if begun.elapsed() < Duration::from_secs(1) => yield_now().await,
             _ => sleep(Duration::from_millis(1)).await,
         }
     }
@@ -400,8 +431,9 @@ async fn confirmed(
     sched_ext: &SchedExt,
     scheduler: &Scheduler,
     enabled_before: Option<u64>,
+    within: Duration,
 ) -> Result<Instant, Failure> {
-    let deadline = Instant::now() + LOAD_WITHIN;
+    let begun = Instant::now();
     let mut left_disabled = None;
     loop {
         let state = sched_ext.read();
@@ -413,8 +445,8 @@ async fn confirmed(
                 // The kernel counts a moment after it says `enabled`.
                 let more = sched_ext.enable_seq().zip(enabled_before);
                 match more.map(|(now, before)| now.wrapping_sub(before)) {
-                    Some(0) => sleep(POLL).await,
-                    Some(1) | None => return Ok(left_disabled.unwrap_or_else(Instant::now)),
+                    Some(0) if begun.elapsed() < within => sleep(POLL).await,
+                    Some(0 | 1) | None => return Ok(left_disabled.unwrap_or_else(Instant::now)),
                     Some(_) => {
                         let error = format!("`{ops}` is enabled, but it is not the first since");
                         return Err(Failure::of(Fault::Nobody, error));
@@ -425,15 +457,13 @@ async fn confirmed(
                 let error = format!("another scheduler, `{ops}`, was faster");
                 return Err(Failure::of(Fault::Nobody, error));
             }
-            _ if Instant::now() >= deadline => {
-                let limit = humantime::format_duration(LOAD_WITHIN);
+            _ if begun.elapsed() >= within => {
+                let limit = humantime::format_duration(within);
                 let error = format!("not enabled {limit} after it could have been");
                 return Err(Failure::of(Fault::New, error));
             }
             // Right after the door this is a matter of microseconds.
-            _ if deadline - Instant::now() > LOAD_WITHIN - Duration::from_millis(20) => {
-                yield_now().await;
-            }
+            _ if begun.elapsed() < Duration::from_millis(20) => yield_now().await,
             _ => sleep(POLL).await,
         }
     }
@@ -444,7 +474,8 @@ pub(crate) async fn stop(
     sched_ext: &SchedExt,
     process: &mut SchedulerProcess,
 ) -> Result<(), String> {
-    let (stopped, let_go) = tokio::join!(process.stop(), let_go(sched_ext));
+    let scheduler = process.scheduler().clone();
+    let (stopped, let_go) = tokio::join!(process.stop(), let_go(sched_ext, &scheduler));
     stopped?;
     let_go.map(drop)
 }

@@ -69,11 +69,12 @@ fn take_in(state: &mut State, event: Event, now: Moment) {
             state.unseated_since = None;
             let since = state.running.take().map(|(_, since)| since);
             state.running = left.map(|scheduler| (scheduler, since.unwrap_or(now)));
+            // Loading is work, whatever came of it.
+            state.limit.add(now);
+            state.failed_at = (fault != Fault::New).then_some(now);
             if fault == Fault::Cancelled {
                 return;
             }
-            state.limit.add(now);
-            state.failed_at = (fault != Fault::New).then_some(now);
             let blamed = match (fault, &state.running) {
                 (Fault::New, _) => Some(to.name()),
                 (Fault::Old, Some((old, _))) => Some(old.name.as_str()),
@@ -262,10 +263,7 @@ fn hindrance(policy: &Policy, state: &State, now: Moment) -> Option<String> {
         .failed_at
         .is_some_and(|at| now.saturating_sub(at) < AFTER_FAILURE)
     {
-        return Some(format!(
-            "waits a moment after a failed switch ({})",
-            state.last_error
-        ));
+        return Some("waits a moment after a switch that came to nothing".to_owned());
     }
     if let Some((scheduler, since)) = &state.running {
         let name = &scheduler.name;

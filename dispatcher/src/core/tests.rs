@@ -349,10 +349,45 @@ fn a_switch_that_failed_through_nobodys_fault_is_not_tried_again_at_once() {
         machine
             .state
             .reason()
-            .contains("waits a moment after a failed switch")
+            .contains("waits a moment after a switch that came to nothing")
     );
     machine.windows(8, 1.0, 0.0);
     assert_eq!(machine.running(), "bpfland");
+}
+
+#[test]
+fn a_decision_that_changes_calls_the_switch_off_once_and_pauses() {
+    let mut machine = Machine::new();
+    machine.windows(8, 1.0, 0.0);
+    let old = machine.state.running().cloned();
+    machine.now += Duration::from_secs(60);
+    let cosmos = Candidate::Scheduler(scheduler("cosmos"));
+    machine.state.switching = Some(Switch {
+        to: cosmos.clone(),
+        reason: String::new(),
+        cancelled: false,
+    });
+    let cancels = |machine: &mut Machine| {
+        let event = Event::Window {
+            dt: WINDOW,
+            signals: Signals::default(),
+        };
+        let (state, actions) = decide(&machine.policy, &machine.state, event, machine.now);
+        machine.state = state;
+        actions == [Action::Cancel]
+    };
+    assert!(cancels(&mut machine));
+    assert!(!cancels(&mut machine), "once is enough");
+    machine.happens(Event::SwitchFailed {
+        to: cosmos,
+        error: "called off".into(),
+        fault: Fault::Cancelled,
+        left: old,
+    });
+    assert_eq!(machine.running(), "bpfland");
+    assert_eq!(machine.state.last_error(), "");
+    machine.windows(16, 0.0, 1.0);
+    assert!(machine.state.reason().contains("waits a moment"));
 }
 
 #[test]

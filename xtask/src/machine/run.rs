@@ -31,6 +31,12 @@ pub(crate) struct Exit {
 /// How QEMU may take to connect, before it does anything else.
 const CONNECT: Duration = Duration::from_secs(20);
 
+/// How long a boot may take; usual are 8 to 16 s. QEMU's emulation with a thread for each CPU hangs
+/// in about one of forty, before the kernel says a word: all its CPUs spin. Such a boot tells nothing
+/// about what is to be run, so it is tried again.
+const BOOT: Duration = Duration::from_secs(90);
+const BOOTS: u32 = 3;
+
 /// How often QEMU is looked after when it says nothing.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -112,6 +118,28 @@ pub(super) fn until_exit(
     timeout: Duration,
     output: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<Exit> {
+    for boot in 1..=BOOTS {
+        if let Some(exit) = boot_and_run(devices, directory, timeout, output)? {
+            return Ok(exit);
+        }
+        say(format!(
+            "boot {boot} of {BOOTS} hangs, after {} s",
+            BOOT.as_secs()
+        ));
+    }
+    bail!(
+        "the machine does not boot; its console: {}",
+        directory.join("console.log").display()
+    );
+}
+
+/// As [`until_exit`]; `None` when the boot hangs.
+fn boot_and_run(
+    devices: &Devices<'_>,
+    directory: &Directory,
+    timeout: Duration,
+    output: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<Option<Exit>> {
     let begin = Instant::now();
     let mut console = Console::create(directory.join("console.log"))?;
     // Not in the run's directory: the name of a socket can have 107 bytes only.
@@ -159,10 +187,13 @@ fn watch(
     begin: Instant,
     timeout: Duration,
     output: &mut dyn FnMut(&[u8]) -> Result<()>,
-) -> Result<Exit> {
+) -> Result<Option<Exit>> {
     let deadline = begin + timeout;
     let mut started = None;
     loop {
+        if started.is_none() && begin.elapsed() > BOOT && timeout > BOOT {
+            return Ok(None);
+        }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let what = if started.is_some() {
@@ -188,11 +219,8 @@ fn watch(
             Ok(Event::Record(Record::Exit(status))) => {
                 let started = started.context("the command ended before it started")?;
                 let boot = started.duration_since(begin);
-                return Ok(Exit {
-                    status,
-                    boot,
-                    ran: started.elapsed(),
-                });
+                let ran = started.elapsed();
+                return Ok(Some(Exit { status, boot, ran }));
             }
             Err(RecvTimeoutError::Timeout) => (),
             Err(RecvTimeoutError::Disconnected) => {
