@@ -247,6 +247,15 @@ impl Daemon {
         }
     }
 
+    /// Asks the kernel and has its answer decided on, changed or not; returns what runs.
+    async fn take_in_kernel(&mut self) -> String {
+        let current = Current::read(&self.sched_ext, &self.children);
+        let ours = current.is_ours();
+        let state = current.state;
+        self.happened(Event::Kernel { state, ours }).await;
+        current.current_scheduler
+    }
+
     async fn look_for_programs(&mut self) {
         let installed = program::installed(&self.policy);
         if *self.state.installed() != installed {
@@ -301,13 +310,7 @@ impl Daemon {
         }
         let left = running.as_ref().map(|process| process.scheduler().clone());
         self.running = running;
-        let current = Current::read(&self.sched_ext, &self.children);
-        let (ours, now) = (current.is_ours(), current.current_scheduler);
-        self.happened(Event::Kernel {
-            state: current.state,
-            ours,
-        })
-        .await;
+        let now = self.take_in_kernel().await;
         match result {
             Ok(Done {
                 gap_us,
@@ -358,7 +361,8 @@ impl Daemon {
             error = how,
             "the scheduler ended by itself"
         );
-        self.ask_kernel().await;
+        // Announced below, with its reason.
+        self.take_in_kernel().await;
         self.happened(Event::SchedulerExited {
             scheduler,
             error: how.clone(),

@@ -1,6 +1,5 @@
 //! The subcommand `demo`: the product at work in the test machine, for a person to watch.
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -25,10 +24,6 @@ pub(crate) fn demo(arguments: &Arguments) -> Result<ExitCode> {
     tools::ensure_components()?;
     let machine = Machine::new(arguments.kernel.clone()).cpus(arguments.cpus);
     let command = [SYSTEM_TESTS.to_owned(), "demo".to_owned()];
-    let mut stdout = io::stdout();
-    let exit = machine.run(&command, &mut |bytes| {
-        stdout.write_all(bytes)?;
-        Ok(stdout.flush()?)
-    })?;
+    let exit = machine.run_on_stdout(&command)?;
     Ok(ExitCode::from(exit.status))
 }

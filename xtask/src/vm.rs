@@ -1,6 +1,5 @@
 //! The subcommand `vm`: the test machine for a person.
 
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -54,11 +53,7 @@ pub(crate) fn vm(arguments: &Arguments) -> Result<ExitCode> {
         machine.shell()?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut stdout = io::stdout();
-    let exit = machine.run(&arguments.command, &mut |bytes| {
-        stdout.write_all(bytes)?;
-        Ok(stdout.flush()?)
-    })?;
+    let exit = machine.run_on_stdout(&arguments.command)?;
     let (status, seconds) = (exit.status, exit.ran.as_secs_f64());
     say(format!(
         "the command ended with status {status} after {seconds:.1} s"

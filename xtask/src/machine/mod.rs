@@ -17,6 +17,7 @@ mod qemu;
 mod record;
 mod run;
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -115,6 +116,15 @@ impl Machine {
         let script = payload::script(words, &self.environment);
         self.with_devices(&payload::Work::Script(script), |devices, directory| {
             run::until_exit(devices, directory, self.timeout, output)
+        })
+    }
+
+    /// As [`Machine::run`], with the output on standard output.
+    pub(crate) fn run_on_stdout(&self, words: &[String]) -> Result<Exit> {
+        let mut stdout = io::stdout();
+        self.run(words, &mut |bytes| {
+            stdout.write_all(bytes)?;
+            Ok(stdout.flush()?)
         })
     }
 
