@@ -11,10 +11,12 @@ mod btf;
 mod calibrate;
 mod level;
 mod proc;
+mod process;
 mod sample;
 mod signal;
 
 pub use attach::{AttachError, Profiler};
 pub use level::{Level, LevelTracker, Levels, Threshold, Thresholds};
+pub use process::{Process, ProcessEvent};
 pub use sample::{Machine, Sample};
 pub use signal::{Signal, Signals};
