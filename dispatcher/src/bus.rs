@@ -1,18 +1,21 @@
-//! The D-Bus side: shows the report, announces its changes.
+//! The D-Bus side: the connection, and what is announced on it.
 //!
-//! `CurrentScheduler` and what belongs to it are read from the kernel with every call; the rest is
-//! what the daemon thought last.
+//! What can be read and called is in `interface`, who may call in `authorization`.
+
+mod authorization;
+mod interface;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use zbus::object_server::{InterfaceRef, SignalEmitter};
-use zbus::{Connection, Variant, fdo, interface};
+use zbus::object_server::InterfaceRef;
+use zbus::{Connection, Variant, fdo};
 
 use crate::children::Children;
 use crate::kernel::SchedExt;
 use crate::report::{Current, Thoughts};
+use crate::request::Requests;
+use interface::AutoExt;
 
 /// The bus name, the interface and, with slashes, the object.
 pub(crate) const NAME: &str = "org.autoext.AutoExt1";
@@ -59,12 +62,6 @@ struct Shown {
     thoughts: Thoughts,
 }
 
-struct AutoExt {
-    sched_ext: SchedExt,
-    children: Children,
-    thoughts: Arc<Mutex<Thoughts>>,
-}
-
 impl Bus {
     /// Connects, shows the object and takes the name.
     pub(crate) async fn serve(
@@ -72,6 +69,7 @@ impl Bus {
         sched_ext: &SchedExt,
         children: &Children,
         thoughts: Thoughts,
+        requests: Requests,
     ) -> Result<Option<Self>, BusError> {
         let connection = match kind {
             BusKind::None => return Ok(None),
@@ -82,11 +80,7 @@ impl Bus {
                 .await
                 .map_err(|error| BusError::Unreachable("session", error))?,
         };
-        let object = AutoExt {
-            sched_ext: sched_ext.clone(),
-            children: children.clone(),
-            thoughts: Arc::new(Mutex::new(thoughts.clone())),
-        };
+        let object = AutoExt::new(sched_ext, children, thoughts.clone(), requests);
         let current = object.current();
         connection.object_server().at(PATH, object).await?;
         let interface = connection.object_server().interface(PATH).await?;
@@ -112,7 +106,7 @@ impl Bus {
         current: Current,
         thoughts: Thoughts,
     ) -> Result<(), zbus::Error> {
-        *self.interface.get().await.lock() = thoughts.clone();
+        self.interface.get().await.think(thoughts.clone());
         let mut changed = changes(&self.shown.current.values(), &current.values());
         changed.extend(changes(&self.shown.thoughts.values(), &thoughts.values()));
         if changed.contains_key("Signals")
@@ -192,99 +186,4 @@ impl Thoughts {
             ("Version", self.version.clone().into()),
         ])
     }
-}
-
-impl AutoExt {
-    fn current(&self) -> Current {
-        Current::read(&self.sched_ext, &self.children)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Thoughts> {
-        // Thoughts are replaced as a whole, so they are whole whoever panicked.
-        self.thoughts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[interface(name = "org.autoext.AutoExt1")]
-impl AutoExt {
-    #[zbus(property)]
-    fn current_scheduler(&self) -> String {
-        self.current().current_scheduler
-    }
-
-    #[zbus(property)]
-    fn current_owner(&self) -> String {
-        self.current().current_owner
-    }
-
-    #[zbus(property)]
-    fn scheduler_pid(&self) -> u32 {
-        self.current().scheduler_pid
-    }
-
-    #[zbus(property)]
-    fn desired_scheduler(&self) -> String {
-        self.lock().desired_scheduler.clone()
-    }
-
-    #[zbus(property)]
-    fn mode(&self) -> String {
-        self.lock().mode.clone()
-    }
-
-    #[zbus(property)]
-    fn class(&self) -> String {
-        self.lock().class.clone()
-    }
-
-    #[zbus(property)]
-    fn levels(&self) -> BTreeMap<String, String> {
-        self.lock().levels.clone()
-    }
-
-    #[zbus(property)]
-    fn signals(&self) -> BTreeMap<String, f64> {
-        self.lock().signals.clone()
-    }
-
-    #[zbus(property)]
-    fn reason(&self) -> String {
-        self.lock().reason.clone()
-    }
-
-    #[zbus(property)]
-    fn since(&self) -> u64 {
-        self.lock().since
-    }
-
-    #[zbus(property)]
-    fn switches(&self) -> u64 {
-        self.lock().switches
-    }
-
-    #[zbus(property)]
-    fn quarantined(&self) -> BTreeMap<String, u64> {
-        self.lock().quarantined.clone()
-    }
-
-    #[zbus(property)]
-    fn last_error(&self) -> String {
-        self.lock().last_error.clone()
-    }
-
-    #[zbus(property)]
-    fn version(&self) -> String {
-        self.lock().version.clone()
-    }
-
-    /// The kernel changed from one scheduler to another, for a reason, with a time in between in
-    /// which none of both was enabled.
-    #[zbus(signal)]
-    async fn scheduler_switched(
-        emitter: &SignalEmitter<'_>,
-        from: &str,
-        to: &str,
-        reason: &str,
-        gap_us: u64,
-    ) -> zbus::Result<()>;
 }

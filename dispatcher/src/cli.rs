@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::bus::BusKind;
-use crate::commands::{check, doctor, levels, status};
+use crate::commands::{check, doctor, history, hold, levels, pin, reload, status};
 use crate::daemon;
 use crate::exit::{Code, WithCode};
 
@@ -44,6 +44,36 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show what was switched, what failed and what was refused; the newest last
+    History {
+        /// As JSON, one object per line
+        #[arg(long)]
+        json: bool,
+        /// How many entries
+        #[arg(short = 'n', value_name = "N", default_value_t = 20)]
+        count: u32,
+    },
+    /// Run this scheduler, whatever is measured, until `unpin`
+    Pin {
+        /// `kernel`, a scheduler of the policy, or a known one such as bpfland or scx_bpfland
+        name: String,
+        /// For how long, such as 30m
+        #[arg(long = "for", value_name = "TIME", value_parser = pin_time)]
+        lasts: Option<std::time::Duration>,
+        /// Arguments for the scheduler, in place of the policy's
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Leave the choice to the policy again
+    Unpin,
+    /// Keep the scheduler that runs while a command runs
+    Hold {
+        /// The command with its arguments
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        command: Vec<std::ffi::OsString>,
+    },
+    /// Read the policy again
+    Reload,
     /// Validate a policy
     Check {
         /// The policy
@@ -107,12 +137,27 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Status { json } => runtime()?.block_on(status::run(json)),
+        Command::History { json, count } => runtime()?.block_on(history::run(json, count)),
+        Command::Pin { name, lasts, args } => runtime()?.block_on(pin::pin(&name, lasts, &args)),
+        Command::Unpin => runtime()?.block_on(pin::unpin()),
+        Command::Hold { command } => runtime()?.block_on(hold::run(&command)),
+        Command::Reload => runtime()?.block_on(reload::run()),
         Command::Check { file } => check::run(&file),
         Command::Doctor { config } => runtime()?.block_on(doctor::run(&config)),
         Command::Levels { json, once, window } => {
             levels::run(&levels::Options { json, once, window })?;
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+/// A time of at least a second that the bus can carry.
+fn pin_time(text: &str) -> Result<std::time::Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if (1..=u64::from(u32::MAX)).contains(&time.as_secs()) {
+        Ok(time)
+    } else {
+        Err("must be from 1s to 136 years".to_owned())
     }
 }
 

@@ -1,5 +1,10 @@
 //! The service: one loop that turns what happens into events, has them decided, and carries the
 //! actions out.
+//!
+//! What callers ask is served in `requests`, what comes of switches in `switching`.
+
+mod requests;
+mod switching;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -7,24 +12,28 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use auto_ext_profiler::{Profiler, Sample, Signals};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::error::Elapsed;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::bus::{Bus, BusKind};
 use crate::children::Children;
 use crate::commands::levels;
-use crate::core::{Action, Event, Fault, Moment, State, decide};
+use crate::core::{Action, Event, Moment, State, decide};
+use crate::history::{History, Kind};
 use crate::kernel::SchedExt;
-use crate::policy::{Candidate, Policy};
-use crate::report::{Current, Thoughts, scheduler_name};
+use crate::policy::Policy;
+use crate::report::{Current, Thoughts};
+use crate::request::Requests;
 use crate::scheduler_process::SchedulerProcess;
-use crate::switch::{self, Done, Failure, Outcome};
-use crate::{program, uevent};
+use crate::{program, switch, uevent};
+use requests::Holders;
+use switching::{Switching, ended, finished};
 
 /// How often it is looked whether schedulers were installed or removed.
 const LOOK_FOR_PROGRAMS_EVERY: Duration = Duration::from_secs(10);
+
+/// Where the history is kept when systemd does not say.
+const STATE_DIRECTORY: &str = "/var/lib/auto-ext";
 
 /// How long D-Bus may take; schedulers are not to wait for it.
 const BUS_WITHIN: Duration = Duration::from_secs(1);
@@ -58,23 +67,28 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         tracing::warn!(%error, "the kernel's events cannot be heard; asking it every window instead");
     }
 
-    let mut daemon = Daemon::new(policy, options.observe, profiler);
+    let mut daemon = Daemon::new(options.config, policy, options.observe, profiler);
     if let Some(error) = problem {
         tracing::error!("{error}");
         daemon.happened(Event::PolicyProblem { error }).await;
     }
     daemon.look_for_programs().await;
     daemon.ask_kernel().await;
+    let (requests, mut asked) = Requests::channel();
     daemon.bus = Bus::serve(
         options.bus,
         &daemon.sched_ext,
         &daemon.children,
         daemon.thoughts(),
+        requests.clone(),
     )
     .await
     .map_err(anyhow::Error::new)?;
     let Thoughts { mode, reason, .. } = daemon.thoughts();
     tracing::info!(mode, reason, "running");
+    let current = daemon.current.0.clone();
+    let version = format!("version {}", env!("CARGO_PKG_VERSION"));
+    daemon.record(Kind::Started, &current, &current, &version, "");
 
     let mut windows = every(daemon.policy.window);
     let mut program_looks = every(LOOK_FOR_PROGRAMS_EVERY);
@@ -91,6 +105,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             outcome = finished(&mut daemon.switching) => daemon.switch_ended(outcome).await,
             how = ended(&mut daemon.running) => daemon.scheduler_exited(how).await,
             () = kernel_changed => daemon.ask_kernel().await,
+            Some(asked) = asked.recv() => daemon.serve(asked).await,
             _ = windows.tick() => daemon.window().await,
             _ = program_looks.tick() => daemon.look_for_programs().await,
         }
@@ -101,6 +116,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
 }
 
 struct Daemon {
+    config: PathBuf,
     policy: Policy,
     state: State,
     started: Instant,
@@ -111,6 +127,8 @@ struct Daemon {
     /// The scheduler of ours, but during a switch, which then has it.
     running: Option<SchedulerProcess>,
     switching: Option<Switching>,
+    holders: Holders,
+    history: History,
     bus: Option<Bus>,
     /// D-Bus did not take what was last to be shown.
     bus_trouble: bool,
@@ -120,18 +138,11 @@ struct Daemon {
     switches: u64,
 }
 
-/// A switch on its way.
-struct Switching {
-    task: JoinHandle<Outcome>,
-    cancel: watch::Sender<bool>,
-    from: String,
-    reason: String,
-}
-
 impl Daemon {
-    fn new(policy: Policy, observe: bool, profiler: Profiler) -> Self {
+    fn new(config: PathBuf, policy: Policy, observe: bool, profiler: Profiler) -> Self {
         let sched_ext = SchedExt::below("/sys".as_ref());
         Self {
+            config,
             state: State::new(&policy, observe),
             policy,
             started: Instant::now(),
@@ -142,6 +153,8 @@ impl Daemon {
             profiler,
             running: None,
             switching: None,
+            holders: Holders::default(),
+            history: History::open(&state_directory()),
             bus: None,
             bus_trouble: false,
             since: now_us(),
@@ -171,7 +184,11 @@ impl Daemon {
         }
         for action in actions {
             match action {
-                Action::Switch { to, reason } => self.begin_switch(to, reason),
+                Action::Switch {
+                    to,
+                    reason,
+                    replace_foreign,
+                } => self.begin_switch(to, reason, replace_foreign),
                 Action::Cancel => self.cancel_switch(),
             }
         }
@@ -243,6 +260,7 @@ impl Daemon {
         // The switches of our own are announced with their gap; this is somebody else's.
         if self.switching.is_none() && self.running.is_none() && self.current.0 != before {
             let now = self.current.0.clone();
+            self.record(Kind::Foreign, &before, &now, "not by auto-ext", "");
             self.announce(&before, &now, "not by auto-ext", 0).await;
         }
     }
@@ -263,116 +281,6 @@ impl Daemon {
         }
     }
 
-    fn begin_switch(&mut self, to: Candidate, reason: String) {
-        let from = self.sched_ext.read().scheduler();
-        let (cancel, cancelled) = watch::channel(false);
-        let task = tokio::spawn(switch::switch(
-            self.sched_ext.clone(),
-            self.children.clone(),
-            self.running.take(),
-            to,
-            cancelled,
-        ));
-        self.switching = Some(Switching {
-            task,
-            cancel,
-            from,
-            reason,
-        });
-    }
-
-    fn cancel_switch(&self) {
-        if let Some(switching) = &self.switching {
-            // It may have ended a moment ago; then there is nothing to call off.
-            let _ = switching.cancel.send(true);
-        }
-    }
-
-    async fn switch_ended(&mut self, (switching, outcome): (Switching, Outcome)) {
-        let Outcome {
-            running,
-            crashed,
-            to,
-            result,
-        } = outcome;
-        let Switching { from, reason, .. } = switching;
-        if let Some((scheduler, how)) = crashed {
-            tracing::warn!(
-                scheduler = scheduler.name,
-                error = how,
-                "had ended by itself"
-            );
-            self.happened(Event::SchedulerExited {
-                scheduler,
-                error: how,
-            })
-            .await;
-        }
-        let left = running.as_ref().map(|process| process.scheduler().clone());
-        self.running = running;
-        let now = self.take_in_kernel().await;
-        match result {
-            Ok(Done {
-                gap_us,
-                cold_because,
-            }) => {
-                if let Some(why) = cold_because {
-                    tracing::warn!(to = now, why, "the old scheduler had to leave first");
-                }
-                let args = match &to {
-                    Candidate::Scheduler(scheduler) => scheduler.args.join(" "),
-                    Candidate::Kernel => String::new(),
-                };
-                tracing::info!(from, to = now, args, reason, gap_us, "switched");
-                self.happened(Event::Switched { to }).await;
-                self.announce(&from, &now, &reason, gap_us).await;
-            }
-            Err(Failure { error, fault }) => {
-                let name = scheduler_name(&to);
-                if fault == Fault::Cancelled {
-                    tracing::debug!(from, to = name, "switch called off");
-                } else {
-                    tracing::warn!(from, to = name, error, "switch failed");
-                }
-                let failed = Event::SwitchFailed {
-                    to,
-                    error: error.clone(),
-                    fault,
-                    left,
-                };
-                self.happened(failed).await;
-                if now != from {
-                    self.announce(&from, &now, &format!("{name}: {error}"), 0)
-                        .await;
-                }
-            }
-        }
-    }
-
-    async fn scheduler_exited(&mut self, how: String) {
-        let Some(process) = self.running.take() else {
-            return;
-        };
-        let scheduler = process.scheduler().clone();
-        drop(process);
-        let from = scheduler_name(&Candidate::Scheduler(scheduler.clone()));
-        tracing::warn!(
-            scheduler = from,
-            error = how,
-            "the scheduler ended by itself"
-        );
-        // Announced below, with its reason.
-        self.take_in_kernel().await;
-        self.happened(Event::SchedulerExited {
-            scheduler,
-            error: how.clone(),
-        })
-        .await;
-        let now = self.sched_ext.read().scheduler();
-        self.announce(&from, &now, &format!("{from} {how}"), 0)
-            .await;
-    }
-
     async fn announce(&mut self, from: &str, to: &str, reason: &str, gap_us: u64) {
         self.switches += 1;
         self.show().await;
@@ -385,10 +293,7 @@ impl Daemon {
     /// Leaves the machine with the kernel's own scheduler, whatever is on its way.
     async fn stop(mut self) {
         if let Some(switching) = self.switching.take() {
-            let _ = switching.cancel.send(true);
-            if let Ok(outcome) = switching.task.await {
-                self.running = outcome.running;
-            }
+            self.running = switching.end().await;
         }
         if let Some(mut running) = self.running.take()
             && let Err(error) = switch::stop(&self.sched_ext, &mut running).await
@@ -402,27 +307,13 @@ impl Daemon {
         if let Some(bus) = self.bus.take() {
             bus.leave().await;
         }
+        self.history.close();
     }
 }
 
-/// Waits for the end of the switch that is on its way, if there is one.
-async fn finished(switching: &mut Option<Switching>) -> (Switching, Outcome) {
-    let Some(current) = switching else {
-        return std::future::pending().await;
-    };
-    let outcome = (&mut current.task)
-        .await
-        .expect("the switch neither panics nor is aborted");
-    let switching = switching.take().expect("it was there a moment ago");
-    (switching, outcome)
-}
-
-/// Waits for the end of the scheduler that runs, if there is one.
-async fn ended(running: &mut Option<SchedulerProcess>) -> String {
-    match running {
-        Some(process) => process.ended().await,
-        None => std::future::pending().await,
-    }
+/// Where the daemon keeps what outlives it: what systemd gives, else where systemd would have it.
+fn state_directory() -> PathBuf {
+    std::env::var_os("STATE_DIRECTORY").map_or_else(|| STATE_DIRECTORY.into(), PathBuf::from)
 }
 
 fn every(period: Duration) -> Interval {

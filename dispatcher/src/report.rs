@@ -60,7 +60,7 @@ impl Current {
 pub(crate) struct Thoughts {
     /// What should run.
     pub(crate) desired_scheduler: String,
-    /// Who decides: `auto`, `observe` or `yielded`.
+    /// Who decides: `auto`, `pinned`, `held`, `observe` or `yielded`.
     pub(crate) mode: String,
     /// The class of the load.
     pub(crate) class: String,
@@ -97,7 +97,9 @@ impl Thoughts {
                     state.reason()
                 )
             }
-            crate::core::Mode::Auto => state.reason().to_owned(),
+            crate::core::Mode::Auto | crate::core::Mode::Pinned | crate::core::Mode::Held => {
+                state.reason()
+            }
         };
         let wall = |at: Moment| {
             // Rounded to seconds, so that it does not seem to change with every reading.

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use crate::children::{Children, Listed};
 use crate::gate::{Gate, GateError};
 use crate::policy::Scheduler;
+use crate::priority;
 use crate::program::{self, ProgramError};
 
 /// How long a scheduler may take to leave by itself before it is killed. All known ones leave within
@@ -46,8 +47,9 @@ pub(crate) struct SchedulerProcess {
     pid: u32,
     child: Child,
     last_lines: Arc<Mutex<VecDeque<String>>>,
-    /// Until the process was waited for.
+    /// As one of ours; until the process was waited for, or does not count any more.
     listed: Option<Listed>,
+    reaped: bool,
 }
 
 impl SchedulerProcess {
@@ -100,11 +102,36 @@ impl SchedulerProcess {
             child,
             last_lines,
             listed,
+            reaped: false,
         })
     }
 
     pub(crate) fn scheduler(&self) -> &Scheduler {
         &self.scheduler
+    }
+
+    /// Takes what keeps the process on the list of ours.
+    pub(crate) fn take_listing(&mut self) -> Option<Listed> {
+        self.listed.take()
+    }
+
+    /// Lets the process go before others that want the CPU, until [`Self::take_your_time`].
+    pub(crate) fn hurry(&self) {
+        if let Some(group) = self.group() {
+            priority::hurry(group);
+        }
+    }
+
+    /// Gives the process the weight of any other.
+    pub(crate) fn take_your_time(&self) {
+        if let Some(group) = self.group() {
+            priority::take_your_time(group);
+        }
+    }
+
+    fn group(&self) -> Option<rustix::process::Pid> {
+        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok())?;
+        rustix::process::Pid::from_raw(pid)
     }
 
     /// Waits until the process has ended and says how. Can be dropped and called again.
@@ -165,7 +192,8 @@ impl SchedulerProcess {
 
     /// Called when the process was waited for: it is off the list, and what it started goes with it.
     fn reaped(&mut self) {
-        if self.listed.take().is_some()
+        self.listed = None;
+        if !std::mem::replace(&mut self.reaped, true)
             && let Ok(group) = i32::try_from(self.pid)
         {
             // The number stays the group's for as long as it has members; mostly it has none left.

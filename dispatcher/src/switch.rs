@@ -11,14 +11,16 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use tokio::sync::watch;
-use tokio::task::yield_now;
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{sleep, timeout};
 
 use crate::children::{Children, is_of};
 use crate::core::Fault;
+use crate::foreign::Holder;
 use crate::gate::{Event, Gate, GateError, Pending};
 use crate::kernel::{KernelState, SchedExt};
 use crate::policy::{Candidate, Scheduler};
+use crate::priority::Hurry;
 use crate::scheduler_process::{SchedulerProcess, StartError};
 
 /// How long a scheduler may take to load. scx_lavd needs 17 s in an emulated machine, and twice that
@@ -69,34 +71,48 @@ impl Failure {
     }
 }
 
-/// Switches from `running` to `to`. When `cancel` becomes true before the old scheduler was asked to
-/// leave, what is being loaded is stopped and the old one stays.
-pub(crate) async fn switch(
-    sched_ext: SchedExt,
-    children: Children,
-    running: Option<SchedulerProcess>,
-    to: Candidate,
-    mut cancel: watch::Receiver<bool>,
-) -> Outcome {
-    let mut seat = Seat {
-        sched_ext,
-        old: running,
-        crashed: None,
-    };
-    let (new, result) = match &to {
-        Candidate::Kernel => (None, seat.free().await.map(|_| Done::without_gap())),
-        Candidate::Scheduler(scheduler) => {
-            match seat.fill(&children, scheduler, &mut cancel).await {
-                Ok((new, done)) => (Some(new), Ok(done)),
-                Err((new, failure)) => (new, Err(failure)),
+/// A switch to be made.
+pub(crate) struct Switch {
+    pub(crate) sched_ext: SchedExt,
+    pub(crate) children: Children,
+    /// What is to run.
+    pub(crate) to: Candidate,
+    /// A scheduler that is not ours is asked to leave for it.
+    pub(crate) replace_foreign: bool,
+}
+
+impl Switch {
+    /// Makes it, from `running`, the scheduler of ours that runs. When `cancel` becomes true before
+    /// the old scheduler was asked to leave, what is being loaded is stopped and the old one stays.
+    pub(crate) async fn make(
+        self,
+        running: Option<SchedulerProcess>,
+        mut cancel: watch::Receiver<bool>,
+    ) -> Outcome {
+        let mut seat = Seat {
+            sched_ext: self.sched_ext,
+            old: running,
+            replace_foreign: self.replace_foreign,
+            leaving: None,
+            died: None,
+        };
+        let to = self.to;
+        let (new, result) = match &to {
+            Candidate::Kernel => (None, seat.free().await.map(|_| Done::without_gap())),
+            Candidate::Scheduler(scheduler) => {
+                match seat.fill(&self.children, scheduler, &mut cancel).await {
+                    Ok((new, done)) => (Some(new), Ok(done)),
+                    Err((new, failure)) => (new, Err(failure)),
+                }
             }
+        };
+        let crashed = seat.reap().await;
+        Outcome {
+            running: new.or(seat.old),
+            crashed,
+            to,
+            result,
         }
-    };
-    Outcome {
-        running: new.or(seat.old),
-        crashed: seat.crashed,
-        to,
-        result,
     }
 }
 
@@ -113,8 +129,22 @@ impl Done {
 struct Seat {
     sched_ext: SchedExt,
     old: Option<SchedulerProcess>,
-    crashed: Option<(Scheduler, String)>,
+    replace_foreign: bool,
+    /// The old one when the kernel has let go of it and its process may still have to end.
+    leaving: Option<JoinHandle<(SchedulerProcess, Stopped)>>,
+    /// The old one when it ended by itself while the new one was loading.
+    died: Option<Died>,
 }
+
+/// A scheduler that ended by itself: which, how, and when that was noticed.
+struct Died {
+    scheduler: Scheduler,
+    how: String,
+    at: Instant,
+}
+
+/// How a process ended when that was not our doing, or that it does not end.
+type Stopped = Result<Option<String>, String>;
 
 /// A new scheduler that does not run, with what is left of it.
 type NotFilled = (Option<SchedulerProcess>, Failure);
@@ -134,6 +164,7 @@ impl Seat {
                     .await
                 {
                     Ok(gap_us) => {
+                        new.take_your_time();
                         tokio::spawn(serve(gate, scheduler.name.clone()));
                         return Ok((
                             new,
@@ -186,7 +217,9 @@ impl Seat {
         scheduler: &Scheduler,
         cancel: &mut watch::Receiver<bool>,
     ) -> Result<u64, NotThrough> {
-        let pending = loaded(new, gate, cancel).await?;
+        let pending = self.while_loading(loaded(new, gate, cancel)).await?;
+        new.hurry();
+        let _hurry = Hurry::begin();
         let disabled_at = {
             let freed = self.free();
             tokio::pin!(freed);
@@ -276,24 +309,33 @@ impl Seat {
     /// Stops the old scheduler and waits until the kernel has let go of it. Returns the first moment
     /// in which the kernel said so; `None` when there was no old one.
     async fn free(&mut self) -> Result<Option<Instant>, Failure> {
-        let Some(old) = &mut self.old else {
-            return settled(&self.sched_ext).await.map(|()| None);
+        let Some(mut old) = self.old.take() else {
+            settled(&self.sched_ext).await?;
+            return match self.sched_ext.read() {
+                KernelState::Enabled { ops } if self.replace_foreign => {
+                    self.free_of_foreign(&ops).await.map(Some)
+                }
+                _ => Ok(self.died.as_ref().map(|died| died.at)),
+            };
         };
         let scheduler = old.scheduler().clone();
-        let (stopped, let_go) = tokio::join!(old.stop(), let_go(&self.sched_ext, &scheduler));
-        match (stopped, let_go) {
-            (Ok(how), Ok(at)) => {
-                self.crashed = how.map(|how| (scheduler, how));
-                self.old = None;
+        let listed = old.take_listing();
+        old.hurry();
+        let leaving = tokio::spawn(async move {
+            let stopped = old.stop().await;
+            (old, stopped)
+        });
+        // The seat is free when the kernel says so; what the process has still to do is its own
+        // matter.
+        let let_go = let_go(&self.sched_ext, &scheduler).await;
+        drop(listed);
+        match let_go {
+            Ok(at) => {
+                self.leaving = Some(leaving);
                 Ok(Some(at))
             }
-            (Err(error), Ok(at)) => {
-                // Its seat is free all the same, and an empty seat is worse than a stuck process.
-                tracing::error!(scheduler = scheduler.name, error, "left behind");
-                self.old = None;
-                Ok(Some(at))
-            }
-            (_, Err(error)) => {
+            Err(error) => {
+                self.old = Some(joined(leaving).await.0);
                 let name = &scheduler.name;
                 Err(Failure::of(
                     Fault::Old,
@@ -302,6 +344,69 @@ impl Seat {
             }
         }
     }
+
+    /// Has the scheduler called `ops`, which is not ours, leave.
+    async fn free_of_foreign(&self, ops: &str) -> Result<Instant, Failure> {
+        let asked = match Holder::find("/proc".as_ref()) {
+            Ok(holder) => holder.ask_to_leave().await,
+            Err(error) => Err(error),
+        };
+        let failed = |why: String| Failure::of(Fault::Nobody, format!("`{ops}` stays: {why}"));
+        asked.map_err(|error| failed(error.to_string()))?;
+        let begun = Instant::now();
+        loop {
+            match self.sched_ext.read() {
+                KernelState::Disabled => return Ok(Instant::now()),
+                state if begun.elapsed() >= DISABLE_WITHIN => {
+                    return Err(failed(format!("the kernel still says {state:?}")));
+                }
+                KernelState::Disabling => yield_now().await,
+                _ => sleep(Duration::from_millis(1)).await,
+            }
+        }
+    }
+
+    /// Waits for `loaded`, and notices when the old scheduler ends by itself meanwhile.
+    async fn while_loading<T>(&mut self, loaded: impl Future<Output = T>) -> T {
+        tokio::pin!(loaded);
+        if let Some(old) = &mut self.old {
+            tokio::select! {
+                loaded = &mut loaded => return loaded,
+                how = old.ended() => {
+                    self.died = Some(Died {
+                        scheduler: old.scheduler().clone(),
+                        how,
+                        at: Instant::now(),
+                    });
+                    self.old = None;
+                }
+            }
+        }
+        loaded.await
+    }
+
+    /// Waits for the end of the old scheduler's process, and returns how it ended if by itself.
+    async fn reap(&mut self) -> Option<(Scheduler, String)> {
+        if let Some(Died { scheduler, how, .. }) = self.died.take() {
+            return Some((scheduler, how));
+        }
+        let (old, stopped) = joined(self.leaving.take()?).await;
+        let scheduler = old.scheduler().clone();
+        match stopped {
+            Ok(how) => how.map(|how| (scheduler, how)),
+            Err(error) => {
+                // Its seat is free all the same, and an empty seat is worse than a stuck process.
+                tracing::error!(scheduler = scheduler.name, error, "left behind");
+                None
+            }
+        }
+    }
+}
+
+async fn joined(leaving: JoinHandle<(SchedulerProcess, Stopped)>) -> (SchedulerProcess, Stopped) {
+    leaving
+        .await
+        .expect("stopping neither panics nor is aborted")
 }
 
 /// Why a scheduler did not get through its gate.

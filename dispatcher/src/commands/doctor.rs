@@ -57,6 +57,7 @@ pub(crate) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
             .and_then(|value| String::try_from(value.try_clone().ok()?).ok())
             .unwrap_or_default()
     });
+    let daemon = daemon.map_err(|error| error.to_string());
     let findings = judge(&gather(Path::new("/"), config, daemon));
     let out = &mut io::stdout().lock();
     for finding in &findings {

@@ -1,6 +1,11 @@
 //! The commands but for the daemon, one file each.
 
 pub(crate) mod check;
+pub(crate) mod client;
 pub(crate) mod doctor;
+pub(crate) mod history;
+pub(crate) mod hold;
 pub(crate) mod levels;
+pub(crate) mod pin;
+pub(crate) mod reload;
 pub(crate) mod status;

@@ -1,16 +1,13 @@
 //! `auto-ext status`: what the kernel runs, from the kernel; what the daemon thinks, from the daemon.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value as Json, json};
-use zbus::fdo::PropertiesProxy;
-use zbus::names::InterfaceName;
-use zbus::{Connection, OwnedVariant, Variant};
+use zbus::Variant;
 
-use crate::bus::{NAME, PATH};
+use super::client::{Client, Properties};
 use crate::exit::Code;
 use crate::kernel::SchedExt;
 
@@ -31,9 +28,6 @@ const PROPERTIES: [(&str, &str); 14] = [
     ("LastError", "last_error"),
     ("Version", "version"),
 ];
-
-/// How long the daemon may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Prints the status; the exit code says whether the daemon answered.
 pub(crate) async fn run(json: bool) -> anyhow::Result<ExitCode> {
@@ -70,37 +64,9 @@ pub(crate) async fn run(json: bool) -> anyhow::Result<ExitCode> {
     })
 }
 
-type Properties = HashMap<String, OwnedVariant>;
-
 /// All properties of the daemon, or why it cannot be asked.
-pub(crate) async fn ask_daemon() -> Result<Properties, String> {
-    tokio::time::timeout(ANSWER_WITHIN, get_properties())
-        .await
-        .unwrap_or_else(|_| {
-            let limit = humantime::format_duration(ANSWER_WITHIN);
-            Err(format!("the daemon does not answer within {limit}"))
-        })
-}
-
-async fn get_properties() -> Result<Properties, String> {
-    let connection = Connection::system()
-        .await
-        .map_err(|error| format!("the system bus cannot be reached: {error}"))?;
-    let not_running = |error: &dyn std::fmt::Display| {
-        format!("the daemon does not run (systemctl start auto-ext): {error}")
-    };
-    let proxy = PropertiesProxy::builder(&connection)
-        .destination(NAME)
-        .path(PATH)
-        .cache_properties(zbus::proxy::CacheProperties::No)
-        .build()
-        .await
-        .map_err(|error| not_running(&error))?;
-    let interface = InterfaceName::from_static_str_unchecked(NAME);
-    proxy
-        .get_all(interface)
-        .await
-        .map_err(|error| not_running(&error))
+pub(crate) async fn ask_daemon() -> anyhow::Result<Properties> {
+    Client::connect().await?.properties().await
 }
 
 fn write_text(out: &mut impl Write, current: &str, daemon: Option<&Properties>) -> io::Result<()> {
@@ -154,7 +120,7 @@ fn write_text(out: &mut impl Write, current: &str, daemon: Option<&Properties>) 
 }
 
 /// Microseconds of CLOCK_REALTIME as UTC.
-fn wall_time(us: u64) -> String {
+pub(crate) fn wall_time(us: u64) -> String {
     let time = UNIX_EPOCH
         .checked_add(Duration::from_micros(us))
         .unwrap_or(UNIX_EPOCH);

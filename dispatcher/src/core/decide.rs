@@ -1,24 +1,12 @@
 //! From an event to the next state and what is to be done.
 
-use std::fmt::Write as _;
-use std::time::Duration;
-
 use super::Moment;
+use super::act::{act, watch_seat};
+use super::choose::{choose, classify, mode};
 use super::event::{Action, Event, Fault};
-use super::state::{ClassChange, Mode, ObserveCause, State, Switch};
+use super::state::{Hold, Layer, Pin, Running, State};
 use crate::kernel::KernelState;
-use crate::policy::{Candidate, NO_CLASS, Policy, Rule};
-
-/// How long a seat must have been empty after somebody else's scheduler left it before it is taken:
-/// schedulers reload themselves after CPU hotplug, and services restart them.
-const AFTER_FOREIGN: Duration = Duration::from_secs(15);
-/// How long a scheduler of ours may be without its seat, which it loses to reload itself, before it
-/// counts as failed. scx_lavd needs half a minute to load in an emulated machine.
-const RELOAD_WITHIN: Duration = Duration::from_secs(60);
-
-/// How long nothing new is tried after a switch that came to nothing through nobody's fault that could
-/// be left alone for it.
-const AFTER_FAILURE: Duration = Duration::from_secs(5);
+use crate::policy::{Candidate, Policy, Scheduler};
 
 /// Takes in `event`, which happened at `now`, and says what is to be done.
 ///
@@ -26,18 +14,22 @@ const AFTER_FAILURE: Duration = Duration::from_secs(5);
 #[must_use]
 pub fn decide(policy: &Policy, state: &State, event: Event, now: Moment) -> (State, Vec<Action>) {
     let mut next = state.clone();
-    take_in(&mut next, event, now);
-    classify(policy, &mut next, now);
+    let settled = event == Event::PolicyChanged;
+    take_in(policy, &mut next, event, now);
+    next.pin = next.pin.filter(|pin| !pin.is_over(now));
+    classify(policy, &mut next, now, settled);
     watch_seat(&mut next, now);
     next.mode = mode(policy, &next, now);
-    choose(policy, &mut next, now);
+    next.choice = choose(policy, &next, now);
     let actions = act(policy, &mut next, now);
     (next, actions)
 }
 
 /// What the event itself changes.
-fn take_in(state: &mut State, event: Event, now: Moment) {
+fn take_in(policy: &Policy, state: &mut State, event: Event, now: Moment) {
     match event {
+        // What is measured on the way to sleep and back says nothing about the load.
+        Event::Window { .. } if state.asleep => {}
         Event::Window { dt, signals } => {
             state.levels.update(dt, &signals);
             state.signals = Some(signals);
@@ -50,248 +42,166 @@ fn take_in(state: &mut State, event: Event, now: Moment) {
             state.ours = ours;
         }
         Event::Installed(installed) => state.installed = installed,
-        Event::Switched { to } => {
-            state.switching = None;
-            state.unseated_since = None;
-            state.limit.add(now);
-            state.running = match to {
-                Candidate::Kernel => None,
-                Candidate::Scheduler(scheduler) => Some((scheduler, now)),
-            };
-        }
+        Event::Switched { to } => switched(state, to, now),
         Event::SwitchFailed {
             to,
             error,
             fault,
             left,
-        } => {
-            state.switching = None;
-            state.unseated_since = None;
-            let since = state.running.take().map(|(_, since)| since);
-            state.running = left.map(|scheduler| (scheduler, since.unwrap_or(now)));
-            // Loading is work, whatever came of it.
-            state.limit.add(now);
-            state.failed_at = (fault != Fault::New).then_some(now);
-            if fault == Fault::Cancelled {
-                return;
-            }
-            let blamed = match (fault, &state.running) {
-                (Fault::New, _) => Some(to.name()),
-                (Fault::Old, Some((old, _))) => Some(old.name.as_str()),
-                (Fault::Old, None) | (Fault::Nobody | Fault::Cancelled, _) => None,
-            };
-            if let Some(name) = blamed {
-                state.failures.add(name, &error, now);
-            }
-            state.last_error = format!("{to}: {error}");
-        }
+        } => switch_failed(state, &to, &error, fault, left, now),
         Event::SchedulerExited { scheduler, error } => {
-            if state.running().is_some_and(|running| *running == scheduler) {
-                state.running = None;
+            let running = state
+                .running
+                .take_if(|running| running.scheduler == scheduler);
+            if running.is_none_or(|running| running.counts) {
+                state.limit.add(now);
             }
-            state.limit.add(now);
             state.failures.add(&scheduler.name, &error, now);
-            state.last_error = format!("{}: {error}", scheduler.name);
+            state.failed(format!("{}: {error}", scheduler.name));
         }
-        Event::PolicyProblem { error } => state.last_error = error,
-    }
-}
-
-/// Follows the class: a new one counts once the levels have matched it for the settle time.
-fn classify(policy: &Policy, state: &mut State, now: Moment) {
-    let matched = match state.signals {
-        Some(_) => policy
-            .rule_for(&state.levels())
-            .map_or(NO_CLASS, |rule| rule.class.as_str()),
-        None => NO_CLASS,
-    };
-    if matched == state.class {
-        state.class_change = None;
-        return;
-    }
-    let since = match &state.class_change {
-        Some(change) if change.class == matched => change.since,
-        _ => now,
-    };
-    // Without a class there is nothing that could be held on to.
-    if state.class == NO_CLASS || now.saturating_sub(since) >= policy.stability.settle {
-        state.class = matched.to_owned();
-        state.class_change = None;
-    } else {
-        state.class_change = Some(ClassChange {
-            class: matched.to_owned(),
-            since,
-        });
-    }
-}
-
-/// Follows who holds the seat when no switch of ours is on its way.
-fn watch_seat(state: &mut State, now: Moment) {
-    // A switch passes through states that say nothing about what will be.
-    let enabled = matches!(state.kernel, KernelState::Enabled { .. });
-    if enabled && !state.ours && state.switching.is_none() {
-        state.foreign_seen = Some(now);
-    }
-    if state.running.is_none() || state.switching.is_some() || (enabled && state.ours) {
-        state.unseated_since = None;
-        return;
-    }
-    let since = *state.unseated_since.get_or_insert(now);
-    if let Some((scheduler, _)) = &state.running
-        && now.saturating_sub(since) >= RELOAD_WITHIN
-        && state.failures.quarantine(&scheduler.name, now).is_none()
-    {
-        let error = "its process lives, but the kernel does not run it";
-        state.failures.add(&scheduler.name, error, now);
-        state.last_error = format!("{}: {error}", scheduler.name);
-    }
-}
-
-fn mode(policy: &Policy, state: &State, now: Moment) -> Mode {
-    let free_soon = state
-        .foreign_seen
-        .is_some_and(|seen| now.saturating_sub(seen) < AFTER_FOREIGN);
-    let none_installed = policy.used_schedulers().next().is_some()
-        && state.installed.is_empty()
-        && state.running.is_none()
-        && state.switching.is_none();
-    match &state.kernel {
-        KernelState::Unsupported => Mode::Observe(ObserveCause::NoSchedExt),
-        _ if state.observe_asked => Mode::Observe(ObserveCause::Asked),
-        KernelState::Unknown(why) => Mode::Observe(ObserveCause::KernelUnknown(why.clone())),
-        _ if free_soon => Mode::Yielded,
-        _ if none_installed => Mode::Observe(ObserveCause::NoScheduler),
-        _ => Mode::Auto,
-    }
-}
-
-/// What should run, and why.
-fn choose(policy: &Policy, state: &mut State, now: Moment) {
-    let rule = policy.rules.iter().find(|rule| rule.class == state.class);
-    let Some(rule) = rule else {
-        state.desired = Candidate::Kernel;
-        state.reason = match state.signals {
-            None => "nothing has been measured yet".to_owned(),
-            Some(_) => {
-                "no rule of the policy matches, so the kernel's own scheduler runs".to_owned()
-            }
-        };
-        return;
-    };
-    let mut rejected = String::new();
-    let mut chosen = Candidate::Kernel;
-    for candidate in &rule.candidates {
-        match rejection(state, candidate, now) {
-            None => {
-                chosen = candidate.clone();
-                break;
-            }
-            Some(why) => {
-                let _ = write!(rejected, "; {candidate} {why}");
+        Event::PolicyProblem { error } => {
+            state.last_error = error;
+            state.policy_problem = true;
+        }
+        Event::PolicyChanged => {
+            state.levels.set_thresholds(policy.signals);
+            if std::mem::take(&mut state.policy_problem) {
+                state.last_error.clear();
             }
         }
-    }
-    state.reason = format!("class {} ({}){rejected}", rule.class, evidence(rule));
-    state.desired = chosen;
-}
-
-/// Why `candidate` cannot be chosen at `now`; `None` when it can.
-fn rejection(state: &State, candidate: &Candidate, now: Moment) -> Option<String> {
-    let Candidate::Scheduler(scheduler) = candidate else {
-        return None;
-    };
-    // One that runs does not mind that its file is being replaced.
-    if state.running() != Some(scheduler) && !state.installed.contains(&scheduler.name) {
-        return Some("is not installed".to_owned());
-    }
-    let error = state.failures.quarantine(&scheduler.name, now)?;
-    Some(format!("is left alone because it failed: {error}"))
-}
-
-/// The levels that the rule asks for. The numbers behind them change with every window; they are
-/// shown beside the reason, not in it.
-fn evidence(rule: &Rule) -> String {
-    if rule.levels.is_empty() {
-        return "no other rule matches".to_owned();
-    }
-    let parts: Vec<String> = rule
-        .levels
-        .iter()
-        .map(|(signal, level)| format!("{signal} {level}"))
-        .collect();
-    parts.join(", ")
-}
-
-/// What is to be done so that what should run does run, as far as the policy's limits allow.
-fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action> {
-    if let Some(switch) = &mut state.switching {
-        let _ = write!(state.reason, "; {} is being brought in", switch.to);
-        if switch.to == state.desired || switch.cancelled {
-            return Vec::new();
+        Event::Pinned { to, lasts } => {
+            // Whoever names one that failed wants to see it tried again.
+            state.failures.forgive(to.name(), now);
+            if let Some(pin) = state.pin.take().filter(|pin| pin.established) {
+                state.pin_before = Some(pin);
+            }
+            state.pin = Some(Pin {
+                to,
+                lasts,
+                since: now,
+                established: false,
+            });
         }
-        switch.cancelled = true;
-        return vec![Action::Cancel];
+        Event::Unpinned => (state.pin, state.pin_before) = (None, None),
+        Event::Held {
+            cookie,
+            application,
+            reason,
+        } => {
+            if state.holds.is_empty() {
+                state.held = state.runs_or_will_run();
+            }
+            let hold = Hold {
+                application,
+                reason,
+            };
+            state.holds.insert(cookie, hold);
+        }
+        Event::Released { cookie } => {
+            state.holds.remove(&cookie);
+        }
+        Event::FallsAsleep => state.asleep = true,
+        Event::WakesUp => {
+            state.asleep = false;
+            state.awake_since = Some(now);
+        }
     }
-    let same = match (&state.running, &state.desired) {
-        (None, Candidate::Kernel) => true,
-        (Some((running, _)), Candidate::Scheduler(desired)) => running == desired,
-        _ => false,
-    };
-    if state.mode != Mode::Auto || same {
-        return Vec::new();
-    }
-    if let Some(hindrance) = hindrance(policy, state, now) {
-        let _ = write!(state.reason, "; {hindrance}");
-        return Vec::new();
-    }
-    let switch = Switch {
-        to: state.desired.clone(),
-        reason: state.reason.clone(),
-        cancelled: false,
-    };
-    state.switching = Some(switch.clone());
-    vec![Action::Switch {
-        to: switch.to,
-        reason: switch.reason,
-    }]
 }
 
-/// Why the switch to what should run has to wait.
-fn hindrance(policy: &Policy, state: &State, now: Moment) -> Option<String> {
-    let stability = &policy.stability;
+fn switched(state: &mut State, to: Candidate, now: Moment) {
+    let (layer, counts) = state.end_switch(now);
+    if state.pin.as_ref().is_some_and(|pin| pin.to == to) {
+        state.establish_pin();
+    }
+    state.running = match to {
+        Candidate::Kernel => None,
+        Candidate::Scheduler(scheduler) => Some(Running {
+            scheduler,
+            since: now,
+            layer,
+            counts,
+        }),
+    };
+}
+
+fn switch_failed(
+    state: &mut State,
+    to: &Candidate,
+    error: &str,
+    fault: Fault,
+    left: Option<Scheduler>,
+    now: Moment,
+) {
+    // Loading is work, whatever came of it.
+    let (layer, counts) = state.end_switch(now);
+    let before = state.running.take();
+    state.running = left.map(|scheduler| Running {
+        since: before.as_ref().map_or(now, |running| running.since),
+        layer: before.as_ref().map_or(layer, |running| running.layer),
+        counts: before.map_or(counts, |running| running.counts),
+        scheduler,
+    });
+    state.failed_at = (fault != Fault::New).then_some(now);
+    if fault == Fault::Cancelled {
+        return;
+    }
+    // Whoever asked for it is told; what was before is in force again.
     if state
-        .failed_at
-        .is_some_and(|at| now.saturating_sub(at) < AFTER_FAILURE)
+        .pin
+        .as_ref()
+        .is_some_and(|pin| !pin.established && pin.to == *to)
     {
-        return Some("waits a moment after a switch that came to nothing".to_owned());
+        state.pin = state.pin_before.take();
     }
-    if let Some((scheduler, since)) = &state.running {
-        let name = &scheduler.name;
-        match (state.unseated_since, state.failures.quarantine(name, now)) {
-            // It has failed, so anything else is better.
-            (Some(_), Some(_)) => {}
-            (Some(_), None) => {
-                return Some(format!(
-                    "{name} has lost its seat, perhaps to take it again"
-                ));
-            }
-            (None, Some(error)) => return Some(format!("{name} does not let go: {error}")),
-            (None, None) if now.saturating_sub(*since) < stability.min_run => {
-                let min_run = humantime::format_duration(stability.min_run);
-                return Some(format!("{name} stays until it has run for {min_run}"));
-            }
-            (None, None) => {}
-        }
-    } else if state.kernel != KernelState::Disabled {
-        return Some("waits until the kernel is ready for another scheduler".to_owned());
-    }
-    // One switch is kept back for the way home.
-    let needed = if state.desired == Candidate::Kernel {
-        1
-    } else {
-        2
+    let blamed = match (fault, &state.running) {
+        (Fault::New, _) => Some(to.name()),
+        (Fault::Old, Some(old)) => Some(old.scheduler.name.as_str()),
+        (Fault::Old, None) | (Fault::Nobody | Fault::Cancelled, _) => None,
     };
-    let limit = stability.max_switches_per_hour;
-    (!state.limit.allows(needed, limit, now))
-        .then(|| format!("waits because of the limit of {limit} switches per hour"))
+    if let Some(name) = blamed {
+        state.failures.add(name, error, now);
+    }
+    state.failed(format!("{to}: {error}"));
+}
+
+impl State {
+    /// Takes note that the switch on its way has ended, and returns who had asked for it and whether
+    /// it counts against the hourly limit.
+    fn end_switch(&mut self, now: Moment) -> (Layer, bool) {
+        self.unseated_since = None;
+        let (layer, counts) = self
+            .switching
+            .take()
+            .map_or((Layer::Rule, true), |switch| (switch.layer, switch.counts));
+        if counts {
+            self.limit.add(now);
+        }
+        (layer, counts)
+    }
+
+    pub(super) fn establish_pin(&mut self) {
+        if let Some(pin) = &mut self.pin {
+            pin.established = true;
+            self.pin_before = None;
+        }
+    }
+
+    fn failed(&mut self, error: String) {
+        self.last_error = error;
+        self.policy_problem = false;
+    }
+
+    /// What will run if nothing else happens.
+    fn runs_or_will_run(&self) -> Candidate {
+        match (&self.switching, &self.running) {
+            (Some(switch), _) if !switch.cancelled => switch.to.clone(),
+            (_, Some(running)) => Candidate::Scheduler(running.scheduler.clone()),
+            (_, None) => Candidate::Kernel,
+        }
+    }
+
+    /// Whether the kernel runs a scheduler that auto-ext did not start.
+    pub(super) fn foreign_runs(&self) -> bool {
+        matches!(self.kernel, KernelState::Enabled { .. }) && !self.ours
+    }
 }

@@ -55,6 +55,35 @@ pub enum Event {
         /// What.
         error: String,
     },
+    /// From now on the decisions are made with another policy than before.
+    PolicyChanged,
+    /// A person wants this to run, whatever is measured.
+    Pinned {
+        /// What.
+        to: Candidate,
+        /// For how long; `None`: until it is unpinned.
+        lasts: Option<Duration>,
+    },
+    /// A person leaves the choice to the policy again.
+    Unpinned,
+    /// An application wants what runs now to stay.
+    Held {
+        /// The number of the hold, not in use by another.
+        cookie: u32,
+        /// Which application.
+        application: String,
+        /// Why, in its words.
+        reason: String,
+    },
+    /// A hold has ended.
+    Released {
+        /// Its number.
+        cookie: u32,
+    },
+    /// The machine is about to sleep.
+    FallsAsleep,
+    /// The machine woke up.
+    WakesUp,
 }
 
 /// Whose fault it is that a switch came to nothing.
@@ -79,6 +108,8 @@ pub enum Action {
         to: Candidate,
         /// Why, for people.
         reason: String,
+        /// A scheduler that auto-ext did not start is to be asked to leave for it.
+        replace_foreign: bool,
     },
     /// Call the switch off that is on its way, if it still can be; it is reported all the same.
     Cancel,

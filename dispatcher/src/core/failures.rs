@@ -45,6 +45,13 @@ impl Failures {
         self.0.insert(name.to_owned(), failure);
     }
 
+    /// Ends the time for which `name` is left alone; if it fails again it counts as before.
+    pub(crate) fn forgive(&mut self, name: &str, now: Moment) {
+        if let Some(failure) = self.0.get_mut(name) {
+            failure.until = failure.until.min(now);
+        }
+    }
+
     /// The failure for which `name` is left alone at `now`; `None` when it is not.
     pub(crate) fn quarantine(&self, name: &str, now: Moment) -> Option<&str> {
         let failure = self.0.get(name).filter(|failure| now < failure.until)?;

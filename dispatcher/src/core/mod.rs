@@ -3,6 +3,8 @@
 //! Everything comes in as an [`Event`] with the time it happened; everything to be done comes out
 //! as an [`Action`]. The same events give the same decisions, here and in a replay.
 
+mod act;
+mod choose;
 mod decide;
 mod event;
 mod failures;
@@ -14,7 +16,9 @@ mod tests;
 
 pub use decide::decide;
 pub use event::{Action, Event, Fault};
-pub use state::{ClassChange, Mode, ObserveCause, State, Switch};
+pub use state::{
+    Choice, ClassChange, Hold, Layer, Mode, ObserveCause, Pin, Running, State, Switch,
+};
 
 use std::time::Duration;
 

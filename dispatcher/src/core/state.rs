@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use auto_ext_profiler::{LevelTracker, Levels, Signals};
 
@@ -16,6 +17,10 @@ use crate::policy::{Candidate, NO_CLASS, Policy, Scheduler};
 pub enum Mode {
     /// The measured load.
     Auto,
+    /// A person, who named what is to run.
+    Pinned,
+    /// An application, which wants what runs to stay.
+    Held,
     /// Nobody here: auto-ext watches and starts nothing.
     Observe(ObserveCause),
     /// Somebody else: a scheduler that auto-ext did not start is loaded, or was a moment ago.
@@ -35,14 +40,37 @@ pub enum ObserveCause {
     KernelUnknown(String),
 }
 
+impl ObserveCause {
+    /// Whether a person can still name a scheduler to run: the policy's may be missing.
+    #[must_use]
+    pub fn leaves_room_for_a_pin(&self) -> bool {
+        *self == Self::NoScheduler
+    }
+}
+
 impl Mode {
     /// The name on D-Bus.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
             Self::Auto => "auto",
+            Self::Pinned => "pinned",
+            Self::Held => "held",
             Self::Observe(_) => "observe",
             Self::Yielded => "yielded",
+        }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.because)?;
+        for (candidate, why) in &self.rejected {
+            write!(f, "; {candidate} {why}")?;
+        }
+        match &self.waits {
+            Some(why) => write!(f, "; {why}"),
+            None => Ok(()),
         }
     }
 }
@@ -76,6 +104,80 @@ pub struct Switch {
     pub reason: String,
     /// It was called off.
     pub cancelled: bool,
+    /// Who asks for it.
+    pub layer: Layer,
+    /// It counts against the hourly limit.
+    pub counts: bool,
+}
+
+/// Who asks for what runs; a later one overrules an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Layer {
+    /// A rule of the policy.
+    Rule,
+    /// An application that holds on to what ran.
+    Hold,
+    /// A person.
+    Pin,
+}
+
+/// What a person wants to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// What.
+    pub to: Candidate,
+    /// For how long; `None`: until it is unpinned.
+    pub lasts: Option<Duration>,
+    /// Since when.
+    pub since: Moment,
+    /// It has run. Until then, an attempt has to wait for nothing, and a failure ends the pin.
+    pub(crate) established: bool,
+}
+
+impl Pin {
+    /// Whether it has ended by itself at `now`.
+    #[must_use]
+    pub fn is_over(&self, now: Moment) -> bool {
+        self.lasts
+            .is_some_and(|lasts| now.saturating_sub(self.since) >= lasts)
+    }
+}
+
+/// One application's wish that what runs stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Which application.
+    pub application: String,
+    /// Why, in its words.
+    pub reason: String,
+}
+
+/// What should run, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// What should run.
+    pub desired: Candidate,
+    /// Who asks for it.
+    pub layer: Layer,
+    /// Why, for people.
+    pub because: String,
+    /// What would have been better, and why it cannot be.
+    pub rejected: Vec<(Candidate, String)>,
+    /// Why it does not run yet.
+    pub waits: Option<String>,
+}
+
+/// A scheduler of ours that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Which.
+    pub scheduler: Scheduler,
+    /// Since when.
+    pub since: Moment,
+    /// Who asked for it.
+    pub layer: Layer,
+    /// Its start counted against the hourly limit, so its end does too.
+    pub(crate) counts: bool,
 }
 
 /// All that the decisions remember. What the kernel runs is only ever what it said last.
@@ -92,19 +194,29 @@ pub struct State {
     /// When a scheduler of somebody else was last seen.
     pub(crate) foreign_seen: Option<Moment>,
     pub(crate) installed: BTreeSet<String>,
-    /// The scheduler that auto-ext runs, since when.
-    pub(crate) running: Option<(Scheduler, Moment)>,
+    pub(crate) pin: Option<Pin>,
+    /// The pin to return to when `pin` cannot be established.
+    pub(crate) pin_before: Option<Pin>,
+    pub(crate) holds: BTreeMap<u32, Hold>,
+    /// What ran when the first of the holds began.
+    pub(crate) held: Candidate,
+    /// The scheduler that auto-ext runs.
+    pub(crate) running: Option<Running>,
     /// Since when the kernel does not run it although its process lives.
     pub(crate) unseated_since: Option<Moment>,
     pub(crate) switching: Option<Switch>,
     pub(crate) mode: Mode,
-    pub(crate) desired: Candidate,
-    pub(crate) reason: String,
+    pub(crate) choice: Choice,
+    pub(crate) asleep: bool,
+    /// When the machine last woke up.
+    pub(crate) awake_since: Option<Moment>,
     pub(crate) failures: Failures,
     /// When a switch last came to nothing.
     pub(crate) failed_at: Option<Moment>,
     pub(crate) limit: SwitchLimit,
     pub(crate) last_error: String,
+    /// `last_error` is about the policy.
+    pub(crate) policy_problem: bool,
 }
 
 impl State {
@@ -121,16 +233,28 @@ impl State {
             ours: false,
             foreign_seen: None,
             installed: BTreeSet::new(),
+            pin: None,
+            pin_before: None,
+            holds: BTreeMap::new(),
+            held: Candidate::Kernel,
             running: None,
             unseated_since: None,
             switching: None,
             mode: Mode::Observe(ObserveCause::KernelUnknown("not asked yet".to_owned())),
-            desired: Candidate::Kernel,
-            reason: "nothing has been measured yet".to_owned(),
+            choice: Choice {
+                desired: Candidate::Kernel,
+                layer: Layer::Rule,
+                because: "nothing has been measured yet".to_owned(),
+                rejected: Vec::new(),
+                waits: None,
+            },
+            asleep: false,
+            awake_since: None,
             failures: Failures::default(),
             failed_at: None,
             limit: SwitchLimit::default(),
             last_error: String::new(),
+            policy_problem: false,
         }
     }
 
@@ -161,13 +285,31 @@ impl State {
     /// What should run, by the policy, whether or not it already does.
     #[must_use]
     pub fn desired(&self) -> &Candidate {
-        &self.desired
+        &self.choice.desired
     }
 
-    /// Why, for people.
+    /// Why, for people, and why not yet.
     #[must_use]
-    pub fn reason(&self) -> &str {
-        &self.reason
+    pub fn reason(&self) -> String {
+        self.choice.to_string()
+    }
+
+    /// What should run, with all that was considered.
+    #[must_use]
+    pub fn choice(&self) -> &Choice {
+        &self.choice
+    }
+
+    /// What a person wants to run.
+    #[must_use]
+    pub fn pin(&self) -> Option<&Pin> {
+        self.pin.as_ref()
+    }
+
+    /// The holds by their numbers.
+    #[must_use]
+    pub fn holds(&self) -> &BTreeMap<u32, Hold> {
+        &self.holds
     }
 
     /// What the kernel said last.
@@ -191,7 +333,7 @@ impl State {
     /// The scheduler that auto-ext runs.
     #[must_use]
     pub fn running(&self) -> Option<&Scheduler> {
-        self.running.as_ref().map(|(scheduler, _)| scheduler)
+        self.running.as_ref().map(|running| &running.scheduler)
     }
 
     /// The switch on its way.
@@ -204,6 +346,12 @@ impl State {
     #[must_use]
     pub fn quarantined(&self, now: Moment) -> BTreeMap<String, Moment> {
         self.failures.quarantined(now)
+    }
+
+    /// Whether the last thing that went wrong is the policy.
+    #[must_use]
+    pub fn has_policy_problem(&self) -> bool {
+        self.policy_problem
     }
 
     /// The last failure, for people; empty when there was none.

@@ -10,6 +10,8 @@ use super::*;
 use crate::kernel::KernelState;
 use crate::policy::{Candidate, Policy, Rule, Scheduler};
 
+mod people;
+
 const WINDOW: Duration = Duration::from_millis(250);
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -88,28 +90,30 @@ impl Machine {
                 let Action::Switch { to, .. } = action else {
                     continue;
                 };
-                self.switches.push((self.now, to.name().to_owned()));
-                if !self.broken.contains(to.name()) {
-                    events.push(Event::Kernel {
-                        state: match &to {
-                            Candidate::Kernel => KernelState::Disabled,
-                            Candidate::Scheduler(scheduler) => KernelState::Enabled {
-                                ops: scheduler.name.clone(),
-                            },
-                        },
-                        ours: to != Candidate::Kernel,
-                    });
+                let pinned = matches!(&self.state.switching, Some(switch) if !switch.counts);
+                if !pinned {
+                    self.switches.push((self.now, to.name().to_owned()));
                 }
-                events.push(if self.broken.contains(to.name()) {
-                    Event::SwitchFailed {
+                if self.broken.contains(to.name()) {
+                    events.push(Event::SwitchFailed {
                         to,
                         error: "refused".into(),
                         fault: Fault::New,
                         left: None,
-                    }
-                } else {
-                    Event::Switched { to }
-                });
+                    });
+                    continue;
+                }
+                let kernel = Event::Kernel {
+                    state: match &to {
+                        Candidate::Kernel => KernelState::Disabled,
+                        Candidate::Scheduler(scheduler) => KernelState::Enabled {
+                            ops: scheduler.name.clone(),
+                        },
+                    },
+                    ours: to != Candidate::Kernel,
+                };
+                // The kernel is asked first.
+                events.extend([Event::Switched { to }, kernel]);
             }
         }
     }
@@ -134,7 +138,14 @@ impl Machine {
 
     fn dies(&mut self) {
         if let Some(scheduler) = self.state.running().cloned() {
-            self.switches.push((self.now, "death".into()));
+            if self
+                .state
+                .running
+                .as_ref()
+                .is_some_and(|running| running.counts)
+            {
+                self.switches.push((self.now, "death".into()));
+            }
             self.state.kernel = KernelState::Disabled;
             self.happens(Event::SchedulerExited {
                 scheduler,
@@ -300,6 +311,8 @@ fn a_scheduler_that_does_not_let_go_is_to_blame_and_not_pulled_at_all_the_time()
         to: Candidate::Kernel,
         reason: String::new(),
         cancelled: false,
+        layer: Layer::Rule,
+        counts: true,
     });
     machine.now += Duration::from_secs(60);
     machine.happens(Event::SwitchFailed {
@@ -336,6 +349,8 @@ fn a_switch_that_failed_through_nobodys_fault_is_not_tried_again_at_once() {
         to: Candidate::Kernel,
         reason: String::new(),
         cancelled: false,
+        layer: Layer::Rule,
+        counts: true,
     });
     machine.happens(Event::SwitchFailed {
         to: Candidate::Scheduler(scheduler("bpfland")),
@@ -366,6 +381,8 @@ fn a_decision_that_changes_calls_the_switch_off_once_and_pauses() {
         to: cosmos.clone(),
         reason: String::new(),
         cancelled: false,
+        layer: Layer::Rule,
+        counts: true,
     });
     let cancels = |machine: &mut Machine| {
         let event = Event::Window {
@@ -472,6 +489,9 @@ enum Step {
     Break(bool),
     Foreign,
     Away(u64),
+    Pin(&'static str),
+    Unpin,
+    Hold(bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -483,36 +503,61 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Break),
         1 => Just(Step::Foreign),
         1 => (1u64..7200).prop_map(Step::Away),
+        1 => any::<bool>().prop_map(Step::Hold),
+    ]
+}
+
+/// As [`step`], with a person.
+fn step_or_pin() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        10 => step(),
+        1 => prop_oneof![Just("flash"), Just("bpfland"), Just("kernel")].prop_map(Step::Pin),
+        1 => Just(Step::Unpin),
     ]
 }
 
 fn run(steps: &[Step]) -> Machine {
     let mut machine = Machine::new();
     for step in steps {
-        match step {
-            Step::Windows { count, cpu, net } => machine.windows(*count, *cpu, *net),
-            Step::Death => machine.dies(),
-            Step::Break(broken) => {
-                machine.broken = broken.then(|| "bpfland".to_owned()).into_iter().collect();
-            }
-            Step::Foreign if machine.state.running().is_none() => {
-                machine.kernel(KernelState::Enabled {
-                    ops: "homemade".into(),
-                });
-                machine.windows(2, 1.0, 0.0);
-                machine.kernel(KernelState::Disabled);
-            }
-            Step::Foreign => {}
-            Step::Away(seconds) => machine.now += Duration::from_secs(*seconds),
-        }
+        perform(&mut machine, step);
     }
     machine
+}
+
+fn perform(machine: &mut Machine, step: &Step) {
+    match step {
+        Step::Windows { count, cpu, net } => machine.windows(*count, *cpu, *net),
+        Step::Death => machine.dies(),
+        Step::Break(broken) => {
+            machine.broken = broken.then(|| "bpfland".to_owned()).into_iter().collect();
+        }
+        Step::Foreign if machine.state.running().is_none() => {
+            machine.kernel(KernelState::Enabled {
+                ops: "homemade".into(),
+            });
+            machine.windows(2, 1.0, 0.0);
+            machine.kernel(KernelState::Disabled);
+        }
+        Step::Foreign => {}
+        Step::Pin(name) => machine.happens(Event::Pinned {
+            to: candidates(&[name]).swap_remove(0),
+            lasts: None,
+        }),
+        Step::Unpin => machine.happens(Event::Unpinned),
+        Step::Hold(true) => machine.happens(Event::Held {
+            cookie: 1,
+            application: "game".into(),
+            reason: String::new(),
+        }),
+        Step::Hold(false) => machine.happens(Event::Released { cookie: 1 }),
+        Step::Away(seconds) => machine.now += Duration::from_secs(*seconds),
+    }
 }
 
 proptest! {
     #[test]
     fn there_are_never_more_switches_in_an_hour_than_the_policy_allows(
-        steps in prop::collection::vec(step(), 1..120),
+        steps in prop::collection::vec(step_or_pin(), 1..120),
     ) {
         let machine = run(&steps);
         let limit = machine.policy.stability.max_switches_per_hour as usize;
@@ -540,15 +585,38 @@ proptest! {
     }
 
     #[test]
-    fn the_same_events_give_the_same_decisions(steps in prop::collection::vec(step(), 1..60)) {
+    fn a_pin_is_never_overridden(
+        before in prop::collection::vec(step_or_pin(), 0..60),
+        after in prop::collection::vec(step(), 1..60),
+    ) {
+        let mut machine = run(&before);
+        machine.broken.clear();
+        machine.happens(Event::Pinned { to: candidates(&["cosmos"]).swap_remove(0), lasts: None });
+        for step in &after {
+            perform(&mut machine, step);
+            let running = machine.running();
+            // It may have died; then nothing else takes its place.
+            prop_assert!(["cosmos", "kernel"].contains(&running), "{running}: {}", machine.state.reason());
+            prop_assert_eq!(machine.state.mode(), &Mode::Pinned);
+        }
+    }
+
+    #[test]
+    fn the_same_events_give_the_same_decisions(
+        steps in prop::collection::vec(step_or_pin(), 1..60),
+    ) {
         let (one, other) = (run(&steps), run(&steps));
         prop_assert_eq!(one.switches, other.switches);
         prop_assert_eq!(one.state, other.state);
     }
 
     #[test]
-    fn the_kernels_scheduler_is_always_reachable(steps in prop::collection::vec(step(), 1..120)) {
+    fn the_kernels_scheduler_is_always_reachable(
+        steps in prop::collection::vec(step_or_pin(), 1..120),
+    ) {
         let mut machine = run(&steps);
+        machine.happens(Event::Released { cookie: 1 });
+        machine.happens(Event::Unpinned);
         machine.now += Duration::from_hours(1);
         machine.windows(80, 0.0, 0.0);
         prop_assert_eq!(machine.running(), "kernel");

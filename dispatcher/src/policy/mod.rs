@@ -116,6 +116,13 @@ impl Policy {
         problems.or(path, policy)
     }
 
+    /// What `name` stands for: `kernel`, a scheduler of the policy, or a known one, by its short or
+    /// its full name.
+    #[must_use]
+    pub fn candidate(&self, name: &str) -> Option<Candidate> {
+        schedulers::find(name, |name| self.schedulers.get(name).cloned().map(Some)).flatten()
+    }
+
     /// The first rule that matches `levels`. `None` when there is none: then the class is
     /// [`NO_CLASS`] and the kernel's own scheduler runs.
     #[must_use]
@@ -166,6 +173,14 @@ impl Rule {
         self.levels
             .iter()
             .all(|&(signal, level)| level != Level::Unknown && levels.get(signal) == level)
+    }
+}
+
+impl Scheduler {
+    /// Whether both start the same program with the same arguments, whatever the policy calls them.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.command == other.command && self.args == other.args
     }
 }
 

@@ -136,8 +136,22 @@ pub(super) fn candidate(
     declared: &Declared,
 ) -> Option<Candidate> {
     let name = problems.text(node, "a candidate", "a name such as `kernel`", MAX_WORD)?;
+    if let Some(found) = find(name, |name| declared.get(name).cloned()) {
+        // One that is declared but wrong has been reported already.
+        return found;
+    }
+    problems.add_with(node.at, || unknown(name, declared));
+    None
+}
+
+/// The candidate called `name`, among those `declared` and those that are known; `Some(None)` when it
+/// is declared but wrong.
+pub(super) fn find(
+    name: &str,
+    declared: impl Fn(&str) -> Option<Option<Scheduler>>,
+) -> Option<Option<Candidate>> {
     if name == KERNEL {
-        return Some(Candidate::Kernel);
+        return Some(Some(Candidate::Kernel));
     }
     let known = known::by_name(name);
     let names = [
@@ -145,22 +159,16 @@ pub(super) fn candidate(
         known.map(Known::name),
         known.map(|known| known.command),
     ];
-    if let Some(scheduler) = names
-        .into_iter()
-        .flatten()
-        .find_map(|name| declared.get(name))
-    {
-        return scheduler.clone().map(Candidate::Scheduler);
+    if let Some(scheduler) = names.into_iter().flatten().find_map(declared) {
+        return Some(scheduler.map(Candidate::Scheduler));
     }
-    if let Some(known) = known {
-        return Some(Candidate::Scheduler(Scheduler {
+    known.map(|known| {
+        Some(Candidate::Scheduler(Scheduler {
             name: known.name().to_owned(),
             command: known.command.to_owned(),
             args: Vec::new(),
-        }));
-    }
-    problems.add_with(node.at, || unknown(name, declared));
-    None
+        }))
+    })
 }
 
 /// The message about a candidate that is nothing.

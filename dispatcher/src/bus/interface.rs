@@ -1,0 +1,295 @@
+//! The object on the bus: its properties, methods and signal.
+//!
+//! `CurrentScheduler` and what belongs to it are read from the kernel with every call; the rest is
+//! what the daemon thought last. Methods are passed on to the daemon.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use zbus::message::Header;
+use zbus::names::BusName;
+use zbus::object_server::SignalEmitter;
+use zbus::{Connection, fdo, interface};
+
+use super::authorization::Authorization;
+use crate::children::Children;
+use crate::kernel::SchedExt;
+use crate::report::{Current, Thoughts};
+use crate::request::{Answer, Refusal, Request, Requests};
+
+pub(super) struct AutoExt {
+    sched_ext: SchedExt,
+    children: Children,
+    thoughts: Mutex<Thoughts>,
+    authorization: Authorization,
+    requests: Requests,
+    /// The callers with holds, who are waited for to leave.
+    holders: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl AutoExt {
+    pub(super) fn new(
+        sched_ext: &SchedExt,
+        children: &Children,
+        thoughts: Thoughts,
+        requests: Requests,
+    ) -> Self {
+        Self {
+            sched_ext: sched_ext.clone(),
+            children: children.clone(),
+            thoughts: Mutex::new(thoughts),
+            authorization: Authorization::new(),
+            requests,
+            holders: Arc::default(),
+        }
+    }
+
+    pub(super) fn current(&self) -> Current {
+        Current::read(&self.sched_ext, &self.children)
+    }
+
+    pub(super) fn think(&self, thoughts: Thoughts) {
+        *lock(&self.thoughts) = thoughts;
+    }
+
+    async fn ask(&self, request: Request) -> fdo::Result<Answer> {
+        Ok(self.requests.ask(request).await?)
+    }
+
+    /// Ends the holds of `owner` when it leaves the bus.
+    async fn release_when_gone(&self, bus: &Connection, owner: String) -> fdo::Result<()> {
+        if !lock(&self.holders).insert(owner.clone()) {
+            return Ok(());
+        }
+        let left = left(bus, &owner).await;
+        if left.is_err() {
+            lock(&self.holders).remove(&owner);
+        }
+        let mut left = left?;
+        let (holders, requests) = (Arc::clone(&self.holders), self.requests.clone());
+        tokio::spawn(async move {
+            left.next().await;
+            lock(&holders).remove(&owner);
+            // A daemon that is stopping has no holds any more.
+            let _ = requests.ask(Request::OwnerLeft { owner }).await;
+        });
+        Ok(())
+    }
+
+    async fn json(&self, request: Request) -> fdo::Result<String> {
+        match self.ask(request).await? {
+            Answer::Json(json) => Ok(json),
+            Answer::Done | Answer::Cookie(_) => Err(fdo::Error::Failed("no answer".to_owned())),
+        }
+    }
+}
+
+impl From<Refusal> for fdo::Error {
+    fn from(refusal: Refusal) -> Self {
+        let message = refusal.to_string();
+        match refusal {
+            Refusal::Invalid(_) => Self::InvalidArgs(message),
+            Refusal::Unavailable(_) => Self::NotSupported(message),
+            Refusal::TooMuch(_) => Self::LimitsExceeded(message),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is locked here is replaced as a whole, so it is whole whoever panicked.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What comes when `name`, which is on the bus, leaves it.
+async fn left(bus: &Connection, name: &str) -> fdo::Result<fdo::NameOwnerChangedStream> {
+    let proxy = fdo::DBusProxy::new(bus).await?;
+    let left = proxy
+        .receive_name_owner_changed_with_args(&[(0, name), (2, "")])
+        .await?;
+    if proxy.name_has_owner(BusName::try_from(name)?).await? {
+        Ok(left)
+    } else {
+        Err(fdo::Error::Failed("the caller has left".to_owned()))
+    }
+}
+
+/// The caller's name on the bus.
+fn caller(header: &Header<'_>) -> fdo::Result<String> {
+    header
+        .sender()
+        .map(ToString::to_string)
+        .ok_or_else(|| fdo::Error::AccessDenied("who calls?".to_owned()))
+}
+
+#[interface(name = "org.autoext.AutoExt1")]
+impl AutoExt {
+    #[zbus(property)]
+    fn current_scheduler(&self) -> String {
+        self.current().current_scheduler
+    }
+
+    #[zbus(property)]
+    fn current_owner(&self) -> String {
+        self.current().current_owner
+    }
+
+    #[zbus(property)]
+    fn scheduler_pid(&self) -> u32 {
+        self.current().scheduler_pid
+    }
+
+    #[zbus(property)]
+    fn desired_scheduler(&self) -> String {
+        lock(&self.thoughts).desired_scheduler.clone()
+    }
+
+    #[zbus(property)]
+    fn mode(&self) -> String {
+        lock(&self.thoughts).mode.clone()
+    }
+
+    #[zbus(property)]
+    fn class(&self) -> String {
+        lock(&self.thoughts).class.clone()
+    }
+
+    #[zbus(property)]
+    fn levels(&self) -> BTreeMap<String, String> {
+        lock(&self.thoughts).levels.clone()
+    }
+
+    #[zbus(property)]
+    fn signals(&self) -> BTreeMap<String, f64> {
+        lock(&self.thoughts).signals.clone()
+    }
+
+    #[zbus(property)]
+    fn reason(&self) -> String {
+        lock(&self.thoughts).reason.clone()
+    }
+
+    #[zbus(property)]
+    fn since(&self) -> u64 {
+        lock(&self.thoughts).since
+    }
+
+    #[zbus(property)]
+    fn switches(&self) -> u64 {
+        lock(&self.thoughts).switches
+    }
+
+    #[zbus(property)]
+    fn quarantined(&self) -> BTreeMap<String, u64> {
+        lock(&self.thoughts).quarantined.clone()
+    }
+
+    #[zbus(property)]
+    fn last_error(&self) -> String {
+        lock(&self.thoughts).last_error.clone()
+    }
+
+    #[zbus(property)]
+    fn version(&self) -> String {
+        lock(&self.thoughts).version.clone()
+    }
+
+    /// Runs the scheduler `name` (as in a rule of the policy; `kernel` for none), with `args` in
+    /// place of the policy's unless there are none, for `seconds` (0: until it is unpinned).
+    async fn pin(
+        &self,
+        name: String,
+        args: Vec<String>,
+        seconds: u32,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        self.authorization.manage(bus, &header).await?;
+        let lasts = (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)));
+        self.ask(Request::Pin { name, args, lasts }).await.map(drop)
+    }
+
+    /// Leaves the choice to the policy again.
+    async fn unpin(
+        &self,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        self.authorization.manage(bus, &header).await?;
+        self.ask(Request::Unpin).await.map(drop)
+    }
+
+    /// Keeps what runs until it is released or the caller leaves the bus.
+    #[zbus(out_args("cookie"))]
+    async fn hold(
+        &self,
+        application: String,
+        reason: String,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<u32> {
+        self.authorization.manage(bus, &header).await?;
+        let owner = caller(&header)?;
+        self.release_when_gone(bus, owner.clone()).await?;
+        let hold = Request::Hold {
+            application,
+            reason,
+            owner: owner.clone(),
+        };
+        let answer = self.ask(hold).await?;
+        if !lock(&self.holders).contains(&owner) {
+            // It left before there was a hold to end.
+            self.ask(Request::OwnerLeft { owner }).await?;
+        }
+        match answer {
+            Answer::Cookie(cookie) => Ok(cookie),
+            Answer::Done | Answer::Json(_) => Err(fdo::Error::Failed("no cookie".to_owned())),
+        }
+    }
+
+    /// Ends a hold of the caller.
+    async fn release(
+        &self,
+        cookie: u32,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        self.authorization.read(bus, &header).await?;
+        let owner = caller(&header)?;
+        self.ask(Request::Release { cookie, owner }).await.map(drop)
+    }
+
+    /// Reads the policy again.
+    async fn reload(
+        &self,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        self.authorization.manage(bus, &header).await?;
+        self.ask(Request::Reload).await.map(drop)
+    }
+
+    /// The last `n` entries of the history, the newest first, as a list in JSON.
+    #[zbus(out_args("json"))]
+    async fn history(
+        &self,
+        n: u32,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<String> {
+        self.authorization.read(bus, &header).await?;
+        self.json(Request::History { count: n }).await
+    }
+
+    /// The kernel changed from one scheduler to another, for a reason, with a time in between in
+    /// which none of both was enabled.
+    #[zbus(signal)]
+    pub(super) async fn scheduler_switched(
+        emitter: &SignalEmitter<'_>,
+        from: &str,
+        to: &str,
+        reason: &str,
+        gap_us: u64,
+    ) -> zbus::Result<()>;
+}

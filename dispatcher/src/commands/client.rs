@@ -1,0 +1,115 @@
+//! The way from a command to the daemon: D-Bus, with its errors as exit codes.
+
+use std::collections::HashMap;
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::timeout;
+use zbus::fdo::PropertiesProxy;
+use zbus::names::InterfaceName;
+use zbus::proxy::{CacheProperties, MethodFlags};
+use zbus::wire::{DynamicDeserialize, DynamicType};
+use zbus::{Connection, OwnedVariant, Proxy};
+
+use crate::bus::{NAME, PATH};
+use crate::exit::{Code, WithCode};
+
+/// How long the daemon may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long a person may take to answer a question of polkit's.
+const PERSON_WITHIN: Duration = Duration::from_secs(125);
+
+/// All properties of the daemon by their names.
+pub(crate) type Properties = HashMap<String, OwnedVariant>;
+
+/// A connection to the daemon.
+pub(crate) struct Client {
+    daemon: Proxy<'static>,
+    properties: PropertiesProxy<'static>,
+}
+
+impl Client {
+    /// Connects, and finds out nothing yet.
+    pub(crate) async fn connect() -> anyhow::Result<Self> {
+        let connected = async {
+            let connection = Connection::system().await?;
+            let properties = PropertiesProxy::builder(&connection)
+                .destination(NAME)
+                .path(PATH)
+                .cache_properties(CacheProperties::No)
+                .build()
+                .await?;
+            let daemon = Proxy::new(&connection, NAME, PATH, NAME).await?;
+            Ok(Self { daemon, properties })
+        };
+        within(ANSWER_WITHIN, connected).await.map_err(|error| {
+            let message = format!("the system bus cannot be reached: {error}");
+            WithCode::error(Code::NoDaemon, message)
+        })
+    }
+
+    /// All properties.
+    pub(crate) async fn properties(&self) -> anyhow::Result<Properties> {
+        let interface = InterfaceName::from_static_str_unchecked(NAME);
+        let all = async { Ok(self.properties.get_all(interface).await?) };
+        within(ANSWER_WITHIN, all)
+            .await
+            .map_err(|error| explained(&error))
+    }
+
+    /// Calls a method. On a terminal, polkit may ask for a password.
+    pub(crate) async fn call<B, R>(&self, method: &str, body: &B) -> anyhow::Result<R>
+    where
+        B: Serialize + DynamicType,
+        R: for<'d> DynamicDeserialize<'d>,
+    {
+        let (flags, limit) = if io::stdin().is_terminal() {
+            (MethodFlags::ALLOW_INTERACTIVE_AUTH, PERSON_WITHIN)
+        } else {
+            // A script is not to hang on a question that nobody sees.
+            (MethodFlags::empty(), 2 * ANSWER_WITHIN)
+        };
+        let called = async {
+            let answer = self.daemon.call_with_flags(method, flags, body).await?;
+            // Only a call that wants no answer has none.
+            answer.ok_or_else(|| zbus::Error::Failure("no answer".to_owned()))
+        };
+        within(limit, called)
+            .await
+            .map_err(|error| explained(&error))
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    future: impl Future<Output = zbus::Result<T>>,
+) -> zbus::Result<T> {
+    timeout(limit, future).await.unwrap_or_else(|_| {
+        let limit = humantime::format_duration(limit);
+        Err(zbus::Error::Failure(format!("no answer within {limit}")))
+    })
+}
+
+/// The error for people, with its exit code.
+fn explained(error: &zbus::Error) -> anyhow::Error {
+    let (name, message) = match error {
+        zbus::Error::MethodError(name, message, _) => (name.as_str(), message.as_deref()),
+        _ => ("", None),
+    };
+    let message = message.map_or_else(|| error.to_string(), str::to_owned);
+    match name.strip_prefix("org.freedesktop.DBus.Error.") {
+        Some("AccessDenied" | "InteractiveAuthorizationRequired") => {
+            WithCode::error(Code::NotPermitted, message)
+        }
+        Some("ServiceUnknown" | "NameHasNoOwner" | "Disconnected" | "NoReply") => {
+            let message = format!("the daemon does not run (systemctl start auto-ext): {message}");
+            WithCode::error(Code::NoDaemon, message)
+        }
+        Some(_) => WithCode::error(Code::Failed, message),
+        None => WithCode::error(
+            Code::NoDaemon,
+            format!("the daemon does not answer: {message}"),
+        ),
+    }
+}

@@ -1,0 +1,79 @@
+//! `auto-ext pin` and `auto-ext unpin`: a person chooses, and leaves the choice again.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::{Instant, sleep};
+
+use super::client::{Client, Properties};
+use crate::exit::{Code, WithCode};
+use crate::history::{Entry, Kind};
+
+/// How long it is waited for a pinned scheduler; scx_lavd needs half a minute on a slow machine.
+const RUNS_WITHIN: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(100);
+/// How many entries of the history can come between two looks.
+const RECENT: u32 = 20;
+
+/// Pins `name` and waits until the kernel runs it.
+pub(crate) async fn pin(
+    name: &str,
+    lasts: Option<Duration>,
+    args: &[String],
+) -> anyhow::Result<ExitCode> {
+    let seconds = lasts.map_or(0, |lasts| lasts.as_secs().max(1));
+    let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+    let client = Client::connect().await?;
+    let asked_at = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_micros());
+    let () = client.call("Pin", &(name, args, seconds)).await?;
+    let begun = Instant::now();
+    loop {
+        let entries: String = client.call("History", &RECENT).await?;
+        let entries: Vec<Entry> = serde_json::from_str(&entries)?;
+        let failed = entries
+            .into_iter()
+            .find(|entry| u128::from(entry.at) >= asked_at && entry.event == Kind::Failed);
+        if let Some(Entry { to, error, .. }) = failed {
+            return Err(WithCode::error(
+                Code::Failed,
+                format!("{to} is not pinned: {error}"),
+            ));
+        }
+        let properties = client.properties().await?;
+        let text = |name: &str| text(&properties, name);
+        if text("Mode") == "pinned" && text("CurrentScheduler") == text("DesiredScheduler") {
+            let current = text("CurrentScheduler");
+            writeln!(io::stdout(), "{current} runs now, {}", text("Reason"))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        if begun.elapsed() > RUNS_WITHIN {
+            let message = format!("it does not run yet: {}", text("Reason"));
+            return Err(WithCode::error(Code::Failed, message));
+        }
+        sleep(POLL).await;
+    }
+}
+
+/// Leaves the choice to the policy.
+pub(crate) async fn unpin() -> anyhow::Result<ExitCode> {
+    let client = Client::connect().await?;
+    let () = client.call("Unpin", &()).await?;
+    let properties = client.properties().await?;
+    let (mode, desired) = (
+        text(&properties, "Mode"),
+        text(&properties, "DesiredScheduler"),
+    );
+    let reason = text(&properties, "Reason");
+    writeln!(io::stdout(), "{mode}: {desired}, {reason}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text<'p>(properties: &'p Properties, name: &str) -> &'p str {
+    properties
+        .get(name)
+        .and_then(|value| <&str>::try_from(&**value).ok())
+        .unwrap_or_default()
+}

@@ -1,0 +1,157 @@
+//! What is to be done so that what should run does run, and what it has to wait for.
+
+use std::time::Duration;
+
+use super::Moment;
+use super::event::Action;
+use super::state::{Mode, Running, State, Switch};
+use crate::kernel::KernelState;
+use crate::policy::{Candidate, Policy};
+
+/// How long a scheduler of ours may be without its seat, which it loses to reload itself, before it
+/// counts as failed. scx_lavd needs half a minute to load in an emulated machine.
+const RELOAD_WITHIN: Duration = Duration::from_secs(60);
+/// How long nothing new is tried after a switch that came to nothing through nobody's fault that could
+/// be left alone for it.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// How long nothing is switched after the machine woke up: CPUs and devices come back one by one.
+const AFTER_SLEEP: Duration = Duration::from_secs(5);
+
+/// Follows who holds the seat when no switch of ours is on its way.
+pub(super) fn watch_seat(state: &mut State, now: Moment) {
+    // A switch passes through states that say nothing about what will be.
+    let enabled = matches!(state.kernel, KernelState::Enabled { .. });
+    if state.foreign_runs() && state.switching.is_none() {
+        state.foreign_seen = Some(now);
+    }
+    if state.running.is_none() || state.switching.is_some() || (enabled && state.ours) {
+        state.unseated_since = None;
+        return;
+    }
+    let since = *state.unseated_since.get_or_insert(now);
+    if let Some(Running { scheduler, .. }) = &state.running
+        && now.saturating_sub(since) >= RELOAD_WITHIN
+        && state.failures.quarantine(&scheduler.name, now).is_none()
+    {
+        let error = "its process lives, but the kernel does not run it";
+        state.failures.add(&scheduler.name, error, now);
+        state.last_error = format!("{}: {error}", scheduler.name);
+    }
+}
+
+/// The actions that bring in what was chosen, as far as the policy's limits allow.
+pub(super) fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action> {
+    if let Some(switch) = &mut state.switching {
+        state.choice.waits = Some(format!("{} is being brought in", switch.to));
+        let wanted = switch.to == state.choice.desired && !state.asleep;
+        if wanted || switch.cancelled {
+            return Vec::new();
+        }
+        switch.cancelled = true;
+        return vec![Action::Cancel];
+    }
+    if !matches!(state.mode, Mode::Auto | Mode::Pinned | Mode::Held) {
+        return Vec::new();
+    }
+    let pinned = state
+        .pin
+        .as_ref()
+        .is_some_and(|pin| pin.to == state.choice.desired);
+    let replace_foreign = pinned;
+    let foreign_in_the_way = replace_foreign && state.foreign_runs();
+    match (&mut state.running, &state.choice.desired) {
+        (None, Candidate::Kernel) if !foreign_in_the_way => {
+            if pinned {
+                state.establish_pin();
+            }
+            return Vec::new();
+        }
+        (Some(running), Candidate::Scheduler(desired))
+            if running.scheduler.is_same_as(desired) && !foreign_in_the_way =>
+        {
+            // Another name, or another asks for it; the process is the same.
+            running.scheduler = desired.clone();
+            running.layer = state.choice.layer;
+            if pinned {
+                state.establish_pin();
+            }
+            return Vec::new();
+        }
+        _ => {}
+    }
+    // A person's word is carried out at once; only if nothing comes of it, it waits like any.
+    let first_of_pin = state.pin.as_ref().is_some_and(|pin| !pin.established);
+    if let Some(why) = hindrance(policy, state, first_of_pin, foreign_in_the_way, now) {
+        state.choice.waits = Some(why);
+        return Vec::new();
+    }
+    let reason = state.choice.to_string();
+    state.switching = Some(Switch {
+        to: state.choice.desired.clone(),
+        reason: reason.clone(),
+        cancelled: false,
+        layer: state.choice.layer,
+        counts: !first_of_pin,
+    });
+    vec![Action::Switch {
+        to: state.choice.desired.clone(),
+        reason,
+        replace_foreign,
+    }]
+}
+
+/// Why the switch to what should run has to wait.
+fn hindrance(
+    policy: &Policy,
+    state: &State,
+    first_of_pin: bool,
+    foreign_in_the_way: bool,
+    now: Moment,
+) -> Option<String> {
+    let within = |at: Option<Moment>, time| at.is_some_and(|at| now.saturating_sub(at) < time);
+    if state.asleep {
+        return Some("waits because the machine is about to sleep".to_owned());
+    }
+    if within(state.awake_since, AFTER_SLEEP) {
+        return Some("waits a moment after the machine woke up".to_owned());
+    }
+    if within(state.failed_at, AFTER_FAILURE) && !first_of_pin {
+        return Some("waits a moment after a switch that came to nothing".to_owned());
+    }
+    if let Some(running) = &state.running {
+        if !first_of_pin && let Some(why) = stays(policy, state, running, now) {
+            return Some(why);
+        }
+    } else if state.kernel != KernelState::Disabled && !foreign_in_the_way {
+        return Some("waits until the kernel is ready for another scheduler".to_owned());
+    }
+    // One switch is kept back for the way home.
+    let needed = if state.choice.desired == Candidate::Kernel {
+        1
+    } else {
+        2
+    };
+    let limit = policy.stability.max_switches_per_hour;
+    let allowed = first_of_pin || state.limit.allows(needed, limit, now);
+    (!allowed).then(|| format!("waits because of the limit of {limit} switches per hour"))
+}
+
+/// Why the scheduler that runs cannot be replaced yet.
+fn stays(policy: &Policy, state: &State, running: &Running, now: Moment) -> Option<String> {
+    let name = &running.scheduler.name;
+    let min_run = policy.stability.min_run;
+    match (state.unseated_since, state.failures.quarantine(name, now)) {
+        // It has failed, so anything else is better.
+        (Some(_), Some(_)) => None,
+        (Some(_), None) => Some(format!(
+            "{name} has lost its seat, perhaps to take it again"
+        )),
+        (None, Some(error)) => Some(format!("{name} does not let go: {error}")),
+        (None, None) if state.choice.layer > running.layer => None,
+        (None, None) if now.saturating_sub(running.since) < min_run => {
+            let min_run = humantime::format_duration(min_run);
+            Some(format!("{name} stays until it has run for {min_run}"))
+        }
+        (None, None) => None,
+    }
+}

@@ -1,0 +1,169 @@
+//! What should run, and why: the class, who decides, and the best candidate that can be had.
+//!
+//! Whether it may be brought in now is decided in `act`.
+
+use std::time::Duration;
+
+use super::Moment;
+use super::state::{Choice, ClassChange, Layer, Mode, ObserveCause, State};
+use crate::kernel::KernelState;
+use crate::policy::{Candidate, NO_CLASS, Policy, Rule};
+
+/// How long a seat must have been empty after somebody else's scheduler left it before it is taken:
+/// schedulers reload themselves after CPU hotplug, and services restart them.
+const AFTER_FOREIGN: Duration = Duration::from_secs(15);
+
+/// Follows the class: a new one counts once the levels have matched it for the settle time, or at
+/// once when it is already `settled`.
+pub(super) fn classify(policy: &Policy, state: &mut State, now: Moment, settled: bool) {
+    let matched = match state.signals {
+        Some(_) => policy
+            .rule_for(&state.levels())
+            .map_or(NO_CLASS, |rule| rule.class.as_str()),
+        None => NO_CLASS,
+    };
+    if matched == state.class {
+        state.class_change = None;
+        return;
+    }
+    let since = match &state.class_change {
+        Some(change) if change.class == matched => change.since,
+        _ => now,
+    };
+    // Without a class there is nothing that could be held on to.
+    let settled =
+        settled || state.class == NO_CLASS || now.saturating_sub(since) >= policy.stability.settle;
+    if settled {
+        state.class = matched.to_owned();
+        state.class_change = None;
+    } else {
+        state.class_change = Some(ClassChange {
+            class: matched.to_owned(),
+            since,
+        });
+    }
+}
+
+/// Who decides.
+pub(super) fn mode(policy: &Policy, state: &State, now: Moment) -> Mode {
+    let free_soon = state
+        .foreign_seen
+        .is_some_and(|seen| now.saturating_sub(seen) < AFTER_FOREIGN);
+    let none_installed = policy.used_schedulers().next().is_some()
+        && state.installed.is_empty()
+        && state.running.is_none()
+        && state.switching.is_none();
+    match &state.kernel {
+        KernelState::Unsupported => Mode::Observe(ObserveCause::NoSchedExt),
+        _ if state.observe_asked => Mode::Observe(ObserveCause::Asked),
+        KernelState::Unknown(why) => Mode::Observe(ObserveCause::KernelUnknown(why.clone())),
+        _ if state.pin.is_some() => Mode::Pinned,
+        _ if free_soon => Mode::Yielded,
+        _ if none_installed => Mode::Observe(ObserveCause::NoScheduler),
+        _ if !state.holds.is_empty() => Mode::Held,
+        _ => Mode::Auto,
+    }
+}
+
+/// What should run, and why.
+pub(super) fn choose(policy: &Policy, state: &State, now: Moment) -> Choice {
+    if let Some(pin) = &state.pin {
+        let because = match pin.lasts {
+            None => "pinned".to_owned(),
+            Some(lasts) => format!("pinned for {}", humantime::format_duration(lasts)),
+        };
+        return best(
+            state,
+            Layer::Pin,
+            because,
+            std::slice::from_ref(&pin.to),
+            now,
+        );
+    }
+    if let Some(hold) = state.holds.values().next() {
+        let others = match state.holds.len() - 1 {
+            0 => String::new(),
+            others => format!(" and {others} more"),
+        };
+        let because = format!("held by {} ({}){others}", hold.application, hold.reason);
+        return best(
+            state,
+            Layer::Hold,
+            because,
+            std::slice::from_ref(&state.held),
+            now,
+        );
+    }
+    match policy.rules.iter().find(|rule| rule.class == state.class) {
+        Some(rule) => {
+            let because = format!("class {} ({})", rule.class, evidence(rule));
+            best(state, Layer::Rule, because, &rule.candidates, now)
+        }
+        None => {
+            let because = match state.signals {
+                None => "nothing has been measured yet",
+                Some(_) => "no rule of the policy matches, so the kernel's own scheduler runs",
+            };
+            best(state, Layer::Rule, because.to_owned(), &[], now)
+        }
+    }
+}
+
+/// The first of `candidates` that can be had; the kernel's own scheduler when none can.
+fn best(
+    state: &State,
+    layer: Layer,
+    because: String,
+    candidates: &[Candidate],
+    now: Moment,
+) -> Choice {
+    let mut choice = Choice {
+        desired: Candidate::Kernel,
+        layer,
+        because,
+        rejected: Vec::new(),
+        waits: None,
+    };
+    for candidate in candidates {
+        match rejection(state, candidate, now) {
+            None => {
+                choice.desired = candidate.clone();
+                break;
+            }
+            Some(why) => choice.rejected.push((candidate.clone(), why)),
+        }
+    }
+    choice
+}
+
+/// Why `candidate` cannot be chosen at `now`; `None` when it can.
+fn rejection(state: &State, candidate: &Candidate, now: Moment) -> Option<String> {
+    let Candidate::Scheduler(scheduler) = candidate else {
+        return None;
+    };
+    // One that runs does not mind that its file is being replaced; one that a person named, or
+    // that ran when it was held, need not be in the policy.
+    let by_rule = state.pin.is_none() && state.holds.is_empty();
+    let runs = state
+        .running()
+        .is_some_and(|running| running.is_same_as(scheduler));
+    if by_rule && !runs && !state.installed.contains(&scheduler.name) {
+        return Some("is not installed".to_owned());
+    }
+    let error = state.failures.quarantine(&scheduler.name, now)?;
+    Some(format!("is left alone because it failed: {error}"))
+}
+
+/// The levels that the rule asks for. The numbers behind them change with every window; they are
+/// shown beside the reason, not in it.
+fn evidence(rule: &Rule) -> String {
+    if rule.levels.is_empty() {
+        return "no other rule matches".to_owned();
+    }
+    let parts: Vec<String> = rule
+        .levels
+        .iter()
+        .map(|(signal, level)| format!("{signal} {level}"))
+        .collect();
+    parts.join(", ")
+}

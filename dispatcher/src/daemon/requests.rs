@@ -1,0 +1,218 @@
+//! What callers ask of the daemon, carried out.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Daemon;
+use crate::core::{Event, Mode};
+use crate::history::{Entry, Kind};
+use crate::policy::{Candidate, Policy};
+use crate::program;
+use crate::report::scheduler_name;
+use crate::request::{Answer, Asked, Refusal, Request};
+
+/// How many holds there may be.
+const MAX_HOLDS: usize = 64;
+
+/// Who has which hold.
+#[derive(Debug, Default)]
+pub(super) struct Holders {
+    owners: BTreeMap<u32, String>,
+    last: u32,
+}
+
+impl Holders {
+    /// A number for a new hold of `owner`: never 0, never one in use.
+    fn add(&mut self, owner: String) -> Option<u32> {
+        if self.owners.len() >= MAX_HOLDS {
+            return None;
+        }
+        loop {
+            self.last = self.last.wrapping_add(1).max(1);
+            if !self.owners.contains_key(&self.last) {
+                self.owners.insert(self.last, owner);
+                return Some(self.last);
+            }
+        }
+    }
+
+    fn remove(&mut self, cookie: u32, owner: &str) -> bool {
+        let theirs = self.owners.get(&cookie).is_some_and(|of| of == owner);
+        if theirs {
+            self.owners.remove(&cookie);
+        }
+        theirs
+    }
+
+    /// Removes all holds of `owner` and returns their numbers.
+    fn remove_all(&mut self, owner: &str) -> Vec<u32> {
+        let theirs = self.owners.iter().filter(|(_, of)| *of == owner);
+        let cookies: Vec<u32> = theirs.map(|(cookie, _)| *cookie).collect();
+        for cookie in &cookies {
+            self.owners.remove(cookie);
+        }
+        cookies
+    }
+}
+
+impl Daemon {
+    /// Serves a caller.
+    pub(super) async fn serve(&mut self, (request, answer): Asked) {
+        let asked = format!("{request:?}");
+        let served = match request {
+            Request::Pin { name, args, lasts } => self.pin(&name, args, lasts).await,
+            Request::Unpin => {
+                self.happened(Event::Unpinned).await;
+                Ok(Answer::Done)
+            }
+            Request::Hold {
+                application,
+                reason,
+                owner,
+            } => self.hold(application, reason, owner).await,
+            Request::Release { cookie, owner } => self.release(cookie, &owner).await,
+            Request::OwnerLeft { owner } => {
+                for cookie in self.holders.remove_all(&owner) {
+                    self.happened(Event::Released { cookie }).await;
+                }
+                Ok(Answer::Done)
+            }
+            Request::Reload => self.reload().await,
+            Request::History { count } => self.tell_history(count),
+        };
+        if let Err(refusal) = &served {
+            tracing::info!(asked, why = %refusal, "not done");
+            let current = self.sched_ext.read().scheduler();
+            self.record(
+                Kind::Refused,
+                &current,
+                &current,
+                &asked,
+                &refusal.to_string(),
+            );
+        }
+        // Who asked may have left.
+        let _ = answer.send(served);
+    }
+
+    async fn pin(
+        &mut self,
+        name: &str,
+        args: Vec<String>,
+        lasts: Option<Duration>,
+    ) -> Result<Answer, Refusal> {
+        let mut to = self.policy.candidate(name).ok_or_else(|| {
+            Refusal::Invalid(format!(
+                "`{name}` is no scheduler of the policy and none that is known; see `auto-ext schedulers`"
+            ))
+        })?;
+        match &mut to {
+            Candidate::Scheduler(scheduler) => {
+                program::find(&scheduler.command)
+                    .map_err(|error| Refusal::Invalid(error.to_string()))?;
+                if !args.is_empty() {
+                    scheduler.args = args;
+                }
+            }
+            Candidate::Kernel if args.is_empty() => {}
+            Candidate::Kernel => {
+                let message = "the kernel's own scheduler takes no arguments";
+                return Err(Refusal::Invalid(message.to_owned()));
+            }
+        }
+        if let Mode::Observe(cause) = self.state.mode()
+            && !cause.leaves_room_for_a_pin()
+        {
+            return Err(Refusal::Unavailable(cause.to_string()));
+        }
+        tracing::info!(scheduler = scheduler_name(&to), lasts = ?lasts, "pinned");
+        self.happened(Event::Pinned { to, lasts }).await;
+        Ok(Answer::Done)
+    }
+
+    async fn hold(
+        &mut self,
+        application: String,
+        reason: String,
+        owner: String,
+    ) -> Result<Answer, Refusal> {
+        let cookie = self
+            .holders
+            .add(owner)
+            .ok_or_else(|| Refusal::TooMuch(format!("there are {MAX_HOLDS} holds already")))?;
+        tracing::info!(application, reason, cookie, "held");
+        self.happened(Event::Held {
+            cookie,
+            application,
+            reason,
+        })
+        .await;
+        Ok(Answer::Cookie(cookie))
+    }
+
+    async fn release(&mut self, cookie: u32, owner: &str) -> Result<Answer, Refusal> {
+        if !self.holders.remove(cookie, owner) {
+            let message = format!("the caller has no hold with the number {cookie}");
+            return Err(Refusal::Invalid(message));
+        }
+        self.happened(Event::Released { cookie }).await;
+        Ok(Answer::Done)
+    }
+
+    /// Reads the policy again; one that is invalid changes nothing.
+    pub(super) async fn reload(&mut self) -> Result<Answer, Refusal> {
+        match Policy::load(&self.config) {
+            Ok(policy) if policy == self.policy && !self.state.has_policy_problem() => {}
+            Ok(policy) => {
+                tracing::info!(path = %self.config.display(), "the policy is in force");
+                self.policy = policy;
+                self.look_for_programs().await;
+                self.happened(Event::PolicyChanged).await;
+            }
+            Err(error) => {
+                let error = error.to_string();
+                tracing::error!("{error}; the last good policy stays in force");
+                self.happened(Event::PolicyProblem {
+                    error: error.clone(),
+                })
+                .await;
+                return Err(Refusal::Invalid(error));
+            }
+        }
+        Ok(Answer::Done)
+    }
+
+    fn tell_history(&self, count: u32) -> Result<Answer, Refusal> {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let entries: Vec<&Entry> = self.history.last(count).collect();
+        serde_json::to_string(&entries)
+            .map(Answer::Json)
+            .map_err(|error| Refusal::Unavailable(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_hold_has_a_number_of_its_own_and_ends_only_by_its_owner() {
+        let mut holders = Holders {
+            last: u32::MAX - 1,
+            ..Holders::default()
+        };
+        let cookies: Vec<u32> = (0..4).filter_map(|_| holders.add(":1.7".into())).collect();
+        assert_eq!(cookies, [u32::MAX, 1, 2, 3]);
+        assert!(!holders.remove(2, ":1.8"));
+        assert!(holders.remove(2, ":1.7"));
+        assert!(!holders.remove(2, ":1.7"));
+        assert_eq!(holders.remove_all(":1.7"), [1, 3, u32::MAX]);
+    }
+
+    #[test]
+    fn holds_are_bounded() {
+        let mut holders = Holders::default();
+        let added = (0..1000).filter_map(|_| holders.add(":1.7".into())).count();
+        assert_eq!(added, MAX_HOLDS);
+    }
+}

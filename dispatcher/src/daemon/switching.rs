@@ -1,0 +1,200 @@
+//! From the decision to switch to what came of it: told to the core, the history and D-Bus.
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{Daemon, now_us};
+use crate::core::{Event, Fault};
+use crate::history::{Entry, Kind, Way};
+use crate::policy::Candidate;
+use crate::report::scheduler_name;
+use crate::scheduler_process::SchedulerProcess;
+use crate::switch::{self, Done, Failure, Outcome};
+
+/// A switch on its way.
+pub(super) struct Switching {
+    task: JoinHandle<Outcome>,
+    cancel: watch::Sender<bool>,
+    from: String,
+    reason: String,
+}
+
+impl Switching {
+    /// Calls the switch off, and waits for what then runs.
+    pub(super) async fn end(self) -> Option<SchedulerProcess> {
+        // It may have ended a moment ago.
+        let _ = self.cancel.send(true);
+        self.task.await.ok()?.running
+    }
+}
+
+impl Daemon {
+    pub(super) fn begin_switch(&mut self, to: Candidate, reason: String, replace_foreign: bool) {
+        let from = self.sched_ext.read().scheduler();
+        let (cancel, cancelled) = watch::channel(false);
+        let switch = switch::Switch {
+            sched_ext: self.sched_ext.clone(),
+            children: self.children.clone(),
+            to,
+            replace_foreign,
+        };
+        let task = tokio::spawn(switch.make(self.running.take(), cancelled));
+        self.switching = Some(Switching {
+            task,
+            cancel,
+            from,
+            reason,
+        });
+    }
+
+    pub(super) fn cancel_switch(&self) {
+        if let Some(switching) = &self.switching {
+            // It may have ended a moment ago; then there is nothing to call off.
+            let _ = switching.cancel.send(true);
+        }
+    }
+
+    pub(super) async fn switch_ended(&mut self, (switching, outcome): (Switching, Outcome)) {
+        let Outcome {
+            running,
+            crashed,
+            to,
+            result,
+        } = outcome;
+        let Switching { from, reason, .. } = switching;
+        if let Some((scheduler, how)) = crashed {
+            let name = scheduler_name(&Candidate::Scheduler(scheduler.clone()));
+            tracing::warn!(scheduler = name, error = how, "had ended by itself");
+            self.record(Kind::Exited, &name, &name, &reason, &how);
+            self.happened(Event::SchedulerExited {
+                scheduler,
+                error: how,
+            })
+            .await;
+        }
+        let left = running.as_ref().map(|process| process.scheduler().clone());
+        self.running = running;
+        let now = self.take_in_kernel().await;
+        match result {
+            Ok(done) => self.switched(&from, to, &now, &reason, done).await,
+            Err(Failure { error, fault }) => {
+                let name = scheduler_name(&to);
+                if fault == Fault::Cancelled {
+                    tracing::debug!(from, to = name, "switch called off");
+                } else {
+                    tracing::warn!(from, to = name, error, "switch failed");
+                    self.record(Kind::Failed, &from, &name, &reason, &error);
+                }
+                let failed = Event::SwitchFailed {
+                    to,
+                    error: error.clone(),
+                    fault,
+                    left,
+                };
+                self.happened(failed).await;
+                if now != from {
+                    self.announce(&from, &now, &format!("{name}: {error}"), 0)
+                        .await;
+                }
+            }
+        }
+    }
+
+    async fn switched(&mut self, from: &str, to: Candidate, now: &str, reason: &str, done: Done) {
+        let Done {
+            gap_us,
+            cold_because,
+        } = done;
+        if let Some(why) = &cold_because {
+            tracing::warn!(to = now, why, "the old scheduler had to leave first");
+        }
+        let args = match &to {
+            Candidate::Scheduler(scheduler) => scheduler.args.join(" "),
+            Candidate::Kernel => String::new(),
+        };
+        tracing::info!(from, to = now, args, reason, gap_us, "switched");
+        let way = match (&to, &cold_because) {
+            (Candidate::Kernel, _) => None,
+            (_, None) => Some(Way::Hot),
+            (_, Some(_)) => Some(Way::Cold),
+        };
+        self.history.add(Entry {
+            way,
+            gap_us: Some(gap_us),
+            ..self.entry(
+                Kind::Switched,
+                from,
+                now,
+                reason,
+                &cold_because.unwrap_or_default(),
+            )
+        });
+        self.happened(Event::Switched { to }).await;
+        self.announce(from, now, reason, gap_us).await;
+    }
+
+    pub(super) async fn scheduler_exited(&mut self, how: String) {
+        let Some(process) = self.running.take() else {
+            return;
+        };
+        let scheduler = process.scheduler().clone();
+        drop(process);
+        let from = scheduler_name(&Candidate::Scheduler(scheduler.clone()));
+        tracing::warn!(
+            scheduler = from,
+            error = how,
+            "the scheduler ended by itself"
+        );
+        // Announced below, with its reason.
+        let now = self.take_in_kernel().await;
+        self.record(Kind::Exited, &from, &now, "", &how);
+        self.happened(Event::SchedulerExited {
+            scheduler,
+            error: how.clone(),
+        })
+        .await;
+        let now = self.sched_ext.read().scheduler();
+        self.announce(&from, &now, &format!("{from} {how}"), 0)
+            .await;
+    }
+
+    /// Adds to the history what was no switch.
+    pub(super) fn record(&mut self, event: Kind, from: &str, to: &str, reason: &str, error: &str) {
+        let entry = self.entry(event, from, to, reason, error);
+        self.history.add(entry);
+    }
+
+    fn entry(&self, event: Kind, from: &str, to: &str, reason: &str, error: &str) -> Entry {
+        Entry {
+            at: now_us(),
+            event,
+            from: from.to_owned(),
+            to: to.to_owned(),
+            class: self.state.class().to_owned(),
+            reason: reason.to_owned(),
+            error: error.to_owned(),
+            way: None,
+            gap_us: None,
+        }
+    }
+}
+
+/// Waits for the end of the switch that is on its way, if there is one.
+pub(super) async fn finished(switching: &mut Option<Switching>) -> (Switching, Outcome) {
+    let Some(current) = switching else {
+        return std::future::pending().await;
+    };
+    let outcome = (&mut current.task)
+        .await
+        .expect("the switch neither panics nor is aborted");
+    let switching = switching.take().expect("it was there a moment ago");
+    (switching, outcome)
+}
+
+/// Waits for the end of the scheduler that runs, if there is one.
+pub(super) async fn ended(running: &mut Option<SchedulerProcess>) -> String {
+    match running {
+        Some(process) => process.ended().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,197 @@
+//! What callers may ask of the daemon, and what it answers.
+//!
+//! Whether a caller may ask at all is found out before (`bus`); whether it can be done, by the
+//! daemon.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+/// How many requests may wait for the daemon.
+const WAITING: usize = 32;
+/// Limits of what is passed on to a scheduler; the same as in a policy.
+const MAX_ARGS: usize = 64;
+const MAX_ARG: usize = 1024;
+/// Limit of the texts that explain a hold, in bytes.
+const MAX_TEXT: usize = 256;
+
+/// Something asked of the daemon.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Run this, whatever is measured.
+    Pin {
+        /// As in a rule's `use`.
+        name: String,
+        /// In place of the policy's, unless empty.
+        args: Vec<String>,
+        /// For how long; `None`: until it is unpinned.
+        lasts: Option<Duration>,
+    },
+    /// Leave the choice to the policy.
+    Unpin,
+    /// Keep what runs; answered with [`Answer::Cookie`].
+    Hold {
+        application: String,
+        reason: String,
+        /// The caller's name on the bus.
+        owner: String,
+    },
+    /// End a hold of this owner.
+    Release { cookie: u32, owner: String },
+    /// End all holds of this owner.
+    OwnerLeft { owner: String },
+    /// Read the policy again.
+    Reload,
+    /// The last entries of the history; answered with [`Answer::Json`].
+    History { count: u32 },
+}
+
+/// The daemon's answer to what it did.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Done,
+    Cookie(u32),
+    Json(String),
+}
+
+/// Why the daemon does not do it.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// What is asked makes no sense, or names what is not there.
+    #[error("{0}")]
+    Invalid(String),
+    /// It cannot be done on this machine, or not now.
+    #[error("{0}")]
+    Unavailable(String),
+    /// There is too much of it.
+    #[error("{0}")]
+    TooMuch(String),
+}
+
+/// A request, and where its answer is awaited.
+pub(crate) type Asked = (Request, oneshot::Sender<Result<Answer, Refusal>>);
+
+/// The way to the daemon.
+#[derive(Clone, Debug)]
+pub(crate) struct Requests(mpsc::Sender<Asked>);
+
+impl Requests {
+    /// The way, and its end at the daemon.
+    pub(crate) fn channel() -> (Self, mpsc::Receiver<Asked>) {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        (Self(sender), receiver)
+    }
+
+    /// Asks the daemon and waits for its answer.
+    pub(crate) async fn ask(&self, request: Request) -> Result<Answer, Refusal> {
+        request.check()?;
+        let (answer, answered) = oneshot::channel();
+        self.0
+            .try_send((request, answer))
+            .map_err(|_| Refusal::TooMuch("too many requests wait already".to_owned()))?;
+        answered
+            .await
+            .unwrap_or_else(|_| Err(Refusal::Unavailable("the daemon is stopping".to_owned())))
+    }
+}
+
+impl Request {
+    /// Whether what comes from outside is within its bounds.
+    fn check(&self) -> Result<(), Refusal> {
+        match self {
+            Self::Pin { name, args, .. } => {
+                if args.len() > MAX_ARGS {
+                    let message = format!("there are more than {MAX_ARGS} arguments");
+                    return Err(Refusal::Invalid(message));
+                }
+                text("the name", name, MAX_TEXT)?;
+                args.iter()
+                    .try_for_each(|arg| text("an argument", arg, MAX_ARG))
+            }
+            Self::Hold {
+                application,
+                reason,
+                ..
+            } => {
+                if application.is_empty() {
+                    let message = "a hold needs the name of its application";
+                    return Err(Refusal::Invalid(message.to_owned()));
+                }
+                text("the application", application, MAX_TEXT)?;
+                text("the reason", reason, MAX_TEXT)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn text(what: &str, text: &str, max: usize) -> Result<(), Refusal> {
+    let refusal = if text.len() > max {
+        format!("{what} is longer than {max} bytes")
+    } else if text.chars().any(char::is_control) {
+        format!("{what} contains a control character")
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::Invalid(refusal))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pin(name: &str, args: &[&str]) -> Request {
+        Request::Pin {
+            name: name.into(),
+            args: args.iter().map(|&arg| arg.into()).collect(),
+            lasts: None,
+        }
+    }
+
+    #[test]
+    fn what_callers_pass_is_bounded() {
+        assert_eq!(pin("bpfland", &["-m", "performance"]).check(), Ok(()));
+        let long = "x".repeat(MAX_ARG + 1);
+        let many = vec!["-x"; MAX_ARGS + 1];
+        let hold = |application: &str, reason: &str| Request::Hold {
+            application: application.into(),
+            reason: reason.into(),
+            owner: ":1.7".into(),
+        };
+        for request in [
+            pin(&long, &[]),
+            pin("bpfland\n", &[]),
+            pin("bpfland", &[&long]),
+            pin("bpfland", &["a\0b"]),
+            pin("bpfland", &many),
+            hold("", "because"),
+            hold("game", &long),
+            hold("game\u{1b}[2J", ""),
+        ] {
+            assert!(
+                matches!(request.check(), Err(Refusal::Invalid(_))),
+                "{request:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_does_not_keep_up_gets_no_more_requests() {
+        let (requests, receiver) = Requests::channel();
+        let asking: Vec<_> = (0..WAITING)
+            .map(|_| {
+                let requests = requests.clone();
+                tokio::spawn(async move { requests.ask(Request::Unpin).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        assert!(matches!(
+            requests.ask(Request::Unpin).await,
+            Err(Refusal::TooMuch(_))
+        ));
+        drop(receiver);
+        for asked in asking {
+            assert!(matches!(asked.await.unwrap(), Err(Refusal::Unavailable(_))));
+        }
+    }
+}
