@@ -360,7 +360,7 @@ impl Seat {
                 state if begun.elapsed() >= DISABLE_WITHIN => {
                     return Err(failed(format!("the kernel still says {state:?}")));
                 }
-                KernelState::Disabling => yield_now().await,
+                KernelState::Disabling => give_way().await,
                 _ => sleep(Duration::from_millis(1)).await,
             }
         }
@@ -491,6 +491,13 @@ async fn serve(mut gate: Gate, scheduler: String) {
     }
 }
 
+/// Lets our other tasks go on, and then whoever waits for this CPU: the scheduler that was let in is
+/// mostly woken here.
+async fn give_way() {
+    yield_now().await;
+    std::thread::yield_now();
+}
+
 /// Waits until the kernel has let go of `old`, which was asked to leave, and returns the first moment
 /// in which it said so.
 async fn let_go(sched_ext: &SchedExt, old: &Scheduler) -> Result<Instant, String> {
@@ -509,7 +516,7 @@ async fn let_go(sched_ext: &SchedExt, old: &Scheduler) -> Result<Instant, String
                 return Err(format!("the kernel still says {state:?}"));
             }
             // The last milliseconds: every one of them is one without a scheduler.
-            KernelState::Disabling if begun.elapsed() < Duration::from_secs(1) => yield_now().await,
+            KernelState::Disabling if begun.elapsed() < Duration::from_secs(1) => give_way().await,
             _ => sleep(Duration::from_millis(1)).await,
         }
     }
@@ -568,7 +575,7 @@ async fn confirmed(
                 return Err(Failure::of(Fault::New, error));
             }
             // Right after the door this is a matter of microseconds.
-            _ if begun.elapsed() < Duration::from_millis(20) => yield_now().await,
+            _ if begun.elapsed() < Duration::from_millis(20) => give_way().await,
             _ => sleep(POLL).await,
         }
     }

@@ -93,23 +93,26 @@ async fn within<T>(
 
 /// The error for people, with its exit code.
 fn explained(error: &zbus::Error) -> anyhow::Error {
-    let (name, message) = match error {
-        zbus::Error::MethodError(name, message, _) => (name.as_str(), message.as_deref()),
-        _ => ("", None),
+    use zbus::fdo::Error;
+    let zbus::Error::FDO(answer) = error else {
+        let message = format!("the daemon does not answer: {error}");
+        return WithCode::error(Code::NoDaemon, message);
     };
-    let message = message.map_or_else(|| error.to_string(), str::to_owned);
-    match name.strip_prefix("org.freedesktop.DBus.Error.") {
-        Some("AccessDenied" | "InteractiveAuthorizationRequired") => {
+    match &**answer {
+        Error::AccessDenied(message) | Error::InteractiveAuthorizationRequired(message) => {
             WithCode::error(Code::NotPermitted, message)
         }
-        Some("ServiceUnknown" | "NameHasNoOwner" | "Disconnected" | "NoReply") => {
+        Error::ServiceUnknown(message)
+        | Error::NameHasNoOwner(message)
+        | Error::NoReply(message)
+        | Error::Disconnected(message) => {
             let message = format!("the daemon does not run (systemctl start auto-ext): {message}");
             WithCode::error(Code::NoDaemon, message)
         }
-        Some(_) => WithCode::error(Code::Failed, message),
-        None => WithCode::error(
-            Code::NoDaemon,
-            format!("the daemon does not answer: {message}"),
-        ),
+        Error::Failed(message)
+        | Error::InvalidArgs(message)
+        | Error::NotSupported(message)
+        | Error::LimitsExceeded(message) => WithCode::error(Code::Failed, message),
+        other => WithCode::error(Code::Failed, other.to_string()),
     }
 }

@@ -45,8 +45,12 @@ pub(crate) async fn pin(
         let properties = client.properties().await?;
         let text = |name: &str| text(&properties, name);
         if text("Mode") == "pinned" && text("CurrentScheduler") == text("DesiredScheduler") {
+            let until = match lasts {
+                Some(lasts) => format!("for {}", humantime::format_duration(lasts)),
+                None => "until `auto-ext unpin`".to_owned(),
+            };
             let current = text("CurrentScheduler");
-            writeln!(io::stdout(), "{current} runs now, {}", text("Reason"))?;
+            writeln!(io::stdout(), "{current} runs now, pinned {until}")?;
             return Ok(ExitCode::SUCCESS);
         }
         if begun.elapsed() > RUNS_WITHIN {
