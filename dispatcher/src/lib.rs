@@ -13,6 +13,7 @@ mod exit;
 mod foreign;
 mod gate;
 mod history;
+mod idle_latency;
 pub mod kernel;
 pub mod known;
 pub mod policy;

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use crate::children::{Children, Listed};
 use crate::gate::{Gate, GateError};
+use crate::idle_latency::Marks;
 use crate::policy::Scheduler;
 use crate::priority;
 use crate::program::{self, ProgramError};
@@ -50,6 +51,8 @@ pub(crate) struct SchedulerProcess {
     /// As one of ours; until the process was waited for, or does not count any more.
     listed: Option<Listed>,
     reaped: bool,
+    /// What it changed of the machine.
+    pub(crate) marks: Marks,
 }
 
 impl SchedulerProcess {
@@ -103,6 +106,7 @@ impl SchedulerProcess {
             last_lines,
             listed,
             reaped: false,
+            marks: Marks::default(),
         })
     }
 
@@ -113,6 +117,11 @@ impl SchedulerProcess {
     /// Takes what keeps the process on the list of ours.
     pub(crate) fn take_listing(&mut self) -> Option<Listed> {
         self.listed.take()
+    }
+
+    /// Puts the process on the list again.
+    pub(crate) fn list_again(&mut self, listed: Option<Listed>) {
+        self.listed = listed.filter(|_| !self.reaped);
     }
 
     /// Lets the process go before others that want the CPU, until [`Self::take_your_time`].

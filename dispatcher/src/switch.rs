@@ -18,6 +18,7 @@ use crate::children::{Children, is_of};
 use crate::core::Fault;
 use crate::foreign::Holder;
 use crate::gate::{Event, Gate, GateError, Pending};
+use crate::idle_latency::{IdleLatency, Marks};
 use crate::kernel::{KernelState, SchedExt};
 use crate::policy::{Candidate, Scheduler};
 use crate::priority::Hurry;
@@ -95,6 +96,7 @@ impl Switch {
             replace_foreign: self.replace_foreign,
             leaving: None,
             died: None,
+            idle_latency: IdleLatency::default(),
         };
         let to = self.to;
         let (new, result) = match &to {
@@ -106,7 +108,7 @@ impl Switch {
                 }
             }
         };
-        let crashed = seat.reap().await;
+        let crashed = seat.reap(new.as_ref()).await;
         Outcome {
             running: new.or(seat.old),
             crashed,
@@ -134,11 +136,13 @@ struct Seat {
     leaving: Option<JoinHandle<(SchedulerProcess, Stopped)>>,
     /// The old one when it ended by itself while the new one was loading.
     died: Option<Died>,
+    idle_latency: IdleLatency,
 }
 
 /// A scheduler that ended by itself: which, how, and when that was noticed.
 struct Died {
     scheduler: Scheduler,
+    marks: Marks,
     how: String,
     at: Instant,
 }
@@ -157,8 +161,10 @@ impl Seat {
         scheduler: &Scheduler,
         cancel: &mut watch::Receiver<bool>,
     ) -> Result<(SchedulerProcess, Done), NotFilled> {
+        let marks = self.marks();
         let why = match SchedulerProcess::start_gated(scheduler, children) {
             Ok((mut new, mut gate)) => {
+                new.marks = marks;
                 match self
                     .fill_through(&mut new, &mut gate, scheduler, cancel)
                     .await
@@ -178,11 +184,15 @@ impl Seat {
                         end(&mut new, &mut gate)
                             .await
                             .map_err(|error| (None, Failure::of(Fault::New, error)))?;
+                        self.forget(new.marks.clone());
                         why
                     }
                     Err(NotThrough::Failed(failure)) => {
                         return match end(&mut new, &mut gate).await {
-                            Ok(()) => Err((None, failure)),
+                            Ok(()) => {
+                                self.forget(new.marks.clone());
+                                Err((None, failure))
+                            }
                             Err(error) => {
                                 let error = format!("{}; then {error}", failure.error);
                                 // What ran before, if it still does, is what the kernel has.
@@ -218,6 +228,7 @@ impl Seat {
         cancel: &mut watch::Receiver<bool>,
     ) -> Result<u64, NotThrough> {
         let pending = self.while_loading(loaded(new, gate, cancel)).await?;
+        self.idle_latency.loaded(&mut new.marks);
         new.hurry();
         let _hurry = Hurry::begin();
         let disabled_at = {
@@ -282,8 +293,10 @@ impl Seat {
             ));
         }
         let enabled_before = self.sched_ext.enable_seq();
+        let marks = self.marks();
         let mut new = SchedulerProcess::start(scheduler, children)
             .map_err(|error| (None, Failure::of(Fault::New, error.to_string())))?;
+        new.marks = marks;
         let result = tokio::select! {
             seated = confirmed(&self.sched_ext, scheduler, enabled_before, LOAD_WITHIN) => seated,
             how = new.ended() => Err(Failure::of(Fault::New, how)),
@@ -292,12 +305,16 @@ impl Seat {
         };
         match result {
             Ok(left) => {
+                self.idle_latency.loaded(&mut new.marks);
                 let gap =
                     disabled_at.map_or(Duration::ZERO, |at| left.saturating_duration_since(at));
                 Ok((new, microseconds(gap)))
             }
             Err(failure) => match new.stop().await {
-                Ok(_) => Err((None, failure)),
+                Ok(_) => {
+                    self.forget(new.marks.clone());
+                    Err((None, failure))
+                }
                 Err(error) => {
                     let error = format!("{}; then {error}", failure.error);
                     Err((Some(new), Failure { error, ..failure }))
@@ -328,14 +345,16 @@ impl Seat {
         // The seat is free when the kernel says so; what the process has still to do is its own
         // matter.
         let let_go = let_go(&self.sched_ext, &scheduler).await;
-        drop(listed);
         match let_go {
             Ok(at) => {
+                drop(listed);
                 self.leaving = Some(leaving);
                 Ok(Some(at))
             }
             Err(error) => {
-                self.old = Some(joined(leaving).await.0);
+                let (mut old, _) = joined(leaving).await;
+                old.list_again(listed);
+                self.old = Some(old);
                 let name = &scheduler.name;
                 Err(Failure::of(
                     Fault::Old,
@@ -375,6 +394,7 @@ impl Seat {
                 how = old.ended() => {
                     self.died = Some(Died {
                         scheduler: old.scheduler().clone(),
+                        marks: old.marks.clone(),
                         how,
                         at: Instant::now(),
                     });
@@ -385,12 +405,16 @@ impl Seat {
         loaded.await
     }
 
-    /// Waits for the end of the old scheduler's process, and returns how it ended if by itself.
-    async fn reap(&mut self) -> Option<(Scheduler, String)> {
-        if let Some(Died { scheduler, how, .. }) = self.died.take() {
-            return Some((scheduler, how));
+    /// Waits for the end of the old scheduler's process, puts right what it left behind beside
+    /// `new`, and returns how it ended if by itself.
+    async fn reap(&mut self, new: Option<&SchedulerProcess>) -> Option<(Scheduler, String)> {
+        let new = new.map(|new| &new.marks);
+        if let Some(died) = self.died.take() {
+            self.idle_latency.ended(&died.marks, new);
+            return Some((died.scheduler, died.how));
         }
         let (old, stopped) = joined(self.leaving.take()?).await;
+        self.idle_latency.ended(&old.marks, new);
         let scheduler = old.scheduler().clone();
         match stopped {
             Ok(how) => how.map(|how| (scheduler, how)),
@@ -400,6 +424,19 @@ impl Seat {
                 None
             }
         }
+    }
+
+    /// What `new` is to be remembered by when it is started now.
+    fn marks(&self) -> Marks {
+        let before = self.old.as_ref().map(|old| &old.marks);
+        self.idle_latency.starts(before)
+    }
+
+    /// Puts right what `new`, which has failed and ended, left behind.
+    fn forget(&self, mut marks: Marks) {
+        self.idle_latency.loaded(&mut marks);
+        let old = self.old.as_ref().map(|old| &old.marks);
+        self.idle_latency.ended(&marks, old);
     }
 }
 
@@ -588,6 +625,7 @@ pub(crate) async fn stop(
 ) -> Result<(), String> {
     let scheduler = process.scheduler().clone();
     let (stopped, let_go) = tokio::join!(process.stop(), let_go(sched_ext, &scheduler));
+    IdleLatency::default().ended(&process.marks, None);
     stopped?;
     let_go.map(drop)
 }

@@ -6,6 +6,7 @@ use tokio::task::JoinHandle;
 use super::{Daemon, now_us};
 use crate::core::{Event, Fault};
 use crate::history::{Entry, Kind, Way};
+use crate::idle_latency::IdleLatency;
 use crate::policy::Candidate;
 use crate::report::scheduler_name;
 use crate::scheduler_process::SchedulerProcess;
@@ -138,6 +139,7 @@ impl Daemon {
             return;
         };
         let scheduler = process.scheduler().clone();
+        IdleLatency::default().ended(&process.marks, None);
         drop(process);
         let from = scheduler_name(&Candidate::Scheduler(scheduler.clone()));
         tracing::warn!(
