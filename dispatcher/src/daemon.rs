@@ -22,6 +22,7 @@ use crate::core::{Action, Event, Moment, State, decide};
 use crate::history::{History, Kind};
 use crate::kernel::SchedExt;
 use crate::policy::Policy;
+use crate::policy_watch::PolicyWatch;
 use crate::report::{Current, Thoughts};
 use crate::request::Requests;
 use crate::scheduler_process::SchedulerProcess;
@@ -74,6 +75,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     }
     daemon.look_for_programs().await;
     daemon.ask_kernel().await;
+    let mut policy_watch = PolicyWatch::new(&daemon.config);
+    if let Err(error) = &policy_watch {
+        tracing::warn!(%error, "edits of the policy are not noticed; `auto-ext reload` reads it");
+    }
     let (requests, mut asked) = Requests::channel();
     daemon.bus = Bus::serve(
         options.bus,
@@ -99,6 +104,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
                 Err(_) => std::future::pending().await,
             }
         };
+        let policy_changed = async {
+            match &mut policy_watch {
+                Ok(watch) => watch.changed().await,
+                Err(_) => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
@@ -106,8 +117,13 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             how = ended(&mut daemon.running) => daemon.scheduler_exited(how).await,
             () = kernel_changed => daemon.ask_kernel().await,
             Some(asked) = asked.recv() => daemon.serve(asked).await,
+            // What is wrong with it has been said and recorded by then.
+            () = policy_changed => drop(daemon.reload().await),
             _ = windows.tick() => daemon.window().await,
             _ = program_looks.tick() => daemon.look_for_programs().await,
+        }
+        if windows.period() != daemon.policy.window {
+            windows = every(daemon.policy.window);
         }
     }
     daemon.stop().await;

@@ -17,6 +17,7 @@ mod idle_latency;
 pub mod kernel;
 pub mod known;
 pub mod policy;
+mod policy_watch;
 mod priority;
 pub mod program;
 mod report;
