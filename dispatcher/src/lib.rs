@@ -9,6 +9,7 @@ pub mod cli;
 mod commands;
 pub mod core;
 mod daemon;
+mod duration;
 mod exit;
 mod foreign;
 mod gate;

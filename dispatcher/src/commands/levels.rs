@@ -10,6 +10,7 @@ use auto_ext_profiler::{
 };
 use serde_json::json;
 
+use crate::duration;
 use crate::exit::{Code, WithCode};
 
 pub(crate) struct Options {
@@ -20,7 +21,7 @@ pub(crate) struct Options {
 
 /// Parses the length of a window.
 pub(crate) fn window(text: &str) -> Result<Duration, String> {
-    let window = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let window = duration::parse(text).map_err(|error| error.to_string())?;
     let allowed = Duration::from_millis(50)..=Duration::from_secs(10);
     if allowed.contains(&window) {
         Ok(window)

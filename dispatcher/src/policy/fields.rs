@@ -3,9 +3,12 @@
 
 use std::time::Duration;
 
+use humantime::format_duration;
+
 use super::error::{Location, Problems, quote};
 use super::suggest::{instead, nearest};
 use super::yaml::{Node, Value};
+use crate::duration;
 
 /// The longest name of a scheduler or class, in characters.
 const MAX_NAME: usize = 64;
@@ -244,34 +247,16 @@ impl Problems {
             quote(text),
             "write it with a unit, like `250ms`, `15s` or `30m`",
         );
-        if text.len() > MAX_NAME {
-            self.add(
-                node.at,
-                format!("{what} must be a duration, not {shown}; {example}"),
-            );
-            return None;
-        }
-        match humantime::parse_duration(text) {
-            Ok(duration) if (min..=max).contains(&duration) => Some(duration),
+        let message = match duration::parse(text) {
+            Ok(duration) if (min..=max).contains(&duration) => return Some(duration),
             Ok(_) => {
-                let (min, max) = (
-                    humantime::format_duration(min),
-                    humantime::format_duration(max),
-                );
-                self.add(
-                    node.at,
-                    format!("{what} is {shown}; it must be from {min} to {max}"),
-                );
-                None
+                let (min, max) = (format_duration(min), format_duration(max));
+                format!("{what} is {shown}; it must be from {min} to {max}")
             }
-            Err(_) => {
-                self.add(
-                    node.at,
-                    format!("{what} must be a duration, not {shown}; {example}"),
-                );
-                None
-            }
-        }
+            Err(_) => format!("{what} must be a duration, not {shown}; {example}"),
+        };
+        self.add(node.at, message);
+        None
     }
 
     fn wrong_kind(&mut self, node: &Node, what: &str, expected: &str) {
