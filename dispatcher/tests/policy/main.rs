@@ -9,9 +9,9 @@ use auto_ext_dispatcher::policy::{Candidate, Policy, Scheduler, Stability};
 use auto_ext_profiler::{Level, Levels, Signal, Thresholds};
 use proptest::prelude::*;
 
-const SHIPPED: &str = include_str!("../../policies.yaml");
-const CONTRACT: &str = include_str!("policies/contract.yaml");
-const MANY_PROBLEMS: &str = include_str!("policies/many-problems.yaml");
+const SHIPPED: &str = include_str!("../../../policies.yaml");
+const CONTRACT: &str = include_str!("files/contract.yaml");
+const MANY_PROBLEMS: &str = include_str!("files/many-problems.yaml");
 
 /// What is said about `text` as the file `F`; empty if it is valid.
 fn errors(text: &str) -> String {
@@ -263,27 +263,27 @@ fn windows_line_ends_and_a_byte_order_mark_are_no_problem() {
 
 #[test]
 fn a_file_that_is_no_policy_at_all_is_told_why() {
-    check(include_str!("policies/errors/file.txt"));
+    check(include_str!("files/errors/file.txt"));
 }
 
 #[test]
 fn values_of_the_wrong_type_or_out_of_range_are_told_what_is_right() {
-    check(include_str!("policies/errors/sections.txt"));
+    check(include_str!("files/errors/sections.txt"));
 }
 
 #[test]
 fn schedulers_that_could_not_be_run_are_told_how_to_write_them() {
-    check(include_str!("policies/errors/schedulers.txt"));
+    check(include_str!("files/errors/schedulers.txt"));
 }
 
 #[test]
 fn rules_that_lack_something_or_ask_for_what_is_not_there_are_told_so() {
-    check(include_str!("policies/errors/rules.txt"));
+    check(include_str!("files/errors/rules.txt"));
 }
 
 #[test]
 fn all_independent_problems_are_reported_at_once_in_the_order_of_the_file() {
-    let expected = include_str!("policies/many-problems.txt");
+    let expected = include_str!("files/many-problems.txt");
     assert_eq!(errors(MANY_PROBLEMS), expected.trim_end());
 }
 
