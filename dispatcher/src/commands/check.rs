@@ -4,12 +4,16 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::policy::Policy;
+use crate::policy::Checked;
 
-/// Prints every problem as `F:LINE:COL: error: ...` on standard error, or that there is none.
+/// Prints every problem as `F:LINE:COL: error: ...` on standard error, or that the policy is valid,
+/// after a line `F:LINE:COL: warning: ...` for everything strange.
 pub(crate) fn run(path: &Path) -> anyhow::Result<ExitCode> {
-    match Policy::load(path) {
-        Ok(policy) => {
+    match Checked::load(path) {
+        Ok(Checked { policy, warnings }) => {
+            for warning in &warnings {
+                writeln!(io::stderr(), "{warning}")?;
+            }
             let rules = policy.rules.len();
             writeln!(io::stdout(), "{}: valid, {rules} rules", path.display())?;
             Ok(ExitCode::SUCCESS)

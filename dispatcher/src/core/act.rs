@@ -6,7 +6,7 @@ use super::Moment;
 use super::event::Action;
 use super::state::{Mode, Running, State, Switch};
 use crate::kernel::KernelState;
-use crate::policy::{Candidate, Policy};
+use crate::policy::{Candidate, Foreign, Policy};
 
 /// How long a scheduler of ours may be without its seat, which it loses to reload itself, before it
 /// counts as failed. scx_lavd needs half a minute to load in an emulated machine.
@@ -57,7 +57,7 @@ pub(super) fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action
         .pin
         .as_ref()
         .is_some_and(|pin| pin.to == state.choice.desired);
-    let replace_foreign = pinned;
+    let replace_foreign = pinned || policy.foreign == Foreign::Replace;
     let foreign_in_the_way = replace_foreign && state.foreign_runs();
     match (&mut state.running, &state.choice.desired) {
         (None, Candidate::Kernel) if !foreign_in_the_way => {

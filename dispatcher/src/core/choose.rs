@@ -7,21 +7,22 @@ use std::time::Duration;
 use super::Moment;
 use super::state::{Choice, ClassChange, Layer, Mode, ObserveCause, State};
 use crate::kernel::KernelState;
-use crate::policy::{Candidate, NO_CLASS, Policy, Rule};
+use crate::policy::{Candidate, Foreign, NO_CLASS, Policy, Rule};
 
 /// How long a seat must have been empty after somebody else's scheduler left it before it is taken:
 /// schedulers reload themselves after CPU hotplug, and services restart them.
 const AFTER_FOREIGN: Duration = Duration::from_secs(15);
 
-/// Follows the class: a new one counts once the levels have matched it for the settle time, or at
-/// once when it is already `settled`.
+/// Follows the class: a new one counts once the rules have said so for the settle time, or at once
+/// when it is already `settled`.
 pub(super) fn classify(policy: &Policy, state: &mut State, now: Moment, settled: bool) {
     let matched = match state.signals {
-        Some(_) => policy
-            .rule_for(&state.levels())
-            .map_or(NO_CLASS, |rule| rule.class.as_str()),
-        None => NO_CLASS,
+        Some(_) => policy.rule_for(&state.circumstances()),
+        None => None,
     };
+    // An application that starts or a plug that is pulled is a fact, and need not settle.
+    let overruled = matched.map(Rule::layer) > policy.rule(&state.class).map(Rule::layer);
+    let matched = matched.map_or(NO_CLASS, |rule| rule.class.as_str());
     if matched == state.class {
         state.class_change = None;
         return;
@@ -31,8 +32,10 @@ pub(super) fn classify(policy: &Policy, state: &mut State, now: Moment, settled:
         _ => now,
     };
     // Without a class there is nothing that could be held on to.
-    let settled =
-        settled || state.class == NO_CLASS || now.saturating_sub(since) >= policy.stability.settle;
+    let settled = settled
+        || overruled
+        || state.class == NO_CLASS
+        || now.saturating_sub(since) >= policy.stability.settle;
     if settled {
         state.class = matched.to_owned();
         state.class_change = None;
@@ -58,7 +61,7 @@ pub(super) fn mode(policy: &Policy, state: &State, now: Moment) -> Mode {
         _ if state.observe_asked => Mode::Observe(ObserveCause::Asked),
         KernelState::Unknown(why) => Mode::Observe(ObserveCause::KernelUnknown(why.clone())),
         _ if state.pin.is_some() => Mode::Pinned,
-        _ if free_soon => Mode::Yielded,
+        _ if free_soon && policy.foreign == Foreign::Respect => Mode::Yielded,
         _ if none_installed => Mode::Observe(ObserveCause::NoScheduler),
         _ if !state.holds.is_empty() => Mode::Held,
         _ => Mode::Auto,
@@ -94,17 +97,23 @@ pub(super) fn choose(policy: &Policy, state: &State, now: Moment) -> Choice {
             now,
         );
     }
-    match policy.rules.iter().find(|rule| rule.class == state.class) {
+    match policy.rule(&state.class) {
         Some(rule) => {
-            let because = format!("class {} ({})", rule.class, evidence(rule));
-            best(state, Layer::Rule, because, &rule.candidates, now)
+            let because = format!("class {} ({})", rule.class, evidence(rule, state));
+            best(
+                state,
+                Layer::Rule(rule.layer()),
+                because,
+                &rule.candidates,
+                now,
+            )
         }
         None => {
             let because = match state.signals {
                 None => "nothing has been measured yet",
                 Some(_) => "no rule of the policy matches, so the kernel's own scheduler runs",
             };
-            best(state, Layer::Rule, because.to_owned(), &[], now)
+            best(state, Layer::LOWEST, because.to_owned(), &[], now)
         }
     }
 }
@@ -154,16 +163,28 @@ fn rejection(state: &State, candidate: &Candidate, now: Moment) -> Option<String
     Some(format!("is left alone because it failed: {error}"))
 }
 
-/// The levels that the rule asks for. The numbers behind them change with every window; they are
-/// shown beside the reason, not in it.
-fn evidence(rule: &Rule) -> String {
-    if rule.levels.is_empty() {
+/// What the rule asks for. The numbers behind the levels change with every window; they are shown
+/// beside the reason, not in it.
+fn evidence(rule: &Rule, state: &State) -> String {
+    let when = &rule.when;
+    let mut parts: Vec<String> = Vec::new();
+    if let Some(process) = when.process(&state.processes) {
+        let what = if when.processes.is_empty() {
+            format!("cgroup {}", process.cgroup)
+        } else {
+            format!("process {}", process.comm)
+        };
+        parts.push(what);
+    }
+    parts.extend(when.power.map(|power| format!("power {power}")));
+    parts.extend(when.profile.map(|profile| format!("profile {profile}")));
+    parts.extend(
+        when.levels
+            .iter()
+            .map(|(signal, level)| format!("{signal} {level}")),
+    );
+    if parts.is_empty() {
         return "no other rule matches".to_owned();
     }
-    let parts: Vec<String> = rule
-        .levels
-        .iter()
-        .map(|(signal, level)| format!("{signal} {level}"))
-        .collect();
     parts.join(", ")
 }

@@ -1,5 +1,10 @@
 //! From an event to the next state and what is to be done.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use auto_ext_profiler::{Process, ProcessEvent};
+
 use super::Moment;
 use super::act::{act, watch_seat};
 use super::choose::{choose, classify, mode};
@@ -69,6 +74,14 @@ fn take_in(policy: &Policy, state: &mut State, event: Event, now: Moment) {
                 state.last_error.clear();
             }
         }
+        Event::Processes(events) => {
+            let processes = Arc::make_mut(&mut state.processes);
+            for event in events {
+                follow(policy, processes, event);
+            }
+        }
+        Event::Power(power) => state.power = power,
+        Event::Profile(profile) => state.profile = profile,
         Event::Pinned { to, lasts } => {
             // Whoever names one that failed wants to see it tried again.
             state.failures.forgive(to.name(), now);
@@ -104,6 +117,22 @@ fn take_in(policy: &Policy, state: &mut State, event: Event, now: Moment) {
         Event::WakesUp => {
             state.asleep = false;
             state.awake_since = Some(now);
+        }
+    }
+}
+
+/// Remembers the processes that the policy asks about.
+fn follow(policy: &Policy, processes: &mut BTreeMap<u32, Process>, event: ProcessEvent) {
+    match event {
+        ProcessEvent::Started(process) if policy.wants(&process) => {
+            processes.insert(process.pid, process);
+        }
+        ProcessEvent::Started(Process { pid, .. }) | ProcessEvent::Ended { pid } => {
+            processes.remove(&pid);
+        }
+        ProcessEvent::All(all) => {
+            let wanted = all.into_iter().filter(|process| policy.wants(process));
+            *processes = wanted.map(|process| (process.pid, process)).collect();
         }
     }
 }
@@ -172,7 +201,9 @@ impl State {
         let (layer, counts) = self
             .switching
             .take()
-            .map_or((Layer::Rule, true), |switch| (switch.layer, switch.counts));
+            .map_or((Layer::LOWEST, true), |switch| {
+                (switch.layer, switch.counts)
+            });
         if counts {
             self.limit.add(now);
         }

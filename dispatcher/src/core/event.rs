@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use auto_ext_profiler::Signals;
+use auto_ext_profiler::{ProcessEvent, Signals};
 
 use crate::kernel::KernelState;
-use crate::policy::{Candidate, Scheduler};
+use crate::policy::{Candidate, Power, Profile, Scheduler};
 
 /// Everything that the decisions depend on.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,8 +55,15 @@ pub enum Event {
         /// What.
         error: String,
     },
-    /// From now on the decisions are made with another policy than before.
+    /// From now on the decisions are made with another policy than before. As only the processes
+    /// that the old one asks about are remembered, all are to be told again.
     PolicyChanged,
+    /// What happened to the machine's processes, in order.
+    Processes(Vec<ProcessEvent>),
+    /// Where the power comes from; `None`: nobody knows.
+    Power(Option<Power>),
+    /// The active power profile; `None`: no service says one.
+    Profile(Option<Profile>),
     /// A person wants this to run, whatever is measured.
     Pinned {
         /// What.

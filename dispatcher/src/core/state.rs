@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use auto_ext_profiler::{LevelTracker, Levels, Signals};
+use auto_ext_profiler::{LevelTracker, Levels, Process, Signals};
 
 use super::Moment;
 use super::failures::Failures;
 use super::limit::SwitchLimit;
 use crate::kernel::KernelState;
-use crate::policy::{Candidate, NO_CLASS, Policy, Scheduler};
+use crate::policy::{self, Candidate, Circumstances, NO_CLASS, Policy, Power, Profile, Scheduler};
 
 /// Who decides what runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,11 +115,16 @@ pub struct Switch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Layer {
     /// A rule of the policy.
-    Rule,
+    Rule(policy::Layer),
     /// An application that holds on to what ran.
     Hold,
     /// A person.
     Pin,
+}
+
+impl Layer {
+    /// Everybody overrules this.
+    pub(crate) const LOWEST: Self = Self::Rule(policy::Layer::Measured);
 }
 
 /// What a person wants to run.
@@ -194,6 +200,10 @@ pub struct State {
     /// When a scheduler of somebody else was last seen.
     pub(crate) foreign_seen: Option<Moment>,
     pub(crate) installed: BTreeSet<String>,
+    /// The processes that the policy asks about.
+    pub(crate) processes: Arc<BTreeMap<u32, Process>>,
+    pub(crate) power: Option<Power>,
+    pub(crate) profile: Option<Profile>,
     pub(crate) pin: Option<Pin>,
     /// The pin to return to when `pin` cannot be established.
     pub(crate) pin_before: Option<Pin>,
@@ -233,6 +243,9 @@ impl State {
             ours: false,
             foreign_seen: None,
             installed: BTreeSet::new(),
+            processes: Arc::default(),
+            power: None,
+            profile: None,
             pin: None,
             pin_before: None,
             holds: BTreeMap::new(),
@@ -243,7 +256,7 @@ impl State {
             mode: Mode::Observe(ObserveCause::KernelUnknown("not asked yet".to_owned())),
             choice: Choice {
                 desired: Candidate::Kernel,
-                layer: Layer::Rule,
+                layer: Layer::LOWEST,
                 because: "nothing has been measured yet".to_owned(),
                 rejected: Vec::new(),
                 waits: None,
@@ -280,6 +293,17 @@ impl State {
     #[must_use]
     pub fn signals(&self) -> Option<&Signals> {
         self.signals.as_ref()
+    }
+
+    /// All that rules ask for.
+    #[must_use]
+    pub fn circumstances(&self) -> Circumstances<'_> {
+        Circumstances {
+            levels: self.levels(),
+            processes: &self.processes,
+            power: self.power,
+            profile: self.profile,
+        }
     }
 
     /// What should run, by the policy, whether or not it already does.

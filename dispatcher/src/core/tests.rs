@@ -8,8 +8,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::kernel::KernelState;
-use crate::policy::{Candidate, Policy, Rule, Scheduler};
+use crate::policy::{Candidate, Conditions, Policy, Rule, Scheduler};
 
+mod layers;
 mod people;
 
 const WINDOW: Duration = Duration::from_millis(250);
@@ -37,10 +38,13 @@ fn candidates(names: &[&str]) -> Vec<Candidate> {
 fn policy() -> Policy {
     let rule = |class: &str, signal: Option<Signal>, names: &[&str]| Rule {
         class: class.into(),
-        levels: signal
-            .map(|signal| (signal, Level::High))
-            .into_iter()
-            .collect(),
+        when: Conditions {
+            levels: signal
+                .map(|signal| (signal, Level::High))
+                .into_iter()
+                .collect(),
+            ..Conditions::default()
+        },
         candidates: candidates(names),
     };
     Policy {
@@ -311,7 +315,7 @@ fn a_scheduler_that_does_not_let_go_is_to_blame_and_not_pulled_at_all_the_time()
         to: Candidate::Kernel,
         reason: String::new(),
         cancelled: false,
-        layer: Layer::Rule,
+        layer: Layer::LOWEST,
         counts: true,
     });
     machine.now += Duration::from_secs(60);
@@ -349,7 +353,7 @@ fn a_switch_that_failed_through_nobodys_fault_is_not_tried_again_at_once() {
         to: Candidate::Kernel,
         reason: String::new(),
         cancelled: false,
-        layer: Layer::Rule,
+        layer: Layer::LOWEST,
         counts: true,
     });
     machine.happens(Event::SwitchFailed {
@@ -381,7 +385,7 @@ fn a_decision_that_changes_calls_the_switch_off_once_and_pauses() {
         to: cosmos.clone(),
         reason: String::new(),
         cancelled: false,
-        layer: Layer::Rule,
+        layer: Layer::LOWEST,
         counts: true,
     });
     let cancels = |machine: &mut Machine| {

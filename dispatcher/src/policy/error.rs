@@ -1,8 +1,10 @@
-//! What is wrong with a policy, and where. Owns the form `FILE:LINE:COL: error: MESSAGE`; the
-//! messages themselves are written where the problem is found.
+//! What is wrong with a policy, and where. Owns the form `FILE:LINE:COL: error: MESSAGE`, which
+//! warnings share; the messages themselves are written where the problem is found.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+
+use super::{Checked, Policy};
 
 /// More problems than this are counted, not kept: nobody mends a hundred at a time.
 const MAX_PROBLEMS: usize = 100;
@@ -24,7 +26,7 @@ impl Location {
     pub const START: Self = Self { line: 1, column: 1 };
 }
 
-/// One thing that is wrong in a policy.
+/// One thing that is wrong in a policy, or strange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The offending key or value; [`Location::START`] when it is the file as a whole.
@@ -73,11 +75,41 @@ impl fmt::Display for PolicyError {
     }
 }
 
+/// Something strange in a valid policy. Displays as one line `FILE:LINE:COL: warning: MESSAGE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    path: PathBuf,
+    problem: Problem,
+}
+
+impl Warning {
+    /// The policy as it was named by the caller.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is strange, and where.
+    #[must_use]
+    pub fn problem(&self) -> &Problem {
+        &self.problem
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Problem { at, message } = &self.problem;
+        let path = self.path.display();
+        write!(f, "{path}:{}:{}: warning: {message}", at.line, at.column)
+    }
+}
+
 /// Collects problems, so that one run names all of them.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     found: Vec<Problem>,
     omitted: usize,
+    warnings: Vec<Problem>,
 }
 
 impl Problems {
@@ -98,10 +130,21 @@ impl Problems {
         }
     }
 
-    /// `value` if nothing was found.
-    pub(super) fn or<T>(mut self, path: &Path, value: T) -> Result<T, PolicyError> {
+    /// What is strange, but no error. There are only so many: one per rule and scheduler.
+    pub(super) fn warn(&mut self, at: Location, message: impl Into<String>) {
+        self.warnings.push(Problem::new(at, message));
+    }
+
+    /// `policy` with the warnings about it, in the order of the file, if nothing is wrong.
+    pub(super) fn or(mut self, path: &Path, policy: Policy) -> Result<Checked, PolicyError> {
         if self.found.is_empty() {
-            return Ok(value);
+            self.warnings.sort_by_key(|problem| problem.at);
+            let warning = |problem| Warning {
+                path: path.to_owned(),
+                problem,
+            };
+            let warnings = self.warnings.into_iter().map(warning).collect();
+            return Ok(Checked { policy, warnings });
         }
         self.found.sort_by_key(|problem| problem.at);
         Err(PolicyError {

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use super::error::{Location, Problems, quote};
+use super::error::{Location, Problems, quote, quote_all};
 use super::suggest::{instead, nearest};
 use super::yaml::{Node, Value};
 use crate::duration;
 
 /// The longest name of a scheduler or class, in characters.
-const MAX_NAME: usize = 64;
+pub(super) const MAX_NAME: usize = 64;
 
 /// The longest text that is compared with names, in bytes.
 pub(super) const MAX_WORD: usize = 256;
@@ -257,6 +257,26 @@ impl Problems {
         };
         self.add(node.at, message);
         None
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        node: &Node,
+        what: &str,
+        choices: &[T],
+        name: fn(T) -> &'static str,
+    ) -> Option<T> {
+        let names = || choices.iter().map(|&choice| name(choice));
+        let expected = format!("one of {}", quote_all(names()));
+        let text = self.text(node, what, &expected, MAX_WORD)?;
+        let choice = choices.iter().copied().find(|&choice| name(choice) == text);
+        if choice.is_none() {
+            let instead = instead(text, names(), "valid here:");
+            let message = format!("{what} cannot be {}{instead}", node.value.shown());
+            self.add(node.at, message);
+        }
+        choice
     }
 
     fn wrong_kind(&mut self, node: &Node, what: &str, expected: &str) {

@@ -1,20 +1,25 @@
 //! The policy: which scheduler runs for which load. Read from `policies.yaml`.
 //!
-//! Owns the file's format, its limits and its errors. Pure but for [`Policy::load`]: whether a
-//! scheduler is installed, and what to do when a file is invalid, is decided elsewhere.
+//! Owns the file's format, its limits and its errors, and which rule applies when. Pure but for
+//! the loading of a file: whether a scheduler is installed, which processes run, and what to do
+//! when a file is invalid, is found out and decided elsewhere.
 //!
 //! The way of a file: `file` reads it, `yaml` makes a tree of it that knows every place, `schema`
-//! with `schedulers` and `rules` gives keys and values their meaning, helped by `fields`. All problems of the last step
-//! are reported at once; one of an earlier step stands alone, for what follows from it is noise.
+//! with `schedulers`, `rules` and `when` gives keys and values their meaning, helped by `fields`.
+//! All problems of the last step are reported at once; one of an earlier step stands alone, for
+//! what follows from it is noise.
 
+mod conditions;
 mod error;
 mod fields;
 mod file;
+mod pattern;
 mod rules;
 mod schedulers;
 mod schema;
 mod suggest;
 mod syntax;
+mod when;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -22,10 +27,12 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use auto_ext_profiler::{Level, Levels, Signal, Thresholds};
+use auto_ext_profiler::{Process, Thresholds};
 
+pub use self::conditions::{Circumstances, Conditions, Layer, Power, Profile};
 use self::error::Problems;
-pub use self::error::{Location, PolicyError, Problem};
+pub use self::error::{Location, PolicyError, Problem, Warning};
+pub use self::pattern::{Pattern, PatternError};
 
 /// The candidate that means: no sched_ext scheduler, the kernel's own.
 pub const KERNEL: &str = "kernel";
@@ -39,14 +46,37 @@ pub const NO_CLASS: &str = "none";
 pub struct Policy {
     /// How often the signals are measured, 50 ms to 10 s.
     pub window: Duration,
+    /// What to do about a scheduler that auto-ext did not start.
+    pub foreign: Foreign,
     /// When each signal is HIGH and when LOW.
     pub signals: Thresholds,
     /// The schedulers the policy defines, by the policy's name for them.
     pub schedulers: BTreeMap<String, Scheduler>,
-    /// The rules in the order of the file: the first that matches wins.
+    /// The rules in the order of the file. Of those of the first layer that has a match, the first
+    /// that matches wins; see [`Layer`].
     pub rules: Vec<Rule>,
     /// How reluctant to switch.
     pub stability: Stability,
+}
+
+/// A valid policy, and what is strange about the file it came from. Two files that differ only in
+/// comments and layout have equal policies, though their warnings differ.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked {
+    /// The policy.
+    pub policy: Policy,
+    /// In the order of the file: rules that never get their turn, schedulers that no rule uses.
+    pub warnings: Vec<Warning>,
+}
+
+/// What to do about a sched_ext scheduler that auto-ext did not start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Foreign {
+    /// Leave it alone, and the machine to it, until it is gone.
+    #[default]
+    Respect,
+    /// Let what the policy wants take its place.
+    Replace,
 }
 
 /// A scheduler and how to run it.
@@ -75,8 +105,8 @@ pub enum Candidate {
 pub struct Rule {
     /// The name of the load; unique in a policy.
     pub class: String,
-    /// The level each signal must have, in the order of the file; empty: always matches.
-    pub levels: Vec<(Signal, Level)>,
+    /// When it applies.
+    pub when: Conditions,
     /// What to run, best first; never empty. When none of them is available, the kernel's own.
     pub candidates: Vec<Candidate>,
 }
@@ -98,9 +128,7 @@ impl Policy {
     /// # Errors
     /// When the file cannot be read or is not a valid policy; see [`Policy::parse`].
     pub fn load(path: impl AsRef<Path>) -> Result<Self, PolicyError> {
-        let path = path.as_ref();
-        let text = file::read(path).map_err(|problem| problem.in_file(path))?;
-        Self::parse(path, &text)
+        Checked::load(path).map(|checked| checked.policy)
     }
 
     /// Reads a policy from `text`; `path` only names it in errors.
@@ -109,11 +137,31 @@ impl Policy {
     /// When `text` is not one YAML document without anchors, aliases and tags, or is not a valid
     /// policy. The error lists every problem with its line and column.
     pub fn parse(path: impl AsRef<Path>, text: &str) -> Result<Self, PolicyError> {
-        let path = path.as_ref();
-        let root = yaml::parse(text).map_err(|problem| problem.in_file(path))?;
-        let mut problems = Problems::default();
-        let policy = schema::policy(&mut problems, &root);
-        problems.or(path, policy)
+        Checked::parse(path, text).map(|checked| checked.policy)
+    }
+
+    /// The rule that applies: layer by layer (see [`Layer`]), the first in the order of the file
+    /// whose conditions hold. `None` when there is none: then the class is [`NO_CLASS`] and the
+    /// kernel's own scheduler runs.
+    #[must_use]
+    pub fn rule_for(&self, now: &Circumstances<'_>) -> Option<&Rule> {
+        let applies = |layer, rule: &&Rule| rule.layer() == layer && rule.when.hold(now);
+        Layer::ALL
+            .into_iter()
+            .find_map(|layer| self.rules.iter().find(|rule| applies(layer, rule)))
+    }
+
+    /// Whether some rule is about programs or cgroups such as this one's. Processes for which this
+    /// is `false` make no difference to [`Self::rule_for`].
+    #[must_use]
+    pub fn wants(&self, process: &Process) -> bool {
+        self.rules.iter().any(|rule| rule.when.want(process))
+    }
+
+    /// The rule that gives this class; `None` for [`NO_CLASS`], or when there is none.
+    #[must_use]
+    pub fn rule(&self, class: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.class == class)
     }
 
     /// What `name` stands for: `kernel`, a scheduler of the policy, or a known one, by its short or
@@ -123,23 +171,57 @@ impl Policy {
         schedulers::find(name, |name| self.schedulers.get(name).cloned().map(Some)).flatten()
     }
 
-    /// The first rule that matches `levels`. `None` when there is none: then the class is
-    /// [`NO_CLASS`] and the kernel's own scheduler runs.
-    #[must_use]
-    pub fn rule_for(&self, levels: &Levels) -> Option<&Rule> {
-        self.rules.iter().find(|rule| rule.matches(levels))
-    }
-
     /// The schedulers that some rule would like to run, in the order of the rules; one that several
     /// would like comes several times.
     pub fn used_schedulers(&self) -> impl Iterator<Item = &Scheduler> {
-        self.rules
-            .iter()
-            .flat_map(|rule| &rule.candidates)
-            .filter_map(|candidate| match candidate {
-                Candidate::Kernel => None,
-                Candidate::Scheduler(scheduler) => Some(scheduler),
-            })
+        used(&self.rules)
+    }
+}
+
+/// The schedulers that `rules` would like to run.
+fn used(rules: &[Rule]) -> impl Iterator<Item = &Scheduler> {
+    let candidates = rules.iter().flat_map(|rule| &rule.candidates);
+    candidates.filter_map(|candidate| match candidate {
+        Candidate::Kernel => None,
+        Candidate::Scheduler(scheduler) => Some(scheduler),
+    })
+}
+
+impl Checked {
+    /// As [`Policy::load`].
+    ///
+    /// # Errors
+    /// Those of [`Policy::load`].
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, PolicyError> {
+        let path = path.as_ref();
+        let text = file::read(path).map_err(|problem| problem.in_file(path))?;
+        Self::parse(path, &text)
+    }
+
+    /// As [`Policy::parse`].
+    ///
+    /// # Errors
+    /// Those of [`Policy::parse`].
+    pub fn parse(path: impl AsRef<Path>, text: &str) -> Result<Self, PolicyError> {
+        let path = path.as_ref();
+        let root = yaml::parse(text).map_err(|problem| problem.in_file(path))?;
+        let mut problems = Problems::default();
+        let policy = schema::policy(&mut problems, &root);
+        problems.or(path, policy)
+    }
+}
+
+impl Foreign {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::Respect, Self::Replace];
+
+    /// The name in policies.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Respect => "respect",
+            Self::Replace => "replace",
+        }
     }
 }
 
@@ -147,6 +229,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             window: Duration::from_millis(250),
+            foreign: Foreign::default(),
             signals: Thresholds::default(),
             schedulers: BTreeMap::new(),
             rules: Vec::new(),
@@ -166,13 +249,10 @@ impl Default for Stability {
 }
 
 impl Rule {
-    /// Whether every condition holds. A signal that could not be measured is neither high nor
-    /// low, so that a rule about it does not match.
+    /// The layer it belongs to.
     #[must_use]
-    pub fn matches(&self, levels: &Levels) -> bool {
-        self.levels
-            .iter()
-            .all(|&(signal, level)| level != Level::Unknown && levels.get(signal) == level)
+    pub fn layer(&self) -> Layer {
+        self.when.layer()
     }
 }
 

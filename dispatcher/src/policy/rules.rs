@@ -1,23 +1,23 @@
-//! The section `rules`: classes, conditions and candidates.
+//! The section `rules`: classes, conditions and candidates, and rules that hide others.
 
 use std::collections::BTreeMap;
 
-use auto_ext_profiler::{Level, Signal};
-
-use super::error::{Problems, quote};
+use super::error::{Location, Problems, quote};
 use super::fields::MAX_WORD;
 use super::schedulers::{Declared, candidate};
-use super::suggest::{instead, nearest};
+use super::when::conditions;
 use super::yaml::Node;
-use super::{Candidate, NO_CLASS, Rule};
+use super::{Candidate, Conditions, NO_CLASS, Rule};
 
-const MAX_RULES: usize = 100;
-const MAX_CANDIDATES: usize = 16;
+/// The keys of a rule.
+pub(super) const KEYS: [&str; 3] = ["class", "when", "use"];
+
+pub(super) const MAX_RULES: usize = 100;
+pub(super) const MAX_CANDIDATES: usize = 16;
+/// Each is compared with every process that begins, and all with each other when they are read.
+const MAX_PATTERNS: usize = 500;
 
 const EXAMPLE: &str = "{class: idle, use: [kernel]}";
-
-/// Conditions that the format has and this version cannot measure yet.
-const LATER_CONDITIONS: [&str; 4] = ["process", "cgroup", "power", "profile"];
 
 pub(super) fn rules(problems: &mut Problems, node: &Node, declared: &Declared) -> Vec<Rule> {
     let example = format!("[{EXAMPLE}]");
@@ -31,10 +31,55 @@ pub(super) fn rules(problems: &mut Problems, node: &Node, declared: &Declared) -
         );
     }
     let mut classes = BTreeMap::new();
-    items
+    let rules: Vec<(Location, Rule)> = items
         .iter()
-        .filter_map(|item| rule(problems, item, declared, &mut classes))
-        .collect()
+        .filter_map(|item| Some((item.at, rule(problems, item, declared, &mut classes)?)))
+        .collect();
+    if patterns_are_too_many(problems, &rules) {
+        return Vec::new();
+    }
+    warn_of_hidden(problems, &rules);
+    rules.into_iter().map(|(_, rule)| rule).collect()
+}
+
+fn patterns_are_too_many(problems: &mut Problems, rules: &[(Location, Rule)]) -> bool {
+    let mut patterns = 0;
+    for (at, rule) in rules {
+        patterns += rule.when.processes.len() + rule.when.cgroups.len();
+        if patterns > MAX_PATTERNS {
+            let message = format!(
+                "there are more than {MAX_PATTERNS} patterns for processes and cgroups up to the \
+                 end of this rule"
+            );
+            problems.add(*at, message);
+            return true;
+        }
+    }
+    false
+}
+
+/// Warns of rules that never get their turn.
+fn warn_of_hidden(problems: &mut Problems, rules: &[(Location, Rule)]) {
+    for (index, (at, rule)) in rules.iter().enumerate() {
+        // A rule of an earlier layer has a condition that this one has not.
+        let hiding = rules[..index].iter().find(|(_, earlier)| {
+            earlier.layer() == rule.layer() && earlier.when.follow_from(&rule.when)
+        });
+        let Some((hiding_at, hiding)) = hiding else {
+            continue;
+        };
+        let why = if hiding.when == Conditions::default() {
+            "always matches"
+        } else {
+            "matches whenever this one would"
+        };
+        let (class, hiding, line) = (quote(&rule.class), quote(&hiding.class), hiding_at.line);
+        let message = format!(
+            "the rule {class} never gets its turn: {hiding} on line {line} comes first and {why}; \
+             move this one up or remove it"
+        );
+        problems.warn(*at, message);
+    }
 }
 
 /// One rule; `classes` has the lines of the classes before it.
@@ -44,7 +89,7 @@ fn rule<'n>(
     declared: &Declared,
     classes: &mut BTreeMap<&'n str, usize>,
 ) -> Option<Rule> {
-    let fields = problems.fields(node, "a rule", EXAMPLE, &["class", "when", "use"])?;
+    let fields = problems.fields(node, "a rule", EXAMPLE, &KEYS)?;
     let class = problems
         .required(&fields, "class", "class: idle")
         .and_then(|node| {
@@ -67,62 +112,18 @@ fn rule<'n>(
             }
             Some(class.to_owned())
         });
-    let levels = match fields.get("when") {
+    let when = match fields.get("when") {
         Some(node) => conditions(problems, node),
-        None => Some(Vec::new()),
+        None => Some(Conditions::default()),
     };
     let candidates = problems
         .required(&fields, "use", "use: [kernel]")
         .and_then(|node| candidates(problems, node, declared));
     Some(Rule {
         class: class?,
-        levels: levels?,
+        when: when?,
         candidates: candidates?,
     })
-}
-
-fn conditions(problems: &mut Problems, node: &Node) -> Option<Vec<(Signal, Level)>> {
-    let fields = problems.mapping(node, "`when`", "{net: high}")?;
-    if fields.entries.is_empty() {
-        let message = "`when` has no condition; remove it from a rule that always matches";
-        problems.add(node.at, message);
-    }
-    let mut levels = Vec::new();
-    for field in &fields.entries {
-        if LATER_CONDITIONS.contains(&field.key) {
-            let message = format!(
-                "the condition `{}` comes with a later version of auto-ext; until then remove this \
-                 rule, for without the condition it would match more than it should",
-                field.key
-            );
-            problems.add(field.at, message);
-        } else if let Ok(signal) = field.key.parse::<Signal>() {
-            if let Some(level) = level(problems, field.node, signal) {
-                levels.push((signal, level));
-            }
-        } else {
-            problems.add_with(field.at, || {
-                let instead = match nearest(field.key, LATER_CONDITIONS) {
-                    Some(near) => format!(", did you mean {}?", quote(near)),
-                    None => instead(field.key, Signal::ALL.map(Signal::name), "valid here:"),
-                };
-                format!("unknown condition {}{instead}", quote(field.key))
-            });
-        }
-    }
-    Some(levels)
-}
-
-fn level(problems: &mut Problems, node: &Node, signal: Signal) -> Option<Level> {
-    let what = quote(signal.name());
-    let text = problems.text(node, &what, "`high` or `low`", MAX_WORD)?;
-    let levels = [Level::High, Level::Low];
-    let level = levels.into_iter().find(|level| level.name() == text);
-    if level.is_none() {
-        let instead = instead(text, levels.map(Level::name), "valid here:");
-        problems.add(node.at, format!("{} is not a level{instead}", quote(text)));
-    }
-    level
 }
 
 fn candidates(problems: &mut Problems, node: &Node, declared: &Declared) -> Option<Vec<Candidate>> {

@@ -1,24 +1,34 @@
 //! The section `schedulers`: names, programs and arguments, and what a name in a rule stands for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::error::{Problems, quote};
+use super::error::{Location, Problems, quote};
 use super::fields::MAX_WORD;
 use super::suggest::nearest;
 use super::yaml::{Node, Value};
-use super::{Candidate, KERNEL, Scheduler};
+use super::{Candidate, KERNEL, Rule, Scheduler, used};
 use crate::known::{self, Known};
 
-const MAX_SCHEDULERS: usize = 100;
-const MAX_ARGS: usize = 64;
+/// The keys of a scheduler.
+pub(super) const KEYS: [&str; 2] = ["command", "args"];
+
+pub(super) const MAX_SCHEDULERS: usize = 100;
+pub(super) const MAX_ARGS: usize = 64;
 /// In bytes: NAME_MAX and PATH_MAX of Linux without the final NUL.
 const MAX_FILE_NAME: usize = 255;
-const MAX_PATH: usize = 4095;
-const MAX_ARG: usize = 1024;
+pub(super) const MAX_PATH: usize = 4095;
+pub(super) const MAX_ARG: usize = 1024;
 
-/// What the policy says about each scheduler it names; `None` where that has been reported as
-/// wrong, so that rules that use it are not reported as well.
-pub(super) type Declared = BTreeMap<String, Option<Scheduler>>;
+/// What the policy says about each scheduler it names.
+pub(super) type Declared = BTreeMap<String, Declaration>;
+
+/// A scheduler and where it is defined.
+pub(super) struct Declaration {
+    at: Location,
+    /// `None` where it has been reported as wrong, so that rules that use it are not reported as
+    /// well.
+    pub(super) scheduler: Option<Scheduler>,
+}
 
 pub(super) fn schedulers(problems: &mut Problems, node: &Node) -> Declared {
     let mut declared = Declared::new();
@@ -39,19 +49,30 @@ pub(super) fn schedulers(problems: &mut Problems, node: &Node) -> Declared {
             let message = "`kernel` is built in and cannot be defined; choose another name";
             problems.add(field.at, message);
         } else {
-            declared.insert(field.key.to_owned(), scheduler.filter(|_| name.is_some()));
+            let declaration = Declaration {
+                at: field.at,
+                scheduler: scheduler.filter(|_| name.is_some()),
+            };
+            declared.insert(field.key.to_owned(), declaration);
         }
     }
     declared
 }
 
+/// Warns of schedulers that no rule uses.
+pub(super) fn warn_of_unused(problems: &mut Problems, declared: &Declared, rules: &[Rule]) {
+    let used: BTreeSet<_> = used(rules).map(|scheduler| &scheduler.name).collect();
+    for (name, declaration) in declared {
+        if !used.contains(name) {
+            let name = quote(name);
+            let message = format!("no rule uses the scheduler {name}; comment it out or use it");
+            problems.warn(declaration.at, message);
+        }
+    }
+}
+
 fn scheduler(problems: &mut Problems, node: &Node, name: &str) -> Option<Scheduler> {
-    let fields = problems.fields(
-        node,
-        &quote(name),
-        "{command: scx_bpfland}",
-        &["command", "args"],
-    )?;
+    let fields = problems.fields(node, &quote(name), "{command: scx_bpfland}", &KEYS)?;
     let command = problems
         .required(&fields, "command", "command: scx_bpfland")
         .and_then(|node| command(problems, node));
@@ -136,7 +157,7 @@ pub(super) fn candidate(
     declared: &Declared,
 ) -> Option<Candidate> {
     let name = problems.text(node, "a candidate", "a name such as `kernel`", MAX_WORD)?;
-    if let Some(found) = find(name, |name| declared.get(name).cloned()) {
+    if let Some(found) = find(name, |name| Some(declared.get(name)?.scheduler.clone())) {
         // One that is declared but wrong has been reported already.
         return found;
     }

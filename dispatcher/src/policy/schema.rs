@@ -8,23 +8,35 @@ use auto_ext_profiler::{Signal, Threshold, Thresholds};
 use super::error::{Problems, quote};
 use super::fields::Fields;
 use super::rules::rules;
-use super::schedulers::{Declared, schedulers};
+use super::schedulers::{Declared, schedulers, warn_of_unused};
 use super::yaml::{Node, Value};
-use super::{Policy, Stability};
+use super::{Foreign, Policy, Stability};
 
 /// The version of the format that is read.
-const VERSION: &str = "1";
+pub(super) const VERSION: u32 = 1;
 
-/// Waiting tasks per CPU that no machine gets near.
-const MAX_PARALLEL: f64 = 1000.0;
+/// The keys of a policy.
+pub(super) const KEYS: [&str; 7] = [
+    "version",
+    "window",
+    "foreign",
+    "signals",
+    "schedulers",
+    "rules",
+    "stability",
+];
+/// The keys of a signal.
+pub(super) const THRESHOLD_KEYS: [&str; 3] = ["high", "low", "settle"];
+/// The keys of `stability`.
+pub(super) const STABILITY_KEYS: [&str; 3] = ["min_run", "settle", "max_switches_per_hour"];
 
-const MIN_WINDOW: Duration = Duration::from_millis(50);
-const MAX_WINDOW: Duration = Duration::from_secs(10);
-const MAX_SETTLE: Duration = Duration::from_secs(60);
-const MAX_MIN_RUN: Duration = Duration::from_secs(3600);
+pub(super) const MIN_WINDOW: Duration = Duration::from_millis(50);
+pub(super) const MAX_WINDOW: Duration = Duration::from_secs(10);
+pub(super) const MAX_SETTLE: Duration = Duration::from_secs(60);
+pub(super) const MAX_MIN_RUN: Duration = Duration::from_secs(3600);
 /// A scheduler's start, and the way back.
-const MIN_SWITCHES: u32 = 2;
-const MAX_SWITCHES: u32 = 3600;
+pub(super) const MIN_SWITCHES: u32 = 2;
+pub(super) const MAX_SWITCHES: u32 = 3600;
 
 /// The policy in `root`. It is meaningless when a problem has been reported.
 pub(super) fn policy(problems: &mut Problems, root: &Node) -> Policy {
@@ -40,21 +52,18 @@ pub(super) fn policy(problems: &mut Problems, root: &Node) -> Policy {
     if !version_is_known(problems, &fields) {
         return policy;
     }
-    let valid = [
-        "version",
-        "window",
-        "signals",
-        "schedulers",
-        "rules",
-        "stability",
-    ];
-    problems.check_keys(&mut fields, &valid);
+    problems.check_keys(&mut fields, &KEYS);
     problems.required(&fields, "version", "version: 1");
 
     if let Some(node) = fields.get("window")
         && let Some(window) = problems.duration(node, "`window`", MIN_WINDOW, MAX_WINDOW)
     {
         policy.window = window;
+    }
+    if let Some(node) = fields.get("foreign")
+        && let Some(foreign) = problems.choice(node, "`foreign`", &Foreign::ALL, Foreign::name)
+    {
+        policy.foreign = foreign;
     }
     if let Some(node) = fields.get_filled("signals") {
         signals(problems, node, &mut policy.signals);
@@ -70,9 +79,10 @@ pub(super) fn policy(problems: &mut Problems, root: &Node) -> Policy {
     if let Some(node) = fields.get_filled("stability") {
         stability(problems, node, &mut policy.stability);
     }
+    warn_of_unused(problems, &declared, &policy.rules);
     policy.schedulers = declared
         .into_iter()
-        .filter_map(|(name, scheduler)| Some((name, scheduler?)))
+        .filter_map(|(name, declaration)| Some((name, declaration.scheduler?)))
         .collect();
     policy
 }
@@ -82,7 +92,7 @@ fn version_is_known(problems: &mut Problems, fields: &Fields<'_>) -> bool {
     let Some(node) = fields.get("version") else {
         return true;
     };
-    if matches!(&node.value, Value::Text { text, plain: true } if text == VERSION) {
+    if matches!(&node.value, Value::Text { text, plain: true } if *text == VERSION.to_string()) {
         return true;
     }
     let shown = node.value.shown();
@@ -116,13 +126,9 @@ fn threshold(
         node,
         &quote(signal.name()),
         "{high: 0.9, low: 0.7}",
-        &["high", "low", "settle"],
+        &THRESHOLD_KEYS,
     )?;
-    let max = if signal == Signal::Parallel {
-        MAX_PARALLEL
-    } else {
-        1.0
-    };
+    let max = max_threshold(signal);
     let mut share = |key: &str, default: f64| {
         let Some(node) = fields.get(key) else {
             return Some(default);
@@ -168,9 +174,18 @@ fn threshold(
     Some(threshold)
 }
 
+/// The highest threshold of `signal`, in its unit.
+pub(super) fn max_threshold(signal: Signal) -> f64 {
+    match signal {
+        // Waiting tasks per CPU that no machine gets near.
+        Signal::Parallel => 1000.0,
+        _ => 1.0,
+    }
+}
+
 fn stability(problems: &mut Problems, node: &Node, stability: &mut Stability) {
-    let valid = ["min_run", "settle", "max_switches_per_hour"];
-    let Some(fields) = problems.fields(node, "`stability`", "{min_run: 15s}", &valid) else {
+    let fields = problems.fields(node, "`stability`", "{min_run: 15s}", &STABILITY_KEYS);
+    let Some(fields) = fields else {
         return;
     };
     if let Some(node) = fields.get("min_run")

@@ -9,7 +9,7 @@ const MAX_LENGTH: usize = 64;
 /// of them is near, else `; LABEL …` with all of them.
 pub(super) fn instead<'a>(
     word: &str,
-    names: impl IntoIterator<Item = &'a str> + Clone,
+    names: impl Iterator<Item = &'a str> + Clone,
     label: &str,
 ) -> String {
     match nearest(word, names.clone()) {

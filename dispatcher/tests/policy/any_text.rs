@@ -1,0 +1,119 @@
+//! Text and bytes of all kinds, none of which may do harm.
+
+use auto_ext_dispatcher::policy::{Checked, Policy, Problem, Warning};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use crate::{SHIPPED, uncommented, with};
+
+/// Checks that `text` gives a policy or problems, which have a place in it, in its order.
+fn check_any(text: &str) {
+    let problems: Vec<Problem> = match Checked::parse("F", text) {
+        Ok(Checked { warnings, .. }) => {
+            let problem = |warning: &Warning| warning.problem().clone();
+            warnings.iter().map(problem).collect()
+        }
+        Err(error) => {
+            assert!(!error.problems().is_empty());
+            error.problems().to_vec()
+        }
+    };
+    assert!(problems.is_sorted_by_key(|problem| problem.at));
+    // A carriage return alone ends a line too.
+    let text = text.replace("\r\n", "\n");
+    let lines: Vec<&str> = text.split(['\n', '\r']).collect();
+    for Problem { at, message } in problems {
+        assert!((1..=lines.len()).contains(&at.line), "{at:?} {message}");
+        let columns = lines[at.line - 1].chars().count() + 1;
+        assert!((1..=columns).contains(&at.column), "{at:?} {message}");
+        assert!(!message.contains(char::is_control), "{at:?} {message}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(text in any::<String>()) {
+        check_any(&text);
+    }
+
+    #[test]
+    fn no_heap_of_yaml_makes_the_parser_panic(
+        parts in prop::collection::vec(
+            prop::sample::select(vec![
+                "version: 1\n", "rules:", "schedulers:", "signals:", "when:", "use:", "command:",
+                "- ", "\n", "\n  ", "\n    ", ": ", "{", "}", "[", "]", ", ", "#", "\"", "'", "&a ",
+                "*a ", "!t ", "? ", "|", ">", "~", "---\n", "...\n", "%", "\t", "\r\n", "\\", "<<",
+                "kernel", "cpu", "high", "250ms", "1e999", "-0", "ä", "\u{feff}", "\0", "\u{2028}",
+                "process:", "cgroup:", "power: ac", "*/a[",
+            ]),
+            0..60,
+        )
+    ) {
+        check_any(&parts.concat());
+    }
+
+    #[test]
+    fn no_damage_to_the_shipped_policy_makes_the_parser_panic(
+        start in 0..SHIPPED.len(), length in 0..200_usize, insert in ".{0,8}",
+    ) {
+        let mut text: Vec<char> = SHIPPED.chars().collect();
+        let end = (start + length).min(text.len());
+        text.splice(start.min(end)..end, insert.chars());
+        check_any(&text.into_iter().collect::<String>());
+    }
+
+    #[test]
+    fn no_number_of_cuts_and_repetitions_makes_the_parser_panic(
+        edits in prop::collection::vec((any::<Index>(), any::<Index>(), 0..3), 1..12),
+    ) {
+        let mut lines: Vec<String> = uncommented().lines().map(str::to_owned).collect();
+        for (from, to, edit) in edits {
+            let from = from.index(lines.len());
+            match edit {
+                0 => drop(lines.remove(from)),
+                1 => {
+                    let line = lines[from].clone();
+                    lines.insert(to.index(lines.len()), line);
+                }
+                _ => {
+                    let cut: String = lines[from].chars().skip(1).collect();
+                    lines[from] = cut;
+                }
+            }
+        }
+        check_any(&lines.join("\n"));
+    }
+
+    #[test]
+    fn no_bytes_in_a_file_make_the_parser_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..200), at in 0..SHIPPED.len(),
+    ) {
+        let mut content = SHIPPED.as_bytes()[..at].to_vec();
+        content.extend(bytes);
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, &content).unwrap();
+        let lines = content.iter().filter(|byte| b"\n\r".contains(byte)).count();
+        if let Err(error) = Policy::load(file.path()) {
+            for problem in error.problems() {
+                prop_assert!((1..=lines + 1).contains(&problem.at.line), "{}", error);
+            }
+        }
+    }
+
+    #[test]
+    fn no_value_makes_a_number_or_duration_panic(value in "[-+0-9a-zµ. ]{0,40}|\\PC{0,40}") {
+        for line in ["window: ", "stability: {max_switches_per_hour: ", "signals: {cpu: {high: "] {
+            check_any(&with(&format!("{line}{value}")));
+        }
+    }
+
+    #[test]
+    fn no_pattern_makes_the_parser_panic(text in "[ab*?/\\[\\]!-]{0,20}|\\PC{0,40}") {
+        for key in ["process", "cgroup"] {
+            for value in [&text, &format!("['{text}']")] {
+                let rule = format!("{{class: a, when: {{{key}: {value}}}, use: [kernel]}}");
+                check_any(&format!("version: 1\nrules: [{rule}]\n"));
+            }
+        }
+    }
+}
