@@ -7,6 +7,7 @@
 # those of the package manager and of cargo. It never starts or enables the service: that is left to the administrator.
 # What it has to remember for an upgrade or for --uninstall is in PREFIX/share/auto-ext:
 #   policies.yaml      the policy as it was shipped, by which an edited /etc/auto-ext/policies.yaml is recognised
+#   policies.schema.json  what a policy may contain, for editors; a policy's first line names it
 #   schedulers/NAME    version and checksum of each scheduler it built, so that no other copy is ever replaced or removed
 #   directories        the directories it had to create
 set -eu
@@ -165,15 +166,28 @@ put_unit() {
 put_policy() {
     policy=/etc/auto-ext/policies.yaml
     shipped=$share/policies.yaml
+    new=$work/policies.yaml
+    sed "1s|/usr/share/auto-ext/|$share/|" "$src/policies.yaml" >"$new"
     if [ -L "$destdir$policy" ] || { [ -e "$destdir$policy" ] &&
-        ! cmp -s "$destdir$policy" "$src/policies.yaml" && ! cmp -s "$destdir$policy" "$destdir$shipped"; }; then
-        put 644 "$src/policies.yaml" "$policy.new"
+        ! cmp -s "$destdir$policy" "$new" && ! cmp -s "$destdir$policy" "$destdir$shipped"; }; then
+        put 644 "$new" "$policy.new"
         say "Kept your $destdir$policy; the new one is beside it: $destdir$policy.new"
     else
-        put 644 "$src/policies.yaml" "$policy"
+        put 644 "$new" "$policy"
         rm -f "$destdir$policy.new"
     fi
-    put 644 "$src/policies.yaml" "$shipped"
+    put 644 "$new" "$shipped"
+}
+
+# Only auto-ext itself knows it. Nothing but editors wants it, so a binary that cannot run here, as one for another
+# machine, is no reason to stop.
+put_schema() {
+    if "$destdir$prefix/bin/auto-ext" check --schema >"$work/policies.schema.json"; then
+        put 644 "$work/policies.schema.json" "$share/policies.schema.json"
+    else
+        rm -f "$destdir$share/policies.schema.json"
+        warn "$destdir$prefix/bin/auto-ext does not run here: editors will not know what a policy may contain"
+    fi
 }
 
 put_all() {
@@ -182,6 +196,7 @@ put_all() {
     put 644 "$src/systemd/org.autoext.AutoExt1.conf" /usr/share/dbus-1/system.d/org.autoext.AutoExt1.conf
     put 644 "$src/systemd/org.autoext.AutoExt1.policy" /usr/share/polkit-1/actions/org.autoext.AutoExt1.policy
     put_policy
+    put_schema
     put_if_present 644 "$src/README.md" "$prefix/share/doc/auto-ext/README.md"
     put_if_present 644 "$src/LICENSE" "$prefix/share/doc/auto-ext/LICENSE"
 }

@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use crate::bus::BusKind;
 use crate::commands::{check, doctor, history, hold, levels, pin, reload, status};
 use crate::daemon;
+use crate::duration;
 use crate::exit::{Code, WithCode};
 
 /// Where the policy is installed.
@@ -79,6 +80,9 @@ enum Command {
         /// The policy
         #[arg(value_name = "F", default_value = POLICY)]
         file: PathBuf,
+        /// Print the JSON Schema of policies instead, for editors
+        #[arg(long, conflicts_with = "file")]
+        schema: bool,
     },
     /// Say what stops or weakens auto-ext on this machine; exit code 1 when it cannot switch
     Doctor {
@@ -142,7 +146,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Unpin => runtime()?.block_on(pin::unpin()),
         Command::Hold { command } => runtime()?.block_on(hold::run(&command)),
         Command::Reload => runtime()?.block_on(reload::run()),
-        Command::Check { file } => check::run(&file),
+        Command::Check { schema: true, .. } => check::schema(),
+        Command::Check { file, .. } => check::run(&file),
         Command::Doctor { config } => runtime()?.block_on(doctor::run(&config)),
         Command::Levels { json, once, window } => {
             levels::run(&levels::Options { json, once, window })?;
@@ -153,7 +158,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 /// A time of at least a second that the bus can carry.
 fn pin_time(text: &str) -> Result<std::time::Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let time = duration::parse(text).map_err(|error| error.to_string())?;
     if (1..=u64::from(u32::MAX)).contains(&time.as_secs()) {
         Ok(time)
     } else {

@@ -1,10 +1,10 @@
-//! `auto-ext check`: is this policy valid?
+//! `auto-ext check`: is this policy valid? And what makes a policy valid, for editors.
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::policy::Checked;
+use crate::policy::{self, Checked};
 
 /// Prints every problem as `F:LINE:COL: error: ...` on standard error, or that the policy is valid,
 /// after a line `F:LINE:COL: warning: ...` for everything strange.
@@ -23,4 +23,10 @@ pub(crate) fn run(path: &Path) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// Prints the JSON Schema of policies.
+pub(crate) fn schema() -> anyhow::Result<ExitCode> {
+    writeln!(io::stdout(), "{:#}", policy::json_schema())?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -63,12 +63,12 @@ pub enum Profile {
 /// both say more than a level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Layer {
+    /// Rules with conditions on levels alone, or with none.
+    Measured,
+    /// Others without a condition on a process or cgroup, but with one on power or profile.
+    Power,
     /// Rules with a condition on a process or cgroup.
     Application,
-    /// Other rules with a condition on power or profile.
-    Power,
-    /// All others.
-    Measured,
 }
 
 impl Conditions {

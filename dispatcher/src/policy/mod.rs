@@ -7,12 +7,13 @@
 //! The way of a file: `file` reads it, `yaml` makes a tree of it that knows every place, `schema`
 //! with `schedulers`, `rules` and `when` gives keys and values their meaning, helped by `fields`.
 //! All problems of the last step are reported at once; one of an earlier step stands alone, for
-//! what follows from it is noise.
+//! what follows from it is noise. `json_schema` tells editors the same.
 
 mod conditions;
 mod error;
 mod fields;
 mod file;
+mod json_schema;
 mod pattern;
 mod rules;
 mod schedulers;
@@ -32,6 +33,7 @@ use auto_ext_profiler::{Process, Thresholds};
 pub use self::conditions::{Circumstances, Conditions, Layer, Power, Profile};
 use self::error::Problems;
 pub use self::error::{Location, PolicyError, Problem, Warning};
+pub use self::json_schema::json_schema;
 pub use self::pattern::{Pattern, PatternError};
 
 /// The candidate that means: no sched_ext scheduler, the kernel's own.

@@ -3,6 +3,7 @@
 mod any_text;
 mod choosing;
 mod disk;
+mod json_schema;
 mod limits;
 mod meaning;
 mod messages;
