@@ -100,6 +100,11 @@ impl Bus {
         }))
     }
 
+    /// The connection, for what else is on the bus.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// Shows what the daemon thinks now, and announces what changed.
     pub(crate) async fn show(
         &mut self,

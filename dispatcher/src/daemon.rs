@@ -26,7 +26,9 @@ use crate::policy_watch::PolicyWatch;
 use crate::report::{Current, Thoughts};
 use crate::request::Requests;
 use crate::scheduler_process::SchedulerProcess;
-use crate::{program, switch, uevent};
+use crate::surroundings::{self, Change, PowerSupplies};
+use crate::uevent::{Subsystem, Uevents};
+use crate::{program, switch};
 use requests::Holders;
 use switching::{Switching, ended, finished};
 
@@ -63,7 +65,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     };
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
-    let uevents = uevent::Uevents::open();
+    let uevents = Uevents::open();
     if let Err(error) = &uevents {
         tracing::warn!(%error, "the kernel's events cannot be heard; asking it every window instead");
     }
@@ -89,6 +91,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     )
     .await
     .map_err(anyhow::Error::new)?;
+    let mut changes = surroundings::listen(daemon.bus.as_ref().map(Bus::connection));
+    daemon.look_at_power().await;
     let Thoughts { mode, reason, .. } = daemon.thoughts();
     tracing::info!(mode, reason, "running");
     let current = daemon.current.0.clone();
@@ -98,9 +102,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let mut windows = every(daemon.policy.window);
     let mut program_looks = every(LOOK_FOR_PROGRAMS_EVERY);
     loop {
-        let kernel_changed = async {
+        let kernel_told = async {
             match &uevents {
-                Ok(uevents) => uevents.sched_ext_changed().await,
+                Ok(uevents) => uevents.next().await,
                 Err(_) => std::future::pending().await,
             }
         };
@@ -115,12 +119,20 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             _ = interrupt.recv() => break,
             outcome = finished(&mut daemon.switching) => daemon.switch_ended(outcome).await,
             how = ended(&mut daemon.running) => daemon.scheduler_exited(how).await,
-            () = kernel_changed => daemon.ask_kernel().await,
+            subsystem = kernel_told => match subsystem {
+                Subsystem::SchedExt => daemon.ask_kernel().await,
+                Subsystem::PowerSupply => daemon.look_at_power().await,
+            },
+            Some(change) = changes.recv() => daemon.surroundings_changed(change).await,
             Some(asked) = asked.recv() => daemon.serve(asked).await,
             // What is wrong with it has been said and recorded by then.
             () = policy_changed => drop(daemon.reload().await),
             _ = windows.tick() => daemon.window().await,
-            _ = program_looks.tick() => daemon.look_for_programs().await,
+            _ = program_looks.tick() => {
+                daemon.look_for_programs().await;
+                // The kernel's word on it may have been lost.
+                daemon.look_at_power().await;
+            }
         }
         if windows.period() != daemon.policy.window {
             windows = every(daemon.policy.window);
@@ -137,6 +149,7 @@ struct Daemon {
     state: State,
     started: Instant,
     sched_ext: SchedExt,
+    power_supplies: PowerSupplies,
     children: Children,
     profiler: Profiler,
     last_sample: Sample,
@@ -164,6 +177,7 @@ impl Daemon {
             started: Instant::now(),
             current: (sched_ext.read().scheduler(), sched_ext.enable_seq()),
             sched_ext,
+            power_supplies: PowerSupplies::below("/sys".as_ref()),
             children: Children::default(),
             last_sample: profiler.sample(),
             profiler,
@@ -288,6 +302,28 @@ impl Daemon {
         let state = current.state;
         self.happened(Event::Kernel { state, ours }).await;
         current.current_scheduler
+    }
+
+    async fn look_at_power(&mut self) {
+        let power = self.power_supplies.read();
+        if self.state.power() != power {
+            self.happened(Event::Power(power)).await;
+        }
+    }
+
+    async fn surroundings_changed(&mut self, change: Change) {
+        match change {
+            Change::Profile(profile) if self.state.profile() != profile => {
+                self.happened(Event::Profile(profile)).await;
+            }
+            Change::Profile(_) => {}
+            Change::Sleep { begins: true } => self.happened(Event::FallsAsleep).await,
+            Change::Sleep { begins: false } => {
+                // What was counted while the machine slept belongs to no window.
+                self.last_sample = self.profiler.sample();
+                self.happened(Event::WakesUp).await;
+            }
+        }
     }
 
     async fn look_for_programs(&mut self) {

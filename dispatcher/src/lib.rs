@@ -24,5 +24,6 @@ pub mod program;
 mod report;
 mod request;
 mod scheduler_process;
+mod surroundings;
 mod switch;
 mod uevent;

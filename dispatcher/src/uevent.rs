@@ -1,6 +1,6 @@
-//! The kernel's word that a sched_ext scheduler came or went.
+//! The kernel's word that a sched_ext scheduler came or went, or a power supply.
 //!
-//! Only that something happened is taken from it; what runs is read from sysfs. A lost event costs
+//! Only that something happened is taken from it; what is now is read from sysfs. A lost event costs
 //! one window, after which sysfs is read anyway.
 
 use std::io;
@@ -16,6 +16,13 @@ use tokio::io::unix::AsyncFd;
 const KERNEL_GROUP: u32 = 1;
 /// The kernel's own limit for one event (UEVENT_BUFFER_SIZE of include/linux/kobject.h).
 const EVENT_SIZE: usize = 2048;
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subsystem {
+    SchedExt,
+    PowerSupply,
+}
 
 /// A socket on which the kernel announces its objects.
 pub(crate) struct Uevents(AsyncFd<OwnedFd>);
@@ -35,8 +42,8 @@ impl Uevents {
         }?))
     }
 
-    /// Waits until a sched_ext scheduler came or went. Can be dropped and called again.
-    pub(crate) async fn sched_ext_changed(&self) {
+    /// Waits until something happened in one of the subsystems. Can be dropped and called again.
+    pub(crate) async fn next(&self) -> Subsystem {
         loop {
             let Ok(mut ready) = self.0.readable().await else {
                 return std::future::pending().await;
@@ -45,20 +52,28 @@ impl Uevents {
             match ready.try_io(|socket| {
                 recv(socket.as_raw_fd(), &mut event, MsgFlags::empty()).map_err(io::Error::from)
             }) {
-                Ok(Ok(length)) if is_sched_ext(&event[..length]) => return,
-                // Events were lost (ENOBUFS): there may have been one of ours among them.
-                Ok(Err(_)) => return,
-                Ok(Ok(_)) | Err(_) => {}
+                Ok(Ok(length)) => {
+                    if let Some(subsystem) = subsystem(&event[..length]) {
+                        return subsystem;
+                    }
+                }
+                // Events were lost (ENOBUFS): there may have been a scheduler's among them.
+                Ok(Err(_)) => return Subsystem::SchedExt,
+                Err(_) => {}
             }
         }
     }
 }
 
 /// An event is a list of strings that end in NUL; see lib/kobject_uevent.c.
-fn is_sched_ext(event: &[u8]) -> bool {
+fn subsystem(event: &[u8]) -> Option<Subsystem> {
     event
         .split(|byte| *byte == 0)
-        .any(|field| field == b"SUBSYSTEM=sched_ext")
+        .find_map(|field| match field {
+            b"SUBSYSTEM=sched_ext" => Some(Subsystem::SchedExt),
+            b"SUBSYSTEM=power_supply" => Some(Subsystem::PowerSupply),
+            _ => None,
+        })
 }
 
 #[cfg(test)]
@@ -66,13 +81,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_events_of_sched_ext_count() {
-        assert!(is_sched_ext(
-            b"add@/kernel/sched_ext/root\0ACTION=add\0SUBSYSTEM=sched_ext\0"
-        ));
-        assert!(!is_sched_ext(
-            b"add@/devices/x\0ACTION=add\0SUBSYSTEM=usb\0"
-        ));
-        assert!(!is_sched_ext(b""));
+    fn only_events_of_these_subsystems_count() {
+        let of = |subsystem: &str| {
+            format!("add@/kernel/x\0ACTION=add\0SUBSYSTEM={subsystem}\0").into_bytes()
+        };
+        assert_eq!(subsystem(&of("sched_ext")), Some(Subsystem::SchedExt));
+        assert_eq!(subsystem(&of("power_supply")), Some(Subsystem::PowerSupply));
+        assert_eq!(subsystem(&of("usb")), None);
+        assert_eq!(subsystem(b""), None);
     }
 }

@@ -306,6 +306,18 @@ impl State {
         }
     }
 
+    /// Where the power comes from, as far as that is known.
+    #[must_use]
+    pub fn power(&self) -> Option<Power> {
+        self.power
+    }
+
+    /// The active power profile, as far as that is known.
+    #[must_use]
+    pub fn profile(&self) -> Option<Profile> {
+        self.profile
+    }
+
     /// What should run, by the policy, whether or not it already does.
     #[must_use]
     pub fn desired(&self) -> &Candidate {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Daemon;
 use crate::core::{Event, Mode};
 use crate::history::{Entry, Kind};
-use crate::policy::{Candidate, Policy};
+use crate::policy::{Candidate, Checked};
 use crate::program;
 use crate::report::scheduler_name;
 use crate::request::{Answer, Asked, Refusal, Request};
@@ -161,10 +161,14 @@ impl Daemon {
 
     /// Reads the policy again; one that is invalid changes nothing.
     pub(super) async fn reload(&mut self) -> Result<Answer, Refusal> {
-        match Policy::load(&self.config) {
-            Ok(policy) if policy == self.policy && !self.state.has_policy_problem() => {}
-            Ok(policy) => {
+        match Checked::load(&self.config) {
+            Ok(Checked { policy, .. })
+                if policy == self.policy && !self.state.has_policy_problem() => {}
+            Ok(Checked { policy, warnings }) => {
                 tracing::info!(path = %self.config.display(), "the policy is in force");
+                for warning in warnings {
+                    tracing::warn!("{warning}");
+                }
                 self.policy = policy;
                 self.look_for_programs().await;
                 self.happened(Event::PolicyChanged).await;

@@ -131,19 +131,15 @@ fn the_battery_overrules_the_load_and_an_application_the_battery() {
 #[test]
 fn a_foreign_scheduler_is_replaced_where_the_policy_says_so() {
     let mut machine = machine();
+    machine.windows(8, 0.0, 1.0);
+    assert_eq!(machine.running(), "cosmos");
+    machine.windows(80, 0.0, 0.0);
     machine.policy.foreign = Foreign::Replace;
-    machine.windows(8, 1.0, 0.0);
-    machine.happens(Event::Kernel {
-        state: KernelState::Disabled,
-        ours: false,
-    });
-    machine.dies();
     machine.kernel(KernelState::Enabled {
         ops: "homemade".into(),
     });
+    assert_eq!(machine.state.mode(), &Mode::Auto);
+    assert_eq!(machine.state.kernel(), &KernelState::Disabled);
     machine.windows(8, 0.0, 1.0);
-    assert_eq!(
-        (machine.state.mode(), machine.running()),
-        (&Mode::Auto, "cosmos")
-    );
+    assert_eq!(machine.running(), "cosmos");
 }
