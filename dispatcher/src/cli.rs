@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::bus::BusKind;
@@ -14,7 +14,7 @@ use crate::duration;
 use crate::exit::{Code, WithCode};
 
 /// Where the policy is installed.
-pub(crate) const POLICY: &str = "/etc/auto-ext/policies.yaml";
+pub const POLICY: &str = "/etc/auto-ext/policies.yaml";
 
 /// Runs the sched_ext scheduler that suits what the machine is doing
 #[derive(Debug, Parser)]
@@ -102,6 +102,12 @@ enum Command {
         #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = levels::window)]
         window: std::time::Duration,
     },
+}
+
+/// The definition of the command line, from which its manual page and completions are made.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command of the process's arguments.
@@ -195,12 +201,10 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }
