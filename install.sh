@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Builds and installs auto-ext, or removes it; `./install.sh --help` tells the options.
+# Builds and installs auto-ext, or removes it; `./install.sh --help` tells the options. In a release that is unpacked,
+# where there is nothing to build, it installs what is beside it.
 #
 # It touches what it installs, packages of the distribution's package manager, and nothing else. The only downloads are
 # those of the package manager and of cargo. It never starts or enables the service: that is left to the administrator.
@@ -15,6 +16,9 @@ umask 022
 
 src=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 default_schedulers=scx_bpfland,scx_cosmos # the ones policies.yaml uses first
+default_binary=''
+# A release is installed without a network and without a toolchain.
+if [ ! -f "$src/Cargo.toml" ]; then default_schedulers='' default_binary=$src/auto-ext; fi
 
 # The schedulers that can be built, each with the one version that was tried.
 scheduler_version() {
@@ -31,9 +35,10 @@ Usage: ./install.sh [OPTION]...
 Build auto-ext and install it on this machine (as root), or remove it.
 
   --schedulers LIST  schedulers to install if they are missing, separated by commas, or 'none'
-                     (default: $default_schedulers; with --destdir: none)
+                     (default: ${default_schedulers:-none}; with --destdir: none)
                      known: bpfland, cosmos, lavd, rusty, flash, beerland
-  --binary FILE      install this auto-ext binary instead of building one
+  --binary FILE      install this auto-ext binary instead of building one, with the manual pages
+                     and completions in the directory 'documents' beside it
   --prefix DIR       install below DIR (default: /usr)
   --destdir DIR      stage the same files below DIR; the system stays untouched, root is not needed
   --uninstall        stop the service and remove what was installed (give the same --prefix); keep /etc/auto-ext
@@ -66,7 +71,7 @@ absolute() {
 }
 
 parse_options() {
-    mode=install purge=no prefix=/usr destdir='' staged=no binary='' schedulers=default
+    mode=install purge=no prefix=/usr destdir='' staged=no binary=$default_binary schedulers=default
     while [ $# -gt 0 ]; do
         case $1 in
         --*=*)
@@ -190,14 +195,40 @@ put_schema() {
     fi
 }
 
+# Manual pages and completions, as they are below share/. Debian's zsh does not look into site-functions, all others do.
+documents() {
+    cat <<EOF
+man/man1/auto-ext.1
+man/man5/auto-ext-policies.5
+bash-completion/completions/auto-ext
+fish/vendor_completions.d/auto-ext.fish
+zsh/site-functions/_auto-ext
+zsh/vendor-completions/_auto-ext
+EOF
+}
+
+# The build makes them beside the binary.
+put_documents() {
+    directory=$(dirname -- "$binary")/documents
+    if [ ! -d "$directory" ]; then
+        warn "there is no $directory: auto-ext is installed without manual pages and completions"
+        return
+    fi
+    for file in $(documents); do
+        put 644 "$directory/$file" "$prefix/share/$file"
+    done
+}
+
 put_all() {
     put 755 "$binary" "$prefix/bin/auto-ext"
+    put_documents
     put_unit
     put 644 "$src/systemd/org.autoext.AutoExt1.conf" /usr/share/dbus-1/system.d/org.autoext.AutoExt1.conf
     put 644 "$src/systemd/org.autoext.AutoExt1.policy" /usr/share/polkit-1/actions/org.autoext.AutoExt1.policy
     put_policy
     put_schema
     put_if_present 644 "$src/README.md" "$prefix/share/doc/auto-ext/README.md"
+    put_if_present 644 "$src/CHANGELOG.md" "$prefix/share/doc/auto-ext/CHANGELOG.md"
     put_if_present 644 "$src/LICENSE" "$prefix/share/doc/auto-ext/LICENSE"
 }
 
@@ -232,10 +263,11 @@ builder_has() { as_builder sh -c "command -v $1" >/dev/null 2>&1; }
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]; }
 
 require_rust() {
-    needed=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$src/Cargo.toml")
+    needed=''
+    if [ -f "$src/Cargo.toml" ]; then needed=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$src/Cargo.toml"); fi
     found=$(as_builder rustc --version 2>/dev/null | cut -d' ' -f2) || found=''
     if builder_has cargo && [ -n "$found" ] && at_least "$found" "$needed"; then return; fi
-    warn "Rust $needed or newer is needed to build, found: ${found:-none}."
+    warn "Rust${needed:+ $needed or newer} is needed to build, found: ${found:-none}."
     warn "Get it with rustup: install your distribution's package 'rustup' (Debian 13, Ubuntu 24.04 and later,"
     warn "Fedora, Arch, openSUSE), run 'rustup toolchain install stable' ('rustup-init' on Fedora), then run this again."
     warn "Where there is no such package, the Rust project's site tells how to get rustup."
@@ -415,10 +447,10 @@ require_root() {
 }
 
 require_sources() {
-    for file in policies.yaml Cargo.toml systemd/auto-ext.service; do
+    for file in policies.yaml systemd/auto-ext.service; do
         [ -f "$src/$file" ] || die "$src/$file is missing; nothing was changed"
     done
-    if [ -n "$binary" ] && [ ! -f "$binary" ]; then die "--binary: there is no file $binary; nothing was changed"; fi
+    if [ -n "$binary" ] && [ ! -f "$binary" ]; then die "there is no file $binary; nothing was changed"; fi
 }
 
 install_all() {
@@ -499,6 +531,7 @@ uninstall_all() {
         "$destdir$prefix/lib/systemd/system/auto-ext.service" \
         "$destdir/usr/share/dbus-1/system.d/org.autoext.AutoExt1.conf" \
         "$destdir/usr/share/polkit-1/actions/org.autoext.AutoExt1.policy"
+    for file in $(documents); do rm -f "$destdir$prefix/share/$file"; done
     rm -rf "$destdir$share" "$destdir$prefix/share/doc/auto-ext" "$destdir/var/lib/auto-ext" "$destdir/run/auto-ext"
     if [ "$purge" = yes ]; then rm -rf "$destdir/etc/auto-ext"; fi
     # The schedulers' statistics sockets, unless one of somebody else's is running.

@@ -1,12 +1,13 @@
-//! Owns how this project's own programs are built for use. How the BPF object is made is the
-//! business of the profiler crate's build script, which gets its linker from here.
+//! Owns how this project's own programs are built for use, and the manual pages and completions
+//! beside them. How the BPF object is made is the business of the profiler crate's build script,
+//! which gets its linker from here.
 
 use std::process::Command;
 
 use anyhow::Result;
 
-use crate::command::{cargo, run, step};
-use crate::tools;
+use crate::command::{cargo, command, run, step};
+use crate::{tools, workspace};
 
 /// cargo, able to build the profiler's BPF programs.
 pub(crate) fn cargo_with_linker() -> Result<Command> {
@@ -23,7 +24,7 @@ pub(crate) fn build_ebpf() -> Result<()> {
     step("building the profiler", || run(&mut cargo))
 }
 
-/// Builds the program that install.sh installs.
+/// Builds what install.sh installs: the program, the manual pages and the completions.
 pub(crate) fn build() -> Result<()> {
     tools::ensure_components()?;
     let mut cargo = cargo_with_linker()?;
@@ -34,7 +35,13 @@ pub(crate) fn build() -> Result<()> {
         "--package",
         "auto-ext-dispatcher",
     ]);
-    step("building auto-ext", || run(&mut cargo))
+    step("building auto-ext", || run(&mut cargo))?;
+    documents()
+}
+
+/// Makes the manual pages and completions, where install.sh looks for them: beside the program.
+fn documents() -> Result<()> {
+    run(command(workspace::release("auto-ext-documents")).arg(workspace::release("documents")))
 }
 
 /// Builds what the test machine runs: auto-ext and the system tests.
@@ -43,5 +50,6 @@ pub(crate) fn build_release() -> Result<()> {
     let mut cargo = cargo_with_linker()?;
     cargo.args(["build", "--release", "--package", "auto-ext-dispatcher"]);
     cargo.args(["--package", "auto-ext-system-tests"]);
-    step("building auto-ext and its system tests", || run(&mut cargo))
+    step("building auto-ext and its system tests", || run(&mut cargo))?;
+    documents()
 }
