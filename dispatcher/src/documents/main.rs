@@ -33,11 +33,16 @@ fn main() -> Result<()> {
     let page = policies_page::page();
     write(&directory, "man/man5/auto-ext-policies.5", page.as_bytes())?;
     for (shell, path) in COMPLETIONS {
-        let mut script = Vec::new();
-        generate(*shell, &mut cli::command(), "auto-ext", &mut script);
-        write(&directory, path, &script)?;
+        write(&directory, path, &completions(*shell))?;
     }
     Ok(())
+}
+
+/// The script with which `shell` completes the command.
+fn completions(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    generate(shell, &mut cli::command(), "auto-ext", &mut script);
+    script
 }
 
 fn write(directory: &Path, path: &str, bytes: &[u8]) -> Result<()> {
@@ -46,4 +51,25 @@ fn write(directory: &Path, path: &str, bytes: &[u8]) -> Result<()> {
         fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
     }
     fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bash_knows_what_to_do_in_every_subcommand() {
+        let script = String::from_utf8(completions(Shell::Bash)).unwrap();
+        let states: Vec<&str> = script
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("cmd=\"")?.strip_suffix('"'))
+            .filter(|state| !state.is_empty())
+            .collect();
+        assert!(states.len() > 5, "{script}");
+        for state in states {
+            let arm = format!("{state})");
+            let arms = script.lines().filter(|line| line.trim() == arm).count();
+            assert_eq!(arms, 1, "{arm} in {script}");
+        }
+    }
 }
