@@ -535,7 +535,9 @@ uninstall_all() {
     rm -rf "$destdir$share" "$destdir$prefix/share/doc/auto-ext" "$destdir/var/lib/auto-ext" "$destdir/run/auto-ext"
     if [ "$purge" = yes ]; then rm -rf "$destdir/etc/auto-ext"; fi
     # The schedulers' statistics sockets, unless one of somebody else's is running.
-    if [ "$(cat "$destdir/sys/kernel/sched_ext/state" 2>/dev/null)" = disabled ]; then rm -rf "$destdir/run/scx"; fi
+    case $(cat "$destdir/sys/kernel/sched_ext/state" 2>/dev/null) in
+    disabled | '') rm -rf "$destdir/run/scx" ;;
+    esac
     remove_directories
     reload_system
     say "auto-ext is removed."
