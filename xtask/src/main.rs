@@ -6,6 +6,7 @@ mod cache;
 mod command;
 mod debian;
 mod demo;
+mod dist;
 mod ebpf;
 mod machine;
 mod schedulers;
@@ -38,6 +39,8 @@ enum Task {
     BuildEbpf,
     /// Check and test everything, on this machine and in the test machine
     Test(test::Arguments),
+    /// Make the packages: a .deb, an .rpm and a .tar.gz with an installer
+    Dist,
     /// Check the dependencies against the database of known vulnerabilities (needs the network)
     Advisories,
     /// Run a command, or a shell, in the test machine
@@ -65,6 +68,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Build => ebpf::build()?,
         Task::BuildEbpf => ebpf::build_ebpf()?,
         Task::Test(arguments) => return test::test(&arguments),
+        Task::Dist => dist::dist()?,
         Task::Advisories => test::advisories()?,
         Task::Vm(arguments) => return vm::vm(&arguments),
         Task::Demo(arguments) => return demo::demo(&arguments),

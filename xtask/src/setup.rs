@@ -12,6 +12,8 @@ pub(crate) fn setup() -> Result<()> {
     tools::ensure_components()?;
     tools::bpf_linker()?;
     tools::cargo_deny()?;
+    tools::cargo_deb()?;
+    tools::cargo_generate_rpm()?;
     schedulers::ensure()?;
     say("everything that building and testing needs is there");
     Ok(())

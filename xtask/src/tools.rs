@@ -14,6 +14,8 @@ const LLVM_FEATURE: &str = "llvm-22";
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 
 const CARGO_DENY: (&str, &str) = ("cargo-deny", "0.20.2");
+const CARGO_DEB: (&str, &str) = ("cargo-deb", "3.8.0");
+const CARGO_GENERATE_RPM: (&str, &str) = ("cargo-generate-rpm", "0.21.1");
 
 /// What the build and the checks use beside rustc and cargo.
 const COMPONENTS: &[&str] = &["rust-src", "rustfmt", "clippy"];
@@ -49,6 +51,16 @@ pub(crate) fn bpf_linker() -> Result<PathBuf> {
 /// The cargo-deny program.
 pub(crate) fn cargo_deny() -> Result<PathBuf> {
     installed(CARGO_DENY, |_| ())
+}
+
+/// The cargo-deb program.
+pub(crate) fn cargo_deb() -> Result<PathBuf> {
+    installed(CARGO_DEB, |_| ())
+}
+
+/// The cargo-generate-rpm program.
+pub(crate) fn cargo_generate_rpm() -> Result<PathBuf> {
+    installed(CARGO_GENERATE_RPM, |_| ())
 }
 
 fn installed(

@@ -18,6 +18,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("the test machine", &["qemu-system-x86", "mmdebstrap", "uidmap", "squashfs-tools", "kmod",
                           "busybox-static", "xz-utils", "debian-archive-keyring"]),
     ("the tests",       &["shellcheck"]),
+    ("the packages",    &["dpkg-dev", "rpm", "diffutils"]),
     ("the benchmarks",  &["linux-perf", "bpftool"]),
 ];
 

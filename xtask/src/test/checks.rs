@@ -108,14 +108,15 @@ pub(super) fn deny(checks: &[&str]) -> Result<Command> {
 fn shell_scripts() -> Result<Command> {
     let mut shellcheck = command("shellcheck");
     shellcheck
-        .args(["install.sh", ".ci/run"])
-        .args(guest_scripts()?);
+        .args(["install.sh", ".ci/run", "packaging/debian/postrm"])
+        .args(scripts("packaging/rpm")?)
+        .args(scripts("xtask/src/guest")?);
     shellcheck.current_dir(workspace::root());
     Ok(shellcheck)
 }
 
-fn guest_scripts() -> Result<Vec<OsString>> {
-    let directory = workspace::root().join("xtask/src/guest");
+fn scripts(directory: &str) -> Result<Vec<OsString>> {
+    let directory = workspace::root().join(directory);
     let entries = std::fs::read_dir(&directory)
         .with_context(|| format!("cannot read {}", directory.display()))?;
     let paths = entries.map(|entry| Ok(entry?.path().into_os_string()));

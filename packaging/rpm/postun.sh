@@ -1,0 +1,17 @@
+# shellcheck shell=sh
+# SPDX-License-Identifier: GPL-2.0-only
+# $1: how many versions of the package are left; an upgrade leaves one.
+if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload || :
+    # Only what is running.
+    if [ "$1" != 0 ]; then systemctl try-restart auto-ext.service || :; fi
+fi
+if [ "$1" = 0 ]; then
+    rm -rf /var/lib/auto-ext /run/auto-ext
+    # The schedulers' statistics sockets, unless one of somebody else's is running.
+    case $(cat /sys/kernel/sched_ext/state 2>/dev/null) in
+    disabled | '') rm -rf /run/scx ;;
+    esac
+    # rpm removes the files only: cargo-generate-rpm gives it no directories.
+    rmdir /etc/auto-ext /usr/share/auto-ext /usr/share/doc/auto-ext 2>/dev/null || :
+fi

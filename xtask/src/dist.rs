@@ -1,0 +1,292 @@
+//! The subcommand `dist`: packages that need neither a toolchain nor a network where they are
+//! installed. What belongs into them is said once, by install.sh: it stages the tree that each of
+//! them is made of, and what came of it is compared with that tree.
+
+use std::collections::BTreeSet;
+use std::env::consts::ARCH;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::command::{command, output, run_quietly, say, step};
+use crate::{debian, ebpf, tools, workspace};
+
+/// What an unpacked release has of the sources beside what is built.
+const SOURCES: &[&str] = &[
+    "install.sh",
+    "policies.yaml",
+    "systemd",
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE",
+];
+
+/// What only a Debian package has: its way to say whose it is.
+const DEBIAN_ONLY: &str = "/usr/share/doc/auto-ext/copyright";
+
+/// The packages of one build.
+pub(crate) struct Packages {
+    pub(crate) deb: PathBuf,
+    pub(crate) rpm: PathBuf,
+    /// A `.tar.gz` with install.sh and what it installs, in one directory of the archive's name.
+    pub(crate) archive: PathBuf,
+}
+
+/// Makes the packages and says where they are.
+pub(crate) fn dist() -> Result<()> {
+    debian::ensure_packages()?;
+    let packages = make()?;
+    for package in [&packages.deb, &packages.rpm, &packages.archive] {
+        let size = fs::metadata(package)?.len();
+        say(format!("{} ({} KiB)", package.display(), size / 1024));
+    }
+    let glibc = glibc(&workspace::release("auto-ext"))?;
+    say(format!("they need glibc {glibc} or newer"));
+    Ok(())
+}
+
+/// The version of glibc that `program` needs: what it was built with decides where it runs.
+fn glibc(program: &Path) -> Result<String> {
+    let symbols = output(command("objdump").arg("--dynamic-syms").arg(program))?;
+    newest_glibc(&symbols).context("the program needs no glibc at all")
+}
+
+/// The newest of the versions that a listing of symbols names.
+fn newest_glibc(symbols: &str) -> Option<String> {
+    let words = symbols.split([' ', '\t', '\n', '(', ')']);
+    words
+        .filter_map(|word| word.strip_prefix("GLIBC_"))
+        .filter_map(|version| {
+            let numbers: Option<Vec<u32>> = version.split('.').map(|n| n.parse().ok()).collect();
+            Some((numbers?, version.to_owned()))
+        })
+        .max()
+        .map(|(_, version)| version)
+}
+
+/// Makes the packages, each with exactly the files that install.sh installs.
+pub(crate) fn make() -> Result<Packages> {
+    ebpf::build()?;
+    step("making the packages", || {
+        let directory = directory();
+        if directory.exists() {
+            fs::remove_dir_all(&directory)
+                .with_context(|| format!("cannot remove {}", directory.display()))?;
+        }
+        fs::create_dir_all(&directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+        let tree = directory.join("tree");
+        stage(
+            &workspace::root().join("install.sh"),
+            &["--binary".as_ref(), &workspace::release("auto-ext")],
+            &tree,
+        )?;
+        Ok(Packages {
+            deb: deb(&tree)?,
+            rpm: rpm(&tree)?,
+            archive: archive(&tree)?,
+        })
+    })
+}
+
+/// Not in cargo's target directory, which can be set to be elsewhere: the packages' descriptions
+/// in dispatcher/Cargo.toml name the tree relative to themselves.
+fn directory() -> PathBuf {
+    workspace::root().join("target/dist")
+}
+
+/// Has `installer` stage what it installs in `tree`.
+fn stage(installer: &Path, arguments: &[&Path], tree: &Path) -> Result<()> {
+    run_quietly(
+        command("sh")
+            .arg(installer)
+            .args(arguments)
+            .arg("--destdir")
+            .arg(tree),
+    )?;
+    // It remembers there which directories are its own; in a package they are the package's.
+    let remembered = tree.join("usr/share/auto-ext/directories");
+    fs::remove_file(&remembered).with_context(|| format!("no {}", remembered.display()))
+}
+
+fn deb(tree: &Path) -> Result<PathBuf> {
+    let mut cargo_deb = packager(&tools::cargo_deb()?);
+    cargo_deb.args(["deb", "--no-build", "--package", "auto-ext-dispatcher"]);
+    run_quietly(cargo_deb.arg("--output").arg(directory()))?;
+    let deb = made("deb")?;
+    let contents = output(command("dpkg-deb").arg("--contents").arg(&deb))?;
+    let listed: Result<BTreeSet<_>> = contents
+        .lines()
+        .filter(|line| !line.starts_with('d'))
+        .map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let &[permissions, owner, _, _, _, path] = &words[..] else {
+                bail!("dpkg-deb lists `{line}`");
+            };
+            let path = path.trim_start_matches('.');
+            // Debian has manual pages compressed.
+            let manual = path.starts_with("/usr/share/man/");
+            let path = path.strip_suffix(".gz").filter(|_| manual).unwrap_or(path);
+            Ok(format!(
+                "{permissions} {} {path}",
+                owner.replace("0/0", "root/root")
+            ))
+        })
+        .collect();
+    let mut expected = listing(tree)?;
+    expected.insert(format!("-rw-r--r-- root/root {DEBIAN_ONLY}"));
+    compare(&deb, &listed?, &expected)?;
+    Ok(deb)
+}
+
+fn rpm(tree: &Path) -> Result<PathBuf> {
+    let mut generate_rpm = packager(&tools::cargo_generate_rpm()?);
+    generate_rpm.args(["generate-rpm", "--package", "dispatcher"]);
+    // Not what the libraries' packages of this distribution say: the target is another one.
+    generate_rpm.args(["--auto-req", "builtin"]);
+    run_quietly(generate_rpm.arg("--output").arg(directory()))?;
+    let rpm = made("rpm")?;
+    let format = "[%{FILEMODES:perms} %{FILEUSERNAME}/%{FILEGROUPNAME} %{FILENAMES}\n]";
+    let listed = output(
+        command("rpm")
+            .args(["--query", "--queryformat", format, "--package"])
+            .arg(&rpm),
+    )?;
+    let listed = listed.lines().map(str::to_owned).collect();
+    compare(&rpm, &listed, &listing(tree)?)?;
+    Ok(rpm)
+}
+
+fn archive(tree: &Path) -> Result<PathBuf> {
+    let name = format!("auto-ext-{}-{ARCH}-linux", env!("CARGO_PKG_VERSION"));
+    let contents = directory().join(&name);
+    fs::create_dir(&contents).with_context(|| format!("cannot make {}", contents.display()))?;
+    let sources = SOURCES.iter().map(|source| workspace::root().join(source));
+    let built = ["auto-ext", "documents"].map(workspace::release);
+    run_quietly(
+        command("cp")
+            .args(["--recursive", "--preserve=mode"])
+            .args(sources.chain(built))
+            .arg(&contents),
+    )?;
+    // Whoever unpacks it gets the same files, without sources and without a toolchain.
+    let unpacked = tempfile::tempdir_in(directory()).context("no place to try the archive")?;
+    stage(&contents.join("install.sh"), &[], unpacked.path())?;
+    run_quietly(
+        command("diff")
+            .arg("--recursive")
+            .args([tree, unpacked.path()]),
+    )?;
+
+    let archive = directory().join(format!("{name}.tar.gz"));
+    let mut tar = command("tar");
+    tar.args(["--sort=name", "--owner=root:0", "--group=root:0"]);
+    if let Some(date) = source_date() {
+        tar.arg(format!("--mtime=@{date}"));
+    }
+    tar.args(["--use-compress-program=gzip -9n", "--create", "--file"]);
+    run_quietly(
+        tar.arg(&archive)
+            .arg("--directory")
+            .arg(directory())
+            .arg(name),
+    )?;
+    Ok(archive)
+}
+
+/// A tool that makes packages, called as cargo calls it.
+fn packager(tool: &Path) -> Command {
+    let mut packager = command(tool);
+    packager.current_dir(workspace::root());
+    if let Some(date) = source_date() {
+        packager.env("SOURCE_DATE_EPOCH", date);
+    }
+    packager
+}
+
+/// The time that packages give their files, so that the same sources make the same package: that
+/// of the last commit. `None` outside a repository.
+fn source_date() -> Option<String> {
+    if let Ok(date) = std::env::var("SOURCE_DATE_EPOCH") {
+        return Some(date);
+    }
+    let mut git = command("git");
+    git.args(["log", "--max-count=1", "--format=%ct"]);
+    let date = output(git.current_dir(workspace::root())).ok()?;
+    Some(date.trim().to_owned())
+}
+
+/// The one package with this extension.
+fn made(extension: &str) -> Result<PathBuf> {
+    let directory = directory();
+    let mut found = None;
+    for entry in fs::read_dir(&directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == extension) {
+            ensure!(
+                found.is_none(),
+                "two .{extension} in {}",
+                directory.display()
+            );
+            found = Some(path);
+        }
+    }
+    found.with_context(|| format!("no .{extension} was made"))
+}
+
+/// The files of `tree`, as `ls` shows them: permissions, owner and path.
+fn listing(tree: &Path) -> Result<BTreeSet<String>> {
+    let mut find = command("find");
+    find.args([tree, Path::new("-not")]);
+    // The owner is the one of who builds; in a package all is root's.
+    let listed = output(find.args(["-type", "d", "-printf", "%M root/root /%P\n"]))?;
+    Ok(listed.lines().map(str::to_owned).collect())
+}
+
+fn compare(package: &Path, found: &BTreeSet<String>, expected: &BTreeSet<String>) -> Result<()> {
+    let lines = |set: &BTreeSet<String>, other: &BTreeSet<String>, mark: char| {
+        let lines = set
+            .difference(other)
+            .map(|line| format!("\n  {mark} {line}"));
+        lines.collect::<String>()
+    };
+    let missing = lines(expected, found, '-');
+    let excess = lines(found, expected, '+');
+    if !missing.is_empty() || !excess.is_empty() {
+        bail!(
+            "{} does not hold what install.sh installs:{missing}{excess}",
+            package.display()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_glibc_is_found_by_number() {
+        let symbols = "0 DF *UND* 0 (GLIBC_2.9) a\n0 DF *UND* 0 (GLIBC_2.34) b\n\
+                       0 DF *UND* 0 (GLIBC_PRIVATE) c\n0 DF *UND* 0 (GCC_3.0) d\n";
+        assert_eq!(newest_glibc(symbols).as_deref(), Some("2.34"));
+        assert_eq!(newest_glibc("0 DF *UND* 0 (GCC_3.0) d\n"), None);
+    }
+
+    #[test]
+    fn a_package_that_differs_is_named_with_every_difference() {
+        let set = |lines: &[&str]| lines.iter().map(ToString::to_string).collect();
+        let package = Path::new("x.deb");
+        let both = set(&["-rw-r--r-- root/root /a", "-rw-r--r-- root/root /b"]);
+        assert!(compare(package, &both, &both).is_ok());
+        let other = set(&["-rw-r--r-- root/root /a", "-rwxr-xr-x root/root /b"]);
+        let error = compare(package, &other, &both).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "x.deb does not hold what install.sh installs:\n  - -rw-r--r-- root/root /b\n  + \
+             -rwxr-xr-x root/root /b"
+        );
+    }
+}
