@@ -31,6 +31,7 @@ fn main() -> ExitCode {
             }
         },
         ["sleepers"] => load::be_short_sleepers(),
+        ["packages"] => tests::run_packages(),
         _ => tests::run(),
     }
 }

@@ -45,6 +45,20 @@ pub(crate) fn stop() -> anyhow::Result<()> {
     say("systemctl stop auto-ext.service").map(drop)
 }
 
+/// The service's main process.
+pub(crate) fn process() -> anyhow::Result<String> {
+    say("systemctl show --property=MainPID --value auto-ext.service")
+}
+
+/// What of auto-ext and the schedulers is running, as `pgrep` lists it.
+pub(crate) fn processes() -> anyhow::Result<Vec<String>> {
+    let found = output("pgrep --list-full scx_|auto-ext$")?;
+    let lines = String::from_utf8_lossy(&found.stdout).into_owned();
+    // The kernel's own helper thread, [scx_enable_helper], stays.
+    let lines = lines.lines().filter(|line| !line.ends_with(']'));
+    Ok(lines.map(str::to_owned).collect())
+}
+
 /// What `busctl` prints for a property, as the README shows it.
 pub(crate) fn busctl(property: &str) -> anyhow::Result<String> {
     say(&format!(

@@ -5,11 +5,12 @@ mod classes;
 mod command_line;
 mod fallback;
 mod hot_swap;
+mod packages;
 mod truth;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Conclusion, Trial};
 
 type Test = (&'static str, fn() -> anyhow::Result<()>);
 
@@ -91,25 +92,82 @@ const REFUSING: &[Test] = &[(
     fallback::where_no_scheduler_can_load_the_kernels_own_is_left_in_peace,
 )];
 
+/// With the packages, where auto-ext is not installed: before the machine is booted anew, and after.
+const PACKAGES: [&[Test]; 2] = [
+    &[
+        (
+            "the_deb_starts_and_enables_nothing",
+            packages::the_deb_starts_and_enables_nothing,
+        ),
+        (
+            "the_service_of_the_deb_starts",
+            packages::the_service_of_the_deb_starts,
+        ),
+    ],
+    &[
+        (
+            "the_service_of_the_deb_runs_after_a_reboot",
+            packages::the_service_of_the_deb_runs_after_a_reboot,
+        ),
+        (
+            "an_upgrade_of_the_deb_restarts_the_service_and_keeps_the_policy",
+            packages::an_upgrade_of_the_deb_restarts_the_service_and_keeps_the_policy,
+        ),
+        (
+            "removing_the_deb_stops_everything_and_keeps_the_policy",
+            packages::removing_the_deb_stops_everything_and_keeps_the_policy,
+        ),
+        (
+            "purging_the_deb_leaves_nothing",
+            packages::purging_the_deb_leaves_nothing,
+        ),
+        (
+            "a_deb_that_runs_is_purged_without_a_trace",
+            packages::a_deb_that_runs_is_purged_without_a_trace,
+        ),
+        (
+            "the_archive_installs_what_runs",
+            packages::the_archive_installs_what_runs,
+        ),
+        (
+            "uninstalling_the_archive_leaves_nothing",
+            packages::uninstalling_the_archive_leaves_nothing,
+        ),
+    ],
+];
+
 /// Runs the tests that the command line selects.
 pub(crate) fn run() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // There is one machine, one service, one kernel.
-    arguments.test_threads = Some(1);
     let role = std::env::var("AUTO_EXT_KERNEL_ROLE").unwrap_or_default();
     let of_role = match role.as_str() {
         "newest" | "oldest" => LOADING,
         "refusing" => REFUSING,
         _ => panic!("AUTO_EXT_KERNEL_ROLE is `{role}`, not newest, oldest or refusing"),
     };
-    let trials = ALWAYS
-        .iter()
-        .chain(of_role)
-        .map(|(name, test)| {
-            Trial::test(*name, move || {
-                test().map_err(|error| format!("{error:?}").into())
-            })
+    let tests = ALWAYS.iter().chain(of_role);
+    run_all(Arguments::from_args(), tests).exit_code()
+}
+
+/// Runs the tests of the packages: those of this boot, and then the next boot.
+pub(crate) fn run_packages() -> ExitCode {
+    let second = packages::is_second_boot();
+    let conclusion = run_all(Arguments::default(), PACKAGES[usize::from(second)]);
+    if second || conclusion.has_failed() {
+        return conclusion.exit_code();
+    }
+    if let Err(error) = packages::reboot() {
+        eprintln!("{error:#}");
+    }
+    ExitCode::FAILURE
+}
+
+fn run_all(mut arguments: Arguments, tests: impl IntoIterator<Item = &'static Test>) -> Conclusion {
+    // There is one machine, one service, one kernel.
+    arguments.test_threads = Some(1);
+    let trial = |(name, test): &'static Test| {
+        Trial::test(*name, move || {
+            test().map_err(|error| format!("{error:?}").into())
         })
-        .collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+    };
+    libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect())
 }

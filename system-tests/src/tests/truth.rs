@@ -184,12 +184,7 @@ pub(super) fn stopping_leaves_nothing_behind() -> anyhow::Result<()> {
         "the kernel says {}",
         kernel::state()
     );
-    let left = Command::new("pgrep")
-        .args(["-a", "scx_|auto-ext$"])
-        .output()?;
-    let left = String::from_utf8_lossy(&left.stdout).into_owned();
-    // The kernel's own helper thread, [scx_enable_helper], stays.
-    let left: Vec<&str> = left.lines().filter(|line| !line.ends_with(']')).collect();
+    let left = service::processes()?;
     ensure!(left.is_empty(), "left: {left:?}");
     let result = service::say("systemctl show --property=Result --value auto-ext.service")?;
     ensure!(result == "success", "systemd says {result}");

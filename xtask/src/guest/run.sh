@@ -7,7 +7,8 @@ exec 3>/dev/virtio-ports/status
 read -r up _ </proc/uptime
 echo "started $up" >&3
 
-# A pipe, and not the port itself, which can be opened only once.
+# A pipe, and not the port itself, which can be opened only once. A soft reboot keeps what is in /run.
+rm -f /run/auto-ext-machine-output
 mkfifo /run/auto-ext-machine-output
 cat /run/auto-ext-machine-output >/dev/virtio-ports/output &
 "$here/command" >/run/auto-ext-machine-output 2>&1 3>&- </dev/null

@@ -5,6 +5,7 @@
 
 mod checks;
 mod count;
+mod packages;
 
 use std::io::{self, BufReader, Read as _, Write as _};
 use std::process::{ExitCode, Stdio};
@@ -17,6 +18,7 @@ use crate::machine::{Kernel, Lines, Machine, Role, SYSTEM_TESTS};
 use crate::{debian, ebpf, setup};
 use checks::{CHECKS, RELEASE, UNIT_TESTS};
 use count::Count;
+use packages::PACKAGES;
 
 /// How long all system tests of one kernel may take, under emulation.
 const SYSTEM_TESTS_TIMEOUT: Duration = Duration::from_secs(20 * 60);
@@ -72,6 +74,8 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
         all.step(RELEASE, |_| ebpf::build_release().map(|()| Count::PASSED));
         all.system_tests(roles);
     }
+    let machine = roles.contains(&packages::ROLE);
+    all.step(PACKAGES, |_| packages::packages(machine));
     all.report()
 }
 
@@ -87,7 +91,7 @@ impl Run {
         let fixed = CHECKS
             .iter()
             .map(|check| check.name)
-            .chain([UNIT_TESTS, RELEASE]);
+            .chain([UNIT_TESTS, RELEASE, PACKAGES]);
         let mut names = fixed.map(str::to_owned).chain(system);
         // A filter that names a step selects it; any other selects among the tests.
         let filter = filter.map(str::to_owned);
@@ -269,6 +273,7 @@ mod tests {
         let run = Run::new(Some("lints"), &Role::ALL);
         assert!(run.wants("lints") && run.wants("lints of the BPF programs"));
         assert!(!run.wants(UNIT_TESTS) && run.tests.is_none());
+        assert!(!run.wants(PACKAGES));
 
         let run = Run::new(Some("quarantine"), &Role::ALL);
         assert!(run.wants(UNIT_TESTS) && run.wants("system tests (oldest)"));
