@@ -4,7 +4,7 @@
 //! Each program stands alone: one that this kernel does not take leaves its signals unmeasured, with
 //! the reason in [`Profiler::missing`], and the others work.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use auto_ext_profiler_abi::{
@@ -12,22 +12,15 @@ use auto_ext_profiler_abi::{
     SoftirqCounters, map,
 };
 use aya::maps::{MapData, PerCpuArray};
-use aya::programs::BtfTracePoint;
-use aya::{Btf, Ebpf, EbpfLoader, Endianness, Pod};
+use aya::{Ebpf, EbpfLoader, Pod};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::btf::KernelTypes;
 use crate::calibrate;
+use crate::object::{self, AttachError, KERNEL_BTF};
 use crate::proc::ProcReader;
 use crate::sample::{BlockTotals, Machine, ReclaimTotals, Sample, SchedTotals, SoftirqTotals};
 use crate::signal::Signal;
-
-const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
-
-/// Aligned as the ELF parser wants it.
-#[repr(C, align(8))]
-struct Aligned<T: ?Sized>(T);
-static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(env!("AUTO_EXT_BPF_OBJECT")));
 
 /// Each map with the programs that fill it and the signals that need it.
 const PROFILERS: [(&str, &[&str], &[Signal]); 4] = [
@@ -52,23 +45,6 @@ const PROFILERS: [(&str, &[&str], &[Signal]); 4] = [
     ),
 ];
 
-/// Why nothing can be profiled.
-#[derive(Debug, thiserror::Error)]
-pub enum AttachError {
-    /// The kernel was built without BTF.
-    #[error(
-        "{} is missing: this kernel was built without BTF (CONFIG_DEBUG_INFO_BTF), which profiling needs",
-        .0.display()
-    )]
-    NoBtf(PathBuf),
-    /// The caller may not load BPF programs.
-    #[error("loading BPF programs is not permitted: run as root (CAP_BPF and CAP_PERFMON)")]
-    NotPermitted,
-    /// The object with the programs could not be loaded.
-    #[error("the BPF object cannot be loaded: {0}")]
-    Object(String),
-}
-
 /// The attached BPF programs.
 pub struct Profiler {
     // Holds the programs' links.
@@ -88,13 +64,8 @@ impl Profiler {
     /// # Errors
     /// When none can be: no BTF, no permission, or an object the kernel refuses as a whole.
     pub fn attach() -> Result<Self, AttachError> {
-        let btf_path = Path::new(KERNEL_BTF);
-        if !btf_path.exists() {
-            return Err(AttachError::NoBtf(btf_path.to_owned()));
-        }
-        let btf = Btf::parse_file(btf_path, Endianness::default())
-            .map_err(|error| AttachError::Object(error.to_string()))?;
-        let (offsets, missing_offset) = offsets(btf_path);
+        let btf = object::kernel_btf()?;
+        let (offsets, missing_offset) = offsets();
         let machine = calibrate::measure();
         let short_burst_ns = short_burst_ns(&machine);
         let mut loader = EbpfLoader::new();
@@ -103,13 +74,7 @@ impl Profiler {
             loader.override_global(global, offset, true);
         }
         loader.override_global("SHORT_BURST_NS", &short_burst_ns, true);
-        let mut ebpf = loader.load(&OBJECT.0).map_err(|error| {
-            if permission_denied(&error) {
-                AttachError::NotPermitted
-            } else {
-                AttachError::Object(chain(&error))
-            }
-        })?;
+        let mut ebpf = object::load(&mut loader)?;
 
         let mut missing = Vec::new();
         for (map, programs, signals) in PROFILERS {
@@ -117,7 +82,7 @@ impl Profiler {
                 Some((maps, reason)) if maps.contains(&map) => Err(reason.clone()),
                 _ => programs
                     .iter()
-                    .try_for_each(|name| attach_program(&mut ebpf, name, &btf)),
+                    .try_for_each(|name| object::attach(&mut ebpf, name, &btf)),
             };
             if let Err(reason) = attached {
                 missing.extend(signals.iter().map(|signal| (*signal, reason.clone())));
@@ -203,9 +168,9 @@ impl Profiler {
 type MissingOffset = (&'static [&'static str], String);
 
 /// The offsets in the order of [`OFFSETS`].
-fn offsets(btf: &Path) -> ([u64; OFFSETS.len()], Option<MissingOffset>) {
+fn offsets() -> ([u64; OFFSETS.len()], Option<MissingOffset>) {
     let mut offsets = [0; OFFSETS.len()];
-    let types = match KernelTypes::load(btf) {
+    let types = match KernelTypes::load(Path::new(KERNEL_BTF)) {
         Ok(types) => types,
         Err(error) => {
             return (
@@ -244,18 +209,6 @@ fn offsets(btf: &Path) -> ([u64; OFFSETS.len()], Option<MissingOffset>) {
     (offsets, missing)
 }
 
-fn attach_program(ebpf: &mut Ebpf, name: &str, btf: &Btf) -> Result<(), String> {
-    let program: &mut BtfTracePoint = ebpf
-        .program_mut(name)
-        .ok_or_else(|| format!("the BPF object has no program `{name}`"))?
-        .try_into()
-        .map_err(|error: aya::programs::ProgramError| chain(&error))?;
-    let result = program
-        .load(name, btf)
-        .and_then(|()| program.attach().map(drop));
-    result.map_err(|error| format!("tracepoint {name}: {}", first_line(&chain(&error))))
-}
-
 /// The map called `name`, unless `signal` is missing.
 fn take<T: Pod>(
     ebpf: &mut Ebpf,
@@ -266,12 +219,7 @@ fn take<T: Pod>(
     if missing.iter().any(|(missing, _)| *missing == signal) {
         return Ok(None);
     }
-    let map = ebpf
-        .take_map(name)
-        .ok_or_else(|| AttachError::Object(format!("the BPF object has no map `{name}`")))?;
-    PerCpuArray::try_from(map)
-        .map(Some)
-        .map_err(|error| AttachError::Object(chain(&error)))
+    object::take(ebpf, name).map(Some)
 }
 
 /// Adds up the counters of all CPUs, which are numbered from 0; `None` when they cannot be read.
@@ -297,35 +245,4 @@ fn monotonic_ns() -> u64 {
     clock_gettime(ClockId::CLOCK_MONOTONIC)
         .map(|time| time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
         .expect("CLOCK_MONOTONIC exists on every Linux and the argument is valid")
-}
-
-fn permission_denied(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(error) = error.downcast_ref::<std::io::Error>()
-            && error.kind() == std::io::ErrorKind::PermissionDenied
-        {
-            return true;
-        }
-        next = error.source();
-    }
-    false
-}
-
-/// The error with its sources, each once.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        let source = error.to_string();
-        if !text.contains(&source) {
-            text = format!("{text}: {source}");
-        }
-        next = error.source();
-    }
-    text
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
 }

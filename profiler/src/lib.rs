@@ -10,13 +10,15 @@ mod attach;
 mod btf;
 mod calibrate;
 mod level;
+mod object;
 mod proc;
 mod process;
 mod sample;
 mod signal;
 
-pub use attach::{AttachError, Profiler};
+pub use attach::Profiler;
 pub use level::{Level, LevelTracker, Levels, Threshold, Thresholds};
+pub use object::AttachError;
 pub use process::{Process, ProcessEvent};
 pub use sample::{Machine, Sample};
 pub use signal::{Signal, Signals};

@@ -1,0 +1,110 @@
+//! The BPF object: one ELF file with all programs and maps, of which each user loads a copy and
+//! attaches what it wants. Owns loading and its errors, and leaves to others what is attached.
+
+use std::path::{Path, PathBuf};
+
+use aya::maps::{Map, MapError};
+use aya::programs::{BtfTracePoint, ProgramError};
+use aya::{Btf, Ebpf, EbpfLoader, Endianness};
+
+/// Where the kernel shows its types. Parsed they are large: nobody keeps them.
+pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Aligned as the ELF parser wants it.
+#[repr(C, align(8))]
+struct Aligned<T: ?Sized>(T);
+static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(env!("AUTO_EXT_BPF_OBJECT")));
+
+/// Why nothing can be attached.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The kernel was built without BTF.
+    #[error(
+        "{} is missing: this kernel was built without BTF (CONFIG_DEBUG_INFO_BTF), which profiling needs",
+        .0.display()
+    )]
+    NoBtf(PathBuf),
+    /// The caller may not load BPF programs.
+    #[error("loading BPF programs is not permitted: run as root (CAP_BPF and CAP_PERFMON)")]
+    NotPermitted,
+    /// The object with the programs could not be loaded.
+    #[error("the BPF object cannot be loaded: {0}")]
+    Object(String),
+}
+
+/// The types of the running kernel.
+pub(crate) fn kernel_btf() -> Result<Btf, AttachError> {
+    let path = Path::new(KERNEL_BTF);
+    if !path.exists() {
+        return Err(AttachError::NoBtf(path.to_owned()));
+    }
+    Btf::parse_file(path, Endianness::default())
+        .map_err(|error| AttachError::Object(error.to_string()))
+}
+
+/// Creates the maps. No program is loaded yet.
+pub(crate) fn load(loader: &mut EbpfLoader<'_>) -> Result<Ebpf, AttachError> {
+    loader.load(&OBJECT.0).map_err(|error| {
+        if permission_denied(&error) {
+            AttachError::NotPermitted
+        } else {
+            AttachError::Object(chain(&error))
+        }
+    })
+}
+
+/// Loads and attaches the program called like its tracepoint; the error says what the kernel has
+/// against it.
+pub(crate) fn attach(ebpf: &mut Ebpf, name: &str, btf: &Btf) -> Result<(), String> {
+    let program: &mut BtfTracePoint = ebpf
+        .program_mut(name)
+        .ok_or_else(|| format!("the BPF object has no program `{name}`"))?
+        .try_into()
+        .map_err(|error: ProgramError| chain(&error))?;
+    let result = program
+        .load(name, btf)
+        .and_then(|()| program.attach().map(drop));
+    result.map_err(|error| format!("tracepoint {name}: {}", first_line(&chain(&error))))
+}
+
+/// The map called `name`.
+pub(crate) fn take<T>(ebpf: &mut Ebpf, name: &str) -> Result<T, AttachError>
+where
+    T: TryFrom<Map, Error = MapError>,
+{
+    let map = ebpf
+        .take_map(name)
+        .ok_or_else(|| AttachError::Object(format!("the BPF object has no map `{name}`")))?;
+    T::try_from(map).map_err(|error| AttachError::Object(chain(&error)))
+}
+
+fn permission_denied(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<std::io::Error>()
+            && error.kind() == std::io::ErrorKind::PermissionDenied
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// The error with its sources, each once.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let source = error.to_string();
+        if !text.contains(&source) {
+            text = format!("{text}: {source}");
+        }
+        next = error.source();
+    }
+    text
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
