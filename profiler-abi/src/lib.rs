@@ -1,5 +1,6 @@
-//! What the BPF programs and their user space share: the layout of the per-CPU counters, and the
-//! names by which one side finds the maps, programs and globals of the other.
+//! What the BPF programs and their user space share: the layout of the per-CPU counters and of the
+//! records about processes, and the names by which one side finds the maps, programs and globals of
+//! the other.
 //!
 //! Every counter only grows, is written by its own CPU alone and therefore needs no atomics.
 
@@ -72,7 +73,19 @@ pub struct ReclaimCounters {
     pub task_ns: u64,
 }
 
-/// Names of the maps; each is a per-CPU array of one element.
+/// What the programs about processes put into the ring buffer [`map::PROCESSES`].
+///
+/// It says which process to look at, not what it is: /proc tells more than fits here.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessRecord {
+    /// The number of the process (the kernel's tgid), outside of any PID namespace.
+    pub pid: u32,
+    /// 1 when its last thread ended; 0 when it began, or something that rules ask about changed.
+    pub ended: u32,
+}
+
+/// Names of the maps; but for [`PROCESSES`](map::PROCESSES), each is a per-CPU array of one element.
 pub mod map {
     /// Of [`SchedCounters`](super::SchedCounters).
     pub const SCHED: &str = "SCHED";
@@ -82,10 +95,14 @@ pub mod map {
     pub const SOFTIRQ: &str = "SOFTIRQ";
     /// Of [`ReclaimCounters`](super::ReclaimCounters).
     pub const RECLAIM: &str = "RECLAIM";
+    /// A ring buffer of [`ProcessRecord`](super::ProcessRecord).
+    pub const PROCESSES: &str = "PROCESSES";
+    /// How many records found it full, as u64.
+    pub const LOST_PROCESSES: &str = "LOST_PROCESSES";
 }
 
 /// Names of the read-only globals that hold byte offsets in the running kernel's structures, as
-/// (global, structure, path of members).
+/// (global, structure, path of members), for the programs that fill the counters.
 pub const OFFSETS: [(&str, &str, &str); 9] = [
     ("TASK_PID", "task_struct", "pid"),
     ("TASK_CFS_RQ", "task_struct", "se.cfs_rq"),
@@ -96,6 +113,14 @@ pub const OFFSETS: [(&str, &str, &str); 9] = [
     ("RQ_FAIR_RUNNABLE", "rq", "cfs.h_nr_runnable"),
     ("REQUEST_START_TIME_NS", "request", "start_time_ns"),
     ("REQUEST_DATA_LEN", "request", "__data_len"),
+];
+
+/// As [`OFFSETS`], for the programs about processes.
+pub const PROCESS_OFFSETS: [(&str, &str, &str); 4] = [
+    ("TASK_PID", "task_struct", "pid"),
+    ("TASK_TGID", "task_struct", "tgid"),
+    ("TASK_SIGNAL", "task_struct", "signal"),
+    ("SIGNAL_LIVE", "signal_struct", "live"),
 ];
 
 /// Members that kernels before 6.14 do not have, with the member that stands for them there: the

@@ -9,6 +9,10 @@ use aya_ebpf::Global;
 /// Byte offset of a member in a structure of the running kernel.
 pub(crate) type Offset = Global<u64>;
 
+/// Of the number of a task.
+#[unsafe(no_mangle)]
+pub(crate) static TASK_PID: Offset = Offset::new(0);
+
 /// Reads the member of type `T` at `offset` of the kernel structure behind `base`.
 ///
 /// # Safety

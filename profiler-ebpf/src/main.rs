@@ -1,7 +1,8 @@
-//! The BPF programs: BTF tracepoints that add to per-CPU counters, one file per resource.
+//! The BPF programs: BTF tracepoints that add to per-CPU counters, one file per resource, and those
+//! that tell which processes came, went or changed (`process`).
 //!
-//! They measure and nothing else. What the counters mean is decided in user space, which also
-//! fills in the offsets of the running kernel's structures before loading (see `kernel`).
+//! They measure and nothing else. What it means is decided in user space, which also fills in the
+//! offsets of the running kernel's structures before loading (see `kernel`).
 
 #![no_std]
 #![no_main]
@@ -16,6 +17,7 @@
 
 mod block;
 mod kernel;
+mod process;
 mod reclaim;
 mod sched;
 mod softirq;

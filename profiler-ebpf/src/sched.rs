@@ -13,13 +13,11 @@ use aya_ebpf::macros::{btf_tracepoint, map};
 use aya_ebpf::maps::PerCpuArray;
 use aya_ebpf::programs::BtfTracePointContext;
 
-use crate::kernel::{Offset, read};
+use crate::kernel::{Offset, TASK_PID, read};
 
 #[map]
 static SCHED: PerCpuArray<SchedCounters> = PerCpuArray::with_max_entries(1, 0);
 
-#[unsafe(no_mangle)]
-static TASK_PID: Offset = Offset::new(0);
 #[unsafe(no_mangle)]
 static TASK_CFS_RQ: Offset = Offset::new(0);
 #[unsafe(no_mangle)]

@@ -101,6 +101,8 @@ impl Profiler {
             machine,
             missing,
         };
+        drop(btf);
+        object::give_back_memory();
         Ok(profiler)
     }
 

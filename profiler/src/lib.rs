@@ -9,10 +9,12 @@
 mod attach;
 mod btf;
 mod calibrate;
+mod census;
 mod level;
 mod object;
 mod proc;
 mod process;
+mod processes;
 mod sample;
 mod signal;
 
@@ -20,5 +22,6 @@ pub use attach::Profiler;
 pub use level::{Level, LevelTracker, Levels, Threshold, Thresholds};
 pub use object::AttachError;
 pub use process::{Process, ProcessEvent};
+pub use processes::ProcessWatcher;
 pub use sample::{Machine, Sample};
 pub use signal::{Signal, Signals};

@@ -7,7 +7,8 @@ use aya::maps::{Map, MapError};
 use aya::programs::{BtfTracePoint, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader, Endianness};
 
-/// Where the kernel shows its types. Parsed they are large: nobody keeps them.
+/// Where the kernel shows its types. Parsed they take tens of megabytes: nobody keeps them, and who
+/// is done with them calls [`give_back_memory`].
 pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Aligned as the ELF parser wants it.
@@ -76,6 +77,15 @@ where
         .take_map(name)
         .ok_or_else(|| AttachError::Object(format!("the BPF object has no map `{name}`")))?;
     T::try_from(map).map_err(|error| AttachError::Object(chain(&error)))
+}
+
+/// Gives the memory that was freed back to the kernel, which the allocator would keep for later.
+pub(crate) fn give_back_memory() {
+    // SAFETY: only memory that nobody uses is given back.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        nix::libc::malloc_trim(0)
+    };
 }
 
 fn permission_denied(error: &(dyn std::error::Error + 'static)) -> bool {

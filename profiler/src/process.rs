@@ -1,16 +1,30 @@
-//! A process as rules about applications see it.
+//! A process as rules about applications see it, and how /proc shows it.
 
-/// What is known of a running process, from /proc.
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+/// How many processes are followed at most; what is beyond is not seen.
+pub(crate) const MAX_PROCESSES: usize = 32_768;
+
+/// The kernel's limit for a path, and ours for a word of a command line, in bytes.
+const PATH_MAX: usize = 4096;
+/// More than the file for all hierarchies has, of which the last line is ours.
+const CGROUP_MAX: usize = 16 * PATH_MAX;
+
+/// What is known of a running process, from /proc. Bytes that are no UTF-8 are replaced, control
+/// characters left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Process {
     /// Its number.
     pub pid: u32,
     /// Its name as the kernel has it: at most 15 bytes.
     pub comm: String,
-    /// The path of its program; empty when that cannot be read, as with kernel threads.
+    /// The path of its program; empty when that cannot be read. A program that was replaced or
+    /// removed meanwhile keeps its path.
     pub executable: String,
     /// The first word of its command line, which the process itself can choose; wine puts the
-    /// Windows path of the program there. Empty when there is none.
+    /// Windows path of the program there. Empty when there is none; at most 4096 bytes are read.
     pub argv0: String,
     /// Its cgroup below the root of the (version 2) hierarchy, such as
     /// `/system.slice/ssh.service`; empty when that cannot be read.
@@ -20,13 +34,198 @@ pub struct Process {
 /// What happened to the machine's processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProcessEvent {
-    /// A process began to run a program. One that was known under the same number runs another.
+    /// A process began, or one that was known under the same number changed: it runs another
+    /// program, has another name or is in another cgroup.
     Started(Process),
-    /// A process ended, or cannot be found any more.
+    /// A process that was known ended.
     Ended {
         /// Its number.
         pid: u32,
     },
     /// Events were lost, or there were none before: these are all processes there are.
     All(Vec<Process>),
+}
+
+impl Process {
+    /// Reads what `proc`, which is /proc but for tests, shows of a process. `None` for one that is
+    /// gone, and for a thread of the kernel.
+    pub(crate) fn read(proc: &Path, pid: u32) -> Option<Self> {
+        let process = proc.join(pid.to_string());
+        let comm = text(&bytes(&process.join("comm"), PATH_MAX)?);
+        // A first thread that ended before the others has neither any more.
+        let (executable, argv0) =
+            program(&process).or_else(|| program(&other_thread(&process)?))?;
+        let cgroup = bytes(&process.join("cgroup"), CGROUP_MAX).unwrap_or_default();
+        Some(Self {
+            pid,
+            comm,
+            executable,
+            argv0,
+            cgroup: unified_cgroup(&cgroup),
+        })
+    }
+}
+
+/// The numbers of all processes in `proc`, kernel threads included.
+pub(crate) fn pids(proc: &Path) -> Vec<u32> {
+    numbers(proc).take(MAX_PROCESSES).collect()
+}
+
+/// The path of the program and the first word of the command line; `None` when there is neither,
+/// as with threads of the kernel and what has ended.
+fn program(task: &Path) -> Option<(String, String)> {
+    let executable = fs::read_link(task.join("exe")).map(|path| {
+        let path = text(path.as_os_str().as_encoded_bytes());
+        path.trim_end_matches(" (deleted)").to_owned()
+    });
+    let command_line = bytes(&task.join("cmdline"), PATH_MAX).unwrap_or_default();
+    let argv0 = text(command_line.split(|byte| *byte == 0).next()?);
+    match executable {
+        Err(_) if argv0.is_empty() => None,
+        executable => Some((executable.unwrap_or_default(), argv0)),
+    }
+}
+
+/// A thread of the process other than the first.
+fn other_thread(process: &Path) -> Option<PathBuf> {
+    let tasks = process.join("task");
+    let first = process.file_name()?.to_str()?.parse().ok()?;
+    let other = numbers(&tasks).find(|thread: &u32| *thread != first)?;
+    Some(tasks.join(other.to_string()))
+}
+
+/// The entries of a directory that are numbers.
+fn numbers(directory: &Path) -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// The line `0::/path` of /proc/PID/cgroup; see cgroups(7).
+fn unified_cgroup(lines: &[u8]) -> String {
+    let path = lines
+        .split(|byte| *byte == b'\n')
+        .find_map(|line| line.strip_prefix(b"0::"));
+    text(path.unwrap_or_default())
+}
+
+/// The file's first `limit` bytes.
+fn bytes(path: &Path, limit: usize) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).ok()?;
+    // Where it breaks off, what came before is still true.
+    file.take(limit as u64).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+fn text(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// Files, or where they link to when their name is `exe`, below an otherwise empty /proc.
+    fn proc_with(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, contents) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            if path.ends_with("exe") {
+                symlink(std::ffi::OsStr::from_bytes(contents), path).unwrap();
+            } else {
+                fs::write(path, contents).unwrap();
+            }
+        }
+        root
+    }
+
+    #[test]
+    fn a_process_is_read_from_proc() {
+        let root = proc_with(&[
+            ("7/comm", b"game.exe\n"),
+            ("7/exe", b"/usr/bin/wine64-preloader"),
+            ("7/cmdline", b"C:\\games\\game.exe\0-windowed\0"),
+            ("7/cgroup", b"1:name=systemd:/x\n0::/user.slice/app.scope\n"),
+        ]);
+        assert_eq!(
+            Process::read(root.path(), 7),
+            Some(Process {
+                pid: 7,
+                comm: "game.exe".into(),
+                executable: "/usr/bin/wine64-preloader".into(),
+                argv0: "C:\\games\\game.exe".into(),
+                cgroup: "/user.slice/app.scope".into(),
+            })
+        );
+    }
+
+    #[test]
+    fn threads_of_the_kernel_and_what_ended_are_no_processes() {
+        let root = proc_with(&[
+            ("2/comm", b"kthreadd\n"),
+            ("2/cmdline", b""),
+            ("2/cgroup", b"0::/\n"),
+            ("2/task/2/comm", b"kthreadd\n"),
+        ]);
+        assert_eq!(Process::read(root.path(), 2), None);
+        assert_eq!(Process::read(root.path(), 3), None);
+    }
+
+    #[test]
+    fn a_process_outlives_its_first_thread() {
+        let root = proc_with(&[
+            ("7/comm", b"main\n"),
+            ("7/cmdline", b""),
+            ("7/task/7/cmdline", b""),
+            ("7/task/9/exe", b"/usr/bin/game"),
+            ("7/task/9/cmdline", b"./game\0"),
+        ]);
+        let process = Process::read(root.path(), 7).unwrap();
+        assert_eq!(process.comm, "main");
+        assert_eq!(process.executable, "/usr/bin/game");
+        assert_eq!(process.argv0, "./game");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_empty() {
+        let root = proc_with(&[("7/comm", b"a\n"), ("7/cmdline", b"a\0")]);
+        let process = Process::read(root.path(), 7).unwrap();
+        assert_eq!((process.executable, process.cgroup), <_>::default());
+
+        let root = proc_with(&[("7/comm", b"a\n"), ("7/exe", b"/a")]);
+        assert_eq!(Process::read(root.path(), 7).unwrap().argv0, "");
+    }
+
+    #[test]
+    fn a_program_that_was_replaced_keeps_its_path() {
+        let root = proc_with(&[("7/comm", b"a\n"), ("7/exe", b"/usr/bin/a (deleted)")]);
+        let process = Process::read(root.path(), 7).unwrap();
+        assert_eq!(process.executable, "/usr/bin/a");
+    }
+
+    #[test]
+    fn what_processes_choose_is_bounded_and_printable() {
+        let long = [b'x'; 10_000];
+        let root = proc_with(&[
+            ("7/comm", b"a\x1b[31m\xff\n"),
+            ("7/exe", b"/tmp/a\nb"),
+            ("7/cmdline", &long),
+        ]);
+        let process = Process::read(root.path(), 7).unwrap();
+        assert_eq!(process.comm, "a[31m\u{fffd}");
+        assert_eq!(process.executable, "/tmp/ab");
+        assert_eq!(process.argv0.len(), 4096);
+    }
+
+    #[test]
+    fn only_numbers_are_processes() {
+        let root = proc_with(&[("7/comm", b""), ("self/comm", b"")]);
+        fs::create_dir(root.path().join("-9")).unwrap();
+        assert_eq!(pids(root.path()), [7]);
+    }
 }

@@ -1,0 +1,88 @@
+//! Which processes came, went or changed, as records in a ring buffer.
+//!
+//! A process is looked at anew when it is forked, when it runs another program, when its first
+//! thread gets another name and when it is moved to another cgroup. It ends with its last thread,
+//! which need not be the first one.
+//!
+//! Several records about one process in a row are normal (an exec comes with a change of name): user
+//! space makes one look of them.
+
+use auto_ext_profiler_abi::ProcessRecord;
+use aya_ebpf::macros::{btf_tracepoint, map};
+use aya_ebpf::maps::{PerCpuArray, RingBuf};
+use aya_ebpf::programs::BtfTracePointContext;
+
+use crate::kernel::{Offset, TASK_PID, read};
+
+/// The smallest size there is; user space that attaches these programs asks for more.
+#[map]
+static PROCESSES: RingBuf = RingBuf::with_byte_size(4096, 0);
+#[map]
+static LOST_PROCESSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+#[unsafe(no_mangle)]
+static TASK_TGID: Offset = Offset::new(0);
+#[unsafe(no_mangle)]
+static TASK_SIGNAL: Offset = Offset::new(0);
+#[unsafe(no_mangle)]
+static SIGNAL_LIVE: Offset = Offset::new(0);
+
+#[btf_tracepoint(function = "sched_process_fork")]
+fn sched_process_fork(context: BtfTracePointContext) -> i32 {
+    changed(context.arg(1))
+}
+
+#[btf_tracepoint(function = "sched_process_exec")]
+fn sched_process_exec(context: BtfTracePointContext) -> i32 {
+    // Whichever thread called exec, it is the first and only one by now.
+    changed(context.arg(0))
+}
+
+#[btf_tracepoint(function = "task_rename")]
+fn task_rename(context: BtfTracePointContext) -> i32 {
+    changed(context.arg(0))
+}
+
+#[btf_tracepoint(function = "cgroup_attach_task")]
+fn cgroup_attach_task(context: BtfTracePointContext) -> i32 {
+    changed(context.arg(2))
+}
+
+#[btf_tracepoint(function = "sched_process_exit")]
+fn sched_process_exit(context: BtfTracePointContext) -> i32 {
+    let task: *const u8 = context.arg(0);
+    // SAFETY: a tracepoint argument and what it points to, with offsets from BTF. The thread has
+    // already been taken off the count. Two that end at once may both find it 0.
+    let (pid, live) = unsafe {
+        let signal: *const u8 = read(task, &TASK_SIGNAL);
+        (
+            read::<u32>(task, &TASK_TGID),
+            read::<u32>(signal, &SIGNAL_LIVE),
+        )
+    };
+    if live == 0 {
+        send(ProcessRecord { pid, ended: 1 });
+    }
+    0
+}
+
+/// Sends a record when `task` is the first thread of its process.
+#[inline(always)]
+fn changed(task: *const u8) -> i32 {
+    // SAFETY: a tracepoint argument, with offsets from BTF.
+    let (thread, pid) = unsafe { (read::<u32>(task, &TASK_PID), read::<u32>(task, &TASK_TGID)) };
+    if thread == pid {
+        send(ProcessRecord { pid, ended: 0 });
+    }
+    0
+}
+
+#[inline(always)]
+fn send(record: ProcessRecord) {
+    if PROCESSES.output::<ProcessRecord>(record, 0).is_err()
+        && let Some(lost) = LOST_PROCESSES.get_ptr_mut(0)
+    {
+        // SAFETY: the slot belongs to this CPU. That it changes is enough, if two should count as one.
+        unsafe { *lost += 1 };
+    }
+}
