@@ -1,0 +1,135 @@
+//! Waits for what the machine's processes do, so that rules about applications can be applied.
+//!
+//! What is waited for and how it is read is the profiler's; owned here is how often.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use auto_ext_profiler::{AttachError, ProcessEvent, ProcessWatcher};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::{sleep_until, timeout_at};
+
+/// How long more is waited for once something happened. What ends within that time is never looked
+/// at, and a program has found its name; a flood of processes costs twenty wake-ups a second.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// Why processes cannot be followed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProcessesError {
+    /// The programs cannot be attached.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// Their records cannot be waited for.
+    #[error("the ring buffer cannot be polled: {0}")]
+    Poll(#[from] io::Error),
+}
+
+/// What the kernel tells of processes, for as long as this is held.
+pub(crate) struct Processes {
+    watcher: AsyncFd<ProcessWatcher>,
+    /// Something happened, and is to be read then.
+    read_at: Option<Instant>,
+}
+
+impl Processes {
+    /// Attaches the BPF programs. Blocks for some 200 ms.
+    pub(crate) fn attach() -> Result<Self, ProcessesError> {
+        let watcher = ProcessWatcher::attach()?;
+        // SAFETY: a watcher's descriptor is that of its ring buffer, which it holds until dropped.
+        let watcher = unsafe { AsyncFd::register_with_interest(watcher, Interest::READABLE) }
+            .map_err(io::Error::from)?;
+        Ok(Self {
+            watcher,
+            read_at: Some(Instant::now()),
+        })
+    }
+
+    /// Waits until something happened, and returns it; at first, all processes there are. Can be
+    /// dropped and called again.
+    pub(crate) async fn changed(&mut self) -> Vec<ProcessEvent> {
+        loop {
+            let read_at = match self.read_at {
+                Some(read_at) => read_at,
+                None => {
+                    self.something_happened().await;
+                    *self.read_at.insert(Instant::now() + GATHER)
+                }
+            };
+            sleep_until(read_at.into()).await;
+            self.read_at = None;
+            let events = self.watcher.get_mut().read();
+            if !events.is_empty() {
+                return events;
+            }
+        }
+    }
+
+    async fn something_happened(&self) {
+        let readable = async {
+            match self.watcher.readable().await {
+                // The ring buffer tells when it is no longer empty; it is emptied after this.
+                Ok(mut ready) => ready.clear_ready(),
+                Err(_) => std::future::pending().await,
+            }
+        };
+        match self.watcher.get_ref().due() {
+            // Whether it was that or this, it is read.
+            Some(due) => drop(timeout_at(due.into(), readable).await),
+            None => readable.await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// As the daemon's loop does, which drops the future whenever anything else happens.
+    async fn changed_in_a_busy_loop(processes: &mut Processes) -> Vec<ProcessEvent> {
+        loop {
+            if let Ok(events) = timeout(Duration::from_millis(3), processes.changed()).await {
+                return events;
+            }
+        }
+    }
+
+    #[tokio::test]
+    #[ignore = "attaches BPF programs: run as root with --ignored"]
+    async fn a_program_is_heard_of_in_time_however_often_the_future_is_dropped() {
+        let mut processes = Processes::attach().unwrap();
+        let is_all = |event: &ProcessEvent| matches!(event, ProcessEvent::All(_));
+        while !changed_in_a_busy_loop(&mut processes)
+            .await
+            .iter()
+            .any(is_all)
+        {}
+        for _ in 0..10 {
+            let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+            let begin = Instant::now();
+            let heard = loop {
+                let events = changed_in_a_busy_loop(&mut processes).await;
+                if events.iter().any(|event| {
+                    matches!(event, ProcessEvent::Started(process)
+                        if process.pid == child.id() && process.comm == "sleep")
+                }) {
+                    break begin.elapsed();
+                }
+            };
+            println!("exec to event: {heard:?}");
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert!(heard < Duration::from_millis(200));
+            loop {
+                let events = changed_in_a_busy_loop(&mut processes).await;
+                if events.contains(&ProcessEvent::Ended { pid: child.id() }) {
+                    break;
+                }
+            }
+        }
+    }
+}
