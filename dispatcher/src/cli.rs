@@ -8,7 +8,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::bus::BusKind;
-use crate::commands::{check, doctor, history, hold, levels, pin, reload, status};
+use crate::commands::{check, doctor, history, hold, levels, pin, reload, schedulers, status, why};
 use crate::daemon;
 use crate::duration;
 use crate::exit::{Code, WithCode};
@@ -45,6 +45,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Explain the last decision: the rules, the numbers behind them, what would change it
+    Why {
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Show what was switched, what failed and what was refused; the newest last
     History {
         /// As JSON, one object per line
@@ -75,6 +81,15 @@ enum Command {
     },
     /// Read the policy again
     Reload,
+    /// List the schedulers: known, installed, version, last end, left alone until
+    Schedulers {
+        /// As one JSON list
+        #[arg(long)]
+        json: bool,
+        /// The policy
+        #[arg(long, value_name = "F", default_value = POLICY)]
+        config: PathBuf,
+    },
     /// Validate a policy
     Check {
         /// The policy
@@ -147,11 +162,13 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Status { json } => runtime()?.block_on(status::run(json)),
+        Command::Why { json } => runtime()?.block_on(why::run(json)),
         Command::History { json, count } => runtime()?.block_on(history::run(json, count)),
         Command::Pin { name, lasts, args } => runtime()?.block_on(pin::pin(&name, lasts, &args)),
         Command::Unpin => runtime()?.block_on(pin::unpin()),
         Command::Hold { command } => runtime()?.block_on(hold::run(&command)),
         Command::Reload => runtime()?.block_on(reload::run()),
+        Command::Schedulers { json, config } => runtime()?.block_on(schedulers::run(json, &config)),
         Command::Check { schema: true, .. } => check::schema(),
         Command::Check { file, .. } => check::run(&file),
         Command::Doctor { config } => runtime()?.block_on(doctor::run(&config)),

@@ -23,6 +23,7 @@ use crate::history::{History, Kind};
 use crate::kernel::SchedExt;
 use crate::policy::Policy;
 use crate::policy_watch::PolicyWatch;
+use crate::processes::Processes;
 use crate::report::{Current, Thoughts};
 use crate::request::Requests;
 use crate::scheduler_process::SchedulerProcess;
@@ -93,6 +94,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     .map_err(anyhow::Error::new)?;
     let mut changes = surroundings::listen(daemon.bus.as_ref().map(Bus::connection));
     daemon.look_at_power().await;
+    daemon.follow_processes();
     let Thoughts { mode, reason, .. } = daemon.thoughts();
     tracing::info!(mode, reason, "running");
     let current = daemon.current.0.clone();
@@ -106,6 +108,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             match &uevents {
                 Ok(uevents) => uevents.next().await,
                 Err(_) => std::future::pending().await,
+            }
+        };
+        let processes_changed = async {
+            match &mut daemon.processes {
+                Some(processes) => processes.changed().await,
+                None => std::future::pending().await,
             }
         };
         let policy_changed = async {
@@ -123,6 +131,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
                 Subsystem::SchedExt => daemon.ask_kernel().await,
                 Subsystem::PowerSupply => daemon.look_at_power().await,
             },
+            events = processes_changed => daemon.happened(Event::Processes(events)).await,
             Some(change) = changes.recv() => daemon.surroundings_changed(change).await,
             Some(asked) = asked.recv() => daemon.serve(asked).await,
             // What is wrong with it has been said and recorded by then.
@@ -152,6 +161,7 @@ struct Daemon {
     power_supplies: PowerSupplies,
     children: Children,
     profiler: Profiler,
+    processes: Option<Processes>,
     last_sample: Sample,
     /// The scheduler of ours, but during a switch, which then has it.
     running: Option<SchedulerProcess>,
@@ -181,6 +191,7 @@ impl Daemon {
             children: Children::default(),
             last_sample: profiler.sample(),
             profiler,
+            processes: None,
             running: None,
             switching: None,
             holders: Holders::default(),
@@ -302,6 +313,22 @@ impl Daemon {
         let state = current.state;
         self.happened(Event::Kernel { state, ours }).await;
         current.current_scheduler
+    }
+
+    /// Follows processes if the policy asks about them, from the beginning: all there are come as
+    /// the first event.
+    fn follow_processes(&mut self) {
+        // What is not asked about costs nothing.
+        self.processes = None;
+        if !self.policy.asks_about_processes() {
+            return;
+        }
+        match Processes::attach() {
+            Ok(processes) => self.processes = Some(processes),
+            Err(error) => {
+                tracing::warn!(%error, "processes are not known; rules about them do not match");
+            }
+        }
     }
 
     async fn look_at_power(&mut self) {

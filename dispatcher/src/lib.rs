@@ -20,10 +20,6 @@ pub mod known;
 pub mod policy;
 mod policy_watch;
 mod priority;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the daemon does not listen yet")
-)]
 mod processes;
 pub mod program;
 mod report;

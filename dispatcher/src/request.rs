@@ -44,6 +44,8 @@ pub(crate) enum Request {
     Reload,
     /// The last entries of the history; answered with [`Answer::Json`].
     History { count: u32 },
+    /// The last decision, taken apart; answered with [`Answer::Json`].
+    Why,
 }
 
 /// The daemon's answer to what it did.

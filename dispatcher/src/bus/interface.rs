@@ -282,6 +282,17 @@ impl AutoExt {
         self.json(Request::History { count: n }).await
     }
 
+    /// The last decision, the numbers behind it and what would change it, as an object in JSON.
+    #[zbus(out_args("json"))]
+    async fn why(
+        &self,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<String> {
+        self.authorization.read(bus, &header).await?;
+        self.json(Request::Why).await
+    }
+
     /// The kernel changed from one scheduler to another, for a reason, with a time in between in
     /// which none of both was enabled.
     #[zbus(signal)]

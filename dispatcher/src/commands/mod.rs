@@ -8,4 +8,6 @@ pub(crate) mod hold;
 pub(crate) mod levels;
 pub(crate) mod pin;
 pub(crate) mod reload;
+pub(crate) mod schedulers;
 pub(crate) mod status;
+pub(crate) mod why;

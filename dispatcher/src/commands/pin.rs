@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, sleep};
 
 use super::client::{Client, Properties};
+use crate::core::Explanation;
 use crate::exit::{Code, WithCode};
 use crate::history::{Entry, Kind};
 
@@ -44,7 +45,13 @@ pub(crate) async fn pin(
         }
         let properties = client.properties().await?;
         let text = |name: &str| text(&properties, name);
-        if text("Mode") == "pinned" && text("CurrentScheduler") == text("DesiredScheduler") {
+        let why: String = client.call("Why", &()).await?;
+        let why: Explanation = serde_json::from_str(&why)?;
+        // In this order: it waits until all is done, the old process gone too.
+        if why.mode == "pinned"
+            && why.waits.is_none()
+            && text("CurrentScheduler") == text("DesiredScheduler")
+        {
             let until = match lasts {
                 Some(lasts) => format!("for {}", humantime::format_duration(lasts)),
                 None => "until `auto-ext unpin`".to_owned(),

@@ -38,6 +38,7 @@ pub(super) fn classify(policy: &Policy, state: &mut State, now: Moment, settled:
         || now.saturating_sub(since) >= policy.stability.settle;
     if settled {
         state.class = matched.to_owned();
+        state.class_since = now;
         state.class_change = None;
     } else {
         state.class_change = Some(ClassChange {

@@ -20,8 +20,12 @@ impl SwitchLimit {
 
     /// Whether `needed` more switches stay within `per_hour` at `now`.
     pub(crate) fn allows(&self, needed: usize, per_hour: u32, now: Moment) -> bool {
-        let recent = self.0.iter().filter(|at| now < **at + HOUR).count();
-        recent + needed <= per_hour as usize
+        self.count(now) + needed <= per_hour as usize
+    }
+
+    /// How many there were in the hour before `now`.
+    pub(crate) fn count(&self, now: Moment) -> usize {
+        self.0.iter().filter(|at| now < **at + HOUR).count()
     }
 
     fn forget(&mut self, now: Moment) {

@@ -7,6 +7,7 @@ mod act;
 mod choose;
 mod decide;
 mod event;
+mod explain;
 mod failures;
 mod limit;
 mod state;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use decide::decide;
 pub use event::{Action, Event, Fault};
+pub use explain::{ConditionNow, Explanation, Rejected, RuleNow, explain};
 pub use state::{
     Choice, ClassChange, Hold, Layer, Mode, ObserveCause, Pin, Running, State, Switch,
 };

@@ -193,6 +193,7 @@ pub struct State {
     pub(crate) levels: LevelTracker,
     pub(crate) signals: Option<Signals>,
     pub(crate) class: String,
+    pub(crate) class_since: Moment,
     pub(crate) class_change: Option<ClassChange>,
     pub(crate) kernel: KernelState,
     /// What the kernel runs is a scheduler of ours.
@@ -238,6 +239,7 @@ impl State {
             levels: LevelTracker::new(policy.signals),
             signals: None,
             class: NO_CLASS.to_owned(),
+            class_since: Moment::ZERO,
             class_change: None,
             kernel: KernelState::Unknown("not asked yet".to_owned()),
             ours: false,

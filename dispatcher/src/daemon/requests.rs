@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::Daemon;
-use crate::core::{Event, Mode};
+use crate::core::{Event, Mode, explain};
 use crate::history::{Entry, Kind};
 use crate::policy::{Candidate, Checked};
 use crate::program;
@@ -79,6 +81,7 @@ impl Daemon {
             }
             Request::Reload => self.reload().await,
             Request::History { count } => self.tell_history(count),
+            Request::Why => json(&explain(&self.policy, &self.state, self.now())),
         };
         if let Err(refusal) = &served {
             tracing::info!(asked, why = %refusal, "not done");
@@ -171,6 +174,7 @@ impl Daemon {
                 }
                 self.policy = policy;
                 self.look_for_programs().await;
+                self.follow_processes();
                 self.happened(Event::PolicyChanged).await;
             }
             Err(error) => {
@@ -189,10 +193,14 @@ impl Daemon {
     fn tell_history(&self, count: u32) -> Result<Answer, Refusal> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         let entries: Vec<&Entry> = self.history.last(count).collect();
-        serde_json::to_string(&entries)
-            .map(Answer::Json)
-            .map_err(|error| Refusal::Unavailable(error.to_string()))
+        json(&entries)
     }
+}
+
+fn json(value: &impl Serialize) -> Result<Answer, Refusal> {
+    serde_json::to_string(value)
+        .map(Answer::Json)
+        .map_err(|error| Refusal::Unavailable(error.to_string()))
 }
 
 #[cfg(test)]

@@ -160,6 +160,14 @@ impl Policy {
         self.rules.iter().any(|rule| rule.when.want(process))
     }
 
+    /// Whether some rule is about programs or cgroups.
+    #[must_use]
+    pub fn asks_about_processes(&self) -> bool {
+        self.rules
+            .iter()
+            .any(|rule| rule.layer() == Layer::Application)
+    }
+
     /// The rule that gives this class; `None` for [`NO_CLASS`], or when there is none.
     #[must_use]
     pub fn rule(&self, class: &str) -> Option<&Rule> {

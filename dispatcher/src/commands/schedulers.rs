@@ -1,0 +1,193 @@
+//! `auto-ext schedulers`: which schedulers are known, which can be run, how each last ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use super::client::Client;
+use super::status::wall_time;
+use crate::history::{Entry, Kind};
+use crate::known;
+use crate::policy::Policy;
+use crate::program::{self, ProgramError};
+
+/// How long a scheduler may take to say its version.
+const VERSION_WITHIN: Duration = Duration::from_secs(5);
+/// How long a version may be, in bytes.
+const MAX_VERSION: usize = 64;
+/// How far back the history is searched for the last end.
+const ENTRIES: u32 = 1000;
+
+/// One scheduler of the list.
+#[derive(Debug, Default, Serialize)]
+struct Line {
+    /// The policy's name for it, or the short name of a known one.
+    name: String,
+    command: String,
+    args: Vec<String>,
+    /// Where its program is; none when it cannot be run.
+    path: Option<String>,
+    /// Why it cannot be run.
+    error: Option<String>,
+    version: Option<String>,
+    /// What it is for, as its authors say.
+    note: Option<&'static str>,
+    /// How it last failed or ended by itself.
+    last_end: Option<String>,
+    /// Until when it is left alone: CLOCK_REALTIME in microseconds.
+    quarantined_until: Option<u64>,
+}
+
+/// Prints the list; without the daemon, what it would know is left out.
+pub(crate) async fn run(json: bool, config: &Path) -> anyhow::Result<ExitCode> {
+    let mut lines = lines(config);
+    let mut versions: BTreeMap<String, Option<String>> = BTreeMap::new();
+    let paths: BTreeSet<String> = lines.iter().filter_map(|line| line.path.clone()).collect();
+    for path in paths {
+        let version = version(&path).await;
+        versions.insert(path, version);
+    }
+    let (ends, quarantined) = ask_daemon().await.unwrap_or_default();
+    for line in &mut lines {
+        line.version = line
+            .path
+            .as_ref()
+            .and_then(|path| versions.get(path).cloned().flatten());
+        line.last_end = ends.get(&line.command).cloned();
+        line.quarantined_until = quarantined.get(&line.name).copied();
+    }
+    let out = &mut io::stdout().lock();
+    if json {
+        writeln!(out, "{}", serde_json::to_string(&lines)?)?;
+    } else {
+        write_text(out, &lines)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The schedulers of the policy, and the known ones that it does not define.
+fn lines(config: &Path) -> Vec<Line> {
+    let policy = Policy::load(config).unwrap_or_default();
+    let of_policy = policy.schedulers.values().map(|scheduler| Line {
+        name: scheduler.name.clone(),
+        command: scheduler.command.clone(),
+        args: scheduler.args.clone(),
+        ..Line::default()
+    });
+    let known = known::ALL
+        .iter()
+        .filter(|known| !policy.schedulers.contains_key(known.name()))
+        .map(|known| Line {
+            name: known.name().to_owned(),
+            command: known.command.to_owned(),
+            ..Line::default()
+        });
+    let mut lines: Vec<Line> = of_policy.chain(known).collect();
+    for line in &mut lines {
+        match program::find(&line.command) {
+            Ok(path) => line.path = Some(path.display().to_string()),
+            Err(ProgramError::NotFound(_)) => {}
+            Err(error) => line.error = Some(error.to_string()),
+        }
+        line.note = known::by_name(&line.command).map(|known| known.note);
+    }
+    lines.sort_by(|a, b| (&a.command, &a.name).cmp(&(&b.command, &b.name)));
+    lines
+}
+
+/// What the program says to `--version`: the word after its name.
+async fn version(path: &str) -> Option<String> {
+    let output = Command::new(path)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(VERSION_WITHIN, output).await.ok()?.ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut version = text.split_whitespace().nth(1)?.to_owned();
+    version.retain(|char| !char.is_control());
+    version.truncate(version.floor_char_boundary(MAX_VERSION));
+    Some(version)
+}
+
+/// How each program last failed, by its name, and which schedulers are left alone.
+async fn ask_daemon() -> anyhow::Result<(BTreeMap<String, String>, BTreeMap<String, u64>)> {
+    let client = Client::connect().await?;
+    let entries: String = client.call("History", &ENTRIES).await?;
+    let entries: Vec<Entry> = serde_json::from_str(&entries)?;
+    let mut ends = BTreeMap::new();
+    // The newest come first.
+    for entry in entries {
+        let of = match entry.event {
+            Kind::Failed => entry.to,
+            Kind::Exited => entry.from,
+            _ => continue,
+        };
+        ends.entry(of)
+            .or_insert_with(|| format!("{} {}", wall_time(entry.at), entry.error));
+    }
+    let quarantined = client.properties().await?.remove("Quarantined");
+    let quarantined = quarantined
+        .and_then(|value| BTreeMap::<String, u64>::try_from(value).ok())
+        .unwrap_or_default();
+    Ok((ends, quarantined))
+}
+
+fn write_text(out: &mut impl Write, lines: &[Line]) -> io::Result<()> {
+    for line in lines {
+        let state = match (&line.path, &line.error, &line.version) {
+            (Some(_), _, Some(version)) => version.as_str(),
+            (Some(_), _, None) => "installed",
+            (None, Some(_), _) => "refused",
+            (None, None, _) => "-",
+        };
+        let program = [&[line.command.clone()][..], &line.args].concat().join(" ");
+        writeln!(
+            out,
+            "{:<20} {state:<10} {:<40} {}",
+            line.name,
+            program,
+            line.note.unwrap_or_default()
+        )?;
+        if let Some(error) = &line.error {
+            writeln!(out, "{:<20} {error}", "")?;
+        }
+        if let Some(until) = line.quarantined_until {
+            writeln!(out, "{:<20} left alone until {}", "", wall_time(until))?;
+        }
+        if let Some(end) = &line.last_end {
+            writeln!(out, "{:<20} last end: {end}", "")?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_scheduler_and_every_one_of_the_policy_is_listed_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("policies.yaml");
+        let text = "version: 1\nschedulers:\n  bpfland: {command: scx_bpfland, args: [-m, performance]}\n  \
+                    mine: {command: /opt/mine}\nrules: [{class: idle, use: [mine, bpfland]}]\n";
+        std::fs::write(&config, text).unwrap();
+        let lines = lines(&config);
+        assert_eq!(lines.len(), known::ALL.len() + 1);
+        let bpfland: Vec<_> = lines.iter().filter(|line| line.name == "bpfland").collect();
+        assert_eq!(bpfland.len(), 1);
+        assert_eq!(bpfland[0].args, ["-m", "performance"]);
+        assert_eq!(
+            super::lines(Path::new("/nonexistent")).len(),
+            known::ALL.len()
+        );
+    }
+}

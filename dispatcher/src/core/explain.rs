@@ -1,0 +1,227 @@
+//! The last decision, taken apart for people: what was looked at, what was passed over, what would
+//! change it. Decides nothing.
+
+use std::time::Duration;
+
+use auto_ext_profiler::{Level, Signal};
+use serde::{Deserialize, Serialize};
+
+use super::Moment;
+use super::state::{Layer, State};
+use crate::policy::{Candidate, Conditions, Pattern, Policy, Rule};
+
+/// A decision with all that led to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Who decides, as D-Bus' `Mode`.
+    pub mode: String,
+    /// The class of the load.
+    pub class: String,
+    /// For how long the class has been that, in seconds.
+    pub class_for: u64,
+    /// The policy's name of what should run.
+    pub desired: String,
+    /// Why, in a few words.
+    pub because: String,
+    /// What would have been better, and why it cannot be.
+    pub rejected: Vec<Rejected>,
+    /// Why what should run does not run yet.
+    pub waits: Option<String>,
+    /// Each rule in the order in which they are looked at.
+    pub rules: Vec<RuleNow>,
+    /// What would have to happen for another decision.
+    pub would_change: Vec<String>,
+    /// Switches of the last hour that count, and how many there may be.
+    pub switches: (usize, u32),
+}
+
+/// A candidate that was passed over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// Its name.
+    pub candidate: String,
+    /// Why.
+    pub why: String,
+}
+
+/// How a rule stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleNow {
+    /// The class it gives.
+    pub class: String,
+    /// `application`, `power` or `measured`.
+    pub layer: String,
+    /// Whether all its conditions hold.
+    pub holds: bool,
+    /// Its conditions.
+    pub conditions: Vec<ConditionNow>,
+}
+
+/// How a condition stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConditionNow {
+    /// As in the policy, such as `net high`.
+    pub condition: String,
+    /// Whether it holds.
+    pub holds: bool,
+    /// What is the case, such as `0.02, high from 0.1`.
+    pub now: String,
+}
+
+/// Explains the decision that stands at `now`.
+#[must_use]
+pub fn explain(policy: &Policy, state: &State, now: Moment) -> Explanation {
+    let mut in_order: Vec<&Rule> = policy.rules.iter().collect();
+    in_order.sort_by_key(|rule| std::cmp::Reverse(rule.layer()));
+    let rules: Vec<RuleNow> = in_order
+        .iter()
+        .map(|rule| RuleNow {
+            class: rule.class.clone(),
+            layer: rule.layer().to_string(),
+            holds: rule.when.hold(&state.circumstances()),
+            conditions: conditions(&rule.when, state),
+        })
+        .collect();
+    let choice = state.choice();
+    Explanation {
+        mode: state.mode().name().to_owned(),
+        class: state.class().to_owned(),
+        class_for: now.saturating_sub(state.class_since).as_secs(),
+        desired: choice.desired.name().to_owned(),
+        because: choice.because.clone(),
+        rejected: choice
+            .rejected
+            .iter()
+            .map(|(candidate, why)| Rejected {
+                candidate: candidate.name().to_owned(),
+                why: why.clone(),
+            })
+            .collect(),
+        waits: choice.waits.clone(),
+        would_change: would_change(state, &rules, now),
+        rules,
+        switches: (
+            state.limit.count(now),
+            policy.stability.max_switches_per_hour,
+        ),
+    }
+}
+
+fn would_change(state: &State, rules: &[RuleNow], now: Moment) -> Vec<String> {
+    let choice = state.choice();
+    match choice.layer {
+        Layer::Pin => {
+            let end = state.pin().and_then(|pin| {
+                let left = pin.lasts?.saturating_sub(now.saturating_sub(pin.since));
+                Some(humantime::format_duration(Duration::from_secs(left.as_secs())).to_string())
+            });
+            return vec![match end {
+                Some(left) => format!("the end of the pin, in {left}, or `auto-ext unpin`"),
+                None => "`auto-ext unpin`".to_owned(),
+            }];
+        }
+        Layer::Hold => {
+            let applications: Vec<&str> = state
+                .holds()
+                .values()
+                .map(|hold| hold.application.as_str())
+                .collect();
+            return vec![format!(
+                "the end of the hold of {}",
+                applications.join(", ")
+            )];
+        }
+        Layer::Rule(_) => {}
+    }
+    let mut changes: Vec<String> = choice
+        .rejected
+        .iter()
+        .filter_map(|(candidate, _)| match candidate {
+            Candidate::Kernel => None,
+            Candidate::Scheduler(scheduler) => Some(format!(
+                "{} when it can be run and is not left alone any more",
+                scheduler.name
+            )),
+        })
+        .collect();
+    for rule in rules {
+        if rule.class == state.class() {
+            // What comes after it is looked at only when it does not hold any more.
+            changes.extend(rule.conditions.iter().map(|condition| {
+                format!(
+                    "another class when no longer {}: {}",
+                    condition.condition, condition.now
+                )
+            }));
+            break;
+        }
+        let missing: Vec<String> = rule
+            .conditions
+            .iter()
+            .filter(|condition| !condition.holds)
+            .map(|condition| format!("{} ({})", condition.condition, condition.now))
+            .collect();
+        if !missing.is_empty() {
+            changes.push(format!(
+                "class {} with {}",
+                rule.class,
+                missing.join(" and ")
+            ));
+        }
+    }
+    changes
+}
+
+fn conditions(when: &Conditions, state: &State) -> Vec<ConditionNow> {
+    let mut conditions = Vec::new();
+    let found = when.process(&state.processes);
+    for (what, patterns) in [("process", &when.processes), ("cgroup", &when.cgroups)] {
+        if patterns.is_empty() {
+            continue;
+        }
+        let patterns: Vec<&str> = patterns.iter().map(Pattern::as_str).collect();
+        conditions.push(ConditionNow {
+            condition: format!("{what} {}", patterns.join(" or ")),
+            holds: found.is_some(),
+            now: match found {
+                Some(process) => format!("{}, process {}", process.comm, process.pid),
+                None => "none runs".to_owned(),
+            },
+        });
+    }
+    let known = |name: Option<&str>| name.unwrap_or("unknown").to_owned();
+    if let Some(power) = when.power {
+        conditions.push(ConditionNow {
+            condition: format!("power {power}"),
+            holds: state.power() == Some(power),
+            now: known(state.power().map(crate::policy::Power::name)),
+        });
+    }
+    if let Some(profile) = when.profile {
+        conditions.push(ConditionNow {
+            condition: format!("profile {profile}"),
+            holds: state.profile() == Some(profile),
+            now: known(state.profile().map(crate::policy::Profile::name)),
+        });
+    }
+    conditions.extend(when.levels.iter().map(|&(signal, level)| ConditionNow {
+        condition: format!("{signal} {level}"),
+        holds: level != Level::Unknown && state.levels().get(signal) == level,
+        now: level_now(state, signal),
+    }));
+    conditions
+}
+
+/// The signal's value, and where its level changes.
+fn level_now(state: &State, signal: Signal) -> String {
+    let threshold = state.levels.thresholds().get(signal);
+    let value = state.signals().and_then(|signals| signals.get(signal));
+    let Some(value) = value else {
+        return "not measured".to_owned();
+    };
+    match state.levels().get(signal) {
+        Level::High => format!("{value:.2}, low at {}", threshold.low),
+        Level::Low => format!("{value:.2}, high at {}", threshold.high),
+        Level::Unknown => format!("{value:.2}"),
+    }
+}
