@@ -126,7 +126,7 @@ fn applications_come_before_power_and_power_before_what_is_measured() {
         .collect();
     let expected = "measured power power application application application";
     assert_eq!(layers.join(" "), expected);
-    assert!(Layer::ALL.is_sorted());
+    assert!(Layer::ALL.is_sorted_by(|a, b| a > b));
 
     let mut now = Now::idle();
     assert_eq!(now.class(&policy), "idle");
