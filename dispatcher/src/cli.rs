@@ -6,6 +6,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::debug_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::bus::BusKind;
 use crate::commands::{check, doctor, history, hold, levels, pin, reload, schedulers, status, why};
@@ -153,7 +156,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             observe,
             bus,
         } => {
-            log_to_stderr();
+            log();
             runtime()?.block_on(daemon::run(daemon::Options {
                 config,
                 observe,
@@ -195,19 +198,30 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .build()?)
 }
 
-/// The journal adds time and name by itself; a terminal wants them.
-fn log_to_stderr() {
+/// To the journal with fields (`AUTO_EXT_SCHEDULER`, `AUTO_EXT_CLASS`, `AUTO_EXT_REASON`) when systemd
+/// connected us to it, else to standard error. The messages say all that matters in words.
+fn log() {
     let filter = EnvFilter::try_from_env("AUTO_EXT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_target(false)
-        .with_ansi(io::stderr().is_terminal());
-    if io::stderr().is_terminal() {
-        log.init();
-    } else {
-        log.without_time().init();
+    let log = tracing_subscriber::registry().with(filter);
+    if std::env::var_os("JOURNAL_STREAM").is_some()
+        && let Ok(journal) = tracing_journald::layer()
+    {
+        log.with(journal.with_field_prefix(Some("AUTO_EXT".to_owned())))
+            .init();
+        return;
     }
+    let message_only = debug_fn(|writer, field, value| match field.name() {
+        "message" => write!(writer, "{value:?}"),
+        _ => Ok(()),
+    });
+    log.with(
+        tracing_subscriber::fmt::layer()
+            .with_writer(io::stderr)
+            .with_target(false)
+            .with_ansi(io::stderr().is_terminal())
+            .fmt_fields(message_only),
+    )
+    .init();
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -11,11 +11,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use auto_ext_profiler::{Profiler, Sample, Signals};
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::error::Elapsed;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::bus::{Bus, BusKind};
+use crate::cgroup::Cgroups;
 use crate::children::Children;
 use crate::commands::levels;
 use crate::core::{Action, Event, Moment, State, decide};
@@ -36,6 +38,9 @@ use switching::{Switching, ended, finished};
 /// How often it is looked whether schedulers were installed or removed.
 const LOOK_FOR_PROGRAMS_EVERY: Duration = Duration::from_secs(10);
 
+/// How often systemd is told that the loop still turns; the unit wants it within 60 s.
+const ALIVE_EVERY: Duration = Duration::from_secs(10);
+
 /// Where the history is kept when systemd does not say.
 const STATE_DIRECTORY: &str = "/var/lib/auto-ext";
 
@@ -53,11 +58,11 @@ pub(crate) struct Options {
     pub(crate) bus: BusKind,
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT; SIGHUP has the policy read again.
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let profiler = levels::attach()?;
     for (signal, reason) in profiler.missing() {
-        tracing::warn!(%signal, reason, "cannot be measured");
+        tracing::warn!("{signal} cannot be measured: {reason}");
     }
     let (policy, problem) = match Policy::load(&options.config) {
         Ok(policy) => (policy, None),
@@ -66,9 +71,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     };
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be handled")?;
     let uevents = Uevents::open();
     if let Err(error) = &uevents {
-        tracing::warn!(%error, "the kernel's events cannot be heard; asking it every window instead");
+        tracing::warn!("the kernel's events cannot be heard, it is asked every window: {error}");
     }
 
     let mut daemon = Daemon::new(options.config, policy, options.observe, profiler);
@@ -80,7 +86,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     daemon.ask_kernel().await;
     let mut policy_watch = PolicyWatch::new(&daemon.config);
     if let Err(error) = &policy_watch {
-        tracing::warn!(%error, "edits of the policy are not noticed; `auto-ext reload` reads it");
+        tracing::warn!("edits of the policy are not noticed, use `auto-ext reload`: {error}");
     }
     let (requests, mut asked) = Requests::channel();
     daemon.bus = Bus::serve(
@@ -95,12 +101,14 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let mut changes = surroundings::listen(daemon.bus.as_ref().map(Bus::connection));
     daemon.look_at_power().await;
     daemon.follow_processes();
+    tell_systemd(NotifyState::Ready);
     let Thoughts { mode, reason, .. } = daemon.thoughts();
-    tracing::info!(mode, reason, "running");
+    tracing::info!(mode, reason, "running, mode {mode}: {reason}");
     let current = daemon.current.0.clone();
     let version = format!("version {}", env!("CARGO_PKG_VERSION"));
     daemon.record(Kind::Started, &current, &current, &version, "");
 
+    let mut alive = every(ALIVE_EVERY);
     let mut windows = every(daemon.policy.window);
     let mut program_looks = every(LOOK_FOR_PROGRAMS_EVERY);
     loop {
@@ -125,6 +133,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            _ = hangup.recv() => drop(daemon.reload().await),
+            _ = alive.tick() => tell_systemd(NotifyState::Watchdog),
             outcome = finished(&mut daemon.switching) => daemon.switch_ended(outcome).await,
             how = ended(&mut daemon.running) => daemon.scheduler_exited(how).await,
             subsystem = kernel_told => match subsystem {
@@ -147,6 +157,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             windows = every(daemon.policy.window);
         }
     }
+    tell_systemd(NotifyState::Stopping);
     daemon.stop().await;
     tracing::info!("stopped");
     Ok(())
@@ -160,6 +171,7 @@ struct Daemon {
     sched_ext: SchedExt,
     power_supplies: PowerSupplies,
     children: Children,
+    cgroups: Cgroups,
     profiler: Profiler,
     processes: Option<Processes>,
     last_sample: Sample,
@@ -189,6 +201,7 @@ impl Daemon {
             sched_ext,
             power_supplies: PowerSupplies::below("/sys".as_ref()),
             children: Children::default(),
+            cgroups: Cgroups::take_over(),
             last_sample: profiler.sample(),
             profiler,
             processes: None,
@@ -270,7 +283,7 @@ impl Daemon {
         if let Some(error) = &trouble
             && !self.bus_trouble
         {
-            tracing::warn!(error, "D-Bus does not take what is to be shown");
+            tracing::warn!("D-Bus does not take what is to be shown: {error}");
         }
         self.bus_trouble = trouble.is_some();
     }
@@ -326,7 +339,7 @@ impl Daemon {
         match Processes::attach() {
             Ok(processes) => self.processes = Some(processes),
             Err(error) => {
-                tracing::warn!(%error, "processes are not known; rules about them do not match");
+                tracing::warn!("processes are not known, rules about them do not match: {error}");
             }
         }
     }
@@ -377,17 +390,19 @@ impl Daemon {
         if let Some(mut running) = self.running.take()
             && let Err(error) = switch::stop(&self.sched_ext, &mut running).await
         {
-            tracing::error!(
-                scheduler = running.scheduler().name,
-                error,
-                "cannot be stopped"
-            );
+            let scheduler = &running.scheduler().name;
+            tracing::error!(scheduler, "{scheduler} cannot be stopped: {error}");
         }
         if let Some(bus) = self.bus.take() {
             bus.leave().await;
         }
         self.history.close();
     }
+}
+
+fn tell_systemd(state: NotifyState<'_>) {
+    // Not started by systemd, or it does not listen: there is nobody to tell.
+    let _ = sd_notify::notify(false, &[state]);
 }
 
 /// Where the daemon keeps what outlives it: what systemd gives, else where systemd would have it.

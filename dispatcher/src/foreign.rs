@@ -67,7 +67,7 @@ impl Holder {
     pub(crate) async fn ask_to_leave(&self) -> Result<(), ForeignError> {
         match &self.service {
             Some(service) => {
-                tracing::warn!(service, "stopping the service that runs another scheduler");
+                tracing::warn!("stopping {service}, which runs another scheduler");
                 stop(service).await.map_err(|error| ForeignError::Service {
                     service: service.clone(),
                     error,
@@ -75,10 +75,7 @@ impl Holder {
             }
             None => {
                 let pid = self.pid;
-                tracing::warn!(
-                    pid,
-                    "asking the process that runs another scheduler to leave"
-                );
+                tracing::warn!("asking process {pid}, which runs another scheduler, to leave");
                 kill(Pid::from_raw(pid), Signal::SIGINT)
                     .map_err(|error| ForeignError::Process { pid, error })
             }

@@ -97,13 +97,13 @@ impl History {
         let entries = match read(&path) {
             Ok(entries) => entries,
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "the history cannot be read");
+                tracing::warn!("the history cannot be read: {}: {error}", path.display());
                 VecDeque::new()
             }
         };
         let kept: VecDeque<String> = entries.iter().filter_map(line).collect();
         let writer = Writer::start(path, kept)
-            .inspect_err(|error| tracing::warn!(%error, "the history is not written"))
+            .inspect_err(|error| tracing::warn!("the history is not written: {error}"))
             .ok();
         Self { entries, writer }
     }
@@ -192,7 +192,7 @@ fn write(path: &Path, mut kept: VecDeque<String>, queue: &mpsc::Receiver<String>
             Ok(lines) => (in_file, trouble) = (lines, false),
             Err(error) => {
                 if !std::mem::replace(&mut trouble, true) {
-                    tracing::warn!(path = %path.display(), %error, "the history is not written");
+                    tracing::warn!("the history is not written: {}: {error}", path.display());
                 }
                 // What is missing comes with a new file.
                 in_file = usize::MAX;

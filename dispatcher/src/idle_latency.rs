@@ -86,7 +86,7 @@ impl IdleLatency {
             if let Some(right) = right.filter(|right| **right != now && of_ours && touched)
                 && let Err(error) = fs::write(self.file(cpu), right)
             {
-                tracing::warn!(cpu, value = right, %error, "its idle latency cannot be put right");
+                tracing::warn!("the idle latency of CPU {cpu} cannot be set to {right}: {error}");
             }
         }
     }

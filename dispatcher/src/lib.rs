@@ -4,6 +4,7 @@
 //! carried out by `switch` and shown by `bus`. What the kernel runs is always asked of [`kernel`].
 
 mod bus;
+mod cgroup;
 mod children;
 pub mod cli;
 mod commands;

@@ -68,7 +68,8 @@ impl PolicyWatch {
         sleep_until(told_at).await;
         self.told_at = None;
         if let Err(error) = self.follow() {
-            tracing::warn!(path = %self.path.display(), %error, "changes of the policy may be missed");
+            let path = self.path.display();
+            tracing::warn!("edits of {path} may not be noticed: {error}");
         }
     }
 

@@ -3,7 +3,7 @@
 //! Knows nothing of sched_ext; whether the process schedules is asked of the kernel (`switch`).
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -16,6 +16,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::cgroup::{Cgroup, Cgroups};
 use crate::children::{Children, Listed};
 use crate::gate::{Gate, GateError};
 use crate::idle_latency::Marks;
@@ -51,6 +52,7 @@ pub(crate) struct SchedulerProcess {
     /// As one of ours; until the process was waited for, or does not count any more.
     listed: Option<Listed>,
     reaped: bool,
+    cgroup: Option<Cgroup>,
     /// What it changed of the machine.
     pub(crate) marks: Marks,
 }
@@ -60,25 +62,33 @@ impl SchedulerProcess {
     pub(crate) fn start_gated(
         scheduler: &Scheduler,
         children: &Children,
+        cgroups: &Cgroups,
     ) -> Result<(Self, Gate), StartError> {
         let path = program::find(&scheduler.command)?;
-        let (child, gate) = Gate::spawn(command(&path, scheduler))?;
-        Ok((Self::of(child, scheduler, children)?, gate))
+        let cgroup = cgroups.create();
+        let (child, gate) = Gate::spawn(command(&path, scheduler, cgroup.as_ref())?)?;
+        Ok((Self::of(child, scheduler, children, cgroup)?, gate))
     }
 
     /// Starts the scheduler without a gate.
-    pub(crate) fn start(scheduler: &Scheduler, children: &Children) -> Result<Self, StartError> {
+    pub(crate) fn start(
+        scheduler: &Scheduler,
+        children: &Children,
+        cgroups: &Cgroups,
+    ) -> Result<Self, StartError> {
         let path = program::find(&scheduler.command)?;
-        let child = command(&path, scheduler)
+        let cgroup = cgroups.create();
+        let child = command(&path, scheduler, cgroup.as_ref())?
             .spawn()
             .map_err(GateError::Spawn)?;
-        Self::of(child, scheduler, children)
+        Self::of(child, scheduler, children, cgroup)
     }
 
     fn of(
         mut child: Child,
         scheduler: &Scheduler,
         children: &Children,
+        cgroup: Option<Cgroup>,
     ) -> Result<Self, StartError> {
         let pid = child
             .id()
@@ -106,6 +116,7 @@ impl SchedulerProcess {
             last_lines,
             listed,
             reaped: false,
+            cgroup,
             marks: Marks::default(),
         })
     }
@@ -183,7 +194,8 @@ impl SchedulerProcess {
         }
         tracing::warn!(
             scheduler = self.scheduler.name,
-            "does not leave on SIGINT within {}; killing it",
+            "{} does not leave within {} of SIGINT; killing it",
+            self.scheduler.name,
             humantime::format_duration(LEAVE_WITHIN)
         );
         self.signal(Signal::SIGKILL);
@@ -207,6 +219,9 @@ impl SchedulerProcess {
         {
             // The number stays the group's for as long as it has members; mostly it has none left.
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+            if let Some(cgroup) = &self.cgroup {
+                cgroup.kill();
+            }
         }
     }
 
@@ -239,6 +254,9 @@ impl SchedulerProcess {
                     .collect::<Vec<_>>()
             },
         );
+        if self.cgroup.as_ref().is_some_and(Cgroup::ran_out_of_memory) {
+            return format!("{how}: it wanted more memory than a scheduler may have");
+        }
         match lines.last() {
             Some(line) => format!("{how}: {line}"),
             None => how,
@@ -253,7 +271,13 @@ impl Drop for SchedulerProcess {
 }
 
 /// The scheduler's program with its arguments, and nothing else from our surroundings.
-fn command(path: &Path, scheduler: &Scheduler) -> Command {
+fn command(
+    path: &Path,
+    scheduler: &Scheduler,
+    cgroup: Option<&Cgroup>,
+) -> Result<Command, StartError> {
+    let entrance = cgroup.map(Cgroup::entrance).transpose();
+    let entrance = entrance.map_err(GateError::Spawn)?;
     let mut command = Command::new(path);
     command
         .args(&scheduler.args)
@@ -266,14 +290,17 @@ fn command(path: &Path, scheduler: &Scheduler) -> Command {
         // Signals from a terminal are for the daemon, which then ends its scheduler.
         .process_group(0)
         .kill_on_drop(true);
-    // SAFETY: between fork and exec, prctl is async-signal-safe and allocates nothing.
+    // SAFETY: between fork and exec, write and prctl are async-signal-safe and allocate nothing.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
+            if let Some(entrance) = &entrance {
+                (&*entrance).write_all(b"0")?;
+            }
             // A daemon that is killed takes its scheduler along.
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from)
         });
     }
-    command
+    Ok(command)
 }
 
 /// Whether a line of a scheduler's output says why it ended. They print `Error: ...` or

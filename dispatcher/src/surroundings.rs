@@ -32,12 +32,12 @@ pub(crate) fn listen(bus: Option<&Connection>) -> mpsc::Receiver<Change> {
         let sleep = session::sleep(bus.clone(), tell);
         tokio::spawn(async move {
             if let Err(error) = profiles.await {
-                tracing::warn!(%error, "power profiles are not known");
+                tracing::warn!("power profiles are not known: {error}");
             }
         });
         tokio::spawn(async move {
             if let Err(error) = sleep.await {
-                tracing::warn!(%error, "it is not known when the machine sleeps");
+                tracing::warn!("it is not known when the machine sleeps: {error}");
             }
         });
     }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{sleep, timeout};
 
+use crate::cgroup::Cgroups;
 use crate::children::{Children, is_of};
 use crate::core::Fault;
 use crate::foreign::Holder;
@@ -76,6 +77,7 @@ impl Failure {
 pub(crate) struct Switch {
     pub(crate) sched_ext: SchedExt,
     pub(crate) children: Children,
+    pub(crate) cgroups: Cgroups,
     /// What is to run.
     pub(crate) to: Candidate,
     /// A scheduler that is not ours is asked to leave for it.
@@ -94,6 +96,7 @@ impl Switch {
             sched_ext: self.sched_ext,
             old: running,
             replace_foreign: self.replace_foreign,
+            cgroups: self.cgroups,
             leaving: None,
             died: None,
             idle_latency: IdleLatency::default(),
@@ -132,6 +135,7 @@ struct Seat {
     sched_ext: SchedExt,
     old: Option<SchedulerProcess>,
     replace_foreign: bool,
+    cgroups: Cgroups,
     /// The old one when the kernel has let go of it and its process may still have to end.
     leaving: Option<JoinHandle<(SchedulerProcess, Stopped)>>,
     /// The old one when it ended by itself while the new one was loading.
@@ -162,7 +166,7 @@ impl Seat {
         cancel: &mut watch::Receiver<bool>,
     ) -> Result<(SchedulerProcess, Done), NotFilled> {
         let marks = self.marks();
-        let why = match SchedulerProcess::start_gated(scheduler, children) {
+        let why = match SchedulerProcess::start_gated(scheduler, children, &self.cgroups) {
             Ok((mut new, mut gate)) => {
                 new.marks = marks;
                 match self
@@ -294,7 +298,7 @@ impl Seat {
         }
         let enabled_before = self.sched_ext.enable_seq();
         let marks = self.marks();
-        let mut new = SchedulerProcess::start(scheduler, children)
+        let mut new = SchedulerProcess::start(scheduler, children, &self.cgroups)
             .map_err(|error| (None, Failure::of(Fault::New, error.to_string())))?;
         new.marks = marks;
         let result = tokio::select! {
@@ -420,7 +424,8 @@ impl Seat {
             Ok(how) => how.map(|how| (scheduler, how)),
             Err(error) => {
                 // Its seat is free all the same, and an empty seat is worse than a stuck process.
-                tracing::error!(scheduler = scheduler.name, error, "left behind");
+                let name = &scheduler.name;
+                tracing::error!(scheduler = name, "{name} is left behind: {error}");
                 None
             }
         }
@@ -505,7 +510,7 @@ async fn turn_away(gate: &mut Gate) {
             // The process itself is watched elsewhere.
             Ok(Event::Gone) => std::future::pending().await,
             Err(error) => {
-                tracing::warn!(%error, "a scheduler's gate");
+                tracing::warn!("a scheduler's gate: {error}");
                 return;
             }
         }
@@ -521,7 +526,7 @@ async fn serve(mut gate: Gate, scheduler: String) {
             Ok(Event::AtTheDoor(_)) => {}
             Ok(Event::Gone) => return,
             Err(error) => {
-                tracing::warn!(scheduler, %error, "its gate");
+                tracing::warn!(scheduler, "the gate of {scheduler}: {error}");
                 sleep(Duration::from_secs(1)).await;
             }
         }

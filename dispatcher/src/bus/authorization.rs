@@ -73,7 +73,7 @@ impl Authorization {
             Ok(Some(why)) => why.to_owned(),
             Err(error) => format!("polkit cannot be asked: {error}"),
         };
-        tracing::info!(user, why = denied, "refused");
+        tracing::info!(user, "user {user} is not permitted: {denied}");
         Err(fdo::Error::AccessDenied(format!(
             "not permitted ({ACTION}): {denied}"
         )))

@@ -84,7 +84,7 @@ impl Daemon {
             Request::Why => json(&explain(&self.policy, &self.state, self.now())),
         };
         if let Err(refusal) = &served {
-            tracing::info!(asked, why = %refusal, "not done");
+            tracing::info!("not done: {asked}: {refusal}");
             let current = self.sched_ext.read().scheduler();
             self.record(
                 Kind::Refused,
@@ -128,7 +128,8 @@ impl Daemon {
         {
             return Err(Refusal::Unavailable(cause.to_string()));
         }
-        tracing::info!(scheduler = scheduler_name(&to), lasts = ?lasts, "pinned");
+        let scheduler = scheduler_name(&to);
+        tracing::info!(scheduler, "{scheduler} is pinned");
         self.happened(Event::Pinned { to, lasts }).await;
         Ok(Answer::Done)
     }
@@ -143,7 +144,12 @@ impl Daemon {
             .holders
             .add(owner)
             .ok_or_else(|| Refusal::TooMuch(format!("there are {MAX_HOLDS} holds already")))?;
-        tracing::info!(application, reason, cookie, "held");
+        tracing::info!(
+            application,
+            reason,
+            cookie,
+            "held by {application}: {reason}"
+        );
         self.happened(Event::Held {
             cookie,
             application,
@@ -168,7 +174,7 @@ impl Daemon {
             Ok(Checked { policy, .. })
                 if policy == self.policy && !self.state.has_policy_problem() => {}
             Ok(Checked { policy, warnings }) => {
-                tracing::info!(path = %self.config.display(), "the policy is in force");
+                tracing::info!("{} is in force", self.config.display());
                 for warning in warnings {
                     tracing::warn!("{warning}");
                 }

@@ -36,6 +36,7 @@ impl Daemon {
         let switch = switch::Switch {
             sched_ext: self.sched_ext.clone(),
             children: self.children.clone(),
+            cgroups: self.cgroups.clone(),
             to,
             replace_foreign,
         };
@@ -65,7 +66,7 @@ impl Daemon {
         let Switching { from, reason, .. } = switching;
         if let Some((scheduler, how)) = crashed {
             let name = scheduler_name(&Candidate::Scheduler(scheduler.clone()));
-            tracing::warn!(scheduler = name, error = how, "had ended by itself");
+            tracing::warn!(scheduler = name, "{name} had ended by itself: {how}");
             self.record(Kind::Exited, &name, &name, &reason, &how);
             self.happened(Event::SchedulerExited {
                 scheduler,
@@ -83,7 +84,13 @@ impl Daemon {
                 if fault == Fault::Cancelled {
                     tracing::debug!(from, to = name, "switch called off");
                 } else {
-                    tracing::warn!(from, to = name, error, "switch failed");
+                    let class = self.state.class();
+                    tracing::warn!(
+                        scheduler = name,
+                        class,
+                        reason,
+                        "{from} stays, {name} failed: {error}"
+                    );
                     self.record(Kind::Failed, &from, &name, &reason, &error);
                 }
                 let failed = Event::SwitchFailed {
@@ -107,13 +114,25 @@ impl Daemon {
             cold_because,
         } = done;
         if let Some(why) = &cold_because {
-            tracing::warn!(to = now, why, "the old scheduler had to leave first");
+            tracing::warn!(
+                scheduler = now,
+                "{from} had to leave before {now} could come: {why}"
+            );
         }
         let args = match &to {
             Candidate::Scheduler(scheduler) => scheduler.args.join(" "),
             Candidate::Kernel => String::new(),
         };
-        tracing::info!(from, to = now, args, reason, gap_us, "switched");
+        let class = self.state.class();
+        tracing::info!(
+            scheduler = now,
+            class,
+            reason,
+            from,
+            args,
+            gap_us,
+            "{from} -> {now}: {reason}"
+        );
         let way = match (&to, &cold_because) {
             (Candidate::Kernel, _) => None,
             (_, None) => Some(Way::Hot),
@@ -142,11 +161,8 @@ impl Daemon {
         IdleLatency::default().ended(&process.marks, None);
         drop(process);
         let from = scheduler_name(&Candidate::Scheduler(scheduler.clone()));
-        tracing::warn!(
-            scheduler = from,
-            error = how,
-            "the scheduler ended by itself"
-        );
+        let class = self.state.class();
+        tracing::warn!(scheduler = from, class, "{from} ended by itself: {how}");
         // Announced below, with its reason.
         let now = self.take_in_kernel().await;
         self.record(Kind::Exited, &from, &now, "", &how);

@@ -1,0 +1,230 @@
+//! A cgroup for each scheduler, with limits for its memory and tasks, below the one that systemd
+//! delegates to the service.
+//!
+//! A scheduler that grows without end is one failed scheduler, not the end of the service or the
+//! machine, and what it started ends with it. Where there is no such cgroup (version 1, started by
+//! hand, not delegated) schedulers run beside the daemon, without limits, and that is said once.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const ROOT: &str = "/sys/fs/cgroup";
+/// Where the daemon itself goes: a cgroup with controllers for its children has no processes.
+const DAEMON: &str = "daemon";
+/// What the cgroups of schedulers begin with.
+const SCHEDULER: &str = "scheduler-";
+/// A scheduler's maps, of which lavd and layered have most, take some hundred megabytes on the
+/// largest machines; one with a leak was seen with 34 GB (scx issue 3340).
+const MIN_MEMORY: u64 = 1 << 30;
+/// The share of the machine's memory that one may take if that is more.
+const MEMORY_SHARE: u64 = 16;
+/// Schedulers have a few threads, some one per CPU.
+const MIN_TASKS: usize = 256;
+
+/// Why schedulers have no cgroups of their own.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CgroupError {
+    #[error("the service's cgroup is not delegated to it (Delegate=yes in its unit)")]
+    NotDelegated,
+    #[error("{path}: {error}", path = .path.display())]
+    File { path: PathBuf, error: io::Error },
+}
+
+/// The service's cgroup.
+#[derive(Clone, Debug)]
+pub(crate) struct Cgroups {
+    /// None where there is none.
+    service: Option<PathBuf>,
+    memory: u64,
+    tasks: usize,
+    started: Arc<AtomicU32>,
+}
+
+/// A scheduler's cgroup, which ends with all that is in it when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Cgroup {
+    path: PathBuf,
+}
+
+impl Cgroups {
+    /// Takes over the cgroup in which the daemon was started, if it was delegated.
+    pub(crate) fn take_over() -> Self {
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let service = delegated(Path::new(ROOT), &own).and_then(|service| {
+            prepare(&service)?;
+            Ok(service)
+        });
+        let service = service
+            .inspect_err(|error| tracing::warn!("schedulers run without limits: {error}"))
+            .ok();
+        Self::of(service)
+    }
+
+    fn of(service: Option<PathBuf>) -> Self {
+        let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            service,
+            memory: (total_memory(&memory) / MEMORY_SHARE).max(MIN_MEMORY),
+            tasks: (4 * cpus).max(MIN_TASKS),
+            started: Arc::default(),
+        }
+    }
+
+    /// A cgroup for one scheduler; none where there are none.
+    pub(crate) fn create(&self) -> Option<Cgroup> {
+        let service = self.service.as_ref()?;
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        let path = service.join(format!("{SCHEDULER}{number}"));
+        let limits = [
+            ("memory.max", self.memory.to_string()),
+            ("memory.oom.group", "1".to_owned()),
+            ("pids.max", self.tasks.to_string()),
+        ];
+        let created = fs::create_dir(&path)
+            .map_err(in_file(&path))
+            .and_then(|()| {
+                limits
+                    .iter()
+                    .try_for_each(|(name, value)| write(&path.join(name), value))
+            });
+        let cgroup = Cgroup { path };
+        created
+            .inspect_err(|error| tracing::warn!("a scheduler runs without limits: {error}"))
+            .ok()
+            .map(|()| cgroup)
+    }
+}
+
+impl Cgroup {
+    /// The file into which a process writes `0` to enter.
+    pub(crate) fn entrance(&self) -> io::Result<File> {
+        OpenOptions::new()
+            .write(true)
+            .open(self.path.join("cgroup.procs"))
+    }
+
+    /// Whether the kernel ended something in it because it wanted more memory than it may have.
+    pub(crate) fn ran_out_of_memory(&self) -> bool {
+        let events = fs::read_to_string(self.path.join("memory.events")).unwrap_or_default();
+        events
+            .lines()
+            .filter_map(|line| line.strip_prefix("oom_kill "))
+            .any(|count| count.trim() != "0")
+    }
+
+    /// Ends everything in it.
+    pub(crate) fn kill(&self) {
+        // Kernels before 5.14 do not have the file; the process group is killed beside this.
+        let _ = write(&self.path.join("cgroup.kill"), "1");
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        self.kill();
+        // What was killed may need a moment; then it is removed with the service's, or at the next
+        // start.
+        let _ = fs::remove_dir(&self.path);
+    }
+}
+
+/// The cgroup of the service that `own`, the contents of /proc/self/cgroup, is about.
+fn delegated(root: &Path, own: &str) -> Result<PathBuf, CgroupError> {
+    let path = own
+        .lines()
+        .find_map(|line| line.strip_prefix("0::/"))
+        .ok_or(CgroupError::NotDelegated)?;
+    let path = root.join(path.strip_suffix(&format!("/{DAEMON}")).unwrap_or(path));
+    // systemd marks what it delegates.
+    let marked = ["user.delegate", "trusted.delegate"]
+        .iter()
+        .any(|name| has_attribute(&path, name));
+    let is_service = path
+        .extension()
+        .is_some_and(|extension| extension == "service");
+    if marked && is_service {
+        Ok(path)
+    } else {
+        Err(CgroupError::NotDelegated)
+    }
+}
+
+fn has_attribute(path: &Path, name: &str) -> bool {
+    let mut value = [0; 1];
+    rustix::fs::getxattr(path, name, &mut value).is_ok()
+}
+
+/// Moves the daemon aside, clears what a daemon before left, and has limits for what comes.
+fn prepare(service: &Path) -> Result<(), CgroupError> {
+    let daemon = service.join(DAEMON);
+    if !daemon.exists() {
+        fs::create_dir(&daemon).map_err(in_file(&daemon))?;
+    }
+    write(&daemon.join("cgroup.procs"), "0")?;
+    for entry in fs::read_dir(service).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(SCHEDULER) {
+            drop(Cgroup { path: entry.path() });
+        }
+    }
+    write(&service.join("cgroup.subtree_control"), "+memory +pids")
+}
+
+fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
+    fs::write(path, value).map_err(in_file(path))
+}
+
+fn in_file(path: &Path) -> impl FnOnce(io::Error) -> CgroupError {
+    let path = path.to_owned();
+    move |error| CgroupError::File { path, error }
+}
+
+/// In bytes, of the contents of /proc/meminfo.
+fn total_memory(meminfo: &str) -> u64 {
+    meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok())
+        .map_or(0, |kib| kib.saturating_mul(1024))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_delegated_service_is_taken_over() {
+        for own in [
+            "",
+            "1:name=systemd:/\n",
+            "0::/\n",
+            "0::/user.slice/user-0.slice/session-1.scope\n",
+            "0::/system.slice/auto-ext.service\n",
+        ] {
+            assert!(delegated(Path::new("/nonexistent"), own).is_err(), "{own}");
+        }
+    }
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        assert_eq!(total_memory("MemTotal:  2048 kB\nMemFree: 1 kB\n"), 2 << 20);
+        assert_eq!(total_memory("nonsense"), 0);
+    }
+
+    #[test]
+    fn a_scheduler_gets_limits_and_where_that_is_impossible_none() {
+        assert!(Cgroups::of(None).create().is_none());
+        let directory = tempfile::tempdir().unwrap();
+        let cgroups = Cgroups::of(Some(directory.path().to_owned()));
+        let (one, other) = (cgroups.create().unwrap(), cgroups.create().unwrap());
+        assert_ne!(one.path, other.path);
+        let memory = fs::read_to_string(one.path.join("memory.max")).unwrap();
+        assert!(memory.parse::<u64>().unwrap() >= MIN_MEMORY);
+        fs::write(one.path.join("memory.events"), "oom 1\noom_kill 2\n").unwrap();
+        fs::write(other.path.join("memory.events"), "oom 0\noom_kill 0\n").unwrap();
+        assert!(one.ran_out_of_memory() && !other.ran_out_of_memory());
+    }
+}
