@@ -22,7 +22,10 @@ pub(crate) struct Census {
     /// Processes that were reported and have not ended.
     known: HashSet<u32>,
     changed: Queue,
+    /// Those of `known` that ended since the last call.
     ended: Vec<u32>,
+    /// Whatever ended since then. A scan may still find it as if it ran.
+    gone: HashSet<u32>,
     scan: Option<Scan>,
     /// A scan is wanted, because numbers were lost or there were none before.
     wanted: bool,
@@ -50,6 +53,7 @@ impl Census {
             known: HashSet::new(),
             changed: Queue::default(),
             ended: Vec::new(),
+            gone: HashSet::new(),
             scan: None,
             wanted: true,
             last_scan: None,
@@ -63,9 +67,10 @@ impl Census {
         }
     }
 
-    /// A process ended. Its entry in /proc may still be there, and for a moment as if it ran.
+    /// A process ended.
     pub(crate) fn ended(&mut self, pid: u32) {
         self.changed.remove(pid);
+        self.gone.insert(pid);
         if let Some(scan) = &mut self.scan {
             scan.todo.remove(pid);
             scan.found.remove(&pid);
@@ -94,8 +99,9 @@ impl Census {
         if self.wanted && self.scan.is_none() && self.scan_from().is_none_or(|from| from <= now) {
             self.wanted = false;
             self.last_scan = Some(now);
-            self.scan = Some(Scan::of(&self.proc));
+            self.scan = Some(Scan::of(&self.proc, &self.gone));
         }
+        self.gone.clear();
         let ended = self.ended.drain(..);
         let mut events: Vec<_> = ended.map(|pid| ProcessEvent::Ended { pid }).collect();
         let mut looks = LOOKS;
@@ -152,10 +158,13 @@ impl Census {
 }
 
 impl Scan {
-    fn of(proc: &Path) -> Self {
+    /// Of all processes but those.
+    fn of(proc: &Path, gone: &HashSet<u32>) -> Self {
         let mut todo = Queue::default();
         for pid in process::pids(proc) {
-            todo.push(pid);
+            if !gone.contains(&pid) {
+                todo.push(pid);
+            }
         }
         Self {
             todo,

@@ -101,6 +101,25 @@ fn what_came_and_went_in_between_is_not_looked_at() {
 }
 
 #[test]
+fn a_scan_does_not_bring_back_what_just_ended() {
+    let begin = Instant::now();
+    // The kernel says that a process ends before it takes its memory away.
+    let machine = Machine::with([1, 7, 8, 9]);
+    let mut census = machine.census(begin);
+    census.lost();
+    for pid in [7, 8, 9] {
+        census.ended(pid);
+    }
+    census.changed(9);
+    let mut events = census.events(begin + SCAN_EVERY);
+    assert_eq!(all(&[events.pop().unwrap()]), [1, 9]);
+    assert_eq!(
+        events,
+        [ended(7), ended(8), ended(9), started(9, "program")]
+    );
+}
+
+#[test]
 fn a_number_can_be_used_again_at_once() {
     let now = Instant::now();
     let machine = Machine::with([7]);
