@@ -24,8 +24,6 @@ pub(crate) struct Census {
     changed: Queue,
     /// Those of `known` that ended since the last call.
     ended: Vec<u32>,
-    /// Whatever ended since then. A scan may still find it as if it ran.
-    gone: HashSet<u32>,
     scan: Option<Scan>,
     /// A scan is wanted, because numbers were lost or there were none before.
     wanted: bool,
@@ -53,7 +51,6 @@ impl Census {
             known: HashSet::new(),
             changed: Queue::default(),
             ended: Vec::new(),
-            gone: HashSet::new(),
             scan: None,
             wanted: true,
             last_scan: None,
@@ -70,7 +67,6 @@ impl Census {
     /// A process ended.
     pub(crate) fn ended(&mut self, pid: u32) {
         self.changed.remove(pid);
-        self.gone.insert(pid);
         if let Some(scan) = &mut self.scan {
             scan.todo.remove(pid);
             scan.found.remove(&pid);
@@ -96,12 +92,6 @@ impl Census {
 
     /// What happened since the last call, as far as it could be looked at.
     pub(crate) fn events(&mut self, now: Instant) -> Vec<ProcessEvent> {
-        if self.wanted && self.scan.is_none() && self.scan_from().is_none_or(|from| from <= now) {
-            self.wanted = false;
-            self.last_scan = Some(now);
-            self.scan = Some(Scan::of(&self.proc, &self.gone));
-        }
-        self.gone.clear();
         let ended = self.ended.drain(..);
         let mut events: Vec<_> = ended.map(|pid| ProcessEvent::Ended { pid }).collect();
         let mut looks = LOOKS;
@@ -115,6 +105,13 @@ impl Census {
         }
         if let Some(all) = self.scan_on(looks) {
             events.push(ProcessEvent::All(all));
+        }
+        // The first look is left to the next call: the kernel says that a process ends just before
+        // it looks like it.
+        if self.wanted && self.scan.is_none() && self.scan_from().is_none_or(|from| from <= now) {
+            self.wanted = false;
+            self.last_scan = Some(now);
+            self.scan = Some(Scan::of(&self.proc));
         }
         events
     }
@@ -158,13 +155,10 @@ impl Census {
 }
 
 impl Scan {
-    /// Of all processes but those.
-    fn of(proc: &Path, gone: &HashSet<u32>) -> Self {
+    fn of(proc: &Path) -> Self {
         let mut todo = Queue::default();
         for pid in process::pids(proc) {
-            if !gone.contains(&pid) {
-                todo.push(pid);
-            }
+            todo.push(pid);
         }
         Self {
             todo,

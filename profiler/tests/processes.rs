@@ -10,7 +10,7 @@
     reason = "a test speaks to its runner"
 )]
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -188,16 +188,15 @@ fn a_process_starts_and_ends() -> Result<(), Failed> {
 
 fn a_name_may_change() -> Result<(), Failed> {
     let mut watcher = attached();
-    let running = Running::shell("sleep 0.2; echo game.exe >/proc/$$/comm; read x");
-    let named = |name: &'static str| {
-        let pid = running.pid();
-        move |event: &ProcessEvent| {
-            started(event, |process| process.pid == pid && process.comm == name)
-        }
+    let mut running = Running::shell("read x; echo game.exe >/proc/$$/comm; read x");
+    let pid = running.pid();
+    let named = |event: &ProcessEvent, name: &str| {
+        started(event, |process| process.pid == pid && process.comm == name)
     };
-    wait(&mut watcher, named("sh"))?;
-    sleep(Duration::from_millis(200));
-    wait(&mut watcher, named("game.exe"))?;
+    wait(&mut watcher, |event| named(event, "sh"))?;
+    let mut pipe = running.0.stdin.take().ok_or("no pipe")?;
+    pipe.write_all(b"\n")?;
+    wait(&mut watcher, |event| named(event, "game.exe"))?;
     Ok(())
 }
 
@@ -338,8 +337,8 @@ fn what_it_costs() -> Result<(), Failed> {
     );
     drop(watcher);
 
-    let reader = std::thread::spawn(|| {
-        let mut watcher = attached();
+    let mut watcher = attached();
+    let reader = std::thread::spawn(move || {
         let (begin, cpu) = (Instant::now(), thread_cpu());
         let (mut events, mut wakeups) = (0, 0);
         while begin.elapsed() < Duration::from_secs(10) {
