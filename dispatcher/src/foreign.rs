@@ -1,7 +1,8 @@
 //! A scheduler that auto-ext did not start: whose it is, and asking it to leave.
 //!
-//! It is asked the way its owner would: a system service is stopped, so that it does not come back
-//! by itself; another process gets SIGINT, on which all known schedulers leave. Nothing is killed.
+//! It is asked the way its owner would: a service that is there to run schedulers is stopped, so that
+//! it does not bring its own back; another process gets SIGINT, on which all known schedulers leave.
+//! Other services are not stopped, as more than the scheduler may belong to them. Nothing is killed.
 //! Whether it may be asked at all is decided in `core`.
 
 use std::fs;
@@ -11,12 +12,15 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use zbus::Connection;
 
+/// The services that are there to run schedulers: that of the scx project's packages, and scx_loader.
+pub(crate) const SERVICES: [&str; 2] = ["scx.service", "scx_loader.service"];
+
 /// Who holds the scheduler that is enabled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
     pid: i32,
-    /// The system service that the process belongs to.
-    service: Option<String>,
+    /// The service of [`SERVICES`] that the process belongs to.
+    service: Option<&'static str>,
 }
 
 /// Why a scheduler cannot be asked to leave.
@@ -29,7 +33,10 @@ pub(crate) enum ForeignError {
     #[error("it cannot be told which of the processes {0:?} holds it; stop it yourself")]
     Several(Vec<i32>),
     #[error("systemd does not stop {service}: {error}")]
-    Service { service: String, error: zbus::Error },
+    Service {
+        service: &'static str,
+        error: zbus::Error,
+    },
     #[error("process {pid} cannot be signalled: {error}")]
     Process { pid: i32, error: nix::errno::Errno },
 }
@@ -54,7 +61,7 @@ impl Holder {
                 let cgroup = fs::read_to_string(root.join(pid.to_string()).join("cgroup"));
                 Ok(Self {
                     pid,
-                    service: system_service(&cgroup.unwrap_or_default()),
+                    service: service_of(&cgroup.unwrap_or_default()),
                 })
             }
             _ => Err(ForeignError::Several(
@@ -65,13 +72,12 @@ impl Holder {
 
     /// Asks it to leave. That it does is to be waited for.
     pub(crate) async fn ask_to_leave(&self) -> Result<(), ForeignError> {
-        match &self.service {
+        match self.service {
             Some(service) => {
                 tracing::warn!("stopping {service}, which runs another scheduler");
-                stop(service).await.map_err(|error| ForeignError::Service {
-                    service: service.clone(),
-                    error,
-                })
+                stop(service)
+                    .await
+                    .map_err(|error| ForeignError::Service { service, error })
             }
             None => {
                 let pid = self.pid;
@@ -128,12 +134,11 @@ fn holds_struct_ops(process: &Path) -> bool {
         })
 }
 
-/// The service right below system.slice, of the contents of /proc/PID/cgroup. One of a user's
-/// services or sessions would take more with it than the scheduler.
-fn system_service(cgroup: &str) -> Option<String> {
+/// The service of [`SERVICES`] that the contents of /proc/PID/cgroup name.
+fn service_of(cgroup: &str) -> Option<&'static str> {
     let path = cgroup.lines().find_map(|line| line.strip_prefix("0::"))?;
     let name = path.strip_prefix("/system.slice/")?.split('/').next()?;
-    name.ends_with(".service").then(|| name.to_owned())
+    SERVICES.into_iter().find(|service| *service == name)
 }
 
 #[cfg(test)]
@@ -177,7 +182,7 @@ mod tests {
         process(root.path(), 9, "congestion", "struct_ops", "/");
         let holder = Holder {
             pid: 8,
-            service: Some("scx.service".into()),
+            service: Some("scx.service"),
         };
         assert_eq!(Holder::find(root.path()).unwrap(), holder);
         process(root.path(), 10, "scx_rusty", "struct_ops", "/");
@@ -188,16 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn only_a_service_of_the_system_is_stopped_as_one() {
-        let service = |path: &str| system_service(&format!("0::{path}\n"));
-        assert_eq!(
-            service("/system.slice/scx_loader.service/x"),
-            Some("scx_loader.service".into())
-        );
+    fn only_a_service_that_is_there_for_schedulers_is_stopped_as_one() {
+        let service = |path: &str| service_of(&format!("0::{path}\n"));
+        let loader = service("/system.slice/scx_loader.service/x");
+        assert_eq!(loader, Some("scx_loader.service"));
         for path in [
-            "/user.slice/user-1000.slice/user@1000.service/app.slice/app.service",
+            "/user.slice/user-1000.slice/user@1000.service/app.slice/scx.service",
             "/user.slice/user-0.slice/session-1.scope",
-            "/system.slice/docker-12.scope",
+            "/system.slice/cron.service",
             "/",
         ] {
             assert_eq!(service(path), None, "{path}");

@@ -92,10 +92,13 @@ impl Thoughts {
         let reason = match state.mode() {
             crate::core::Mode::Observe(cause) => format!("observing: {cause}; {}", state.reason()),
             crate::core::Mode::Yielded => {
-                format!(
-                    "a scheduler that auto-ext did not start is loaded; {}",
-                    state.reason()
-                )
+                let when = if matches!(state.kernel(), KernelState::Enabled { .. }) {
+                    "is loaded"
+                } else {
+                    "was loaded a moment ago"
+                };
+                let reason = state.reason();
+                format!("a scheduler that auto-ext did not start {when}; {reason}")
             }
             crate::core::Mode::Auto | crate::core::Mode::Pinned | crate::core::Mode::Held => {
                 state.reason()

@@ -139,6 +139,8 @@ fn follow(policy: &Policy, processes: &mut BTreeMap<u32, Process>, event: Proces
 
 fn switched(state: &mut State, to: Candidate, now: Moment) {
     let (layer, counts) = state.end_switch(now);
+    // If it was somebody else's seat, it is not any more.
+    state.foreign_seen = None;
     if state.pin.as_ref().is_some_and(|pin| pin.to == to) {
         state.establish_pin();
     }
