@@ -1,11 +1,14 @@
 //! The system tests. Which of them apply depends on what the machine's kernel is there for.
 
+mod applications;
 mod bad_input;
 mod classes;
 mod command_line;
 mod fallback;
 mod hot_swap;
+mod other_tools;
 mod packages;
+mod people;
 mod truth;
 
 use std::process::ExitCode;
@@ -75,6 +78,42 @@ const LOADING: &[Test] = &[
     (
         "when_the_new_scheduler_fails_the_old_one_runs_on_untouched",
         hot_swap::when_the_new_scheduler_fails_the_old_one_runs_on_untouched,
+    ),
+    (
+        "only_who_may_changes_something_and_everybody_reads",
+        people::only_who_may_changes_something_and_everybody_reads,
+    ),
+    (
+        "a_pin_outlives_loads_and_reload_and_ends_in_its_time",
+        people::a_pin_outlives_loads_and_reload_and_ends_in_its_time,
+    ),
+    (
+        "a_hold_keeps_what_runs_and_ends_with_its_caller",
+        people::a_hold_keeps_what_runs_and_ends_with_its_caller,
+    ),
+    (
+        "a_pin_takes_the_place_of_a_foreign_scheduler",
+        other_tools::a_pin_takes_the_place_of_a_foreign_scheduler,
+    ),
+    (
+        "a_policy_may_say_that_foreign_schedulers_are_replaced",
+        other_tools::a_policy_may_say_that_foreign_schedulers_are_replaced,
+    ),
+    (
+        "a_daemon_that_is_killed_takes_its_scheduler_along_and_comes_back",
+        other_tools::a_daemon_that_is_killed_takes_its_scheduler_along_and_comes_back,
+    ),
+    (
+        "applications_bring_their_scheduler_by_name_path_and_cgroup",
+        applications::applications_bring_their_scheduler_by_name_path_and_cgroup,
+    ),
+    (
+        "the_battery_overrules_the_load_and_a_game_the_battery",
+        applications::the_battery_overrules_the_load_and_a_game_the_battery,
+    ),
+    (
+        "edits_are_in_force_at_once_and_twenty_a_second_restart_nothing",
+        applications::edits_are_in_force_at_once_and_twenty_a_second_restart_nothing,
     ),
     (
         "stopping_the_service_leaves_nothing_behind",

@@ -1,0 +1,148 @@
+//! Rules about applications, power and profile, and edits of the policy while it is in force.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+
+use crate::load::{self, Load};
+use crate::service::{self, Bus};
+use crate::{kernel, policy, wait};
+
+const POLICY: &str = "version: 1\nrules:\n\
+    \x20 - {class: idle, use: [kernel]}\n\
+    \x20 - {class: saving, when: {profile: power-saver}, use: [kernel]}\n\
+    \x20 - {class: battery, when: {power: battery}, use: [kernel]}\n\
+    \x20 - {class: game, when: {process: ['Foo.exe']}, use: [scx_bpfland, kernel]}\n\
+    \x20 - {class: tool, when: {process: ['/root/tools/*']}, use: [scx_cosmos, kernel]}\n\
+    \x20 - {class: database, when: {cgroup: [database.service]}, use: [scx_cosmos, kernel]}\n\
+    stability: {min_run: 1s, max_switches_per_hour: 1000}\n";
+
+pub(super) fn applications_bring_their_scheduler_by_name_path_and_cgroup() -> anyhow::Result<()> {
+    for directory in ["/root/games", "/root/tools"] {
+        fs::create_dir_all(directory)?;
+    }
+    fs::copy("/usr/bin/sleep", "/root/games/Foo.exe")?;
+    fs::copy("/usr/bin/sleep", "/root/tools/worker")?;
+    policy::write(POLICY)?;
+    service::restart()?;
+    let bus = Bus::connect()?;
+    wait::until("class", &"idle".to_owned(), || bus.string("Class"))?;
+    for (start, class, scheduler) in [
+        ("/root/games/Foo.exe 1000", "game", "scx_bpfland"),
+        ("/root/tools/worker 1000", "tool", "scx_cosmos"),
+    ] {
+        let application = load::start(start)?;
+        let noticed = wait::until("class", &class.to_owned(), || bus.string("Class"))?;
+        eprintln!("\n  class {class} {noticed:.1?} after the start");
+        wait::until("scheduler", &scheduler.to_owned(), kernel::scheduler)?;
+        drop(application);
+        wait::until("class after it", &"idle".to_owned(), || bus.string("Class"))?;
+        wait::until(
+            "scheduler after it",
+            &"kernel".to_owned(),
+            kernel::scheduler,
+        )?;
+    }
+    service::say("systemd-run --unit=database --collect --quiet sleep 1000")?;
+    wait::until("class", &"database".to_owned(), || bus.string("Class"))?;
+    wait::until("scheduler", &"scx_cosmos".to_owned(), kernel::scheduler)?;
+    let why = service::say("auto-ext why")?;
+    ensure!(why.contains("cgroup database.service"), "{why}");
+    service::say("systemctl stop database.service")?;
+    wait::until(
+        "scheduler after it",
+        &"kernel".to_owned(),
+        kernel::scheduler,
+    )?;
+    Ok(())
+}
+
+pub(super) fn the_battery_overrules_the_load_and_a_game_the_battery() -> anyhow::Result<()> {
+    // The machine has no battery: the service gets other files in the place of the kernel's.
+    let supply = "/root/power_supply/BAT0";
+    fs::create_dir_all(supply)?;
+    fs::write(format!("{supply}/type"), "Battery\n")?;
+    fs::write(format!("{supply}/status"), "Full\n")?;
+    let drop_in = "/run/systemd/system/auto-ext.service.d";
+    fs::create_dir_all(drop_in)?;
+    fs::write(
+        format!("{drop_in}/power.conf"),
+        "[Service]\nBindReadOnlyPaths=/root/power_supply:/sys/class/power_supply\n",
+    )?;
+    service::say("systemctl daemon-reload")?;
+    policy::write(POLICY)?;
+    service::restart()?;
+    let bus = Bus::connect()?;
+    wait::until("class", &"idle".to_owned(), || bus.string("Class"))?;
+    fs::write(format!("{supply}/status"), "Discharging\n")?;
+    wait::until("class", &"battery".to_owned(), || bus.string("Class"))?;
+    let game = load::start("/root/games/Foo.exe 1000")?;
+    wait::until("class", &"game".to_owned(), || bus.string("Class"))?;
+    drop(game);
+    wait::until("class", &"battery".to_owned(), || bus.string("Class"))?;
+    fs::write(format!("{supply}/status"), "Charging\n")?;
+    wait::until("class", &"idle".to_owned(), || bus.string("Class"))?;
+    fs::remove_dir_all(drop_in)?;
+    service::say("systemctl daemon-reload")?;
+    wait::until("scheduler at rest", &"kernel".to_owned(), kernel::scheduler)?;
+    Ok(())
+}
+
+pub(super) fn edits_are_in_force_at_once_and_twenty_a_second_restart_nothing() -> anyhow::Result<()>
+{
+    let policy = |comment: usize| {
+        format!(
+            "version: 1\n# edit {comment}\nrules:\n  - {{class: cpu, when: {{cpu: high}}, use: [scx_bpfland, kernel]}}\n  \
+             - {{class: idle, use: [kernel]}}\nstability: {{min_run: 1s, max_switches_per_hour: 1000}}\n"
+        )
+    };
+    policy::write(&policy(0))?;
+    service::restart()?;
+    let bus = Bus::connect()?;
+    let _hogs = Load::of_class("cpu").start()?;
+    wait::until("scheduler", &"scx_bpfland".to_owned(), kernel::scheduler)?;
+    wait::until("switches", &1, || {
+        bus.number("Switches").unwrap_or_default()
+    })?;
+    let before = (kernel::enable_seq(), bus.number("SchedulerPid")?);
+    let start = Instant::now();
+    for edit in 1..=60 {
+        match edit % 3 {
+            // As editors do, and as they should not.
+            0 => {
+                fs::write("/etc/auto-ext/.policies.yaml.new", policy(edit))?;
+                fs::rename(
+                    "/etc/auto-ext/.policies.yaml.new",
+                    "/etc/auto-ext/policies.yaml",
+                )?;
+            }
+            1 => policy::write(&policy(edit))?,
+            _ => policy::write("version: 1\nrules: [nonsense\n")?,
+        }
+        std::thread::sleep(Duration::from_millis(50).saturating_sub(start.elapsed() / 1000));
+    }
+    policy::write("version: 1\nrules: [{class: nonsense}]\n")?;
+    wait::until("the error is said", &true, || {
+        bus.string("LastError")
+            .contains("/etc/auto-ext/policies.yaml:2:")
+    })?;
+    ensure!(
+        kernel::scheduler() == "scx_bpfland",
+        "an invalid edit changed something"
+    );
+    policy::write(&policy(61))?;
+    wait::until("no error", &String::new(), || bus.string("LastError"))?;
+    let after = (kernel::enable_seq(), bus.number("SchedulerPid")?);
+    ensure!(
+        before == after,
+        "enable_seq and process were {before:?}, are {after:?}"
+    );
+    policy::write(&policy(62).replace("scx_bpfland", "scx_cosmos"))?;
+    wait::until(
+        "another policy",
+        &"scx_cosmos".to_owned(),
+        kernel::scheduler,
+    )?;
+    Ok(())
+}

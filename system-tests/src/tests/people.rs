@@ -1,0 +1,148 @@
+//! What people ask for, and who may.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+
+use crate::load::{self, Load};
+use crate::service::{self, Bus};
+use crate::{kernel, policy, wait};
+
+/// Hogs bring scx_flash, and nothing else brings anything.
+const POLICY: &str = "version: 1\nrules:\n  \
+    - {class: cpu, when: {cpu: high}, use: [scx_flash, kernel]}\n  \
+    - {class: idle, use: [kernel]}\n\
+    stability: {min_run: 1s, max_switches_per_hour: 1000}\n";
+/// Nothing brings anything.
+const QUIET: &str = "version: 1\nrules: [{class: idle, use: [kernel]}]\n";
+
+const RULE: &str = "/etc/polkit-1/rules.d/50-alice.rules";
+
+/// The exit code of a command that `alice`, an ordinary user, runs, and what it says.
+fn as_alice(command: &str) -> anyhow::Result<(i32, String)> {
+    let output = Command::new("su")
+        .args(["alice", "-c", command])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .with_context(|| format!("failed to run `{command}`"))?;
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    Ok((output.status.code().unwrap_or(-1), text))
+}
+
+pub(super) fn only_who_may_changes_something_and_everybody_reads() -> anyhow::Result<()> {
+    policy::write(QUIET)?;
+    service::restart()?;
+    service::say("useradd alice")?;
+    let enabled = kernel::enable_seq();
+    for command in [
+        "auto-ext pin bpfland",
+        "auto-ext unpin",
+        "auto-ext hold -- true",
+        "auto-ext reload",
+    ] {
+        let (code, text) = as_alice(command)?;
+        ensure!(
+            code == 4 && text.contains("not permitted"),
+            "{command}: {code}: {text}"
+        );
+    }
+    ensure!(kernel::enable_seq() == enabled && kernel::scheduler() == "kernel");
+    for command in [
+        "auto-ext status",
+        "auto-ext why",
+        "auto-ext history",
+        "auto-ext schedulers",
+        "auto-ext check",
+    ] {
+        let (code, text) = as_alice(command)?;
+        ensure!(code == 0, "{command}: {code}: {text}");
+    }
+    let pin = "busctl call org.autoext.AutoExt1 /org/autoext/AutoExt1 org.autoext.AutoExt1 Pin sasu kernel 0 0";
+    let (code, text) = as_alice(pin)?;
+    ensure!(
+        code != 0 && text.contains("not permitted"),
+        "{code}: {text}"
+    );
+
+    fs::create_dir_all("/etc/polkit-1/rules.d")?;
+    fs::write(
+        RULE,
+        "polkit.addRule(function(action, subject) { \
+         if (action.id == 'org.autoext.AutoExt1.manage' && subject.user == 'alice') \
+         return polkit.Result.YES; });\n",
+    )?;
+    // polkit notices the file by itself.
+    wait::until("permission by a rule", &0, || {
+        as_alice("auto-ext pin scx_bpfland").map_or(-1, |(code, _)| code)
+    })?;
+    ensure!(kernel::scheduler() == "scx_bpfland");
+    let (code, text) = as_alice("auto-ext unpin")?;
+    ensure!(code == 0, "{code}: {text}");
+    fs::remove_file(RULE)?;
+    service::say("userdel alice")?;
+    wait::until("scheduler at rest", &"kernel".to_owned(), kernel::scheduler)?;
+    Ok(())
+}
+
+pub(super) fn a_pin_outlives_loads_and_reload_and_ends_in_its_time() -> anyhow::Result<()> {
+    policy::write(POLICY)?;
+    service::restart()?;
+    let bus = Bus::connect()?;
+    let said = service::say("auto-ext pin bpfland --for 25s")?;
+    ensure!(said == "scx_bpfland runs now, pinned for 25s", "{said}");
+    ensure!(bus.string("Mode") == "pinned");
+    let enabled = kernel::enable_seq();
+    service::say("auto-ext reload")?;
+    let hogs = Load::of_class("cpu").start()?;
+    wait::until("class", &"cpu".to_owned(), || bus.string("Class"))?;
+    ensure!(bus.string("Mode") == "pinned" && kernel::scheduler() == "scx_bpfland");
+    ensure!(
+        kernel::enable_seq() == enabled,
+        "something else was enabled"
+    );
+    wait::until(
+        "scheduler after the pin",
+        &"scx_flash".to_owned(),
+        kernel::scheduler,
+    )?;
+    drop(hogs);
+    let output = service::output("auto-ext pin nonsense")?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.code() == Some(1) && error.contains("`nonsense` is no scheduler"),
+        "{error}"
+    );
+    wait::until("scheduler at rest", &"kernel".to_owned(), kernel::scheduler)?;
+    Ok(())
+}
+
+pub(super) fn a_hold_keeps_what_runs_and_ends_with_its_caller() -> anyhow::Result<()> {
+    policy::write(POLICY)?;
+    service::restart()?;
+    let bus = Bus::connect()?;
+    let holder = load::start("auto-ext hold -- sleep 1000")?;
+    wait::until("mode", &"held".to_owned(), || bus.string("Mode"))?;
+    let enabled = kernel::enable_seq();
+    let hogs = Load::of_class("cpu").start()?;
+    wait::until("class", &"cpu".to_owned(), || bus.string("Class"))?;
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    ensure!(kernel::scheduler() == "kernel" && kernel::enable_seq() == enabled);
+    let reason = bus.string("Reason");
+    ensure!(reason.starts_with("held by sleep"), "{reason}");
+    // Killed, so that it cannot say that it leaves.
+    drop(holder);
+    wait::until(
+        "scheduler after the hold",
+        &"scx_flash".to_owned(),
+        kernel::scheduler,
+    )?;
+    drop(hogs);
+    let status = Command::new("auto-ext")
+        .args(["hold", "--", "sh", "-c", "exit 7"])
+        .status()?;
+    ensure!(status.code() == Some(7), "{status}");
+    wait::until("scheduler at rest", &"kernel".to_owned(), kernel::scheduler)?;
+    Ok(())
+}
