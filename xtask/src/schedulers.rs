@@ -1,5 +1,6 @@
-//! Owns the sched_ext schedulers that the tests run: which, of which version, and how they are
-//! built. Debian packages none of them. auto-ext's own table of known schedulers is not here.
+//! Owns the sched_ext schedulers that the tests run, and the loader that auto-ext is compared with:
+//! which, of which version, and how they are built. Debian packages none of them. auto-ext's own
+//! table of known schedulers is not here.
 
 use std::path::PathBuf;
 
@@ -19,12 +20,24 @@ pub(crate) const SCHEDULERS: &[(&str, &str)] = &[
     ("scx_beerland", "1.1.4"),
 ];
 
+/// scx_loader, which switches schedulers on request, and the command line that requests it.
+const SCX_LOADER: &[(&str, &str)] = &[("scx_loader", "1.1.3"), ("scxctl", "1.1.3")];
+
 /// The C compiler for their BPF programs.
 const BPF_CLANG: &str = "clang-19";
 
 /// The programs of all schedulers, built where the cache does not have them yet.
 pub(crate) fn ensure() -> Result<Vec<PathBuf>> {
-    SCHEDULERS
+    all_built(SCHEDULERS)
+}
+
+/// The programs of scx_loader, built where the cache does not have them yet.
+pub(crate) fn ensure_scx_loader() -> Result<Vec<PathBuf>> {
+    all_built(SCX_LOADER)
+}
+
+fn all_built(programs: &[(&str, &str)]) -> Result<Vec<PathBuf>> {
+    programs
         .iter()
         .map(|(name, version)| built(name, version))
         .collect()

@@ -15,6 +15,7 @@ pub(crate) fn setup() -> Result<()> {
     tools::cargo_deb()?;
     tools::cargo_generate_rpm()?;
     schedulers::ensure()?;
+    schedulers::ensure_scx_loader()?;
     say("everything that building and testing needs is there");
     Ok(())
 }

@@ -42,6 +42,7 @@ pub(crate) struct Machine {
     memory: String,
     timeout: Duration,
     bare: bool,
+    scx_loader: bool,
     environment: Vec<(String, String)>,
     files: Vec<(PathBuf, String)>,
 }
@@ -55,6 +56,7 @@ impl Machine {
             memory: "2G".to_owned(),
             timeout: Duration::from_secs(30 * 60),
             bare: false,
+            scx_loader: false,
             environment: Vec::new(),
             files: Vec::new(),
         }
@@ -81,6 +83,12 @@ impl Machine {
     /// Without auto-ext and the system tests; the schedulers are there.
     pub(crate) fn bare(mut self, bare: bool) -> Self {
         self.bare = bare;
+        self
+    }
+
+    /// With scx_loader and scxctl too; its service is installed, and not started.
+    pub(crate) fn scx_loader(mut self) -> Self {
+        self.scx_loader = true;
         self
     }
 
@@ -149,6 +157,9 @@ impl Machine {
         let payload = payload::Payload::begin(directory.join("payload"), work)?;
         if !self.bare {
             payload.add_auto_ext()?;
+        }
+        if self.scx_loader {
+            payload.add_scx_loader()?;
         }
         for (from, to) in &self.files {
             payload.copy(from, to)?;

@@ -1,5 +1,5 @@
 //! Owns what a run lays over the machine's root: the machine's own settings, auto-ext as its
-//! installer installs it, the schedulers, the system tests, and the command to run.
+//! installer installs it, the schedulers, scx_loader, the system tests, and the command to run.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -58,6 +58,22 @@ const FILES: &[(&str, &str)] = &[
     ),
 ];
 
+/// What runs scx_loader; its packages bring such files, its crate does not.
+const SCX_LOADER: &[(&str, &str)] = &[
+    (
+        "usr/lib/systemd/system/scx_loader.service",
+        include_str!("../guest/scx_loader/scx_loader.service"),
+    ),
+    (
+        "usr/share/dbus-1/system.d/org.scx.Loader.conf",
+        include_str!("../guest/scx_loader/org.scx.Loader.conf"),
+    ),
+    (
+        "usr/share/polkit-1/actions/org.scx.Loader.policy",
+        include_str!("../guest/scx_loader/org.scx.Loader.policy"),
+    ),
+];
+
 /// What the guest does once it is up.
 #[derive(Debug, Clone)]
 pub(super) enum Work {
@@ -108,14 +124,7 @@ impl Payload {
             include_str!("../guest/prepare.sh"),
             0o755,
         )?;
-        for scheduler in schedulers::ensure()? {
-            let name = scheduler
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            payload.copy(&scheduler, &format!("usr/bin/{name}"))?;
-        }
+        payload.add_programs(&schedulers::ensure()?)?;
         Ok(payload)
     }
 
@@ -134,6 +143,23 @@ impl Payload {
             &workspace::release("system-tests"),
             "usr/libexec/auto-ext/system-tests",
         )
+    }
+
+    /// Adds scx_loader and scxctl, with the service that their packages install.
+    pub(super) fn add_scx_loader(&self) -> Result<()> {
+        self.add_programs(&schedulers::ensure_scx_loader()?)?;
+        for (path, text) in SCX_LOADER {
+            self.write(path, text, 0o644)?;
+        }
+        Ok(())
+    }
+
+    fn add_programs(&self, programs: &[PathBuf]) -> Result<()> {
+        for program in programs {
+            let name = program.file_name().unwrap_or_default().to_string_lossy();
+            self.copy(program, &format!("usr/bin/{name}"))?;
+        }
+        Ok(())
     }
 
     /// Adds the file `from` of the host at `to`, with its mode.
