@@ -1,4 +1,5 @@
-//! What runs inside the test machine, as root: the system tests, and the demonstration.
+//! What runs inside the test machine, as root: the system tests, the demonstration, and the part of
+//! the benchmark of swaps that is done there.
 //!
 //! Everything is looked at as a user would: the kernel through sysfs, the service through systemd,
 //! D-Bus and its command line. None of auto-ext's own code is used to judge it.
@@ -13,7 +14,9 @@ mod demo;
 mod kernel;
 mod load;
 mod policy;
+mod scx_loader;
 mod service;
+mod swaps;
 mod tests;
 mod wait;
 
@@ -23,15 +26,20 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
-        ["demo"] => match demo::run() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("demo: {error:#}");
-                ExitCode::FAILURE
-            }
-        },
+        ["demo"] => ended("demo", demo::run()),
+        ["swaps", ref targets @ ..] => ended("swaps", swaps::run(targets)),
         ["sleepers"] => load::be_short_sleepers(),
         ["packages"] => tests::run_packages(),
         _ => tests::run(),
+    }
+}
+
+fn ended(what: &str, result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{what}: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -1,11 +1,14 @@
 //! The service as its users meet it: systemd, D-Bus, the command line.
 
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use futures_util::StreamExt as _;
 use zbus::fdo::PropertiesProxy;
 use zbus::names::InterfaceName;
-use zbus::{Connection, OwnedVariant};
+use zbus::proxy::SignalStream;
+use zbus::{Connection, OwnedVariant, Proxy};
 
 const NAME: &str = "org.autoext.AutoExt1";
 const PATH: &str = "/org/autoext/AutoExt1";
@@ -66,10 +69,19 @@ pub(crate) fn busctl(property: &str) -> anyhow::Result<String> {
     ))
 }
 
-/// The service's properties, over one connection: a process per question would be a load of its own.
+/// The service on the bus, over one connection: a process per question would be a load of its own.
 pub(crate) struct Bus {
     runtime: tokio::runtime::Runtime,
     proxy: PropertiesProxy<'static>,
+}
+
+/// The announcements of switches, from when it was made.
+pub(crate) struct Switches(SignalStream<'static>);
+
+/// A switch as it is announced.
+pub(crate) struct Switched {
+    pub(crate) to: String,
+    pub(crate) gap_us: u64,
 }
 
 impl Bus {
@@ -105,5 +117,45 @@ impl Bus {
     fn get(&self, property: &str) -> anyhow::Result<OwnedVariant> {
         let interface = InterfaceName::try_from(NAME)?;
         Ok(self.runtime.block_on(self.proxy.get(interface, property))?)
+    }
+    /// Asks for one scheduler until something else is asked for; returns when that was accepted.
+    pub(crate) fn pin(&self, scheduler: &str) -> anyhow::Result<()> {
+        let arguments: [&str; 0] = [];
+        self.runtime.block_on(async {
+            let service = self.service().await?;
+            let pinned: () = service
+                .call("Pin", &(scheduler, arguments.as_slice(), 0_u32))
+                .await?;
+            Ok(pinned)
+        })
+    }
+
+    /// Begins to listen for switches.
+    pub(crate) fn switches(&self) -> anyhow::Result<Switches> {
+        self.runtime.block_on(async {
+            let service = self.service().await?;
+            Ok(Switches(service.receive_signal("SchedulerSwitched").await?))
+        })
+    }
+
+    /// The next switch, if one is announced in that time.
+    pub(crate) fn next_switch(
+        &self,
+        switches: &mut Switches,
+        limit: Duration,
+    ) -> anyhow::Result<Option<Switched>> {
+        self.runtime.block_on(async {
+            let Ok(signal) = tokio::time::timeout(limit, switches.0.next()).await else {
+                return Ok(None);
+            };
+            let signal = signal.context("the connection to the bus has ended")?;
+            let body = signal.body();
+            let (_from, to, _reason, gap_us): (String, String, String, u64) = body.deserialize()?;
+            Ok(Some(Switched { to, gap_us }))
+        })
+    }
+
+    async fn service(&self) -> zbus::Result<Proxy<'static>> {
+        Proxy::new(self.proxy.inner().connection(), NAME, PATH, NAME).await
     }
 }

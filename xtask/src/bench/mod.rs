@@ -2,6 +2,8 @@
 
 mod load;
 mod overhead;
+mod statistics;
+mod swap;
 
 use std::process::ExitCode;
 
@@ -13,12 +15,16 @@ use clap::Subcommand;
 pub(crate) enum Bench {
     /// What profiling costs on this machine: per event, and as a slowdown (needs root)
     Overhead(overhead::Arguments),
+    /// How long the kernel is without a scheduler while schedulers are switched in the test machine,
+    /// by auto-ext and by scx_loader
+    Swap(swap::Arguments),
 }
 
 /// Measures.
 pub(crate) fn bench(bench: &Bench) -> Result<ExitCode> {
     match bench {
         Bench::Overhead(arguments) => overhead::overhead(arguments)?,
+        Bench::Swap(arguments) => swap::swap(arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

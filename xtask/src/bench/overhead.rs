@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 
 use super::load;
+use super::statistics::spread;
 use crate::command::{command, not_run, output, say, step};
 use crate::{debian, ebpf, workspace};
 
@@ -202,29 +203,5 @@ impl Drop for Profilers {
         // It only reads; nothing is lost.
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// Lowest, median and highest.
-fn spread(values: &[f64]) -> (f64, f64, f64) {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    let median = if sorted.len().is_multiple_of(2) {
-        f64::midpoint(sorted[middle - 1], sorted[middle])
-    } else {
-        sorted[middle]
-    };
-    (sorted[0], median, sorted[sorted.len() - 1])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_in_the_middle() {
-        assert_eq!(spread(&[3.0, 1.0, 2.0]), (1.0, 2.0, 3.0));
-        assert_eq!(spread(&[4.0, 1.0, 2.0, 3.0]), (1.0, 2.5, 4.0));
     }
 }
