@@ -1,6 +1,8 @@
 //! The benchmark of swaps, as far as it is done in the machine: has each tool switch through the
 //! same schedulers, at rest and beside hogs, and prints a line of JSON about every swap. What the
 //! lines mean is worked out on the host.
+//!
+//! The tools take turns, round by round: a host that gets busier must not be one tool's bad luck.
 
 mod auto_ext;
 mod sampler;
@@ -46,22 +48,28 @@ const TOOLS: [(&str, Start); 2] = [
     ("scx_loader", || Ok(Box::new(Loader::start()?))),
 ];
 
-/// Has every tool switch to one of `targets` after the other, under every load.
-pub(crate) fn run(targets: &[&str]) -> anyhow::Result<()> {
-    ensure!(!targets.is_empty(), "no schedulers to switch to");
+/// Has every tool switch through the schedulers of every round, under every load. A round is a
+/// list of names with commas between them, and begins with the kernel's own scheduler.
+pub(crate) fn run(rounds: &[&str]) -> anyhow::Result<()> {
+    ensure!(!rounds.is_empty(), "no schedulers to switch to");
     service::stop()?;
     for (load, command) in LOADS {
-        for (name, start) in TOOLS {
-            wait::until("scheduler at rest", &"kernel".to_owned(), kernel::scheduler)?;
-            let mut tool = start()?;
-            let _running = command.map(load::start).transpose()?;
-            let mut sampler = Sampler::start();
-            sleep(SETTLE);
-            for target in targets {
-                let mut line = swap(&mut *tool, &mut sampler, target)?;
-                line["tool"] = json!(name);
-                line["load"] = json!(load);
-                writeln!(std::io::stdout(), "{line}")?;
+        for (number, schedulers) in rounds.iter().enumerate() {
+            let mut tools = TOOLS;
+            // Who is first, and who second, changes too.
+            tools.rotate_left(number % TOOLS.len());
+            for (name, start) in tools {
+                wait::until("scheduler at rest", &"kernel".to_owned(), kernel::scheduler)?;
+                let mut tool = start()?;
+                let _running = command.map(load::start).transpose()?;
+                let mut sampler = Sampler::start();
+                sleep(SETTLE);
+                for scheduler in schedulers.split(',') {
+                    let mut line = swap(&mut *tool, &mut sampler, scheduler)?;
+                    line["tool"] = json!(name);
+                    line["load"] = json!(load);
+                    writeln!(std::io::stdout(), "{line}")?;
+                }
             }
         }
     }
@@ -75,7 +83,7 @@ fn swap(tool: &mut dyn Tool, sampler: &mut Sampler, to: &str) -> anyhow::Result<
     sampler.take()?;
     let begin = Instant::now();
     let asked = tool.switch_to(to);
-    let blocked = begin.elapsed();
+    let returned = begin.elapsed();
     let result = asked.and_then(|()| settled(to));
     let watched = sampler.take()?;
     let took = begin.elapsed();
@@ -87,7 +95,7 @@ fn swap(tool: &mut dyn Tool, sampler: &mut Sampler, to: &str) -> anyhow::Result<
         "from": from,
         "to": to,
         "error": result.err().map(|error| format!("{error:#}")),
-        "blocked_us": microseconds(blocked),
+        "returned_us": microseconds(returned),
         "reported_us": reported,
         "watched": described(&watched, begin, took),
     }))

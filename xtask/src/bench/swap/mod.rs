@@ -24,6 +24,9 @@ const TARGETS: [&str; 5] = [
     "kernel",
 ];
 
+/// The tools take turns after so many swaps.
+const ROUND: usize = 10;
+
 /// The machine's own limit for a swap that fails, and what goes with it.
 const SWAP_LIMIT: Duration = Duration::from_secs(70);
 /// Two tools under two loads.
@@ -37,8 +40,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     kernel: Option<Kernel>,
     /// How many swaps by each tool under each load
-    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    swaps: u32,
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    swaps: u16,
     /// Where the random order of the schedulers begins; printed if it is not given
     #[arg(long)]
     seed: Option<u64>,
@@ -53,12 +56,12 @@ pub(crate) fn swap(arguments: &Arguments) -> Result<()> {
         None => vec![Kernel::Role(Role::Newest), Kernel::Role(Role::Oldest)],
     };
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..));
-    let order = order(seed, arguments.swaps);
+    let order = order(seed, usize::from(arguments.swaps));
     say(format!("--swaps {} --seed {seed}", arguments.swaps));
     for kernel in kernels {
         let machine = Machine::new(kernel)
             .scx_loader()
-            .timeout(SWAP_LIMIT * CONDITIONS * arguments.swaps + BOOT_LIMIT);
+            .timeout(SWAP_LIMIT * CONDITIONS * u32::from(arguments.swaps) + BOOT_LIMIT);
         let version = machine.prepare()?;
         let (records, ended) = measure(&machine, &order);
         let out = &mut io::stdout();
@@ -68,23 +71,33 @@ pub(crate) fn swap(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// What is switched to, never twice the same in a row; the same for the same seed.
-fn order(seed: u64, swaps: u32) -> Vec<&'static str> {
+/// What is switched to, round by round; the same for the same seed.
+fn order(seed: u64, swaps: usize) -> Vec<Vec<&'static str>> {
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut order = Vec::new();
-    // The machine begins with its own scheduler.
+    let mut rounds = Vec::new();
+    let mut left = swaps;
+    while left > 0 {
+        let round = round(&mut random, left.min(ROUND));
+        left -= round.len();
+        rounds.push(round);
+    }
+    rounds
+}
+
+/// Never twice the same in a row, beginning with the kernel's own scheduler.
+fn round(random: &mut fastrand::Rng, swaps: usize) -> Vec<&'static str> {
     let mut last = "kernel";
-    for _ in 0..swaps {
+    let next = |_| {
         let others: Vec<_> = TARGETS.iter().filter(|name| **name != last).collect();
         last = others[random.usize(..others.len())];
-        order.push(last);
-    }
-    order
+        last
+    };
+    (0..swaps).map(next).collect()
 }
 
 /// Has the machine do all swaps. What it measured is worth showing even if it did not come to its
 /// end.
-fn measure(machine: &Machine, order: &[&str]) -> (Vec<Record>, Result<()>) {
+fn measure(machine: &Machine, order: &[Vec<&str>]) -> (Vec<Record>, Result<()>) {
     let mut records: Vec<Record> = Vec::new();
     let mut lines = Lines::new(|line: &str| {
         if !line.starts_with('{') {
@@ -97,11 +110,8 @@ fn measure(machine: &Machine, order: &[&str]) -> (Vec<Record>, Result<()>) {
         records.push(record);
         Ok(())
     });
-    let command: Vec<_> = [SYSTEM_TESTS, "swaps"]
-        .iter()
-        .chain(order)
-        .map(ToString::to_string)
-        .collect();
+    let mut command = vec![SYSTEM_TESTS.to_owned(), "swaps".to_owned()];
+    command.extend(order.iter().map(|round| round.join(",")));
     let exit = machine.run(&command, &mut |bytes| lines.feed(bytes));
     let ended = lines.finish().and(exit).and_then(|exit| {
         ensure!(
@@ -126,9 +136,13 @@ mod tests {
 
     #[test]
     fn nothing_is_switched_to_what_runs_already() {
-        let order = order(1, 1000);
-        assert_ne!(order[0], "kernel");
-        assert!(order.windows(2).all(|pair| pair[0] != pair[1]));
-        assert!(TARGETS.iter().all(|target| order.contains(target)));
+        let order = order(1, 1004);
+        assert_eq!(order.iter().map(Vec::len).sum::<usize>(), 1004);
+        for round in &order {
+            assert_ne!(round[0], "kernel");
+            assert!(round.windows(2).all(|pair| pair[0] != pair[1]));
+        }
+        let all = order.concat();
+        assert!(TARGETS.iter().all(|target| all.contains(target)));
     }
 }

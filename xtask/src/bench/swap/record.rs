@@ -16,7 +16,7 @@ pub(super) struct Record {
     /// Why it failed.
     pub(super) error: Option<String>,
     /// How long the command took to return.
-    pub(super) blocked_us: u64,
+    returned_us: u64,
     /// The gap as the tool announced it.
     pub(super) reported_us: Option<u64>,
     pub(super) watched: Watched,
@@ -51,6 +51,8 @@ pub(super) struct Gap {
     pub(super) at_most_us: u64,
     /// How long the state was anything but `enabled`: with the kernel's own work at both ends.
     pub(super) not_enabled_us: u64,
+    /// When the command returned.
+    pub(super) returned_us: u64,
     /// When the new scheduler was enabled.
     pub(super) enabled_us: u64,
 }
@@ -59,12 +61,12 @@ impl Record {
     /// The gap, if this was a swap from one scheduler to another, and succeeded.
     pub(super) fn gap(&self) -> Option<Gap> {
         let both = self.from != "kernel" && self.to != "kernel" && self.from != self.to;
-        (both && self.error.is_none()).then(|| self.watched.gap())
+        (both && self.error.is_none()).then(|| self.watched.gap(self.returned_us))
     }
 }
 
 impl Watched {
-    fn gap(&self) -> Gap {
+    fn gap(&self, returned_us: u64) -> Gap {
         let ends = self.changes.iter().skip(1).map(|next| next.at_us);
         let stints = || self.changes.iter().zip(ends.clone().chain([self.took_us]));
         let disabled = || stints().filter(|(change, _)| change.state == "disabled");
@@ -80,6 +82,7 @@ impl Watched {
                 .filter(|(change, _)| change.state != "enabled")
                 .map(|(change, end)| end - change.at_us)
                 .sum(),
+            returned_us,
             enabled_us: self
                 .changes
                 .iter()
@@ -126,7 +129,7 @@ mod tests {
             .collect();
         let line = serde_json::json!({
             "tool": "auto-ext", "load": "idle", "from": from, "to": to, "error": null,
-            "blocked_us": 5, "reported_us": null,
+            "returned_us": 5, "reported_us": null,
             "watched": {"changes": changes, "took_us": 9000, "readings": 90, "blind_us": 120},
         });
         serde_json::from_value(line).unwrap()
@@ -145,6 +148,7 @@ mod tests {
             disabled_us: 1000,
             at_most_us: 1100,
             not_enabled_us: 3000,
+            returned_us: 5,
             enabled_us: 4000,
         };
         assert_eq!(gap, expected);

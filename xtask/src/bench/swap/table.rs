@@ -9,6 +9,13 @@ use crate::bench::statistics::{percentile, spread};
 const AUTO_EXT: &str = "auto-ext";
 const SCX_LOADER: &str = "scx_loader";
 
+/// In milliseconds. `at most`: what the worst can have been, as the state was read now and then;
+/// `returned` and `enabled`: the command and the new scheduler, from when the command was given.
+const HEADER: [&str; 2] = [
+    "             |                     |          without a scheduler          | not enabled | returned | enabled",
+    "             | swaps  failed  gaps |  median     95th    worst   (at most) |      median |   median |  median",
+];
+
 /// All swaps of a tool under a load.
 struct Series<'a> {
     records: Vec<&'a Record>,
@@ -31,16 +38,7 @@ pub(super) fn print(
         };
         let (auto_ext, scx_loader) = (of(AUTO_EXT), of(SCX_LOADER));
         writeln!(out, "Linux {kernel}, {load}, seed {seed}")?;
-        writeln!(
-            out,
-            "  {:<16} {:>5} {:>6} {:>5} | {:^32} | {:>11} | {:>9} {:>9}",
-            "", "", "", "", "without a scheduler, ms", "not enabled", "returns", "enabled"
-        )?;
-        writeln!(
-            out,
-            "  {:<16} {:>5} {:>6} {:>5} | {:>10} {:>10} {:>10} | {:>11} | {:>9} {:>9}",
-            "", "swaps", "failed", "gaps", "median", "95th", "worst", "median, ms", "after, ms", ""
-        )?;
+        writeln!(out, "{}", HEADER.join("\n"))?;
         auto_ext.line(out, AUTO_EXT)?;
         scx_loader.line(out, SCX_LOADER)?;
         ratios(out, &auto_ext, &scx_loader)?;
@@ -72,23 +70,21 @@ impl<'a> Series<'a> {
     fn line(&self, out: &mut impl Write, name: &str) -> io::Result<()> {
         let (swaps, failed) = (self.records.len(), self.failed().count());
         let gaps = self.gaps.len();
-        write!(out, "  {name:<16} {swaps:>5} {failed:>6} {gaps:>5}")?;
+        write!(out, "  {name:<10} | {swaps:>5} {failed:>7} {gaps:>5} |")?;
         if gaps == 0 {
-            return writeln!(out, " | nothing to measure");
+            return writeln!(out, " nothing to measure");
         }
         let disabled = self.each(|gap| gap.disabled_us);
         let (_, median, worst) = spread(&disabled);
         let high = percentile(&disabled, 95);
+        let (_, _, at_most) = spread(&self.each(|gap| gap.at_most_us));
         let (_, not_enabled, _) = spread(&self.each(|gap| gap.not_enabled_us));
         let (_, enabled, _) = spread(&self.each(|gap| gap.enabled_us));
-        let returned = self.records.iter().filter(|record| record.gap().is_some());
-        let returned: Vec<_> = returned
-            .map(|record| milliseconds(record.blocked_us))
-            .collect();
-        let (_, returned, _) = spread(&returned);
+        let (_, returned, _) = spread(&self.each(|gap| gap.returned_us));
         writeln!(
             out,
-            " | {median:>10.2} {high:>10.2} {worst:>10.2} | {not_enabled:>11.1} | {returned:>9.1} {enabled:>9.1}"
+            " {median:>7.2} {high:>8.2} {worst:>8.2} {at_most:>11.2} | {not_enabled:>11.1} \
+             | {returned:>8.1} | {enabled:>7.1}"
         )
     }
 
