@@ -13,16 +13,6 @@ const HANG: Duration = Duration::from_secs(120);
 pub(crate) fn until<T: PartialEq + Debug>(
     what: &str,
     expected: &T,
-    ask: impl FnMut() -> T,
-) -> anyhow::Result<Duration> {
-    until_within(HANG, what, expected, ask)
-}
-
-/// As [`until`], for no longer than `limit`.
-pub(crate) fn until_within<T: PartialEq + Debug>(
-    limit: Duration,
-    what: &str,
-    expected: &T,
     mut ask: impl FnMut() -> T,
 ) -> anyhow::Result<Duration> {
     let start = Instant::now();
@@ -31,8 +21,8 @@ pub(crate) fn until_within<T: PartialEq + Debug>(
         if answer == *expected {
             return Ok(start.elapsed());
         }
-        if start.elapsed() > limit {
-            bail!("{what}: still {answer:?} after {limit:?}, not {expected:?}");
+        if start.elapsed() > HANG {
+            bail!("{what}: still {answer:?} after {HANG:?}, not {expected:?}");
         }
         sleep(Duration::from_millis(50));
     }

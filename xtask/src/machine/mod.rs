@@ -28,7 +28,7 @@ pub(crate) use kernels::{Kernel, Role};
 pub(crate) use lines::Lines;
 pub(crate) use run::Exit;
 
-/// Where the program with the system tests and the demonstration is in the machine.
+/// Where the machine has the program that `system-tests/` builds.
 pub(crate) const SYSTEM_TESTS: &str = "/usr/libexec/auto-ext/system-tests";
 
 /// The size of the drive that the guest finds as /dev/disk/by-id/virtio-scratch.
