@@ -1,6 +1,9 @@
 //! `auto-ext doctor`: what stops or weakens auto-ext on this machine, and the remedy.
 //!
-//! Facts are gathered into a plain structure and judged apart from that.
+//! Facts are gathered into a plain structure and judged apart from that. Other tools are looked for
+//! in `conflicts`.
+
+mod conflicts;
 
 use std::fs;
 use std::io::{self, Write};
@@ -46,6 +49,8 @@ struct Facts {
     missing_programs: Vec<ProgramError>,
     /// Some scheduler of the policy's rules can be run.
     some_program: bool,
+    /// What others do that gets in the way, with the remedy.
+    conflicts: Vec<String>,
     /// The running daemon's `LastError`, or why it cannot be asked.
     daemon: Result<String, String>,
 }
@@ -108,6 +113,7 @@ fn gather(root: &Path, config: &Path, daemon: Result<String, String>) -> Facts {
         policy: policy.map(drop).map_err(|error| error.to_string()),
         missing_programs,
         some_program,
+        conflicts: conflicts::find(root),
         daemon,
     }
 }
@@ -186,6 +192,9 @@ fn judge(facts: &Facts) -> Vec<Finding> {
                 .into(),
         );
     }
+    for conflict in &facts.conflicts {
+        add(Weight::Weakens, conflict.clone());
+    }
     match &facts.daemon {
         Err(why) => add(Weight::Weakens, why.clone()),
         Ok(error) if error.is_empty() => add(Weight::Fine, "the daemon runs".into()),
@@ -220,6 +229,7 @@ mod tests {
             policy: Ok(()),
             missing_programs: Vec::new(),
             some_program: true,
+            conflicts: Vec::new(),
             daemon: Ok(String::new()),
         }
     }
@@ -247,7 +257,8 @@ mod tests {
             |facts| facts.isolated_cpus = "2-3".into(),
             |facts| facts.policy = Err("bad".into()),
         ];
-        let weakens: [fn(&mut Facts); 5] = [
+        let weakens: [fn(&mut Facts); 6] = [
+            |facts| facts.conflicts = vec!["ananicy-cpp runs".into()],
             |facts| facts.kernel_config = false,
             |facts| facts.pressure = false,
             |facts| facts.root = false,

@@ -1,0 +1,163 @@
+//! What else on the machine has to do with schedulers, and gets in the way or is got in the way of.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::foreign::SERVICES;
+
+/// How deep and how many cgroups are looked at: slices and services, not everything in a container.
+const DEPTH: usize = 3;
+const CGROUPS: usize = 2000;
+
+/// Each conflict with its remedy, of the machine whose files are below `root`.
+pub(super) fn find(root: &Path) -> Vec<String> {
+    let mut conflicts = Vec::new();
+    let names = process_names(&root.join("proc"));
+    let runs = |name: &str| names.iter().any(|other| other == name);
+    for service in SERVICES {
+        let wanted = ["multi-user.target.wants", "graphical.target.wants"]
+            .iter()
+            .any(|wants| {
+                let link = root.join("etc/systemd/system").join(wants).join(service);
+                fs::symlink_metadata(link).is_ok()
+            });
+        if wanted {
+            conflicts.push(format!(
+                "{service} is enabled and starts a scheduler of its own, to which auto-ext leaves the machine: \
+                 systemctl disable --now {service}, or `foreign: replace` in the policy"
+            ));
+        }
+    }
+    if runs("scx_loader") {
+        conflicts.push(
+            "scx_loader runs; a scheduler that it starts is left alone: systemctl stop scx_loader, or \
+             `foreign: replace` in the policy"
+                .to_owned(),
+        );
+    }
+    if runs("ananicy-cpp") {
+        conflicts.push(
+            "ananicy-cpp changes the priorities by which schedulers decide: systemctl disable --now ananicy-cpp"
+                .to_owned(),
+        );
+    }
+    if names
+        .iter()
+        .any(|name| name.starts_with("qemu-system") || name == "kvm")
+    {
+        conflicts.push(
+            "virtual machines run here; scx_lavd is known to make KVM guests stutter: leave it out of the \
+             rules, or give virtual machines a rule such as `when: {cgroup: [machine.slice]}`"
+                .to_owned(),
+        );
+    }
+    let limited = limited_cgroups(&root.join("sys/fs/cgroup"));
+    if let Some(first) = limited.first() {
+        let count = limited.len();
+        conflicts.push(format!(
+            "{count} cgroups share the CPU by cpu.max or cpu.weight (such as {first}), which most sched_ext \
+             schedulers ignore: give such loads `use: [kernel]` by a rule on their cgroup"
+        ));
+    }
+    conflicts
+}
+
+fn process_names(proc: &Path) -> Vec<String> {
+    let entries = fs::read_dir(proc).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| {
+            let name = entry.file_name();
+            name.to_string_lossy()
+                .bytes()
+                .all(|byte| byte.is_ascii_digit())
+        })
+        .filter_map(|entry| fs::read_to_string(entry.path().join("comm")).ok())
+        .map(|comm| comm.trim_end().to_owned())
+        .collect()
+}
+
+/// The cgroups below `root` with a limit or a weight of their own.
+fn limited_cgroups(root: &Path) -> Vec<String> {
+    let mut limited = Vec::new();
+    let mut waiting: Vec<(PathBuf, usize)> = vec![(root.to_owned(), 0)];
+    let mut seen = 0;
+    while let Some((directory, depth)) = waiting.pop() {
+        seen += 1;
+        if seen > CGROUPS {
+            break;
+        }
+        let text = |name: &str| fs::read_to_string(directory.join(name)).unwrap_or_default();
+        let has_limit = text("cpu.max")
+            .split_whitespace()
+            .next()
+            .is_some_and(|max| max != "max");
+        let has_weight = !["", "100"].contains(&text("cpu.weight").trim());
+        if depth > 0 && (has_limit || has_weight) {
+            let name = directory.strip_prefix(root).unwrap_or(&directory);
+            limited.push(format!("/{}", name.display()));
+        }
+        if depth == DEPTH {
+            continue;
+        }
+        let below = fs::read_dir(&directory).into_iter().flatten().flatten();
+        let below = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        waiting.extend(below.map(|entry| (entry.path(), depth + 1)));
+    }
+    limited.sort();
+    limited
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn a_machine_without_other_tools_has_no_conflict() {
+        let root = machine(&[
+            ("proc/1/comm", "systemd\n"),
+            ("proc/self/comm", "ananicy-cpp\n"),
+            ("sys/fs/cgroup/system.slice/cpu.max", "max 100000\n"),
+            ("sys/fs/cgroup/system.slice/cpu.weight", "100\n"),
+        ]);
+        assert_eq!(find(root.path()), [""; 0]);
+    }
+
+    #[test]
+    fn each_other_tool_is_named_with_its_remedy() {
+        for (path, text, named) in [
+            ("proc/7/comm", "ananicy-cpp\n", "disable --now ananicy-cpp"),
+            ("proc/7/comm", "scx_loader\n", "stop scx_loader"),
+            ("proc/7/comm", "qemu-system-x86\n", "machine.slice"),
+            (
+                "etc/systemd/system/multi-user.target.wants/scx.service",
+                "",
+                "disable --now scx.service",
+            ),
+            (
+                "sys/fs/cgroup/system.slice/a.service/cpu.max",
+                "50000 100000\n",
+                "/system.slice/a.service",
+            ),
+            (
+                "sys/fs/cgroup/user.slice/cpu.weight",
+                "200\n",
+                "/user.slice",
+            ),
+        ] {
+            let root = machine(&[(path, text)]);
+            let conflicts = find(root.path());
+            assert_eq!(conflicts.len(), 1, "{conflicts:?}");
+            assert!(conflicts[0].contains(named), "{conflicts:?}");
+        }
+    }
+}
