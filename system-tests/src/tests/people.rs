@@ -62,7 +62,7 @@ pub(super) fn only_who_may_changes_something_and_everybody_reads() -> anyhow::Re
     let pin = "busctl call org.autoext.AutoExt1 /org/autoext/AutoExt1 org.autoext.AutoExt1 Pin sasu kernel 0 0";
     let (code, text) = as_alice(pin)?;
     ensure!(
-        code != 0 && text.contains("not permitted"),
+        code != 0 && text.contains("Access denied"),
         "{code}: {text}"
     );
 
