@@ -21,7 +21,7 @@ mod signal;
 pub use attach::Profiler;
 pub use level::{Level, LevelTracker, Levels, Threshold, Thresholds};
 pub use object::AttachError;
-pub use process::{Process, ProcessEvent};
+pub use process::{MAX_PROCESSES, Process, ProcessEvent};
 pub use processes::ProcessWatcher;
 pub use sample::{Machine, Sample};
 pub use signal::{Signal, Signals};

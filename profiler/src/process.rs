@@ -4,8 +4,10 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 /// How many processes are followed at most; what is beyond is not seen.
-pub(crate) const MAX_PROCESSES: usize = 32_768;
+pub const MAX_PROCESSES: usize = 32_768;
 
 /// The kernel's limit for a path, and ours for a word of a command line, in bytes.
 const PATH_MAX: usize = 4096;
@@ -14,7 +16,7 @@ const CGROUP_MAX: usize = 16 * PATH_MAX;
 
 /// What is known of a running process, from /proc. Bytes that are no UTF-8 are replaced, control
 /// characters left out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     /// Its number.
     pub pid: u32,
@@ -32,7 +34,8 @@ pub struct Process {
 }
 
 /// What happened to the machine's processes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ProcessEvent {
     /// A process began, or one that was known under the same number changed: it runs another
     /// program, has another name or is in another cgroup.

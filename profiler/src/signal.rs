@@ -5,10 +5,11 @@
 //! one saturated stream is as much a network load on 128 CPUs as on two. Where little CPU time is
 //! used they fade to zero, so that neither the timers of an idle machine nor a quiet download count.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::sample::{Machine, Sample};
 
@@ -172,6 +173,24 @@ impl Signals {
             greatest([faulting, reclaiming, stalled_on_memory]),
         );
         Some(signals)
+    }
+}
+
+/// As a map from each signal's name to its value or null.
+impl Serialize for Signals {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+/// From such a map. What it leaves out was not measured, names that are no signals are ignored, and
+/// values are taken as they are.
+impl<'de> Deserialize<'de> for Signals {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let values = BTreeMap::<String, Option<f64>>::deserialize(deserializer)?;
+        Ok(Self(Signal::ALL.map(|signal| {
+            values.get(signal.name()).copied().flatten()
+        })))
     }
 }
 

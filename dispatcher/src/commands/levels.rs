@@ -93,10 +93,6 @@ fn as_json(
     signals: &Signals,
     levels: &Levels,
 ) -> serde_json::Value {
-    let signals: serde_json::Map<_, _> = signals
-        .iter()
-        .map(|(signal, value)| (signal.to_string(), json!(value)))
-        .collect();
     json!({
         "window_ms": dt.as_millis(),
         "signals": signals,

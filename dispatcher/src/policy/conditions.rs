@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use auto_ext_profiler::{Level, Levels, Process, Signal};
+use serde::{Deserialize, Serialize};
 
 use super::pattern::Pattern;
 
@@ -39,7 +40,8 @@ pub struct Circumstances<'a> {
 }
 
 /// What the machine runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Power {
     /// The mains.
     Ac,
@@ -48,7 +50,8 @@ pub enum Power {
 }
 
 /// A power profile, by its name in power-profiles-daemon and tuned-ppd.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Profile {
     /// Fast at any price.
     Performance,
