@@ -28,4 +28,5 @@ mod request;
 mod scheduler_process;
 mod surroundings;
 mod switch;
+pub mod trace;
 mod uevent;
