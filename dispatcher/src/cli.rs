@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::debug_fn;
@@ -11,7 +12,9 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::bus::BusKind;
-use crate::commands::{check, doctor, history, hold, levels, pin, reload, schedulers, status, why};
+use crate::commands::{
+    check, doctor, history, hold, levels, pin, record, reload, replay, schedulers, status, why,
+};
 use crate::daemon;
 use crate::duration;
 use crate::exit::{Code, WithCode};
@@ -108,6 +111,29 @@ enum Command {
         #[arg(long, value_name = "F", default_value = POLICY)]
         config: PathBuf,
     },
+    /// Record what the machine does while a command runs, whose exit code is passed through, or until
+    /// Ctrl-C; the names of all programs that run are in it
+    Record {
+        /// The trace to write: a new file, or `-` for standard output
+        #[arg(long, value_name = "F")]
+        out: PathBuf,
+        /// What the trace shows
+        #[arg(long, value_name = "L")]
+        label: Option<String>,
+        /// The command with its arguments
+        #[arg(last = true, value_name = "COMMAND")]
+        command: Vec<std::ffi::OsString>,
+    },
+    /// Say what a policy would have done about what was recorded: a line per change. In a replay each
+    /// scheduler of the policy is installed, takes 2s to load and never fails; no root is needed
+    Replay {
+        /// The trace
+        #[arg(value_name = "F")]
+        trace: PathBuf,
+        /// The policy
+        #[arg(long, value_name = "P", default_value = POLICY)]
+        policy: PathBuf,
+    },
     /// Measure without the daemon: a line of signals and levels per window
     Levels {
         /// As one JSON object per window
@@ -175,6 +201,24 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check { schema: true, .. } => check::schema(),
         Command::Check { file, .. } => check::run(&file),
         Command::Doctor { config } => runtime()?.block_on(doctor::run(&config)),
+        Command::Record {
+            out,
+            label,
+            command,
+        } => {
+            if out.as_os_str() == record::STDOUT && !command.is_empty() {
+                let why = "standard output is the command's; `--out` needs a file";
+                let error = Cli::command().error(ErrorKind::ArgumentConflict, why);
+                error.exit();
+            }
+            let options = record::Options {
+                out,
+                label,
+                command,
+            };
+            runtime()?.block_on(record::run(options))
+        }
+        Command::Replay { trace, policy } => replay::run(&trace, &policy),
         Command::Levels { json, once, window } => {
             levels::run(&levels::Options { json, once, window })?;
             Ok(ExitCode::SUCCESS)

@@ -417,7 +417,8 @@ fn every(period: Duration) -> Interval {
     interval
 }
 
-fn now_us() -> u64 {
+/// CLOCK_REALTIME in microseconds.
+pub(crate) fn now_us() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |time| {

@@ -1,6 +1,8 @@
 //! The exit codes of the command line, and the errors that carry one.
 
 use std::fmt;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitCode, ExitStatus};
 
 /// Exit codes but 0 (done) and 2 (bad usage, which clap gives); part of the contract with scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +13,16 @@ pub(crate) enum Code {
     NoDaemon = 3,
     /// The caller may not do this.
     NotPermitted = 4,
+}
+
+/// The exit code of a command that was run, to be passed through: 128 and the signal's number where
+/// a signal ended it, as shells do.
+pub(crate) fn of_command(status: ExitStatus) -> ExitCode {
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal));
+    let code = code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+    ExitCode::from(code)
 }
 
 /// Which exit code an error asks for; found in the chain of an `anyhow::Error`.

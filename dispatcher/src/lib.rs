@@ -23,6 +23,8 @@ mod policy_watch;
 mod priority;
 mod processes;
 pub mod program;
+mod recorder;
+pub mod replay;
 mod report;
 mod request;
 mod scheduler_process;

@@ -1,7 +1,6 @@
 //! `auto-ext hold -- COMMAND`: what runs stays while a command runs.
 
 use std::ffi::OsString;
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -10,9 +9,9 @@ use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::client::Client;
+use crate::exit;
 
-/// Holds, runs the command and passes its exit code through: 128 and the signal's number where a
-/// signal ended it, as shells do.
+/// Holds, runs the command and passes its exit code through.
 pub(crate) async fn run(command: &[OsString]) -> anyhow::Result<ExitCode> {
     let (program, args) = command.split_first().context("no command to run")?;
     let client = Client::connect().await?;
@@ -40,9 +39,5 @@ pub(crate) async fn run(command: &[OsString]) -> anyhow::Result<ExitCode> {
     };
     // The hold ends with our connection.
     drop(client);
-    let code = status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal));
-    let code = code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
-    Ok(ExitCode::from(code))
+    Ok(exit::of_command(status))
 }

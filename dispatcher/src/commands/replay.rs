@@ -1,0 +1,159 @@
+//! `auto-ext replay`: what a policy would have made of what was recorded.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::policy::Policy;
+use crate::replay::{Change, LOAD_TIME, Replay, Summary};
+use crate::trace::{Header, Reader};
+
+/// Prints a line per change, and what it amounts to. What is wrong with the trace or the policy is
+/// said on standard error, as `FILE:LINE: error: ...`.
+pub(crate) fn run(trace: &Path, policy: &Path) -> anyhow::Result<ExitCode> {
+    let policy = match Policy::load(policy) {
+        Ok(policy) => policy,
+        Err(error) => return failed(&error),
+    };
+    let mut reader = match Reader::open(trace) {
+        Ok(reader) => reader,
+        Err(error) => return failed(&error),
+    };
+    let mut out = BufWriter::new(io::stdout().lock());
+    begin(&mut out, reader.header())?;
+    let mut replay = Replay::new(&policy);
+    for entry in &mut reader {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                out.flush()?;
+                return failed(&error);
+            }
+        };
+        for change in replay.take_in(entry) {
+            line(&mut out, &change)?;
+        }
+    }
+    end(&mut out, replay.summary())?;
+    out.flush()?;
+    if let Some(line) = reader.cut_off() {
+        let trace = trace.display();
+        writeln!(
+            io::stderr(),
+            "{trace}:{line}: warning: the line breaks off and was left out"
+        )?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn failed(error: &dyn std::error::Error) -> anyhow::Result<ExitCode> {
+    writeln!(io::stderr(), "{error}")?;
+    Ok(ExitCode::FAILURE)
+}
+
+fn begin(out: &mut impl Write, header: &Header) -> io::Result<()> {
+    let Header {
+        version,
+        kernel,
+        cpus,
+        label,
+        ..
+    } = header;
+    let label = label.as_deref().unwrap_or("a trace without a label");
+    writeln!(
+        out,
+        "{label}: Linux {kernel}, {cpus} CPUs, recorded by auto-ext {version}"
+    )?;
+    let load = humantime::format_duration(LOAD_TIME);
+    writeln!(
+        out,
+        "as if every scheduler of the policy were installed and took {load} to load\n"
+    )?;
+    writeln!(
+        out,
+        "{:>11}  {:<12} {:<29} because",
+        "time", "class", "runs"
+    )
+}
+
+fn line(out: &mut impl Write, change: &Change) -> io::Result<()> {
+    let Change {
+        at,
+        class,
+        runs,
+        desired,
+        reason,
+    } = change;
+    let runs = if runs == desired {
+        runs.to_string()
+    } else {
+        format!("{runs} -> {desired}")
+    };
+    writeln!(out, "{:>11}  {class:<12} {runs:<29} {reason}", clock(*at))
+}
+
+fn end(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
+    let Summary {
+        time,
+        windows,
+        classes,
+        schedulers,
+        switches,
+        called_off,
+    } = summary;
+    let called_off = match called_off {
+        0 => String::new(),
+        count => format!(", {count} called off"),
+    };
+    writeln!(
+        out,
+        "\n{} in {windows} windows, {switches} switches{called_off}",
+        clock(*time)
+    )?;
+    writeln!(out, "class      {}", shares(classes, *time))?;
+    writeln!(out, "scheduler  {}", shares(schedulers, *time))
+}
+
+/// `kernel 93.1 %, bpfland 6.9 %`: the greatest first.
+fn shares(times: &BTreeMap<String, Duration>, whole: Duration) -> String {
+    let mut times: Vec<_> = times.iter().collect();
+    times.sort_by_key(|(_, time)| std::cmp::Reverse(**time));
+    let share = |(name, time): (&String, &Duration)| {
+        let percent = 100.0 * time.div_duration_f64(whole);
+        format!("{name} {percent:.1} %")
+    };
+    times.into_iter().map(share).collect::<Vec<_>>().join(", ")
+}
+
+/// `1:02:03.250`: hours, minutes, seconds.
+fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    format!(
+        "{}:{:02}:{:02}.{:03}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60,
+        time.subsec_millis()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_hours_minutes_seconds_and_milliseconds() {
+        assert_eq!(clock(Duration::from_micros(250_900)), "0:00:00.250");
+        assert_eq!(clock(Duration::from_secs(3600 + 2 * 60 + 3)), "1:02:03.000");
+    }
+
+    #[test]
+    fn shares_are_of_the_whole_and_the_greatest_comes_first() {
+        let times = [("idle", 1), ("cpu", 3)]
+            .map(|(name, seconds)| (name.to_owned(), Duration::from_secs(seconds)));
+        let shares = shares(&times.into(), Duration::from_secs(4));
+        assert_eq!(shares, "cpu 75.0 %, idle 25.0 %");
+    }
+}

@@ -1,0 +1,218 @@
+//! Measures as the daemon does, and writes what it would decide on into a trace. Decides nothing.
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::io;
+use std::time::Duration;
+
+use auto_ext_profiler::{ProcessEvent, Profiler, Sample, Signals};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
+use zbus::Connection;
+
+use crate::daemon::now_us;
+use crate::kernel::SchedExt;
+use crate::policy::{Policy, Power, Profile};
+use crate::processes::Processes;
+use crate::surroundings::{self, Change, PowerSupplies};
+use crate::trace::{Entry, Header, VERSION, Writer};
+use crate::uevent::{Subsystem, Uevents};
+
+/// How often the power supplies are looked at though the kernel says nothing of them.
+const LOOK_AT_POWER_EVERY: Duration = Duration::from_secs(10);
+/// How long the system bus may take to answer before it is done without.
+const BUS_WITHIN: Duration = Duration::from_secs(1);
+
+/// Everything that is recorded, and where from.
+pub(crate) struct Sources {
+    profiler: Profiler,
+    processes: Option<Processes>,
+    sched_ext: SchedExt,
+    power_supplies: PowerSupplies,
+    uevents: Option<Uevents>,
+    changes: mpsc::Receiver<Change>,
+}
+
+impl Sources {
+    /// Of these, and what else the machine has.
+    pub(crate) async fn new(profiler: Profiler, processes: Option<Processes>) -> Self {
+        let bus = timeout(BUS_WITHIN, Connection::system()).await;
+        let bus = bus.ok().and_then(Result::ok);
+        Self {
+            profiler,
+            processes,
+            sched_ext: SchedExt::below("/sys".as_ref()),
+            power_supplies: PowerSupplies::below("/sys".as_ref()),
+            uevents: Uevents::open().ok(),
+            changes: surroundings::listen(bus.as_ref()),
+        }
+    }
+}
+
+/// A trace that is being written.
+pub(crate) struct Recorder {
+    sources: Sources,
+    writer: Writer<File>,
+    window: Duration,
+    began_ns: u64,
+    last: Sample,
+    /// What is to be in the next line.
+    next: Entry,
+    power: Option<Power>,
+    profile: Option<Profile>,
+}
+
+impl Recorder {
+    /// Begins a trace in `output`.
+    pub(crate) fn begin(sources: Sources, output: File, label: Option<String>) -> io::Result<Self> {
+        let window = Policy::default().window;
+        let first = sources.profiler.sample();
+        let missing = sources.profiler.missing().iter().cloned();
+        let header = Header {
+            trace: VERSION,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: release(),
+            cpus: first.cpus,
+            label,
+            started_us: now_us(),
+            window_ms: u64::try_from(window.as_millis()).unwrap_or(u64::MAX),
+            machine: *sources.profiler.machine(),
+            missing: missing.collect(),
+        };
+        let mut recorder = Self {
+            writer: Writer::new(output, &header)?,
+            sources,
+            window,
+            began_ns: first.at_ns,
+            last: first,
+            next: Entry::default(),
+            power: None,
+            profile: None,
+        };
+        recorder.look_at_power();
+        Ok(recorder)
+    }
+
+    /// Records until the trace takes no more. Can be dropped and called again.
+    pub(crate) async fn record(&mut self) -> io::Result<Infallible> {
+        let mut windows = interval_at(Instant::now() + self.window, self.window);
+        // As in the daemon, after a pause one window is as good as the ones that were missed.
+        windows.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut power_looks = interval(LOOK_AT_POWER_EVERY);
+        loop {
+            let Sources {
+                processes,
+                uevents,
+                changes,
+                ..
+            } = &mut self.sources;
+            tokio::select! {
+                _ = windows.tick() => self.window()?,
+                events = changed(processes) => self.next.processes.extend(events),
+                Some(change) = changes.recv() => self.surroundings_changed(change)?,
+                () = power_changed(uevents) => self.look_at_power(),
+                _ = power_looks.tick() => self.look_at_power(),
+            }
+        }
+    }
+
+    /// Ends the window that has begun, however short it is.
+    pub(crate) fn window(&mut self) -> io::Result<()> {
+        let sample = self.sources.profiler.sample();
+        let signals = Signals::between(&self.last, &sample, self.sources.profiler.machine());
+        let dt_us = self.at_us(&sample).saturating_sub(self.at_us(&self.last));
+        let Some(signals) = signals.filter(|_| dt_us > 0) else {
+            return Ok(());
+        };
+        self.next.dt_us = Some(dt_us);
+        self.next.signals = Some(rounded(&signals));
+        self.next.totals = Some(sample);
+        self.next.scheduler = Some(self.sources.sched_ext.read().scheduler());
+        self.last = sample;
+        self.write(&sample)
+    }
+
+    fn surroundings_changed(&mut self, change: Change) -> io::Result<()> {
+        match change {
+            Change::Profile(profile) => {
+                if profile != self.profile {
+                    self.profile = profile;
+                    self.next.profile = Some(profile);
+                }
+                Ok(())
+            }
+            Change::Sleep { begins } => {
+                let sample = self.sources.profiler.sample();
+                if !begins {
+                    // What was counted while the machine slept belongs to no window.
+                    self.last = sample;
+                }
+                self.next.asleep = Some(begins);
+                self.write(&sample)
+            }
+        }
+    }
+
+    fn look_at_power(&mut self) {
+        let power = self.sources.power_supplies.read();
+        if power != self.power {
+            self.power = power;
+            self.next.power = Some(power);
+        }
+    }
+
+    /// Writes what has been gathered, as of the time of `sample`.
+    fn write(&mut self, sample: &Sample) -> io::Result<()> {
+        self.next.at_us = self.at_us(sample);
+        self.writer.write(std::mem::take(&mut self.next))
+    }
+
+    fn at_us(&self, sample: &Sample) -> u64 {
+        sample.at_ns.saturating_sub(self.began_ns) / 1000
+    }
+}
+
+async fn changed(processes: &mut Option<Processes>) -> Vec<ProcessEvent> {
+    match processes {
+        Some(processes) => processes.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn power_changed(uevents: &Option<Uevents>) {
+    let Some(uevents) = uevents else {
+        return std::future::pending().await;
+    };
+    while uevents.next().await != Subsystem::PowerSupply {}
+}
+
+/// To a millionth: what comes after that says nothing.
+fn rounded(signals: &Signals) -> Signals {
+    let mut rounded = Signals::default();
+    for (signal, value) in signals.iter() {
+        rounded.set(signal, value.map(|value| (value * 1e6).round() / 1e6));
+    }
+    rounded
+}
+
+fn release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map(|release| release.trim().to_owned())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use auto_ext_profiler::Signal;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_measured_stays_so_when_the_others_are_rounded() {
+        let mut signals = Signals::default();
+        signals.set(Signal::Cpu, Some(0.123_456_789));
+        let rounded = rounded(&signals);
+        assert_eq!(rounded.get(Signal::Cpu), Some(0.123_457));
+        assert_eq!(rounded.get(Signal::Net), None);
+    }
+}
