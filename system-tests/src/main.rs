@@ -18,6 +18,7 @@ mod scx_loader;
 mod service;
 mod swaps;
 mod tests;
+mod trace;
 mod wait;
 
 use std::process::ExitCode;
@@ -26,15 +27,18 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
-        ["demo"] => ended("demo", demo::run()),
-        ["swaps", ref targets @ ..] => ended("swaps", swaps::run(targets)),
+        ["swaps", ref targets @ ..] => end("swaps", swaps::run(targets)),
+        ["demo"] => end("demo", demo::run()),
+        ["traces"] => end("traces", trace::print_all()),
+        ["load", number] => end("load", trace::be_load_for_a_while(number)),
         ["sleepers"] => load::be_short_sleepers(),
         ["packages"] => tests::run_packages(),
         _ => tests::run(),
     }
 }
 
-fn ended(what: &str, result: anyhow::Result<()>) -> ExitCode {
+/// Says what went wrong, if anything did.
+fn end(what: &str, result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
