@@ -103,15 +103,8 @@ fn end(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
         switches,
         called_off,
     } = summary;
-    let called_off = match called_off {
-        0 => String::new(),
-        count => format!(", {count} called off"),
-    };
-    writeln!(
-        out,
-        "\n{} in {windows} windows, {switches} switches{called_off}",
-        clock(*time)
-    )?;
+    writeln!(out, "\ntime       {} in {windows} windows", clock(*time))?;
+    writeln!(out, "switches   {switches}, and {called_off} called off")?;
     writeln!(out, "class      {}", shares(classes, *time))?;
     writeln!(out, "scheduler  {}", shares(schedulers, *time))
 }
