@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         ["swaps", ref targets @ ..] => end("swaps", swaps::run(targets)),
         ["demo"] => end("demo", demo::run()),
         ["traces"] => end("traces", trace::print_all()),
-        ["load", number] => end("load", trace::be_load_for_a_while(number)),
+        ["load", name] => end("load", trace::be_load_for_a_while(name)),
         ["sleepers"] => load::be_short_sleepers(),
         ["packages"] => tests::run_packages(),
         _ => tests::run(),

@@ -5,6 +5,7 @@ use anyhow::ensure;
 use crate::load::{self, Load};
 use crate::policy::{ALL_DIFFERENT, DEFAULT};
 use crate::service;
+use crate::trace::{self, FILE};
 use crate::{kernel, wait};
 
 pub(super) fn what_is_not_possible_is_said_in_one_line() -> anyhow::Result<()> {
@@ -72,6 +73,37 @@ pub(super) fn what_is_not_possible_is_said_in_one_line() -> anyhow::Result<()> {
     ensure!(
         second.status.code() == Some(1) && error.contains("already"),
         "{error}"
+    );
+    Ok(())
+}
+
+pub(super) fn a_recorded_load_is_replayed_by_anybody() -> anyhow::Result<()> {
+    let load = Load::of_class("interactive");
+    trace::record(load)?;
+    let replay =
+        format!("setpriv --reuid=65534 --regid=65534 --clear-groups auto-ext replay {FILE}");
+    let replayed = service::say(&replay)?;
+    let classes: Vec<_> = replayed
+        .lines()
+        .filter(|line| line.trim_start().starts_with("0:00:"))
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .collect();
+    ensure!(
+        classes.contains(&load.class) && classes.ends_with(&["idle"]),
+        "{replayed}"
+    );
+    let again = service::output(&format!("auto-ext record --out {FILE} -- true"))?;
+    let error = String::from_utf8_lossy(&again.stderr);
+    ensure!(
+        again.status.code() == Some(1) && error.contains("nothing is overwritten"),
+        "{error}"
+    );
+    std::fs::remove_file(FILE)?;
+    let failing = service::output(&format!("auto-ext record --out {FILE} -- false"))?;
+    ensure!(failing.status.code() == Some(1), "{}", failing.status);
+    ensure!(
+        service::say(&replay)?.contains("switches   0"),
+        "a short trace is one too"
     );
     Ok(())
 }

@@ -40,6 +40,10 @@ const ALWAYS: &[Test] = &[
         command_line::levels_prints_every_signal,
     ),
     (
+        "a_recorded_load_is_replayed_by_anybody",
+        command_line::a_recorded_load_is_replayed_by_anybody,
+    ),
+    (
         "observing_starts_nothing",
         command_line::observing_starts_nothing,
     ),
