@@ -31,10 +31,10 @@ pub(super) fn watch_seat(state: &mut State, now: Moment) {
     let since = *state.unseated_since.get_or_insert(now);
     if let Some(Running { scheduler, .. }) = &state.running
         && now.saturating_sub(since) >= RELOAD_WITHIN
-        && state.failures.quarantine(&scheduler.name, now).is_none()
+        && state.failures.quarantine(scheduler, now).is_none()
     {
         let error = "its process lives, but the kernel does not run it";
-        state.failures.add(&scheduler.name, error, now);
+        state.failures.add(scheduler, error, now);
         state.last_error = format!("{}: {error}", scheduler.name);
     }
 }
@@ -140,7 +140,8 @@ fn hindrance(
 fn stays(policy: &Policy, state: &State, running: &Running, now: Moment) -> Option<String> {
     let name = &running.scheduler.name;
     let min_run = policy.stability.min_run;
-    match (state.unseated_since, state.failures.quarantine(name, now)) {
+    let failed = state.failures.quarantine(&running.scheduler, now);
+    match (state.unseated_since, failed) {
         // It has failed, so anything else is better.
         (Some(_), Some(_)) => None,
         (Some(_), None) => Some(format!(

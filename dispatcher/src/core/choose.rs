@@ -160,7 +160,7 @@ fn rejection(state: &State, candidate: &Candidate, now: Moment) -> Option<String
     if by_rule && !runs && !state.installed.contains(&scheduler.name) {
         return Some("is not installed".to_owned());
     }
-    let error = state.failures.quarantine(&scheduler.name, now)?;
+    let error = state.failures.quarantine(scheduler, now)?;
     Some(format!("is left alone because it failed: {error}"))
 }
 

@@ -61,7 +61,7 @@ fn take_in(policy: &Policy, state: &mut State, event: Event, now: Moment) {
             if running.is_none_or(|running| running.counts) {
                 state.limit.add(now);
             }
-            state.failures.add(&scheduler.name, &error, now);
+            state.failures.add(&scheduler, &error, now);
             state.failed(format!("{}: {error}", scheduler.name));
         }
         Event::PolicyProblem { error } => {
@@ -84,7 +84,9 @@ fn take_in(policy: &Policy, state: &mut State, event: Event, now: Moment) {
         Event::Profile(profile) => state.profile = profile,
         Event::Pinned { to, lasts } => {
             // Whoever names one that failed wants to see it tried again.
-            state.failures.forgive(to.name(), now);
+            if let Candidate::Scheduler(scheduler) = &to {
+                state.failures.forgive(scheduler, now);
+            }
             if let Some(pin) = state.pin.take().filter(|pin| pin.established) {
                 state.pin_before = Some(pin);
             }
@@ -184,13 +186,13 @@ fn switch_failed(
     {
         state.pin = state.pin_before.take();
     }
-    let blamed = match (fault, &state.running) {
-        (Fault::New, _) => Some(to.name()),
-        (Fault::Old, Some(old)) => Some(old.scheduler.name.as_str()),
-        (Fault::Old, None) | (Fault::Nobody | Fault::Cancelled, _) => None,
+    let blamed = match (fault, to, &state.running) {
+        (Fault::New, Candidate::Scheduler(new), _) => Some(new),
+        (Fault::Old, _, Some(old)) => Some(&old.scheduler),
+        _ => None,
     };
-    if let Some(name) = blamed {
-        state.failures.add(name, error, now);
+    if let Some(scheduler) = blamed {
+        state.failures.add(scheduler, error, now);
     }
     state.failed(format!("{to}: {error}"));
 }
