@@ -10,6 +10,7 @@ use super::client::{Client, Properties};
 use crate::core::Explanation;
 use crate::exit::{Code, WithCode};
 use crate::history::{Entry, Kind};
+use crate::policy::KERNEL;
 
 /// How long it is waited for a pinned scheduler; scx_lavd needs half a minute on a slow machine.
 const RUNS_WITHIN: Duration = Duration::from_secs(120);
@@ -30,28 +31,31 @@ pub(crate) async fn pin(
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_micros());
     let () = client.call("Pin", &(name, args, seconds)).await?;
+    let wanted = text(&client.properties().await?, "DesiredScheduler").to_owned();
+    let owner = if wanted == KERNEL { "none" } else { "auto-ext" };
     let begun = Instant::now();
     loop {
-        let entries: String = client.call("History", &RECENT).await?;
-        let entries: Vec<Entry> = serde_json::from_str(&entries)?;
-        let failed = entries
-            .into_iter()
-            .find(|entry| u128::from(entry.at) >= asked_at && entry.event == Kind::Failed);
-        if let Some(Entry { to, error, .. }) = failed {
-            return Err(WithCode::error(
-                Code::Failed,
-                format!("{to} is not pinned: {error}"),
-            ));
-        }
+        // In this order: what is in force again after a failure could be taken for success.
         let properties = client.properties().await?;
         let text = |name: &str| text(&properties, name);
         let why: String = client.call("Why", &()).await?;
         let why: Explanation = serde_json::from_str(&why)?;
-        // In this order: it waits until all is done, the old process gone too.
-        if why.mode == "pinned"
-            && why.waits.is_none()
-            && text("CurrentScheduler") == text("DesiredScheduler")
-        {
+        let entries: String = client.call("History", &RECENT).await?;
+        let entries: Vec<Entry> = serde_json::from_str(&entries)?;
+        let failed = entries.into_iter().find(|entry| {
+            u128::from(entry.at) >= asked_at && entry.event == Kind::Failed && entry.to == wanted
+        });
+        let fails = |why: String| Err(WithCode::error(Code::Failed, why));
+        if let Some(Entry { error, .. }) = failed {
+            return fails(format!("{wanted} is not pinned: {error}"));
+        }
+        let (mode, desired, reason) = (text("Mode"), text("DesiredScheduler"), text("Reason"));
+        if mode != "pinned" || desired != wanted {
+            let instead = format!("{mode}: {desired}, {reason}");
+            return fails(format!("{wanted} is not pinned any more; {instead}"));
+        }
+        // It waits until all is done, the old process gone too.
+        if text("CurrentOwner") == owner && why.mode == "pinned" && why.waits.is_none() {
             let until = match lasts {
                 Some(lasts) => format!("for {}", humantime::format_duration(lasts)),
                 None => "until `auto-ext unpin`".to_owned(),
@@ -61,8 +65,7 @@ pub(crate) async fn pin(
             return Ok(ExitCode::SUCCESS);
         }
         if begun.elapsed() > RUNS_WITHIN {
-            let message = format!("it does not run yet: {}", text("Reason"));
-            return Err(WithCode::error(Code::Failed, message));
+            return fails(format!("it does not run yet: {reason}"));
         }
         sleep(POLL).await;
     }

@@ -42,7 +42,7 @@ pub(super) fn watch_seat(state: &mut State, now: Moment) {
 /// The actions that bring in what was chosen, as far as the policy's limits allow.
 pub(super) fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action> {
     if let Some(switch) = &mut state.switching {
-        state.choice.waits = Some(format!("{} is being brought in", switch.to));
+        state.choice.waits = Some(switch.progress());
         let wanted = switch.to == state.choice.desired && !state.asleep;
         if wanted || switch.cancelled {
             return Vec::new();
@@ -86,13 +86,15 @@ pub(super) fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action
         return Vec::new();
     }
     let reason = state.choice.to_string();
-    state.switching = Some(Switch {
+    let switch = Switch {
         to: state.choice.desired.clone(),
         reason: reason.clone(),
         cancelled: false,
         layer: state.choice.layer,
         counts: !first_of_pin,
-    });
+    };
+    state.choice.waits = Some(switch.progress());
+    state.switching = Some(switch);
     vec![Action::Switch {
         to: state.choice.desired.clone(),
         reason,

@@ -111,6 +111,13 @@ pub struct Switch {
     pub counts: bool,
 }
 
+impl Switch {
+    /// What what should run has to wait for.
+    pub(crate) fn progress(&self) -> String {
+        format!("{} is being brought in", self.to)
+    }
+}
+
 /// Who asks for what runs; a later one overrules an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Layer {

@@ -91,6 +91,39 @@ fn a_pin_that_fails_at_first_is_no_pin_and_what_ran_stays() {
 }
 
 #[test]
+fn a_pin_with_arguments_that_it_does_not_take_leaves_alone_what_runs_without_them() {
+    let mut machine = Machine::new();
+    machine.pin("flash", None);
+    let to = Candidate::Scheduler(Scheduler {
+        args: vec!["--nonsense".into()],
+        ..scheduler("flash")
+    });
+    let asked = Event::Pinned {
+        to: to.clone(),
+        lasts: None,
+    };
+    let (state, actions) = decide(&machine.policy, &machine.state, asked, machine.now);
+    assert!(
+        matches!(&actions[..], [Action::Switch { .. }]),
+        "{actions:?}"
+    );
+    assert_eq!(state.reason(), "pinned; flash is being brought in");
+    machine.state = state;
+    machine.happens(Event::SwitchFailed {
+        to,
+        error: "refused".into(),
+        fault: Fault::New,
+        left: Some(scheduler("flash")),
+    });
+    machine.windows(8, 1.0, 0.0);
+    assert_eq!(
+        (machine.state.mode(), machine.running()),
+        (&Mode::Pinned, "flash")
+    );
+    assert_eq!(machine.state.desired().name(), "flash");
+}
+
+#[test]
 fn a_pinned_scheduler_that_dies_gives_way_to_the_kernels_and_comes_back() {
     let mut machine = Machine::new();
     machine.pin("flash", None);
