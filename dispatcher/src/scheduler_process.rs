@@ -244,21 +244,15 @@ impl SchedulerProcess {
             }
             _ => "ended".to_owned(),
         };
-        let lines = self.last_lines.lock().map_or_else(
-            |_| Vec::new(),
-            |lines| {
-                lines
-                    .iter()
-                    .filter(|line| tells_why(line))
-                    .cloned()
-                    .collect::<Vec<_>>()
-            },
-        );
         if self.cgroup.as_ref().is_some_and(Cgroup::ran_out_of_memory) {
             return format!("{how}: it wanted more memory than a scheduler may have");
         }
-        match lines.last() {
-            Some(line) => format!("{how}: {line}"),
+        let why = match self.last_lines.lock() {
+            Ok(lines) => why(&lines),
+            Err(_) => None,
+        };
+        match why {
+            Some(why) => format!("{how}: {why}"),
             None => how,
         }
     }
@@ -303,12 +297,32 @@ fn command(
     Ok(command)
 }
 
-/// Whether a line of a scheduler's output says why it ended. They print `Error: ...` or
-/// `EXIT: ...`; libbpf says `libbpf: ... failed ...` before that.
-fn tells_why(line: &str) -> bool {
-    ["Error", "error", "EXIT", "failed", "panicked"]
-        .iter()
-        .any(|word| line.contains(word))
+/// What the last lines of a scheduler's output say about why it ended. They print `Error: ...` or
+/// `EXIT: ...`, an error with its causes in the lines after it; libbpf says `libbpf: ... failed ...`
+/// before that.
+fn why(lines: &VecDeque<String>) -> Option<String> {
+    let causes = lines.iter().rposition(|line| line == "Caused by:");
+    let mut before = lines.iter().take(causes.unwrap_or(0)).rev();
+    let error = before.find(|line| line.starts_with("Error: "));
+    if let (Some(causes), Some(error)) = (causes, error) {
+        // Two are enough to act on; what is said of them may be long.
+        let causes = lines.iter().skip(causes + 1).take(2);
+        let causes = causes.map(|line| match line.split_once(": ") {
+            // Several are numbered.
+            Some((number, cause)) if number.parse::<u8>().is_ok() => cause,
+            _ => line,
+        });
+        let parts: Vec<&str> = std::iter::once(error.trim_end_matches('.'))
+            .chain(causes)
+            .collect();
+        return Some(parts.join(": "));
+    }
+    let tells = |line: &&String| {
+        ["Error", "error", "EXIT", "failed", "panicked"]
+            .iter()
+            .any(|word| line.contains(word))
+    };
+    lines.iter().rev().find(tells).cloned()
 }
 
 /// Logs what a scheduler says, and keeps the last of it.
@@ -345,5 +359,40 @@ async fn listen(
             }
             lines.push_back(text.to_owned());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn why_of(text: &str) -> Option<String> {
+        why(&text.lines().map(|line| line.trim().to_owned()).collect())
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes() {
+        assert_eq!(
+            why_of(
+                "flags: 0x36\nError: Failed to load\nCaused by:\n  Permission denied (os error 13)"
+            ),
+            Some("Error: Failed to load: Permission denied (os error 13)".into())
+        );
+        assert_eq!(
+            why_of(
+                "Error: outer.\nIt is\nlong.\nCaused by:\n 0: middle\n 1: 22 is no CPU\n 2: inner"
+            ),
+            Some("Error: outer: middle: 22 is no CPU".into())
+        );
+    }
+
+    #[test]
+    fn of_other_output_the_last_line_that_speaks_of_an_error_is_told() {
+        assert_eq!(
+            why_of("libbpf: failed to find BTF\nError: -3\nUnregister"),
+            Some("Error: -3".into())
+        );
+        assert_eq!(why_of("all is well"), None);
+        assert_eq!(why_of("Caused by:"), None);
     }
 }

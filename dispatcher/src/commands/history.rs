@@ -43,7 +43,7 @@ fn sentence(entry: &Entry) -> String {
             };
             format!("{from} -> {to}{how}: {reason}")
         }
-        Kind::Failed => format!("{from} stays, {to} failed: {error}; wanted because: {reason}"),
+        Kind::Failed => format!("{from} -> {to} failed: {error}; wanted because: {reason}"),
         Kind::Exited => format!("{from} ended by itself: {error}"),
         Kind::Foreign => format!("{from} -> {to}, {reason}"),
         Kind::Refused => format!("refused {reason}: {error}"),
