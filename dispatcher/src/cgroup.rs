@@ -63,7 +63,8 @@ impl Cgroups {
         Self::of(service)
     }
 
-    fn of(service: Option<PathBuf>) -> Self {
+    /// What is below `service`; no limits at all without it.
+    pub(crate) fn of(service: Option<PathBuf>) -> Self {
         let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         Self {

@@ -177,6 +177,11 @@ impl Gate {
         self.proceed(pending.0)
     }
 
+    /// Whether a scheduler was let in.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
+    }
+
     /// Lets attaching fail. The gate stays closed.
     ///
     /// # Errors

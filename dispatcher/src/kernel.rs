@@ -96,6 +96,13 @@ impl SchedExt {
         self.attribute("enable_seq").ok()?.parse().ok()
     }
 
+    /// How many times a CPU came or went since boot. The kernel refuses a scheduler that was made with
+    /// another number. `None` where the kernel does not tell.
+    #[must_use]
+    pub fn hotplug_seq(&self) -> Option<u64> {
+        self.attribute("hotplug_seq").ok()?.parse().ok()
+    }
+
     fn state(&self) -> io::Result<String> {
         self.attribute("state")
     }

@@ -27,6 +27,9 @@ use crate::program::{self, ProgramError};
 /// How long a scheduler may take to leave by itself before it is killed. All known ones leave within
 /// a second, on a slow machine too.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
+/// The same for one that still loads: most do not look up before they have loaded, and there is nothing
+/// in the kernel yet that they could take back.
+const LEAVE_LOADING_WITHIN: Duration = Duration::from_secs(1);
 /// How long a killed process may take to be gone. One that the kernel holds on to cannot be waited for.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
 /// What is kept of a scheduler's output to explain its end: lines, and bytes per line.
@@ -180,8 +183,20 @@ impl SchedulerProcess {
     /// # Errors
     /// When even killing it does not end it.
     pub(crate) async fn stop(&mut self) -> Result<Option<String>, String> {
+        self.stop_within(LEAVE_WITHIN).await
+    }
+
+    /// The same for a scheduler that still loads.
+    ///
+    /// # Errors
+    /// When even killing it does not end it.
+    pub(crate) async fn stop_loading(&mut self) -> Result<(), String> {
+        self.stop_within(LEAVE_LOADING_WITHIN).await.map(drop)
+    }
+
+    async fn stop_within(&mut self, patience: Duration) -> Result<Option<String>, String> {
         self.signal(Signal::SIGINT);
-        if let Ok(ended) = timeout(LEAVE_WITHIN, self.child.wait()).await {
+        if let Ok(ended) = timeout(patience, self.child.wait()).await {
             self.reaped();
             let asked = |status: &ExitStatus| {
                 // Without a handler the signal itself is the end; a shell passes it on as 130.
@@ -196,7 +211,7 @@ impl SchedulerProcess {
             scheduler = self.scheduler.name,
             "{} does not leave within {} of SIGINT; killing it",
             self.scheduler.name,
-            humantime::format_duration(LEAVE_WITHIN)
+            humantime::format_duration(patience)
         );
         self.signal(Signal::SIGKILL);
         match timeout(GONE_WITHIN, self.child.wait()).await {

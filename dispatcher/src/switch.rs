@@ -5,6 +5,7 @@
 //!
 //! - **Hot**: the new scheduler is loaded and verified while the old one runs, and held at the door of
 //!   attaching by its gate. Only then the old one is stopped; whatever fails before leaves it untouched.
+//!   If CPUs came or went meanwhile, it is loaded again before.
 //! - **Cold**, where there can be no gate: the old one is stopped, then the new one is started.
 
 use std::time::{Duration, Instant};
@@ -27,11 +28,13 @@ use crate::scheduler_process::{SchedulerProcess, StartError};
 
 /// How long a scheduler may take to load. scx_lavd needs 17 s in an emulated machine, and twice that
 /// when the machine is loaded.
-const LOAD_WITHIN: Duration = Duration::from_secs(90);
+pub(crate) const LOAD_WITHIN: Duration = Duration::from_secs(90);
 /// How long one that is loaded may take to be enabled; in an emulated machine it is a second.
 const ATTACH_WITHIN: Duration = Duration::from_secs(15);
 /// How long the kernel may take to let go of a scheduler that was asked to leave.
 const DISABLE_WITHIN: Duration = Duration::from_secs(20);
+/// How often a scheduler is loaded at most, when CPUs come or go meanwhile.
+const LOADS: usize = 3;
 const POLL: Duration = Duration::from_millis(5);
 
 /// How a switch ended.
@@ -82,6 +85,8 @@ pub(crate) struct Switch {
     pub(crate) to: Candidate,
     /// A scheduler that is not ours is asked to leave for it.
     pub(crate) replace_foreign: bool,
+    /// How long it may take to load; [`LOAD_WITHIN`] but in tests.
+    pub(crate) load_within: Duration,
 }
 
 impl Switch {
@@ -97,13 +102,14 @@ impl Switch {
             old: running,
             replace_foreign: self.replace_foreign,
             cgroups: self.cgroups,
+            load_within: self.load_within,
             leaving: None,
             died: None,
             idle_latency: IdleLatency::default(),
         };
         let to = self.to;
         let (new, result) = match &to {
-            Candidate::Kernel => (None, seat.free().await.map(|_| Done::without_gap())),
+            Candidate::Kernel => (None, seat.free().await.map(|_| Done::hot(0))),
             Candidate::Scheduler(scheduler) => {
                 match seat.fill(&self.children, scheduler, &mut cancel).await {
                     Ok((new, done)) => (Some(new), Ok(done)),
@@ -122,10 +128,17 @@ impl Switch {
 }
 
 impl Done {
-    fn without_gap() -> Self {
+    fn hot(gap_us: u64) -> Self {
         Self {
-            gap_us: 0,
+            gap_us,
             cold_because: None,
+        }
+    }
+
+    fn cold(gap_us: u64, why: String) -> Self {
+        Self {
+            gap_us,
+            cold_because: Some(why),
         }
     }
 }
@@ -136,6 +149,7 @@ struct Seat {
     old: Option<SchedulerProcess>,
     replace_foreign: bool,
     cgroups: Cgroups,
+    load_within: Duration,
     /// The old one when the kernel has let go of it and its process may still have to end.
     leaving: Option<JoinHandle<(SchedulerProcess, Stopped)>>,
     /// The old one when it ended by itself while the new one was loading.
@@ -165,62 +179,74 @@ impl Seat {
         scheduler: &Scheduler,
         cancel: &mut watch::Receiver<bool>,
     ) -> Result<(SchedulerProcess, Done), NotFilled> {
-        let marks = self.marks();
-        let why = match SchedulerProcess::start_gated(scheduler, children, &self.cgroups) {
-            Ok((mut new, mut gate)) => {
-                new.marks = marks;
-                match self
-                    .fill_through(&mut new, &mut gate, scheduler, cancel)
-                    .await
-                {
-                    Ok(gap_us) => {
-                        new.take_your_time();
-                        tokio::spawn(serve(gate, scheduler.name.clone()));
-                        return Ok((
-                            new,
-                            Done {
-                                gap_us,
-                                cold_because: None,
-                            },
-                        ));
-                    }
-                    Err(NotThrough::NoGate(why)) => {
-                        end(&mut new, &mut gate)
-                            .await
-                            .map_err(|error| (None, Failure::of(Fault::New, error)))?;
-                        self.forget(new.marks.clone());
-                        why
-                    }
-                    Err(NotThrough::Failed(failure)) => {
-                        return match end(&mut new, &mut gate).await {
-                            Ok(()) => {
-                                self.forget(new.marks.clone());
-                                Err((None, failure))
-                            }
-                            Err(error) => {
-                                let error = format!("{}; then {error}", failure.error);
-                                // What ran before, if it still does, is what the kernel has.
-                                let left = self.old.is_none().then_some(new);
-                                Err((left, Failure { error, ..failure }))
-                            }
-                        };
-                    }
+        for _ in 0..LOADS {
+            let why = match self.fill_hot(children, scheduler, cancel).await {
+                Ok((new, gap_us)) => return Ok((new, Done::hot(gap_us))),
+                Err(NotHot::Failed(not_filled)) => return Err(*not_filled),
+                Err(NotHot::Outdated) => {
+                    let scheduler = &scheduler.name;
+                    tracing::info!(scheduler, "a CPU came or went; loading it again");
+                    continue;
                 }
-            }
-            Err(StartError::Gate(error @ GateError::Unsupported { .. })) => error.to_string(),
-            Err(error) => return Err((None, Failure::of(Fault::New, error.to_string()))),
-        };
-        self.fill_cold(children, scheduler, cancel)
+                Err(NotHot::NoGate(why)) => why,
+            };
+            let (new, gap_us) = self.fill_cold(children, scheduler, cancel).await?;
+            return Ok((new, Done::cold(gap_us, why)));
+        }
+        let error = "CPUs come and go faster than it loads";
+        Err((None, Failure::of(Fault::Nobody, error)))
+    }
+
+    /// Loads `scheduler` behind a gate, and lets it in. Returns the gap in microseconds.
+    async fn fill_hot(
+        &mut self,
+        children: &Children,
+        scheduler: &Scheduler,
+        cancel: &mut watch::Receiver<bool>,
+    ) -> Result<(SchedulerProcess, u64), NotHot> {
+        let marks = self.marks();
+        let hotplugs = self.sched_ext.hotplug_seq();
+        let (mut new, mut gate) =
+            match SchedulerProcess::start_gated(scheduler, children, &self.cgroups) {
+                Ok(started) => started,
+                Err(StartError::Gate(error @ GateError::Unsupported { .. })) => {
+                    return Err(NotHot::NoGate(error.to_string()));
+                }
+                Err(error) => {
+                    let failure = Failure::of(Fault::New, error.to_string());
+                    return Err(NotHot::failed(None, failure));
+                }
+            };
+        new.marks = marks;
+        let not_through = match self
+            .fill_through(&mut new, &mut gate, scheduler, hotplugs, cancel)
             .await
-            .map(|(new, gap_us)| {
-                (
-                    new,
-                    Done {
-                        gap_us,
-                        cold_because: Some(why),
-                    },
-                )
-            })
+        {
+            Ok(gap_us) => {
+                new.take_your_time();
+                tokio::spawn(serve(gate, scheduler.name.clone()));
+                return Ok((new, gap_us));
+            }
+            Err(not_through) => not_through,
+        };
+        let ended = end(&mut new, &mut gate).await;
+        if ended.is_ok() {
+            self.forget(new.marks.clone());
+        }
+        Err(match (not_through, ended) {
+            (NotThrough::NoGate(why), Ok(())) => NotHot::NoGate(why),
+            (NotThrough::Outdated, Ok(())) => NotHot::Outdated,
+            (NotThrough::Failed(failure), Ok(())) => NotHot::failed(None, failure),
+            (NotThrough::NoGate(_) | NotThrough::Outdated, Err(error)) => {
+                NotHot::failed(None, Failure::of(Fault::New, error))
+            }
+            (NotThrough::Failed(failure), Err(error)) => {
+                let error = format!("{}; then {error}", failure.error);
+                // What ran before, if it still does, is what the kernel has.
+                let left = self.old.is_none().then_some(new);
+                NotHot::failed(left, Failure { error, ..failure })
+            }
+        })
     }
 
     /// Loads `new`, frees the seat, lets it in and asks the kernel. Returns the gap in microseconds.
@@ -229,9 +255,16 @@ impl Seat {
         new: &mut SchedulerProcess,
         gate: &mut Gate,
         scheduler: &Scheduler,
+        hotplugs: Option<u64>,
         cancel: &mut watch::Receiver<bool>,
     ) -> Result<u64, NotThrough> {
-        let pending = self.while_loading(loaded(new, gate, cancel)).await?;
+        let pending = self
+            .while_loading(loaded(new, gate, self.load_within, cancel))
+            .await?;
+        if self.sched_ext.hotplug_seq() != hotplugs {
+            let _ = gate.refuse(pending, Errno::ECANCELED);
+            return Err(NotThrough::Outdated);
+        }
         self.idle_latency.loaded(&mut new.marks);
         new.hurry();
         let _hurry = Hurry::begin();
@@ -302,7 +335,7 @@ impl Seat {
             .map_err(|error| (None, Failure::of(Fault::New, error.to_string())))?;
         new.marks = marks;
         let result = tokio::select! {
-            seated = confirmed(&self.sched_ext, scheduler, enabled_before, LOAD_WITHIN) => seated,
+            seated = confirmed(&self.sched_ext, scheduler, enabled_before, self.load_within) => seated,
             how = new.ended() => Err(Failure::of(Fault::New, how)),
             // The old one has left already, so this counts like any failure.
             () = cancelled(cancel) => Err(Failure::of(Fault::Nobody, "called off")),
@@ -451,11 +484,27 @@ async fn joined(leaving: JoinHandle<(SchedulerProcess, Stopped)>) -> (SchedulerP
         .expect("stopping neither panics nor is aborted")
 }
 
-/// Why a scheduler did not get through its gate.
-enum NotThrough {
-    /// There can be none here.
+/// Why a scheduler was not brought in the hot way.
+enum NotHot {
+    /// There can be no gate here.
     NoGate(String),
+    /// CPUs are not what they were when it was started. The kernel would not take it, and it would load
+    /// itself again in an empty seat.
+    Outdated,
     /// It failed, or had to be turned away.
+    Failed(Box<NotFilled>),
+}
+
+impl NotHot {
+    fn failed(left: Option<SchedulerProcess>, failure: Failure) -> Self {
+        Self::Failed(Box::new((left, failure)))
+    }
+}
+
+/// The same, with its process still to be ended.
+enum NotThrough {
+    NoGate(String),
+    Outdated,
     Failed(Failure),
 }
 
@@ -469,9 +518,10 @@ impl From<Failure> for NotThrough {
 async fn loaded(
     new: &mut SchedulerProcess,
     gate: &mut Gate,
+    within: Duration,
     cancel: &mut watch::Receiver<bool>,
 ) -> Result<Pending, NotThrough> {
-    let limit = humantime::format_duration(LOAD_WITHIN);
+    let limit = humantime::format_duration(within);
     tokio::select! {
         event = gate.next() => match event {
             Ok(Event::AtTheDoor(pending)) => Ok(pending),
@@ -482,7 +532,7 @@ async fn loaded(
             Err(error) => Err(Failure::of(Fault::New, error.to_string()).into()),
         },
         how = new.ended() => Err(Failure::of(Fault::New, how).into()),
-        () = sleep(LOAD_WITHIN) => {
+        () = sleep(within) => {
             Err(Failure::of(Fault::New, format!("not loaded {limit} after its start")).into())
         }
         () = cancelled(cancel) => Err(Failure::of(Fault::Cancelled, "called off").into()),
@@ -491,12 +541,19 @@ async fn loaded(
 
 /// Ends a scheduler that is not to get in, or not to stay.
 async fn end(new: &mut SchedulerProcess, gate: &mut Gate) -> Result<(), String> {
-    let stopped = new.stop();
+    let loads = !gate.is_open();
+    let stopped = async {
+        if loads {
+            new.stop_loading().await
+        } else {
+            new.stop().await.map(drop)
+        }
+    };
     tokio::pin!(stopped);
     tokio::select! {
-        stopped = &mut stopped => stopped.map(drop),
+        stopped = &mut stopped => stopped,
         // Its threads may hang in calls that nobody answers any more, until they are killed.
-        () = turn_away(gate) => stopped.await.map(drop),
+        () = turn_away(gate) => stopped.await,
     }
 }
 
@@ -645,3 +702,6 @@ async fn cancelled(cancel: &mut watch::Receiver<bool>) {
         std::future::pending::<()>().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,6 +39,7 @@ impl Daemon {
             cgroups: self.cgroups.clone(),
             to,
             replace_foreign,
+            load_within: switch::LOAD_WITHIN,
         };
         let task = tokio::spawn(switch.make(self.running.take(), cancelled));
         self.switching = Some(Switching {
