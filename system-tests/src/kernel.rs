@@ -25,6 +25,11 @@ pub(crate) fn scheduler() -> String {
     }
 }
 
+/// The name that the enabled scheduler gave itself, with its version; empty when none is.
+pub(crate) fn ops() -> String {
+    attribute("root/ops")
+}
+
 /// How many schedulers were enabled since boot.
 pub(crate) fn enable_seq() -> u64 {
     attribute("enable_seq").parse().unwrap_or_default()

@@ -10,9 +10,12 @@
     reason = "a test speaks to its runner"
 )]
 
+mod broken;
 mod demo;
 mod kernel;
+mod leftovers;
 mod load;
+mod pinning;
 mod policy;
 mod scx_loader;
 mod service;
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
         ["demo"] => end("demo", demo::run()),
         ["traces"] => end("traces", trace::print_all()),
         ["load", name] => end("load", trace::be_load_for_a_while(name)),
+        ["leaks", ref numbers @ ..] => end("leaks", tests::leaks::look_for_them(numbers)),
         ["sleepers"] => load::be_short_sleepers(),
         ["packages"] => tests::run_packages(),
         _ => tests::run(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use futures_util::StreamExt as _;
+use serde_json::Value;
 use zbus::fdo::PropertiesProxy;
 use zbus::names::InterfaceName;
 use zbus::proxy::SignalStream;
@@ -60,6 +61,13 @@ pub(crate) fn processes() -> anyhow::Result<Vec<String>> {
     // The kernel's own helper thread, [scx_enable_helper], stays.
     let lines = lines.lines().filter(|line| !line.ends_with(']'));
     Ok(lines.map(str::to_owned).collect())
+}
+
+/// The last entries of the history, the newest last.
+pub(crate) fn history(count: usize) -> anyhow::Result<Vec<Value>> {
+    let lines = say(&format!("auto-ext history --json -n {count}"))?;
+    let entries = lines.lines().map(serde_json::from_str);
+    Ok(entries.collect::<Result<_, _>>()?)
 }
 
 /// What `busctl` prints for a property, as the README shows it.

@@ -4,12 +4,16 @@ mod applications;
 mod bad_input;
 mod classes;
 mod command_line;
+mod failed_swaps;
 mod fallback;
 mod hot_swap;
+pub(crate) mod leaks;
 mod other_tools;
 mod packages;
 mod people;
 mod truth;
+mod ways;
+mod while_loading;
 
 use std::process::ExitCode;
 
@@ -120,6 +124,54 @@ const LOADING: &[Test] = &[
         applications::edits_are_in_force_at_once_and_twenty_a_second_restart_nothing,
     ),
     (
+        "whatever_fails_while_it_loads_costs_the_old_scheduler_nothing",
+        failed_swaps::whatever_fails_while_it_loads_costs_the_old_scheduler_nothing,
+    ),
+    (
+        "what_cannot_be_started_is_refused_at_once",
+        failed_swaps::what_cannot_be_started_is_refused_at_once,
+    ),
+    (
+        "one_that_hangs_while_it_loads_is_ended_when_nobody_wants_it_any_more",
+        failed_swaps::one_that_hangs_while_it_loads_is_ended_when_nobody_wants_it_any_more,
+    ),
+    (
+        "one_that_fails_behind_the_door_leaves_the_kernels_own",
+        failed_swaps::one_that_fails_behind_the_door_leaves_the_kernels_own,
+    ),
+    (
+        "a_changed_decision_ends_what_is_loading",
+        while_loading::a_changed_decision_ends_what_is_loading,
+    ),
+    (
+        "when_the_old_scheduler_dies_meanwhile_the_new_one_gets_in",
+        while_loading::when_the_old_scheduler_dies_meanwhile_the_new_one_gets_in,
+    ),
+    (
+        "when_a_cpu_goes_meanwhile_the_new_one_is_loaded_again",
+        while_loading::when_a_cpu_goes_meanwhile_the_new_one_is_loaded_again,
+    ),
+    (
+        "an_old_scheduler_that_hangs_is_killed_once_the_new_one_is_loaded",
+        while_loading::an_old_scheduler_that_hangs_is_killed_once_the_new_one_is_loaded,
+    ),
+    (
+        "of_two_requests_at_once_one_is_carried_out",
+        while_loading::of_two_requests_at_once_one_is_carried_out,
+    ),
+    (
+        "stopping_the_service_while_it_switches_leaves_nothing_behind",
+        while_loading::stopping_the_service_while_it_switches_leaves_nothing_behind,
+    ),
+    (
+        "where_there_can_be_no_gate_the_old_one_leaves_first_and_the_history_says_why",
+        ways::where_there_can_be_no_gate_the_old_one_leaves_first_and_the_history_says_why,
+    ),
+    (
+        "swaps_leave_nothing_behind",
+        leaks::swaps_leave_nothing_behind,
+    ),
+    (
         "stopping_the_service_leaves_nothing_behind",
         truth::stopping_leaves_nothing_behind,
     ),
@@ -130,10 +182,16 @@ const LOADING: &[Test] = &[
 ];
 
 /// On kernels that refuse every scheduler.
-const REFUSING: &[Test] = &[(
-    "where_no_scheduler_can_load_the_kernels_own_is_left_in_peace",
-    fallback::where_no_scheduler_can_load_the_kernels_own_is_left_in_peace,
-)];
+const REFUSING: &[Test] = &[
+    (
+        "where_no_scheduler_can_load_the_kernels_own_is_left_in_peace",
+        fallback::where_no_scheduler_can_load_the_kernels_own_is_left_in_peace,
+    ),
+    (
+        "where_no_scheduler_can_load_every_pin_fails_and_changes_nothing",
+        failed_swaps::where_no_scheduler_can_load_every_pin_fails_and_changes_nothing,
+    ),
+];
 
 /// With the packages, where auto-ext is not installed: before the machine is booted anew, and after.
 const PACKAGES: [&[Test]; 2] = [
