@@ -14,6 +14,9 @@ pub(crate) struct Policy {
     rules: Option<&'static [(&'static str, &'static str, &'static str)]>,
 }
 
+/// Nothing brings anything.
+pub(crate) const QUIET: &str = "version: 1\nrules: [{class: idle, use: [kernel]}]\n";
+
 /// The one that is shipped.
 pub(crate) const DEFAULT: Policy = Policy {
     name: "shipped policy",

@@ -10,7 +10,7 @@ use crate::service::{self, Bus};
 use crate::{kernel, wait};
 
 pub(super) fn a_pin_takes_the_place_of_a_foreign_scheduler() -> anyhow::Result<()> {
-    ALL_DIFFERENT.install()?;
+    policy::write(policy::QUIET)?;
     service::restart()?;
     let bus = Bus::connect()?;
     service::say("systemd-run --unit=by-hand --collect --quiet /usr/bin/scx_bpfland")?;

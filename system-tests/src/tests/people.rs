@@ -14,8 +14,6 @@ const POLICY: &str = "version: 1\nrules:\n  \
     - {class: cpu, when: {cpu: high}, use: [scx_flash, kernel]}\n  \
     - {class: idle, use: [kernel]}\n\
     stability: {min_run: 1s, max_switches_per_hour: 1000}\n";
-/// Nothing brings anything.
-const QUIET: &str = "version: 1\nrules: [{class: idle, use: [kernel]}]\n";
 
 const RULE: &str = "/etc/polkit-1/rules.d/50-alice.rules";
 
@@ -32,7 +30,7 @@ fn as_alice(command: &str) -> anyhow::Result<(i32, String)> {
 }
 
 pub(super) fn only_who_may_changes_something_and_everybody_reads() -> anyhow::Result<()> {
-    policy::write(QUIET)?;
+    policy::write(policy::QUIET)?;
     service::restart()?;
     service::say("useradd alice")?;
     let enabled = kernel::enable_seq();
@@ -81,7 +79,10 @@ pub(super) fn only_who_may_changes_something_and_everybody_reads() -> anyhow::Re
     let (code, text) = as_alice("auto-ext unpin")?;
     ensure!(code == 0, "{code}: {text}");
     fs::remove_file(RULE)?;
-    service::say("userdel alice")?;
+    // What logind started for her ends a while after she left.
+    wait::until("the end of alice", &true, || {
+        service::output("userdel alice").is_ok_and(|output| output.status.success())
+    })?;
     wait::until("scheduler at rest", &"kernel".to_owned(), kernel::scheduler)?;
     Ok(())
 }
