@@ -47,7 +47,8 @@ struct Change {
 pub(super) struct Gap {
     /// How long there was no scheduler: the state was `disabled`.
     pub(super) disabled_us: u64,
-    /// How long that can have been at most, between the readings.
+    /// How long that was at least and can have been at most, between the readings.
+    pub(super) at_least_us: u64,
     pub(super) at_most_us: u64,
     /// How long the state was anything but `enabled`: with the kernel's own work at both ends.
     pub(super) not_enabled_us: u64,
@@ -70,10 +71,18 @@ impl Watched {
         let ends = self.changes.iter().skip(1).map(|next| next.at_us);
         let stints = || self.changes.iter().zip(ends.clone().chain([self.took_us]));
         let disabled = || stints().filter(|(change, _)| change.state == "disabled");
+        let ends_before = self.changes.iter().skip(1).map(|next| next.before_us);
+        let at_least = self
+            .changes
+            .iter()
+            .zip(ends_before.chain([self.took_us]))
+            .filter(|(change, _)| change.state == "disabled")
+            .map(|(change, end)| end.saturating_sub(change.at_us));
         // One that was over between two readings was never seen.
         let unseen = self.changes.iter().map(Change::uncertain).max();
         Gap {
             disabled_us: disabled().map(|(change, end)| end - change.at_us).sum(),
+            at_least_us: at_least.sum(),
             at_most_us: disabled()
                 .map(|(change, end)| end - change.before_us)
                 .sum::<u64>()
@@ -89,6 +98,13 @@ impl Watched {
                 .rfind(|change| change.state == "enabled")
                 .map_or(self.took_us, |change| change.at_us),
         }
+    }
+}
+
+impl Gap {
+    /// How far `reported_us` is from all that the sampler holds possible.
+    pub(super) fn off_by(&self, reported_us: u64) -> u64 {
+        reported_us.abs_diff(reported_us.clamp(self.at_least_us, self.at_most_us))
     }
 }
 
@@ -146,6 +162,7 @@ mod tests {
         let gap = record("scx_a", "scx_b", &seen).gap().unwrap();
         let expected = Gap {
             disabled_us: 1000,
+            at_least_us: 900,
             at_most_us: 1100,
             not_enabled_us: 3000,
             returned_us: 5,
@@ -175,6 +192,11 @@ mod tests {
         ];
         let gap = record("scx_a", "scx_b", &seen).gap().unwrap();
         assert_eq!((gap.disabled_us, gap.at_most_us), (800, 910));
+        assert_eq!(gap.at_least_us, 600);
+        assert_eq!(
+            [500, 600, 910, 1000].map(|reported| gap.off_by(reported)),
+            [100, 0, 0, 90]
+        );
         assert_eq!((gap.not_enabled_us, gap.enabled_us), (800, 1000));
     }
 
