@@ -95,6 +95,9 @@ enum Command {
         /// The policy
         #[arg(long, value_name = "F", default_value = POLICY)]
         config: PathBuf,
+        /// Forget the failures of this scheduler's program, so that it is not left alone any more
+        #[arg(long, value_name = "NAME", conflicts_with_all = ["json", "config"])]
+        forgive: Option<String>,
     },
     /// Validate a policy
     Check {
@@ -197,7 +200,13 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Unpin => runtime()?.block_on(pin::unpin()),
         Command::Hold { command } => runtime()?.block_on(hold::run(&command)),
         Command::Reload => runtime()?.block_on(reload::run()),
-        Command::Schedulers { json, config } => runtime()?.block_on(schedulers::run(json, &config)),
+        Command::Schedulers {
+            forgive: Some(name),
+            ..
+        } => runtime()?.block_on(schedulers::forgive(&name)),
+        Command::Schedulers { json, config, .. } => {
+            runtime()?.block_on(schedulers::run(json, &config))
+        }
         Command::Check { schema: true, .. } => check::schema(),
         Command::Check { file, .. } => check::run(&file),
         Command::Doctor { config } => runtime()?.block_on(doctor::run(&config)),

@@ -14,19 +14,22 @@ use auto_ext_profiler::{Profiler, Sample, Signals};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::error::Elapsed;
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
+use crate::boots::{self, Boots};
 use crate::bus::{Bus, BusKind};
 use crate::cgroup::Cgroups;
 use crate::children::Children;
 use crate::commands::levels;
-use crate::core::{Action, Event, Moment, State, decide};
+use crate::core::{Action, Event, Failure, Moment, State, decide};
 use crate::history::{History, Kind};
 use crate::kernel::SchedExt;
-use crate::policy::Policy;
+use crate::kernel_log::KernelLog;
+use crate::policy::{Policy, Scheduler};
 use crate::policy_watch::PolicyWatch;
 use crate::processes::Processes;
 use crate::report::{Current, Thoughts};
+use crate::reputation::Reputation;
 use crate::request::Requests;
 use crate::scheduler_process::SchedulerProcess;
 use crate::surroundings::{self, Change, PowerSupplies};
@@ -82,6 +85,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         tracing::error!("{error}");
         daemon.happened(Event::PolicyProblem { error }).await;
     }
+    daemon.look_at_the_past(options.observe).await;
     daemon.look_for_programs().await;
     daemon.ask_kernel().await;
     let mut policy_watch = PolicyWatch::new(&daemon.config);
@@ -111,6 +115,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let mut alive = every(ALIVE_EVERY);
     let mut windows = every(daemon.policy.window);
     let mut program_looks = every(LOOK_FOR_PROGRAMS_EVERY);
+    let good = sleep(boots::GOOD_AFTER);
+    tokio::pin!(good);
     loop {
         let kernel_told = async {
             match &uevents {
@@ -133,10 +139,13 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => drop(daemon.reload().await),
+            _ = hangup.recv() => {
+                daemon.happened(Event::Trusted).await;
+                drop(daemon.reload().await);
+            }
             _ = alive.tick() => tell_systemd(NotifyState::Watchdog),
             outcome = finished(&mut daemon.switching) => daemon.switch_ended(outcome).await,
-            how = ended(&mut daemon.running) => daemon.scheduler_exited(how).await,
+            end = ended(&mut daemon.running) => daemon.scheduler_exited(end).await,
             subsystem = kernel_told => match subsystem {
                 Subsystem::SchedExt => daemon.ask_kernel().await,
                 Subsystem::PowerSupply => daemon.look_at_power().await,
@@ -146,6 +155,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             Some(asked) = asked.recv() => daemon.serve(asked).await,
             // What is wrong with it has been said and recorded by then.
             () = policy_changed => drop(daemon.reload().await),
+            () = &mut good, if !good.is_elapsed() => daemon.boot_is_good(),
             _ = windows.tick() => daemon.window().await,
             _ = program_looks.tick() => {
                 daemon.look_for_programs().await;
@@ -180,6 +190,12 @@ struct Daemon {
     switching: Option<Switching>,
     holders: Holders,
     history: History,
+    reputation: Reputation,
+    /// What the reputation says of the time before, until it has been taken in.
+    failed_before: Vec<Failure>,
+    /// None where nothing is started, or nothing can be kept.
+    boots: Option<Boots>,
+    kernel_log: KernelLog,
     bus: Option<Bus>,
     /// D-Bus did not take what was last to be shown.
     bus_trouble: bool,
@@ -192,6 +208,11 @@ struct Daemon {
 impl Daemon {
     fn new(config: PathBuf, policy: Policy, observe: bool, profiler: Profiler) -> Self {
         let sched_ext = SchedExt::below("/sys".as_ref());
+        let kernel = nix::sys::utsname::uname().map_or_else(
+            |_| String::new(),
+            |names| names.release().to_string_lossy().into_owned(),
+        );
+        let (reputation, failed_before) = Reputation::open(&state_directory(), kernel, now_us());
         Self {
             config,
             state: State::new(&policy, observe),
@@ -209,6 +230,10 @@ impl Daemon {
             switching: None,
             holders: Holders::default(),
             history: History::open(&state_directory()),
+            reputation,
+            failed_before,
+            boots: None,
+            kernel_log: KernelLog::open("/dev/kmsg".as_ref()),
             bus: None,
             bus_trouble: false,
             since: now_us(),
@@ -227,6 +252,7 @@ impl Daemon {
     /// Has an event decided, carries out what comes of it, and shows the result.
     async fn happened(&mut self, event: Event) {
         let class = self.state.class().to_owned();
+        let safe = self.state.is_safe();
         let (state, actions) = decide(&self.policy, &self.state, event, self.now());
         self.state = state;
         if self.state.class() != class {
@@ -236,6 +262,11 @@ impl Daemon {
                 "new class"
             );
         }
+        if self.state.is_safe() && !safe {
+            tracing::error!("{}", self.state.reason());
+        }
+        self.reputation
+            .keep(self.state.failures(), self.now(), now_us());
         for action in actions {
             match action {
                 Action::Switch {
@@ -311,12 +342,24 @@ impl Daemon {
             ours,
         })
         .await;
+        if let Some(scheduler) = self.running_unseated()
+            && let Some(end) = self.kernel_log.ejection()
+        {
+            self.scheduler_ejected(scheduler, end).await;
+        }
         // The switches of our own are announced with their gap; this is somebody else's.
         if self.switching.is_none() && self.running.is_none() && self.current.0 != before {
             let now = self.current.0.clone();
             self.record(Kind::Foreign, &before, &now, "not by auto-ext", "");
             self.announce(&before, &now, "not by auto-ext", 0).await;
         }
+    }
+
+    /// The scheduler that should run and has not ended, but that the kernel does not run.
+    fn running_unseated(&self) -> Option<Scheduler> {
+        let unseated = self.switching.is_none() && !self.state.ours();
+        let process = self.running.as_ref().filter(|_| unseated)?;
+        Some(process.scheduler().clone())
     }
 
     /// Asks the kernel and has its answer decided on, changed or not; returns what runs.
@@ -366,7 +409,39 @@ impl Daemon {
         }
     }
 
+    /// Takes in what happened before the daemon was started.
+    async fn look_at_the_past(&mut self, observe: bool) {
+        let failures = std::mem::take(&mut self.failed_before);
+        self.happened(Event::Remembered(failures)).await;
+        if observe {
+            return;
+        }
+        match Boots::begin(&state_directory(), "/".as_ref()) {
+            Ok(boots) => {
+                let failed = boots.failed_before();
+                self.boots = Some(boots);
+                if failed >= boots::TOO_MANY {
+                    let why = format!(
+                        "the machine went down {failed} times in a row soon after auto-ext was started"
+                    );
+                    self.happened(Event::Distrusted { why }).await;
+                }
+            }
+            Err(error) => tracing::warn!("failed boots are not noticed: {error}"),
+        }
+    }
+
+    fn boot_is_good(&mut self) {
+        if let Some(Err(error)) = self.boots.as_mut().map(Boots::good) {
+            tracing::warn!("this boot will count as a failed one: {error}");
+        }
+    }
+
     async fn look_for_programs(&mut self) {
+        for command in self.reputation.replaced() {
+            tracing::info!("{command} was replaced, its failures are forgotten");
+            self.happened(Event::Forgiven { command }).await;
+        }
         let installed = program::installed(&self.policy);
         if *self.state.installed() != installed {
             self.happened(Event::Installed(installed)).await;
@@ -396,7 +471,9 @@ impl Daemon {
         if let Some(bus) = self.bus.take() {
             bus.leave().await;
         }
+        self.boot_is_good();
         self.history.close();
+        self.reputation.close();
     }
 }
 

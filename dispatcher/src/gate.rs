@@ -29,6 +29,8 @@ mod notify;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use tokio::io::Interest;
@@ -71,7 +73,7 @@ fn broken(step: &'static str, error: impl Into<io::Error>) -> GateError {
 /// What happens at a gate.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A scheduler is loaded, verified and about to attach. It waits for [`Gate::open`] or
+    /// A scheduler is loaded, verified and about to attach. It waits for [`Opener::open`] or
     /// [`Gate::refuse`]; until then, its thread handles no signal but those that kill. To end it
     /// the clean way, refuse it first.
     AtTheDoor(Pending),
@@ -88,7 +90,26 @@ pub(crate) struct Pending(u64);
 #[derive(Debug)]
 pub(crate) struct Gate {
     listener: AsyncFd<OwnedFd>,
-    open: bool,
+    open: Arc<AtomicBool>,
+}
+
+/// What opens a gate from any thread, without delay.
+#[derive(Debug)]
+pub(crate) struct Opener {
+    listener: OwnedFd,
+    open: Arc<AtomicBool>,
+    pending: u64,
+}
+
+impl Opener {
+    /// Lets the scheduler in that stands at the door, and everything after it.
+    ///
+    /// # Errors
+    /// Not when it has gone meanwhile, which [`Gate::next`] tells.
+    pub(crate) fn open(self) -> Result<(), GateError> {
+        self.open.store(true, Ordering::Release);
+        answered(notify::proceed(self.listener.as_fd(), self.pending))
+    }
 }
 
 impl Gate {
@@ -134,7 +155,7 @@ impl Gate {
         let _ = notify::take_turns(listener.as_fd());
         // SAFETY: an OwnedFd stands for the same open file for as long as the AsyncFd holds it.
         let listener = unsafe { AsyncFd::register_with_interest(listener, ANNOUNCED) }?;
-        let open = false;
+        let open = Arc::default();
         Ok(Self { listener, open })
     }
 
@@ -167,19 +188,22 @@ impl Gate {
         }
     }
 
-    /// Lets a scheduler in, and everything after it.
+    /// What lets this scheduler in. It must not be used any more once the scheduler was refused.
     ///
     /// # Errors
-    /// Not when it has gone meanwhile, which [`Gate::next`] tells.
-    #[expect(clippy::needless_pass_by_value, reason = "it is answered once")]
-    pub(crate) fn open(&mut self, pending: Pending) -> Result<(), GateError> {
-        self.open = true;
-        self.proceed(pending.0)
+    /// When there are too many open files.
+    pub(crate) fn opener(&self, pending: &Pending) -> Result<Opener, GateError> {
+        let listener = self.listener.get_ref().try_clone();
+        Ok(Opener {
+            listener: listener.map_err(|error| broken("its opener", error))?,
+            open: Arc::clone(&self.open),
+            pending: pending.0,
+        })
     }
 
     /// Whether a scheduler was let in.
     pub(crate) fn is_open(&self) -> bool {
-        self.open
+        self.open.load(Ordering::Acquire)
     }
 
     /// Lets attaching fail. The gate stays closed.
@@ -199,7 +223,7 @@ impl Gate {
             Err(Errno::ENOENT) => return Ok(None),
             Err(error) => return Err(broken("receiving a call", error)),
         };
-        if !self.open {
+        if !self.is_open() {
             let (opens_state, attaches) = match (call.opens(STATE), call.attaches_struct_ops()) {
                 (Ok(opens_state), Ok(attaches)) => (opens_state, attaches),
                 (Err(error), _) | (_, Err(error)) => {

@@ -5,13 +5,15 @@
 //! skipped when the file is read again. A disk that takes nothing costs the file, not the service.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use serde::{Deserialize, Serialize};
+
+use crate::state_file;
 
 /// How many entries are kept.
 const KEPT: usize = 1000;
@@ -20,7 +22,6 @@ const MAX_FILE: u64 = 8 << 20;
 /// How long a text of an entry may be, in bytes.
 const MAX_TEXT: usize = 1000;
 const FILE: &str = "history.jsonl";
-const MODE: u32 = 0o644;
 
 /// What an entry is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,13 +159,7 @@ fn line(entry: &Entry) -> Option<String> {
 }
 
 fn read(path: &Path) -> io::Result<VecDeque<Entry>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(VecDeque::new()),
-        Err(error) => return Err(error),
-    };
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE).read_to_end(&mut bytes)?;
+    let bytes = state_file::read(path, MAX_FILE)?;
     let mut entries: VecDeque<Entry> = bytes
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice(line).ok())
@@ -184,7 +179,7 @@ fn write(path: &Path, mut kept: VecDeque<String>, queue: &mpsc::Receiver<String>
             kept.pop_front();
         }
         let written = if in_file >= 2 * KEPT {
-            replace(path, &kept).map(|()| kept.len())
+            state_file::replace(path, kept.iter().map(String::as_str)).map(|()| kept.len())
         } else {
             append(path, &line).map(|()| in_file + 1)
         };
@@ -207,35 +202,10 @@ fn append(path: &Path, line: &str) -> io::Result<()> {
     file.sync_data()
 }
 
-fn replace(path: &Path, lines: &VecDeque<String>) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let unfinished = path.with_extension("new");
-    let written = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(MODE)
-            .open(&unfinished)?;
-        for line in lines {
-            file.write_all(line.as_bytes())?;
-        }
-        file.sync_all()?;
-        fs::rename(&unfinished, path)
-    })();
-    if written.is_err() {
-        // On a full disk, what is half written only takes room.
-        let _ = fs::remove_file(&unfinished);
-    }
-    written?;
-    match path.parent() {
-        Some(directory) => File::open(directory)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn entry(number: u64) -> Entry {

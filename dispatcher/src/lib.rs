@@ -3,6 +3,7 @@
 //! Data flows one way: [`auto_ext_profiler`] measures, [`core`] decides, `daemon` has the decision
 //! carried out by `switch` and shown by `bus`. What the kernel runs is always asked of [`kernel`].
 
+mod boots;
 mod bus;
 mod cgroup;
 mod children;
@@ -11,12 +12,14 @@ mod commands;
 pub mod core;
 mod daemon;
 mod duration;
+mod ending;
 mod exit;
 mod foreign;
 mod gate;
 mod history;
 mod idle_latency;
 pub mod kernel;
+mod kernel_log;
 pub mod known;
 pub mod policy;
 mod policy_watch;
@@ -26,8 +29,10 @@ pub mod program;
 mod recorder;
 pub mod replay;
 mod report;
+mod reputation;
 mod request;
 mod scheduler_process;
+mod state_file;
 mod surroundings;
 mod switch;
 pub mod trace;

@@ -1,33 +1,23 @@
-//! The weight of processes while a switch waits for them.
+//! The weight of processes and threads while a switch waits for them.
 //!
 //! Between two schedulers every moment counts, and beside many busy tasks each step of a switch
-//! would wait for its turn. The nice value is raised for these moments only.
+//! would wait for its turn. It is raised for these moments only.
 
+use nix::errno::Errno;
 use rustix::io;
-use rustix::process::{Pid, getpriority_process, setpriority_pgrp, setpriority_process};
+use rustix::process::{Pid, setpriority_pgrp};
 
 /// The nice value of what a switch waits for.
 const HURRY: i32 = -20;
 
-/// Our own process in a hurry, until this is dropped.
-pub(crate) struct Hurry {
-    before: Option<i32>,
-}
-
-impl Hurry {
-    /// Begins.
-    pub(crate) fn begin() -> Self {
-        let before = getpriority_process(None).ok();
-        note(setpriority_process(None, HURRY));
-        Self { before }
-    }
-}
-
-impl Drop for Hurry {
-    fn drop(&mut self) {
-        if let Some(before) = self.before {
-            note(setpriority_process(None, before));
-        }
+/// Lets this thread go before all that is not realtime work, until it ends. It must not be busy for long.
+pub(crate) fn go_first() {
+    let lowest = nix::libc::sched_param { sched_priority: 1 };
+    // SAFETY: the call reads the structure, and concerns this thread alone.
+    let set = unsafe { nix::libc::sched_setscheduler(0, nix::libc::SCHED_FIFO, &raw const lowest) };
+    if let Err(error) = Errno::result(set) {
+        // The switch then takes its turn like any other work.
+        tracing::debug!(%error, "a thread stays as it is");
     }
 }
 

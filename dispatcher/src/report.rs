@@ -90,6 +90,8 @@ impl Thoughts {
             .into_iter()
             .flat_map(auto_ext_profiler::Signals::iter);
         let reason = match state.mode() {
+            // It is the reason itself.
+            crate::core::Mode::Observe(crate::core::ObserveCause::Safe(_)) => state.reason(),
             crate::core::Mode::Observe(cause) => format!("observing: {cause}; {}", state.reason()),
             crate::core::Mode::Yielded => {
                 let when = if matches!(state.kernel(), KernelState::Enabled { .. }) {

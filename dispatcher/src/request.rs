@@ -40,8 +40,13 @@ pub(crate) enum Request {
     Release { cookie: u32, owner: String },
     /// End all holds of this owner.
     OwnerLeft { owner: String },
-    /// Read the policy again.
+    /// Read the policy again, and trust schedulers again.
     Reload,
+    /// Forget the failures of the program of this scheduler.
+    Forgive {
+        /// As in a rule's `use`.
+        name: String,
+    },
     /// The last entries of the history; answered with [`Answer::Json`].
     History { count: u32 },
     /// The last decision, taken apart; answered with [`Answer::Json`].
@@ -122,7 +127,13 @@ impl Request {
                 text("the application", application, MAX_TEXT)?;
                 text("the reason", reason, MAX_TEXT)
             }
-            _ => Ok(()),
+            Self::Forgive { name } => text("the name", name, MAX_TEXT),
+            Self::Unpin
+            | Self::Release { .. }
+            | Self::OwnerLeft { .. }
+            | Self::Reload
+            | Self::History { .. }
+            | Self::Why => Ok(()),
         }
     }
 }

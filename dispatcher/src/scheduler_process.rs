@@ -1,4 +1,5 @@
-//! One scheduler's process: starting it, its last words, ending it.
+//! One scheduler's process: starting it, listening to it, ending it. What its end means is found out in
+//! `ending`.
 //!
 //! Knows nothing of sched_ext; whether the process schedules is asked of the kernel (`switch`).
 
@@ -18,6 +19,8 @@ use tokio::time::timeout;
 
 use crate::cgroup::{Cgroup, Cgroups};
 use crate::children::{Children, Listed};
+use crate::core::{Cause, End};
+use crate::ending;
 use crate::gate::{Gate, GateError};
 use crate::idle_latency::Marks;
 use crate::policy::Scheduler;
@@ -158,23 +161,26 @@ impl SchedulerProcess {
     }
 
     /// Waits until the process has ended and says how. Can be dropped and called again.
-    pub(crate) async fn ended(&mut self) -> String {
+    pub(crate) async fn ended(&mut self) -> End {
         match self.child.wait().await {
             Ok(status) => {
                 self.reaped();
                 // Its last lines may still be on their way.
                 tokio::time::sleep(Duration::from_millis(20)).await;
-                self.describe(status)
+                self.end(status)
             }
-            Err(error) => format!("cannot be waited for: {error}"),
+            Err(error) => End {
+                cause: Cause::Crashed,
+                text: format!("cannot be waited for: {error}"),
+            },
         }
     }
 
     /// How the process ended, if it has.
-    pub(crate) fn has_ended(&mut self) -> Option<String> {
+    pub(crate) fn has_ended(&mut self) -> Option<End> {
         let status = self.child.try_wait().ok().flatten()?;
         self.reaped();
-        Some(self.describe(status))
+        Some(self.end(status))
     }
 
     /// Asks the process to leave, kills it if it does not, and waits until it is gone. Returns how it
@@ -182,7 +188,7 @@ impl SchedulerProcess {
     ///
     /// # Errors
     /// When even killing it does not end it.
-    pub(crate) async fn stop(&mut self) -> Result<Option<String>, String> {
+    pub(crate) async fn stop(&mut self) -> Result<Option<End>, String> {
         self.stop_within(LEAVE_WITHIN).await
     }
 
@@ -194,7 +200,7 @@ impl SchedulerProcess {
         self.stop_within(LEAVE_LOADING_WITHIN).await.map(drop)
     }
 
-    async fn stop_within(&mut self, patience: Duration) -> Result<Option<String>, String> {
+    async fn stop_within(&mut self, patience: Duration) -> Result<Option<End>, String> {
         self.signal(Signal::SIGINT);
         if let Ok(ended) = timeout(patience, self.child.wait()).await {
             self.reaped();
@@ -205,7 +211,7 @@ impl SchedulerProcess {
             let crashed = ended
                 .ok()
                 .filter(|status| !status.success() && !asked(status));
-            return Ok(crashed.map(|status| self.describe(status)));
+            return Ok(crashed.map(|status| self.end(status)));
         }
         tracing::warn!(
             scheduler = self.scheduler.name,
@@ -250,25 +256,11 @@ impl SchedulerProcess {
         }
     }
 
-    fn describe(&self, status: ExitStatus) -> String {
-        let how = match (status.code(), status.signal()) {
-            (Some(code), _) => format!("exited with status {code}"),
-            (_, Some(signal)) => {
-                let name = Signal::try_from(signal).map_or("a signal", Signal::as_str);
-                format!("was killed by {name}")
-            }
-            _ => "ended".to_owned(),
-        };
-        if self.cgroup.as_ref().is_some_and(Cgroup::ran_out_of_memory) {
-            return format!("{how}: it wanted more memory than a scheduler may have");
-        }
-        let why = match self.last_lines.lock() {
-            Ok(lines) => why(&lines),
-            Err(_) => None,
-        };
-        match why {
-            Some(why) => format!("{how}: {why}"),
-            None => how,
+    fn end(&self, status: ExitStatus) -> End {
+        let out_of_memory = self.cgroup.as_ref().is_some_and(Cgroup::ran_out_of_memory);
+        match self.last_lines.lock() {
+            Ok(lines) => ending::end(status, &lines, out_of_memory),
+            Err(_) => ending::end(status, &VecDeque::new(), out_of_memory),
         }
     }
 }
@@ -312,34 +304,6 @@ fn command(
     Ok(command)
 }
 
-/// What the last lines of a scheduler's output say about why it ended. They print `Error: ...` or
-/// `EXIT: ...`, an error with its causes in the lines after it; libbpf says `libbpf: ... failed ...`
-/// before that.
-fn why(lines: &VecDeque<String>) -> Option<String> {
-    let causes = lines.iter().rposition(|line| line == "Caused by:");
-    let mut before = lines.iter().take(causes.unwrap_or(0)).rev();
-    let error = before.find(|line| line.starts_with("Error: "));
-    if let (Some(causes), Some(error)) = (causes, error) {
-        // Two are enough to act on; what is said of them may be long.
-        let causes = lines.iter().skip(causes + 1).take(2);
-        let causes = causes.map(|line| match line.split_once(": ") {
-            // Several are numbered.
-            Some((number, cause)) if number.parse::<u8>().is_ok() => cause,
-            _ => line,
-        });
-        let parts: Vec<&str> = std::iter::once(error.trim_end_matches('.'))
-            .chain(causes)
-            .collect();
-        return Some(parts.join(": "));
-    }
-    let tells = |line: &&String| {
-        ["Error", "error", "EXIT", "failed", "panicked"]
-            .iter()
-            .any(|word| line.contains(word))
-    };
-    lines.iter().rev().find(tells).cloned()
-}
-
 /// Logs what a scheduler says, and keeps the last of it.
 async fn listen(
     output: impl AsyncRead + Unpin,
@@ -374,40 +338,5 @@ async fn listen(
             }
             lines.push_back(text.to_owned());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn why_of(text: &str) -> Option<String> {
-        why(&text.lines().map(|line| line.trim().to_owned()).collect())
-    }
-
-    #[test]
-    fn an_error_is_told_with_its_causes() {
-        assert_eq!(
-            why_of(
-                "flags: 0x36\nError: Failed to load\nCaused by:\n  Permission denied (os error 13)"
-            ),
-            Some("Error: Failed to load: Permission denied (os error 13)".into())
-        );
-        assert_eq!(
-            why_of(
-                "Error: outer.\nIt is\nlong.\nCaused by:\n 0: middle\n 1: 22 is no CPU\n 2: inner"
-            ),
-            Some("Error: outer: middle: 22 is no CPU".into())
-        );
-    }
-
-    #[test]
-    fn of_other_output_the_last_line_that_speaks_of_an_error_is_told() {
-        assert_eq!(
-            why_of("libbpf: failed to find BTF\nError: -3\nUnregister"),
-            Some("Error: -3".into())
-        );
-        assert_eq!(why_of("all is well"), None);
-        assert_eq!(why_of("Caused by:"), None);
     }
 }

@@ -20,7 +20,7 @@ const WAITING: usize = 16;
 pub(crate) enum Change {
     /// This power profile is active; `None`: no service says one.
     Profile(Option<Profile>),
-    /// The machine is about to sleep, or woke up.
+    /// The machine is about to sleep or to shut down, or woke up.
     Sleep { begins: bool },
 }
 

@@ -4,8 +4,10 @@
 //! one window, after which sysfs is read anyway.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
+use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
 };
@@ -29,13 +31,7 @@ pub(crate) struct Uevents(AsyncFd<OwnedFd>);
 
 impl Uevents {
     pub(crate) fn open() -> io::Result<Self> {
-        let socket = socket(
-            AddressFamily::Netlink,
-            SockType::Datagram,
-            SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
-            SockProtocol::NetlinkKObjectUEvent,
-        )?;
-        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, KERNEL_GROUP))?;
+        let socket = open()?;
         // SAFETY: an OwnedFd stands for the same open file for as long as the AsyncFd holds it.
         Ok(Self(unsafe {
             AsyncFd::register_with_interest(socket, Interest::READABLE)
@@ -62,6 +58,42 @@ impl Uevents {
                 Err(_) => {}
             }
         }
+    }
+}
+
+fn open() -> io::Result<OwnedFd> {
+    let socket = socket(
+        AddressFamily::Netlink,
+        SockType::Datagram,
+        SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
+        SockProtocol::NetlinkKObjectUEvent,
+    )?;
+    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, KERNEL_GROUP))?;
+    Ok(socket)
+}
+
+/// The same for a thread that may block.
+pub(crate) struct BlockingUevents(Option<OwnedFd>);
+
+impl BlockingUevents {
+    /// Without a socket it only waits for the time.
+    pub(crate) fn open() -> Self {
+        Self(open().ok())
+    }
+
+    /// Waits until something happened anywhere in the kernel, at most for `milliseconds`; returns
+    /// whether something did.
+    pub(crate) fn wait(&self, milliseconds: u8) -> bool {
+        let Some(socket) = &self.0 else {
+            std::thread::sleep(Duration::from_millis(milliseconds.into()));
+            return false;
+        };
+        let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+        let told = poll(&mut fds, PollTimeout::from(milliseconds)).is_ok_and(|ready| ready > 0);
+        let mut event = [0; EVENT_SIZE];
+        // Only that there were some counts.
+        while told && recv(socket.as_raw_fd(), &mut event, MsgFlags::empty()).is_ok() {}
+        told
     }
 }
 

@@ -37,11 +37,16 @@ pub(crate) fn say(command: &str) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Starts the service anew, with whatever policy is installed.
+/// Starts the service anew, with whatever policy is installed, and nothing held against any scheduler.
 pub(crate) fn restart() -> anyhow::Result<()> {
+    stop()?;
+    match std::fs::remove_file("/var/lib/auto-ext/reputation.json") {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
     // Not for the tests of restarting: they may do so more often than systemd likes.
     say("systemctl reset-failed auto-ext.service").ok();
-    say("systemctl restart auto-ext.service").map(drop)
+    say("systemctl start auto-ext.service").map(drop)
 }
 
 /// Stops the service.

@@ -270,6 +270,18 @@ impl AutoExt {
         self.ask(Request::Reload).await.map(drop)
     }
 
+    /// Forgets the failures of the program of the scheduler `name` (as in a rule of the policy), so that
+    /// it is not left alone any more.
+    async fn forgive(
+        &self,
+        name: String,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        self.authorization.manage(bus, &header).await?;
+        self.ask(Request::Forgive { name }).await.map(drop)
+    }
+
     /// The last `n` entries of the history, the newest first, as a list in JSON.
     #[zbus(out_args("json"))]
     async fn history(

@@ -5,6 +5,7 @@
 
 mod conflicts;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -51,16 +52,38 @@ struct Facts {
     some_program: bool,
     /// What others do that gets in the way, with the remedy.
     conflicts: Vec<String>,
-    /// The running daemon's `LastError`, or why it cannot be asked.
-    daemon: Result<String, String>,
+    /// What the running daemon says, or why it cannot be asked.
+    daemon: Result<Told, String>,
+}
+
+/// What the daemon says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Told {
+    mode: String,
+    reason: String,
+    last_error: String,
+    /// The schedulers that are left alone.
+    quarantined: Vec<String>,
 }
 
 pub(crate) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
-    let daemon = status::ask_daemon().await.map(|properties| {
-        properties
-            .get("LastError")
-            .and_then(|value| String::try_from(value.try_clone().ok()?).ok())
-            .unwrap_or_default()
+    let daemon = status::ask_daemon().await.map(|mut properties| {
+        let mut text = |name: &str| {
+            let value = properties.remove(name);
+            value
+                .and_then(|value| String::try_from(value).ok())
+                .unwrap_or_default()
+        };
+        let (mode, reason, last_error) = (text("Mode"), text("Reason"), text("LastError"));
+        let quarantined = properties
+            .remove("Quarantined")
+            .and_then(|value| BTreeMap::<String, u64>::try_from(value).ok());
+        Told {
+            mode,
+            reason,
+            last_error,
+            quarantined: quarantined.unwrap_or_default().into_keys().collect(),
+        }
     });
     let daemon = daemon.map_err(|error| error.to_string());
     let findings = judge(&gather(Path::new("/"), config, daemon));
@@ -83,7 +106,7 @@ pub(crate) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn gather(root: &Path, config: &Path, daemon: Result<String, String>) -> Facts {
+fn gather(root: &Path, config: &Path, daemon: Result<Told, String>) -> Facts {
     let text = |path: &str| {
         fs::read_to_string(root.join(path))
             .map(|text| text.trim().to_owned())
@@ -197,11 +220,32 @@ fn judge(facts: &Facts) -> Vec<Finding> {
     }
     match &facts.daemon {
         Err(why) => add(Weight::Weakens, why.clone()),
-        Ok(error) if error.is_empty() => add(Weight::Fine, "the daemon runs".into()),
-        Ok(error) => add(
-            Weight::Weakens,
-            format!("the daemon runs; its last error: {error}"),
-        ),
+        Ok(told) => {
+            if told.last_error.is_empty() {
+                add(Weight::Fine, "the daemon runs".into());
+            } else {
+                let error = &told.last_error;
+                add(
+                    Weight::Weakens,
+                    format!("the daemon runs; its last error: {error}"),
+                );
+            }
+            if told.mode == "observe" {
+                add(
+                    Weight::Stops,
+                    format!("the daemon starts nothing: {}", told.reason),
+                );
+            }
+            for name in &told.quarantined {
+                add(
+                    Weight::Weakens,
+                    format!(
+                        "{name} is left alone because it failed: see `auto-ext schedulers`; when it is mended: \
+                         `auto-ext schedulers --forgive {name}`"
+                    ),
+                );
+            }
+        }
     }
     if !facts.root {
         add(
@@ -230,7 +274,7 @@ mod tests {
             missing_programs: Vec::new(),
             some_program: true,
             conflicts: Vec::new(),
-            daemon: Ok(String::new()),
+            daemon: Ok(Told::default()),
         }
     }
 
@@ -297,7 +341,7 @@ mod tests {
         let facts = gather(
             root.path(),
             &root.path().join("none.yaml"),
-            Ok(String::new()),
+            Ok(Told::default()),
         );
         assert_eq!(facts.kernel, KernelState::Disabled);
         assert!(facts.kernel_config && !facts.btf && !facts.pressure && !facts.realtime);

@@ -1,4 +1,5 @@
-//! `auto-ext schedulers`: which schedulers are known, which can be run, how each last ended.
+//! `auto-ext schedulers`: which schedulers are known, which can be run, how each last ended; and that a
+//! person forgives one of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -68,6 +69,14 @@ pub(crate) async fn run(json: bool, config: &Path) -> anyhow::Result<ExitCode> {
     } else {
         write_text(out, &lines)?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Has the daemon forget the failures of what is called `name`.
+pub(crate) async fn forgive(name: &str) -> anyhow::Result<ExitCode> {
+    let client = Client::connect().await?;
+    let () = client.call("Forgive", &(name,)).await?;
+    writeln!(io::stdout(), "{name} is not left alone any more")?;
     Ok(ExitCode::SUCCESS)
 }
 

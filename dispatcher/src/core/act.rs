@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::Moment;
+use super::cause::{Cause, End};
 use super::event::Action;
-use super::state::{Mode, Running, State, Switch};
+use super::state::{Mode, ObserveCause, Running, State, Switch};
 use crate::kernel::KernelState;
 use crate::policy::{Candidate, Foreign, Policy};
 
@@ -29,13 +30,12 @@ pub(super) fn watch_seat(state: &mut State, now: Moment) {
         return;
     }
     let since = *state.unseated_since.get_or_insert(now);
-    if let Some(Running { scheduler, .. }) = &state.running
-        && now.saturating_sub(since) >= RELOAD_WITHIN
-        && state.failures.quarantine(scheduler, now).is_none()
-    {
-        let error = "its process lives, but the kernel does not run it";
-        state.failures.add(scheduler, error, now);
-        state.last_error = format!("{}: {error}", scheduler.name);
+    if now.saturating_sub(since) >= RELOAD_WITHIN {
+        let end = End {
+            cause: Cause::Unseated,
+            text: "its process lives, but the kernel does not run it".to_owned(),
+        };
+        state.blame_running(&end, now);
     }
 }
 
@@ -50,8 +50,11 @@ pub(super) fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action
         switch.cancelled = true;
         return vec![Action::Cancel];
     }
-    if !matches!(state.mode, Mode::Auto | Mode::Pinned | Mode::Held) {
-        return Vec::new();
+    match state.mode {
+        Mode::Auto | Mode::Pinned | Mode::Held => {}
+        // What runs is brought to its end; nothing else is done.
+        Mode::Observe(ObserveCause::Safe(_)) if state.running.is_some() => {}
+        Mode::Observe(_) | Mode::Yielded => return Vec::new(),
     }
     let pinned = state
         .pin

@@ -62,6 +62,9 @@ pub(super) fn mode(policy: &Policy, state: &State, now: Moment) -> Mode {
         _ if state.observe_asked => Mode::Observe(ObserveCause::Asked),
         KernelState::Unknown(why) => Mode::Observe(ObserveCause::KernelUnknown(why.clone())),
         _ if state.pin.is_some() => Mode::Pinned,
+        _ if let Some(why) = state.trust.lost(now) => {
+            Mode::Observe(ObserveCause::Safe(why.to_owned()))
+        }
         _ if free_soon && policy.foreign == Foreign::Respect => Mode::Yielded,
         _ if none_installed => Mode::Observe(ObserveCause::NoScheduler),
         _ if !state.holds.is_empty() => Mode::Held,
@@ -83,6 +86,11 @@ pub(super) fn choose(policy: &Policy, state: &State, now: Moment) -> Choice {
             std::slice::from_ref(&pin.to),
             now,
         );
+    }
+    if let Some(why) = state.trust.lost(now) {
+        // Nothing but a person overrules it.
+        let cause = ObserveCause::Safe(why.to_owned());
+        return best(state, Layer::Pin, cause.to_string(), &[], now);
     }
     if let Some(hold) = state.holds.values().next() {
         let others = match state.holds.len() - 1 {

@@ -7,6 +7,7 @@ use auto_ext_profiler::{Process, ProcessEvent};
 
 use super::Moment;
 use super::act::{act, watch_seat};
+use super::cause::{Cause, End};
 use super::choose::{choose, classify, mode};
 use super::event::{Action, Event, Fault};
 use super::state::{Hold, Layer, Pin, Running, State};
@@ -54,16 +55,23 @@ fn take_in(policy: &Policy, state: &mut State, event: Event, now: Moment) {
             fault,
             left,
         } => switch_failed(state, &to, &error, fault, left, now),
-        Event::SchedulerExited { scheduler, error } => {
+        Event::SchedulerExited { scheduler, end } => {
             let running = state
                 .running
                 .take_if(|running| running.scheduler == scheduler);
-            if running.is_none_or(|running| running.counts) {
+            if running.as_ref().is_none_or(|running| running.counts) {
                 state.limit.add(now);
             }
-            state.failures.add(&scheduler, &error, now);
-            state.failed(format!("{}: {error}", scheduler.name));
+            // The kernel may have said before that it ended it, and why.
+            if !running.is_some_and(|running| running.blamed) {
+                state.blame(&scheduler, &end, now);
+            }
         }
+        Event::SchedulerEjected(end) => state.blame_running(&end, now),
+        Event::Remembered(failures) => state.failures.remember(failures),
+        Event::Forgiven { command } => state.failures.forget(&command),
+        Event::Distrusted { why } => state.trust.lose(&why, now),
+        Event::Trusted => state.trust.restore(),
         Event::PolicyProblem { error } => {
             state.last_error = error;
             state.policy_problem = true;
@@ -85,7 +93,7 @@ fn take_in(policy: &Policy, state: &mut State, event: Event, now: Moment) {
         Event::Pinned { to, lasts } => {
             // Whoever names one that failed wants to see it tried again.
             if let Candidate::Scheduler(scheduler) = &to {
-                state.failures.forgive(scheduler, now);
+                state.failures.try_again(scheduler, now);
             }
             if let Some(pin) = state.pin.take().filter(|pin| pin.established) {
                 state.pin_before = Some(pin);
@@ -153,6 +161,7 @@ fn switched(state: &mut State, to: Candidate, now: Moment) {
             since: now,
             layer,
             counts,
+            blamed: false,
         }),
     };
 }
@@ -171,10 +180,11 @@ fn switch_failed(
     state.running = left.map(|scheduler| Running {
         since: before.as_ref().map_or(now, |running| running.since),
         layer: before.as_ref().map_or(layer, |running| running.layer),
-        counts: before.map_or(counts, |running| running.counts),
+        counts: before.as_ref().map_or(counts, |running| running.counts),
+        blamed: before.is_some_and(|running| running.blamed),
         scheduler,
     });
-    state.failed_at = (fault != Fault::New).then_some(now);
+    state.failed_at = (!matches!(fault, Fault::New(_))).then_some(now);
     if fault == Fault::Cancelled {
         return;
     }
@@ -187,12 +197,13 @@ fn switch_failed(
         state.pin = state.pin_before.take();
     }
     let blamed = match (fault, to, &state.running) {
-        (Fault::New, Candidate::Scheduler(new), _) => Some(new),
-        (Fault::Old, _, Some(old)) => Some(&old.scheduler),
+        (Fault::New(cause), Candidate::Scheduler(new), _) => Some((new, cause)),
+        (Fault::Old, _, Some(old)) => Some((&old.scheduler, Cause::Stuck)),
         _ => None,
     };
-    if let Some(scheduler) = blamed {
-        state.failures.add(scheduler, error, now);
+    if let Some((scheduler, cause)) = blamed {
+        let text = error.to_owned();
+        state.failures.add(scheduler, &End { cause, text }, now);
     }
     state.failed(format!("{to}: {error}"));
 }
@@ -218,6 +229,27 @@ impl State {
         if let Some(pin) = &mut self.pin {
             pin.established = true;
             self.pin_before = None;
+        }
+    }
+
+    /// Takes note that `scheduler`, which ran, failed.
+    fn blame(&mut self, scheduler: &Scheduler, end: &End, now: Moment) {
+        self.failures.add(scheduler, end, now);
+        if end.cause == Cause::Sysrq {
+            self.trust.lose("SysRq-S was pressed", now);
+        } else if end.cause.is_trouble() {
+            self.trust.trouble(now);
+        }
+        self.failed(format!("{}: {end}", scheduler.name));
+    }
+
+    /// Takes note that the scheduler that runs as far as is known failed; once.
+    pub(super) fn blame_running(&mut self, end: &End, now: Moment) {
+        if let Some(running) = &mut self.running
+            && !std::mem::replace(&mut running.blamed, true)
+        {
+            let scheduler = running.scheduler.clone();
+            self.blame(&scheduler, end, now);
         }
     }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use auto_ext_profiler::{ProcessEvent, Signals};
 
+use super::cause::{Cause, End};
+use super::failures::Failure;
 use crate::kernel::KernelState;
 use crate::policy::{Candidate, Power, Profile, Scheduler};
 
@@ -48,8 +50,25 @@ pub enum Event {
         /// Which.
         scheduler: Scheduler,
         /// How.
-        error: String,
+        end: End,
     },
+    /// The kernel ended the scheduler that was running, for an error; its process may still live.
+    SchedulerEjected(End),
+    /// What was known of schedulers that failed before the decisions began.
+    Remembered(Vec<Failure>),
+    /// The program of schedulers was replaced, or a person says that it is well: its failures say
+    /// nothing any more.
+    Forgiven {
+        /// The program, as the policy names it.
+        command: String,
+    },
+    /// Schedulers are not to be trusted: the safe mode begins.
+    Distrusted {
+        /// Why.
+        why: String,
+    },
+    /// A person says that all is well again: the safe mode ends.
+    Trusted,
     /// Something about the policy itself that the user must know, such as an invalid file.
     PolicyProblem {
         /// What.
@@ -87,9 +106,9 @@ pub enum Event {
         /// Its number.
         cookie: u32,
     },
-    /// The machine is about to sleep.
+    /// The machine is about to sleep or to shut down.
     FallsAsleep,
-    /// The machine woke up.
+    /// The machine woke up, or is not shut down after all.
     WakesUp,
 }
 
@@ -97,7 +116,7 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// That of what was to run.
-    New,
+    New(Cause),
     /// That of what runs: it does not leave.
     Old,
     /// Neither's: somebody else was faster.

@@ -109,6 +109,9 @@ pub fn explain(policy: &Policy, state: &State, now: Moment) -> Explanation {
 
 fn would_change(state: &State, rules: &[RuleNow], now: Moment) -> Vec<String> {
     let choice = state.choice();
+    if state.is_safe() {
+        return vec!["`auto-ext reload`, when all is well again".to_owned()];
+    }
     match choice.layer {
         Layer::Pin => {
             let end = state.pin().and_then(|pin| {

@@ -4,14 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Moment;
+use super::cause::End;
 use crate::policy::Scheduler;
 
-/// How long a scheduler is left alone after its first failure; doubled by each further one.
-const FIRST_BACK_OFF: Duration = Duration::from_secs(30);
-/// The longest time a scheduler is left alone.
-const LONGEST_BACK_OFF: Duration = Duration::from_hours(1);
-/// A failure this long after the one before counts as the first again.
-const FORGOTTEN_AFTER: Duration = Duration::from_hours(2);
+/// A scheduler must do well for at least this long before a failure counts as its first again.
+const DOES_WELL: Duration = Duration::from_hours(2);
 /// How many are remembered. A policy has fewer schedulers; pins can come with any arguments.
 const MOST: usize = 512;
 
@@ -20,43 +17,68 @@ const MOST: usize = 512;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Failures(Vec<Failure>);
 
+/// The failures of one scheduler.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Failure {
-    scheduler: Scheduler,
-    count: u32,
-    last: Moment,
-    until: Moment,
-    error: String,
+pub struct Failure {
+    /// Which scheduler.
+    pub scheduler: Scheduler,
+    /// How often it failed, each time before it had done well for long enough.
+    pub count: u32,
+    /// The last failure.
+    pub end: End,
+    /// For how long it is left alone since the last failure.
+    pub back_off: Duration,
+    /// Until when.
+    pub until: Moment,
+}
+
+impl Failure {
+    /// Whether that is so long ago at `now` that it says nothing any more.
+    fn is_forgotten(&self, now: Moment) -> bool {
+        now >= self.until + DOES_WELL.max(self.back_off)
+    }
 }
 
 impl Failures {
     /// Takes note of a failure at `now`.
-    pub(crate) fn add(&mut self, scheduler: &Scheduler, error: &str, now: Moment) {
-        self.0
-            .retain(|failure| now < failure.last + FORGOTTEN_AFTER);
+    pub(crate) fn add(&mut self, scheduler: &Scheduler, end: &End, now: Moment) {
+        self.0.retain(|failure| !failure.is_forgotten(now));
         let before = self
             .0
             .iter()
             .position(|failure| failure.scheduler == *scheduler);
-        let count = before.map_or(0, |at| self.0.remove(at).count) + 1;
+        let count = before
+            .map_or(0, |at| self.0.remove(at).count)
+            .saturating_add(1);
+        let (first, longest) = end.cause.back_off();
         let doublings = (count - 1).min(16);
-        let back_off = FIRST_BACK_OFF
-            .saturating_mul(1 << doublings)
-            .min(LONGEST_BACK_OFF);
-        if self.0.len() >= MOST {
-            self.0.remove(0);
-        }
-        self.0.push(Failure {
+        let back_off = first.saturating_mul(1 << doublings).min(longest);
+        self.push(Failure {
             scheduler: scheduler.clone(),
             count,
-            last: now,
+            end: end.clone(),
+            back_off,
             until: now + back_off,
-            error: error.to_owned(),
         });
     }
 
+    /// Takes in what was known before the decisions began.
+    pub(crate) fn remember(&mut self, failures: Vec<Failure>) {
+        for failure in failures {
+            self.0.retain(|known| known.scheduler != failure.scheduler);
+            self.push(failure);
+        }
+    }
+
+    fn push(&mut self, failure: Failure) {
+        if self.0.len() >= MOST {
+            self.0.remove(0);
+        }
+        self.0.push(failure);
+    }
+
     /// Ends the time for which `scheduler` is left alone; if it fails again it counts as before.
-    pub(crate) fn forgive(&mut self, scheduler: &Scheduler, now: Moment) {
+    pub(crate) fn try_again(&mut self, scheduler: &Scheduler, now: Moment) {
         for failure in &mut self.0 {
             if failure.scheduler == *scheduler {
                 failure.until = failure.until.min(now);
@@ -64,11 +86,22 @@ impl Failures {
         }
     }
 
+    /// Forgets all failures of the schedulers that run this program.
+    pub(crate) fn forget(&mut self, command: &str) {
+        self.0
+            .retain(|failure| failure.scheduler.command != command);
+    }
+
+    /// All that is remembered.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Failure> + Clone {
+        self.0.iter()
+    }
+
     /// The failure for which `scheduler` is left alone at `now`; `None` when it is not.
     pub(crate) fn quarantine(&self, scheduler: &Scheduler, now: Moment) -> Option<&str> {
         let mut failures = self.0.iter();
         let failure = failures.find(|failure| failure.scheduler == *scheduler)?;
-        (now < failure.until).then_some(&failure.error)
+        (now < failure.until).then_some(&failure.end.text)
     }
 
     /// The name of every scheduler that is left alone at `now`, and until when.
@@ -87,7 +120,11 @@ impl Failures {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cause::Cause;
     use super::*;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+    const DAY: Duration = Duration::from_hours(24);
 
     fn scheduler(args: &[&str]) -> Scheduler {
         Scheduler {
@@ -97,39 +134,79 @@ mod tests {
         }
     }
 
+    fn end(cause: Cause) -> End {
+        End {
+            cause,
+            text: cause.to_string(),
+        }
+    }
+
     #[test]
-    fn each_failure_doubles_the_time_up_to_an_hour() {
+    fn each_failure_doubles_the_time_up_to_a_limit() {
         let bpfland = scheduler(&[]);
         let mut failures = Failures::default();
         let mut now = Duration::ZERO;
         let mut last = Duration::ZERO;
-        for _ in 0..12 {
-            failures.add(&bpfland, "crashed", now);
+        for _ in 0..20 {
+            failures.add(&bpfland, &end(Cause::Crashed), now);
             assert_eq!(failures.quarantine(&bpfland, now), Some("crashed"));
             let until = failures.quarantined(now)["bpfland"];
-            assert!(until - now >= last && until - now <= LONGEST_BACK_OFF);
+            assert!(until - now >= last && until - now <= DAY);
             last = until - now;
             now = until;
             assert_eq!(failures.quarantine(&bpfland, now), None);
         }
-        assert_eq!(last, LONGEST_BACK_OFF);
+        assert_eq!(last, DAY);
     }
 
     #[test]
-    fn an_old_failure_is_forgotten() {
+    fn after_a_stall_it_is_left_alone_for_longer_than_after_a_kill() {
+        let left_alone = |cause| {
+            let mut failures = Failures::default();
+            failures.add(&scheduler(&[]), &end(cause), Duration::ZERO);
+            failures.quarantined(Duration::ZERO)["bpfland"]
+        };
+        assert_eq!(left_alone(Cause::Killed), MINUTE / 2);
+        assert_eq!(left_alone(Cause::Stalled), 60 * MINUTE);
+    }
+
+    #[test]
+    fn a_failure_is_forgotten_once_it_did_well_for_as_long_as_it_was_left_alone() {
         let bpfland = scheduler(&[]);
+        let count = |failures: &Failures| failures.iter().next().map(|failure| failure.count);
         let mut failures = Failures::default();
-        failures.add(&bpfland, "crashed", Duration::ZERO);
-        failures.add(&bpfland, "crashed", FORGOTTEN_AFTER);
-        let until = failures.quarantined(FORGOTTEN_AFTER)["bpfland"];
-        assert_eq!(until, FORGOTTEN_AFTER + FIRST_BACK_OFF);
+        let stalled = end(Cause::Stalled);
+        failures.add(&bpfland, &stalled, Duration::ZERO);
+        failures.add(&bpfland, &stalled, 179 * MINUTE);
+        assert_eq!(count(&failures), Some(2));
+        let until = failures.quarantined(180 * MINUTE)["bpfland"];
+        failures.add(&bpfland, &stalled, until + 120 * MINUTE);
+        assert_eq!(count(&failures), Some(1));
     }
 
     #[test]
     fn with_other_arguments_it_has_not_failed() {
         let mut failures = Failures::default();
-        failures.add(&scheduler(&["--nonsense"]), "refused", Duration::ZERO);
+        let refused = end(Cause::NotLoaded);
+        failures.add(&scheduler(&["--nonsense"]), &refused, Duration::ZERO);
         assert_eq!(failures.quarantine(&scheduler(&[]), Duration::ZERO), None);
+    }
+
+    #[test]
+    fn what_was_known_before_counts_on() {
+        let mut before = Failures::default();
+        before.add(&scheduler(&[]), &end(Cause::Crashed), Duration::ZERO);
+        let mut failures = Failures::default();
+        failures.remember(before.iter().cloned().collect());
+        assert_eq!(failures, before);
+        failures.add(&scheduler(&[]), &end(Cause::Crashed), Duration::ZERO);
+        assert_eq!(
+            failures.quarantined(Duration::ZERO)["bpfland"],
+            MINUTE,
+            "doubled"
+        );
+        failures.forget("scx_bpfland");
+        assert_eq!(failures, Failures::default());
     }
 
     #[test]
@@ -137,7 +214,8 @@ mod tests {
         let mut failures = Failures::default();
         for number in 0..2 * MOST {
             let arg = number.to_string();
-            failures.add(&scheduler(&[&arg]), "refused", Duration::ZERO);
+            let refused = end(Cause::NotLoaded);
+            failures.add(&scheduler(&[&arg]), &refused, Duration::ZERO);
         }
         assert_eq!(failures.0.len(), MOST);
     }

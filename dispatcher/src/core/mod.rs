@@ -4,6 +4,7 @@
 //! as an [`Action`]. The same events give the same decisions, here and in a replay.
 
 mod act;
+mod cause;
 mod choose;
 mod decide;
 mod event;
@@ -11,13 +12,16 @@ mod explain;
 mod failures;
 mod limit;
 mod state;
+mod trust;
 
 #[cfg(test)]
 mod tests;
 
+pub use cause::{Cause, End};
 pub use decide::decide;
 pub use event::{Action, Event, Fault};
 pub use explain::{ConditionNow, Explanation, Rejected, RuleNow, explain};
+pub use failures::Failure;
 pub use state::{
     Choice, ClassChange, Hold, Layer, Mode, ObserveCause, Pin, Running, State, Switch,
 };

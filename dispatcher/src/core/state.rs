@@ -8,8 +8,9 @@ use std::time::Duration;
 use auto_ext_profiler::{LevelTracker, Levels, Process, Signals};
 
 use super::Moment;
-use super::failures::Failures;
+use super::failures::{Failure, Failures};
 use super::limit::SwitchLimit;
+use super::trust::Trust;
 use crate::kernel::KernelState;
 use crate::policy::{self, Candidate, Circumstances, NO_CLASS, Policy, Power, Profile, Scheduler};
 
@@ -39,13 +40,16 @@ pub enum ObserveCause {
     NoScheduler,
     /// sched_ext cannot be read.
     KernelUnknown(String),
+    /// Schedulers did too much harm, or were brought to their end by a person in need.
+    Safe(String),
 }
 
 impl ObserveCause {
-    /// Whether a person can still name a scheduler to run: the policy's may be missing.
+    /// Whether a person can still name a scheduler to run: the policy's may be missing, and a person
+    /// may know better.
     #[must_use]
     pub fn leaves_room_for_a_pin(&self) -> bool {
-        *self == Self::NoScheduler
+        matches!(self, Self::NoScheduler | Self::Safe(_))
     }
 }
 
@@ -83,6 +87,10 @@ impl fmt::Display for ObserveCause {
             Self::NoSchedExt => f.write_str("this kernel has no sched_ext"),
             Self::NoScheduler => f.write_str("none of the policy's schedulers is installed"),
             Self::KernelUnknown(why) => write!(f, "sched_ext cannot be read: {why}"),
+            Self::Safe(why) => write!(
+                f,
+                "safe mode, the kernel's own scheduler runs because {why}; `auto-ext reload` ends it"
+            ),
         }
     }
 }
@@ -191,6 +199,8 @@ pub struct Running {
     pub layer: Layer,
     /// Its start counted against the hourly limit, so its end does too.
     pub(crate) counts: bool,
+    /// It has failed since, and that has been taken note of.
+    pub(crate) blamed: bool,
 }
 
 /// All that the decisions remember. What the kernel runs is only ever what it said last.
@@ -229,6 +239,7 @@ pub struct State {
     /// When the machine last woke up.
     pub(crate) awake_since: Option<Moment>,
     pub(crate) failures: Failures,
+    pub(crate) trust: Trust,
     /// When a switch last came to nothing.
     pub(crate) failed_at: Option<Moment>,
     pub(crate) limit: SwitchLimit,
@@ -273,6 +284,7 @@ impl State {
             asleep: false,
             awake_since: None,
             failures: Failures::default(),
+            trust: Trust::default(),
             failed_at: None,
             limit: SwitchLimit::default(),
             last_error: String::new(),
@@ -391,6 +403,17 @@ impl State {
     #[must_use]
     pub fn quarantined(&self, now: Moment) -> BTreeMap<String, Moment> {
         self.failures.quarantined(now)
+    }
+
+    /// Whether nothing is started because schedulers are not trusted.
+    #[must_use]
+    pub fn is_safe(&self) -> bool {
+        matches!(self.mode, Mode::Observe(ObserveCause::Safe(_)))
+    }
+
+    /// The failures that are remembered.
+    pub fn failures(&self) -> impl Iterator<Item = &Failure> + Clone {
+        self.failures.iter()
     }
 
     /// Whether the last thing that went wrong is the policy.

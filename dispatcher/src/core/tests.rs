@@ -10,6 +10,7 @@ use super::*;
 use crate::kernel::KernelState;
 use crate::policy::{Candidate, Conditions, Policy, Rule, Scheduler};
 
+mod faults;
 mod layers;
 mod people;
 
@@ -102,7 +103,7 @@ impl Machine {
                     events.push(Event::SwitchFailed {
                         to,
                         error: "refused".into(),
-                        fault: Fault::New,
+                        fault: Fault::New(Cause::NotLoaded),
                         left: None,
                     });
                     continue;
@@ -153,7 +154,10 @@ impl Machine {
             self.state.kernel = KernelState::Disabled;
             self.happens(Event::SchedulerExited {
                 scheduler,
-                error: "crashed".into(),
+                end: End {
+                    cause: Cause::Killed,
+                    text: "crashed".into(),
+                },
             });
         }
     }
@@ -242,8 +246,8 @@ fn when_nothing_can_be_loaded_the_kernels_scheduler_runs_and_attempts_get_rare()
     machine.broken = ["bpfland", "flash"].map(str::to_owned).into();
     machine.windows(4 * 3600, 1.0, 0.0);
     assert_eq!(machine.running(), "kernel");
-    // Of an hour: after 0, 30, 90, 210, 450, 930, 1890 s, for each of the two.
-    assert_eq!(machine.switches.len(), 14);
+    // Of an hour: after 0, 60, 180, 420, 900, 1860 s, for each of the two.
+    assert_eq!(machine.switches.len(), 12);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Daemon;
 use crate::core::{Event, Mode, explain};
 use crate::history::{Entry, Kind};
-use crate::policy::{Candidate, Checked};
+use crate::policy::{Candidate, Checked, Scheduler};
 use crate::program;
 use crate::report::scheduler_name;
 use crate::request::{Answer, Asked, Refusal, Request};
@@ -79,7 +79,11 @@ impl Daemon {
                 }
                 Ok(Answer::Done)
             }
-            Request::Reload => self.reload().await,
+            Request::Reload => {
+                self.happened(Event::Trusted).await;
+                self.reload().await
+            }
+            Request::Forgive { name } => self.forgive(&name).await,
             Request::History { count } => self.tell_history(count),
             Request::Why => json(&explain(&self.policy, &self.state, self.now())),
         };
@@ -104,11 +108,7 @@ impl Daemon {
         args: Vec<String>,
         lasts: Option<Duration>,
     ) -> Result<Answer, Refusal> {
-        let mut to = self.policy.candidate(name).ok_or_else(|| {
-            Refusal::Invalid(format!(
-                "`{name}` is no scheduler of the policy and none that is known; see `auto-ext schedulers`"
-            ))
-        })?;
+        let mut to = self.named(name)?;
         match &mut to {
             Candidate::Scheduler(scheduler) => {
                 program::find(&scheduler.command)
@@ -132,6 +132,29 @@ impl Daemon {
         tracing::info!(scheduler, "{scheduler} is pinned");
         self.happened(Event::Pinned { to, lasts }).await;
         Ok(Answer::Done)
+    }
+
+    /// What a caller calls `name`.
+    fn named(&self, name: &str) -> Result<Candidate, Refusal> {
+        self.policy.candidate(name).ok_or_else(|| {
+            Refusal::Invalid(format!(
+                "`{name}` is no scheduler of the policy and none that is known; see `auto-ext schedulers`"
+            ))
+        })
+    }
+
+    async fn forgive(&mut self, name: &str) -> Result<Answer, Refusal> {
+        match self.named(name)? {
+            Candidate::Scheduler(Scheduler { command, .. }) => {
+                tracing::info!("the failures of {command} are forgotten");
+                self.happened(Event::Forgiven { command }).await;
+                Ok(Answer::Done)
+            }
+            Candidate::Kernel => {
+                let message = "the kernel's own scheduler is never left alone";
+                Err(Refusal::Invalid(message.to_owned()))
+            }
+        }
     }
 
     async fn hold(

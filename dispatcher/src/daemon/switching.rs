@@ -4,10 +4,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Daemon, now_us};
-use crate::core::{Event, Fault};
+use crate::core::{End, Event, Fault};
 use crate::history::{Entry, Kind, Way};
 use crate::idle_latency::IdleLatency;
-use crate::policy::Candidate;
+use crate::policy::{Candidate, Scheduler};
 use crate::report::scheduler_name;
 use crate::scheduler_process::SchedulerProcess;
 use crate::switch::{self, Done, Failure, Outcome};
@@ -65,15 +65,12 @@ impl Daemon {
             result,
         } = outcome;
         let Switching { from, reason, .. } = switching;
-        if let Some((scheduler, how)) = crashed {
+        if let Some((scheduler, end)) = crashed {
             let name = scheduler_name(&Candidate::Scheduler(scheduler.clone()));
-            tracing::warn!(scheduler = name, "{name} had ended by itself: {how}");
-            self.record(Kind::Exited, &name, &name, &reason, &how);
-            self.happened(Event::SchedulerExited {
-                scheduler,
-                error: how,
-            })
-            .await;
+            tracing::warn!(scheduler = name, "{name} had ended by itself: {end}");
+            self.record(Kind::Exited, &name, &name, &reason, &end.text);
+            self.happened(Event::SchedulerExited { scheduler, end })
+                .await;
         }
         let left = running.as_ref().map(|process| process.scheduler().clone());
         self.running = running;
@@ -154,7 +151,19 @@ impl Daemon {
         self.announce(from, now, reason, gap_us).await;
     }
 
-    pub(super) async fn scheduler_exited(&mut self, how: String) {
+    /// The kernel does not run `scheduler` any more, and says that it failed; its process lives.
+    pub(super) async fn scheduler_ejected(&mut self, scheduler: Scheduler, end: End) {
+        let from = scheduler_name(&Candidate::Scheduler(scheduler));
+        let class = self.state.class();
+        tracing::warn!(scheduler = from, class, "{from}: {end}");
+        let now = self.sched_ext.read().scheduler();
+        self.record(Kind::Exited, &from, &now, "", &end.text);
+        let announced = format!("{from}: {end}");
+        self.happened(Event::SchedulerEjected(end)).await;
+        self.announce(&from, &now, &announced, 0).await;
+    }
+
+    pub(super) async fn scheduler_exited(&mut self, end: End) {
         let Some(process) = self.running.take() else {
             return;
         };
@@ -163,18 +172,16 @@ impl Daemon {
         drop(process);
         let from = scheduler_name(&Candidate::Scheduler(scheduler.clone()));
         let class = self.state.class();
-        tracing::warn!(scheduler = from, class, "{from} ended by itself: {how}");
+        let end = self.kernel_log.complete(end);
+        tracing::warn!(scheduler = from, class, "{from} ended by itself: {end}");
         // Announced below, with its reason.
         let now = self.take_in_kernel().await;
-        self.record(Kind::Exited, &from, &now, "", &how);
-        self.happened(Event::SchedulerExited {
-            scheduler,
-            error: how.clone(),
-        })
-        .await;
-        let now = self.sched_ext.read().scheduler();
-        self.announce(&from, &now, &format!("{from} {how}"), 0)
+        self.record(Kind::Exited, &from, &now, "", &end.text);
+        let announced = format!("{from} {end}");
+        self.happened(Event::SchedulerExited { scheduler, end })
             .await;
+        let now = self.sched_ext.read().scheduler();
+        self.announce(&from, &now, &announced, 0).await;
     }
 
     /// Adds to the history what was no switch.
@@ -211,7 +218,7 @@ pub(super) async fn finished(switching: &mut Option<Switching>) -> (Switching, O
 }
 
 /// Waits for the end of the scheduler that runs, if there is one.
-pub(super) async fn ended(running: &mut Option<SchedulerProcess>) -> String {
+pub(super) async fn ended(running: &mut Option<SchedulerProcess>) -> End {
     match running {
         Some(process) => process.ended().await,
         None => std::future::pending().await,

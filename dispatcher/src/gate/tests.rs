@@ -201,7 +201,7 @@ async fn a_scheduler_waits_at_the_door_until_it_is_opened() {
     let waited = timeout(Duration::from_millis(200), gate.next()).await;
     assert!(waited.is_err(), "nothing else happens");
     assert!(child.try_wait().unwrap().is_none());
-    gate.open(pending).unwrap();
+    gate.opener(&pending).unwrap().open().unwrap();
     // It then gets the kernel's own answer.
     assert_eq!(status(child, gate).await, create_link(STRUCT_OPS, 64));
 }
@@ -210,7 +210,7 @@ async fn a_scheduler_waits_at_the_door_until_it_is_opened() {
 async fn a_thread_waits_at_the_door_too() {
     let (child, mut gate) = gated("attaches in a thread");
     let pending = at_the_door(&mut gate).await;
-    gate.open(pending).unwrap();
+    gate.opener(&pending).unwrap().open().unwrap();
     assert_eq!(status(child, gate).await, create_link(STRUCT_OPS, 64));
 }
 
@@ -236,7 +236,7 @@ async fn a_refused_scheduler_gets_the_errno_given() {
 async fn once_open_the_gate_stays_open_and_tells_the_truth() {
     let (child, mut gate) = gated("attaches, reads the state and attaches again");
     let pending = at_the_door(&mut gate).await;
-    gate.open(pending).unwrap();
+    gate.opener(&pending).unwrap().open().unwrap();
     assert_eq!(status(child, gate).await, create_link(STRUCT_OPS, 64));
 }
 
@@ -329,7 +329,7 @@ fn kill_fifty_children() {
             assert!(matches!(event, Event::Gone));
             // Too late, and that is no error.
             if round % 2 == 0 {
-                gate.open(pending).unwrap();
+                gate.opener(&pending).unwrap().open().unwrap();
             } else {
                 gate.refuse(pending, Errno::EBUSY).unwrap();
             }
@@ -354,7 +354,7 @@ fn behind_any_gate_many_files_can_be_opened() {
         eprintln!("an open gate");
         let (child, mut gate) = gated("attaches, and opens many files");
         let pending = at_the_door(&mut gate).await;
-        gate.open(pending).unwrap();
+        gate.opener(&pending).unwrap().open().unwrap();
         assert_eq!(self::status(child, gate).await, 0);
         eprintln!("a closed gate");
         assert_eq!(status_of("opens many files").await, 0);

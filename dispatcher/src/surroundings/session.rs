@@ -1,5 +1,5 @@
 //! What other services on the system bus say: the power profile, and that the machine goes to
-//! sleep or wakes up.
+//! sleep, wakes up or is shut down.
 //!
 //! None of them is started by asking: signals are listened for, and a property is read only of a
 //! service that is on the bus already.
@@ -94,11 +94,15 @@ async fn active(
     String::try_from(value).ok()?.parse().ok()
 }
 
-/// Tells when the machine is about to sleep and when it woke up, until the receiver is gone.
+/// Tells when the machine is about to sleep or to shut down, and when it woke up or stays, until the
+/// receiver is gone.
 pub(super) async fn sleep(bus: Connection, tell: mpsc::Sender<Change>) -> zbus::Result<()> {
     let logind = "org.freedesktop.login1";
     let interface = "org.freedesktop.login1.Manager";
-    let mut signals = signals(&bus, logind, interface, "PrepareForSleep").await?;
+    let mut signals = futures_util::stream::select(
+        signals(&bus, logind, interface, "PrepareForSleep").await?,
+        signals(&bus, logind, interface, "PrepareForShutdown").await?,
+    );
     let names = DBusProxy::new(&bus).await?;
     while let Some(signal) = signals.next().await {
         let Ok(signal) = signal else { continue };

@@ -3,7 +3,11 @@
 
 use std::fs;
 
+use tokio::time::sleep;
+
 use super::*;
+
+const POLL: Duration = Duration::from_millis(5);
 
 /// A program that never attaches, with a number of seconds to find it by.
 fn sleeper(name: &str, seconds: &str) -> Scheduler {
@@ -63,7 +67,7 @@ async fn one_that_does_not_load_in_time_is_ended_and_the_old_one_stays() {
     let (_sender, cancel) = watch::channel(false);
     let failure = from_sleeper_to("1001", Duration::from_millis(50), cancel).await;
     assert_eq!(failure.error, "not loaded 50ms after its start");
-    assert_eq!(failure.fault, Fault::New);
+    assert_eq!(failure.fault, Fault::New(Cause::TooSlow));
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ pub(crate) mod leaks;
 mod other_tools;
 mod packages;
 mod people;
+mod reputation;
 mod truth;
 mod ways;
 mod while_loading;
@@ -168,6 +169,18 @@ const LOADING: &[Test] = &[
         ways::where_there_can_be_no_gate_the_old_one_leaves_first_and_the_history_says_why,
     ),
     (
+        "a_failure_is_remembered_until_it_is_forgiven_or_its_program_replaced",
+        reputation::a_failure_is_remembered_until_it_is_forgiven_or_its_program_replaced,
+    ),
+    (
+        "sysrq_brings_the_safe_mode_until_a_person_ends_it",
+        reputation::sysrq_brings_the_safe_mode_until_a_person_ends_it,
+    ),
+    (
+        "two_boots_that_went_down_bring_the_safe_mode",
+        reputation::two_boots_that_went_down_bring_the_safe_mode,
+    ),
+    (
         "swaps_leave_nothing_behind",
         leaks::swaps_leave_nothing_behind,
     ),
@@ -245,8 +258,25 @@ pub(crate) fn run() -> ExitCode {
         "refusing" => REFUSING,
         _ => panic!("AUTO_EXT_KERNEL_ROLE is `{role}`, not newest, oldest or refusing"),
     };
+    let (part, parts) = part();
     let tests = ALWAYS.iter().chain(of_role);
+    // Long ones are often beside each other.
+    let tests = tests.skip(part - 1).step_by(parts);
     run_all(Arguments::from_args(), tests).exit_code()
+}
+
+/// Which part of the tests is to be run, of how many.
+fn part() -> (usize, usize) {
+    let Ok(part) = std::env::var("AUTO_EXT_TESTS_PART") else {
+        return (1, 1);
+    };
+    let numbers = part
+        .split_once('/')
+        .and_then(|(part, parts)| Some((part.parse().ok()?, parts.parse().ok()?)));
+    match numbers {
+        Some((part, parts)) if (1..=parts).contains(&part) => (part, parts),
+        _ => panic!("AUTO_EXT_TESTS_PART is `{part}`, not such as 1/2"),
+    }
 }
 
 /// Runs the tests of the packages: those of this boot, and then the next boot.

@@ -74,7 +74,7 @@ fn a_pin_that_fails_at_first_is_no_pin_and_what_ran_stays() {
     machine.happens(Event::SwitchFailed {
         to: candidates(&["flash"]).swap_remove(0),
         error: "refused".into(),
-        fault: Fault::New,
+        fault: Fault::New(Cause::NotLoaded),
         left: Some(scheduler("cosmos")),
     });
     assert_eq!(
@@ -112,7 +112,7 @@ fn a_pin_with_arguments_that_it_does_not_take_leaves_alone_what_runs_without_the
     machine.happens(Event::SwitchFailed {
         to,
         error: "refused".into(),
-        fault: Fault::New,
+        fault: Fault::New(Cause::NotLoaded),
         left: Some(scheduler("flash")),
     });
     machine.windows(8, 1.0, 0.0);

@@ -1,0 +1,137 @@
+//! Whether the machine survives auto-ext: a boot in which it went down soon after the daemon's start has
+//! failed, and after two such in a row schedulers are not trusted.
+//!
+//! The daemon takes note of each boot when it begins, and again when all went well for a while or when
+//! it was stopped in good order.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::state_file;
+
+const FILE: &str = "boot.json";
+/// The file is a tenth of that.
+const MAX_FILE: u64 = 1024;
+/// A boot that lives for so long after the daemon's start was not brought down by it.
+pub(crate) const GOOD_AFTER: Duration = Duration::from_mins(10);
+/// So many failed boots in a row are too many.
+pub(crate) const TOO_MANY: u32 = 2;
+
+/// What is remembered of the last boot with the daemon.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Boot {
+    /// The kernel's number for it.
+    id: String,
+    good: bool,
+    /// How many boots before it failed in a row.
+    failed_before: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Boots {
+    path: PathBuf,
+    boot: Boot,
+}
+
+impl Boots {
+    /// The file in `directory`, with the boot that the kernel below `root` says.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub(crate) fn begin(directory: &Path, root: &Path) -> io::Result<Self> {
+        let id = fs::read_to_string(root.join("proc/sys/kernel/random/boot_id"))?;
+        let id = id.trim().to_owned();
+        let path = directory.join(FILE);
+        let bytes = state_file::read(&path, MAX_FILE)?;
+        // One that a person damaged, or of before the first boot, says nothing.
+        let last = serde_json::from_slice(&bytes).ok();
+        let boot = match last {
+            Some(last @ Boot { .. }) if last.id == id => last,
+            Some(Boot {
+                good: false,
+                failed_before,
+                ..
+            }) => Boot {
+                id,
+                good: false,
+                failed_before: failed_before.saturating_add(1),
+            },
+            _ => Boot {
+                id,
+                ..Boot::default()
+            },
+        };
+        let boots = Self { path, boot };
+        boots.write()?;
+        Ok(boots)
+    }
+
+    /// How many boots before this one failed in a row.
+    pub(crate) fn failed_before(&self) -> u32 {
+        self.boot.failed_before
+    }
+
+    /// This boot is a good one.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub(crate) fn good(&mut self) -> io::Result<()> {
+        if self.boot.good {
+            return Ok(());
+        }
+        self.boot.good = true;
+        self.boot.failed_before = 0;
+        self.write()
+    }
+
+    fn write(&self) -> io::Result<()> {
+        state_file::replace(&self.path, [serde_json::to_string(&self.boot)?.as_str()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine's root and the state directory.
+    fn machine() -> (tempfile::TempDir, tempfile::TempDir) {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("proc/sys/kernel/random")).unwrap();
+        (root, tempfile::tempdir().unwrap())
+    }
+
+    fn boot(root: &tempfile::TempDir, state: &tempfile::TempDir, id: &str) -> Boots {
+        let file = root.path().join("proc/sys/kernel/random/boot_id");
+        fs::write(file, format!("{id}\n")).unwrap();
+        Boots::begin(state.path(), root.path()).unwrap()
+    }
+
+    #[test]
+    fn boots_that_went_down_are_counted_until_one_is_good() {
+        let (root, state) = machine();
+        assert_eq!(boot(&root, &state, "a").failed_before(), 0);
+        assert_eq!(boot(&root, &state, "b").failed_before(), 1);
+        assert_eq!(
+            boot(&root, &state, "b").failed_before(),
+            1,
+            "the daemon was restarted"
+        );
+        let mut third = boot(&root, &state, "c");
+        assert_eq!(third.failed_before(), 2);
+        third.good().unwrap();
+        assert_eq!(boot(&root, &state, "c").failed_before(), 0);
+        assert_eq!(boot(&root, &state, "d").failed_before(), 0);
+    }
+
+    #[test]
+    fn a_damaged_file_says_nothing() {
+        let (root, state) = machine();
+        boot(&root, &state, "a");
+        fs::write(state.path().join(FILE), "{\"id\":").unwrap();
+        assert_eq!(boot(&root, &state, "b").failed_before(), 0);
+    }
+}

@@ -1,0 +1,118 @@
+//! The kernel's own words on why it disabled a scheduler, from its log.
+//!
+//! Without the right to read the log nothing is known of it, and the process' own words have to do.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use crate::core::{Cause, End};
+use crate::ending;
+
+/// The longest record that the kernel gives (CONSOLE_EXT_LOG_MAX of include/linux/printk.h).
+const RECORD: usize = 8192;
+/// How many records are read at once; what is older says nothing of the scheduler that has just ended.
+const RECORDS: usize = 10_000;
+
+/// The log from the moment of opening on.
+#[derive(Debug)]
+pub(crate) struct KernelLog(Option<File>);
+
+impl KernelLog {
+    /// Begins to listen to the log that `path`, /dev/kmsg, has.
+    pub(crate) fn open(path: &Path) -> Self {
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_CLOEXEC)
+            .open(path)
+            .and_then(|mut file| file.seek(SeekFrom::End(0)).map(|_| file));
+        if let Err(error) = &file {
+            tracing::info!(
+                "the kernel's log cannot be read: {}: {error}",
+                path.display()
+            );
+        }
+        Self(file.ok())
+    }
+
+    /// The failure for which the kernel last disabled a scheduler since this was asked before.
+    pub(crate) fn ejection(&mut self) -> Option<End> {
+        let file = self.0.as_mut()?;
+        let mut record = [0; RECORD];
+        let mut last = None;
+        for _ in 0..RECORDS {
+            match file.read(&mut record) {
+                Ok(0) => break,
+                Ok(length) => {
+                    let text = String::from_utf8_lossy(&record[..length]);
+                    // The scheduler itself is named in many ways; only one can run.
+                    last = disabled(&text).or(last);
+                }
+                // Overwritten before it was read: the next are there.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+                Err(_) => break,
+            }
+        }
+        last
+    }
+
+    /// The end of a process, together with what the kernel says of it.
+    pub(crate) fn complete(&mut self, end: End) -> End {
+        match (self.ejection(), end.cause) {
+            (Some(ejection), Cause::Left | Cause::Crashed | Cause::Killed) => End {
+                text: format!("{end}; {ejection}"),
+                ..ejection
+            },
+            _ => end,
+        }
+    }
+}
+
+/// What a record says of a scheduler that was disabled for an error:
+/// `6,1234,5678,-;sched_ext: BPF scheduler "x" disabled (runnable task stall)`.
+fn disabled(record: &str) -> Option<End> {
+    let (_, text) = record.split_once(';')?;
+    let text = text.lines().next()?;
+    let said = text.strip_prefix("sched_ext: BPF scheduler \"")?;
+    let (_, reason) = said.rsplit_once("\" disabled (")?;
+    let reason = reason.strip_suffix(')')?;
+    let cause = ending::of_the_kernel(reason)?;
+    Some(End {
+        cause,
+        text: format!("the kernel disabled it: {reason}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STALL: &str = "3,1234,56789,-;sched_ext: BPF scheduler \"bpfland_1.1.4\" disabled (runnable task stall)\n";
+
+    #[test]
+    fn only_errors_of_schedulers_are_ejections() {
+        let stall = disabled(STALL).unwrap();
+        assert_eq!(stall.cause, Cause::Stalled);
+        assert_eq!(stall.text, "the kernel disabled it: runnable task stall");
+        for other in [
+            "6,1,2,-;sched_ext: BPF scheduler \"bpfland_1.1.4\" enabled\n",
+            "6,1,2,-;sched_ext: BPF scheduler \"bpfland_1.1.4\" disabled (unregistered from user space)\n",
+            "12,1,2,-;alice says: sched_ext: BPF scheduler \"x\" disabled (runnable task stall)\n",
+            "6,1,2,-;sched_ext: BPF scheduler \"x\" disabled (\n",
+            "",
+        ] {
+            assert_eq!(disabled(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_read_says_nothing() {
+        let mut log = KernelLog::open(Path::new("/nonexistent"));
+        let end = End {
+            cause: Cause::Left,
+            text: "exited with status 0".into(),
+        };
+        assert_eq!(log.complete(end.clone()), end);
+    }
+}

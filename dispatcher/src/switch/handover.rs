@@ -1,0 +1,104 @@
+//! The moment between two schedulers, in a thread of its own: notices that the kernel has let go of the old
+//! one, opens the gate for the new one, and measures.
+//!
+//! Every delay here is time without a scheduler, so nothing else waits in this thread, and it goes first.
+//! It sleeps between two looks: who yields instead loses its turn for long beside busy tasks (since
+//! Linux 6.18), and who does neither takes the CPU from those it waits for.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::wait::DISABLE_WITHIN;
+use crate::children::is_of;
+use crate::gate::{GateError, Opener};
+use crate::kernel::{KernelState, SchedExt};
+use crate::policy::Scheduler;
+use crate::priority;
+use crate::uevent::BlockingUevents;
+
+/// How long it waits at most for the kernel's word before it looks by itself, in milliseconds.
+const LOOK_EVERY_MS: u8 = 1;
+/// The same when the end is near: the kernel announces that a scheduler goes shortly before it has gone.
+const NEAR: Duration = Duration::from_micros(100);
+/// How long the one that was let in is watched until the kernel says that something is on its way.
+const WATCHED: Duration = Duration::from_millis(500);
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) enum Handover {
+    /// The kernel let go at this moment.
+    Freed {
+        at: Instant,
+        /// When the kernel was first seen to take the next one, if that was let in.
+        taken: Option<Instant>,
+    },
+    /// It let go, but somebody else was faster at this moment.
+    Lost { at: Instant },
+    /// The gate did not open.
+    Shut(GateError),
+    /// It did not let go; what the kernel still says.
+    Kept(KernelState),
+}
+
+/// Waits until the kernel has let go of `old`, which is asked to leave meanwhile, and lets the next one
+/// in.
+pub(super) async fn hand_over(
+    sched_ext: SchedExt,
+    old: Scheduler,
+    opener: Option<Opener>,
+) -> Handover {
+    let (tell, told) = oneshot::channel();
+    let (again, name) = (sched_ext.clone(), "handover".to_owned());
+    let thread = thread::Builder::new().name(name).spawn(move || {
+        priority::go_first();
+        // Nobody listens any more only when the daemon ends.
+        let _ = tell.send(watch(&sched_ext, &old, opener));
+    });
+    match thread {
+        // Without an answer it has panicked, and said so.
+        Ok(_) => told.await.unwrap_or_else(|_| Handover::Kept(again.read())),
+        Err(error) => Handover::Kept(KernelState::Unknown(format!(
+            "no thread to watch it: {error}"
+        ))),
+    }
+}
+
+fn watch(sched_ext: &SchedExt, old: &Scheduler, opener: Option<Opener>) -> Handover {
+    let uevents = BlockingUevents::open();
+    let enabled = sched_ext.enable_seq();
+    let begun = Instant::now();
+    let mut near = false;
+    let at = loop {
+        match sched_ext.read() {
+            KernelState::Disabled | KernelState::Unsupported => break Instant::now(),
+            KernelState::Enabled { ops }
+                if !is_of(&ops, old) || sched_ext.enable_seq() != enabled =>
+            {
+                return Handover::Lost { at: Instant::now() };
+            }
+            state if begun.elapsed() >= DISABLE_WITHIN => return Handover::Kept(state),
+            KernelState::Disabling if near => thread::sleep(NEAR),
+            _ => near |= uevents.wait(LOOK_EVERY_MS),
+        }
+    };
+    let taken = match opener.map(Opener::open) {
+        None => None,
+        Some(Err(error)) => return Handover::Shut(error),
+        Some(Ok(())) => taken(sched_ext, at),
+    };
+    Handover::Freed { at, taken }
+}
+
+/// When the kernel does not say `disabled` any more.
+fn taken(sched_ext: &SchedExt, since: Instant) -> Option<Instant> {
+    while since.elapsed() < WATCHED {
+        // Whoever was let in goes on here, on this CPU, meanwhile.
+        thread::sleep(NEAR);
+        if sched_ext.read() != KernelState::Disabled {
+            return Some(Instant::now());
+        }
+    }
+    None
+}

@@ -1,0 +1,130 @@
+//! What is held against schedulers, for how long, and the safe mode.
+
+use std::fs;
+
+use anyhow::ensure;
+use serde_json::Value;
+
+use crate::service::{self, Bus};
+use crate::{broken, kernel, policy, wait};
+
+/// An idle machine wants a scheduler, the first of these that can be had.
+fn start_wanting(schedulers: &str, candidates: &str) -> anyhow::Result<Bus> {
+    policy::write(&format!(
+        "version: 1\nschedulers: {{{schedulers}}}\nrules: [{{class: idle, use: [{candidates}]}}]\n\
+         stability: {{min_run: 1s, max_switches_per_hour: 100}}\n"
+    ))?;
+    service::restart()?;
+    Bus::connect()
+}
+
+/// The names of the schedulers that are left alone.
+fn left_alone() -> Vec<String> {
+    let status = service::say("auto-ext status --json").unwrap_or_default();
+    let status: Value = serde_json::from_str(&status).unwrap_or_default();
+    let quarantined = status["quarantined"].as_object().cloned();
+    quarantined
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect()
+}
+
+/// How often something failed since boot, as far as the history goes.
+fn failures() -> usize {
+    let history = service::history(1000).unwrap_or_default();
+    let failed = history
+        .iter()
+        .filter(|entry| entry["event"] == "failed" || entry["event"] == "exited");
+    failed.count()
+}
+
+pub(super) fn a_failure_is_remembered_until_it_is_forgiven_or_its_program_replaced()
+-> anyhow::Result<()> {
+    let exits = broken::script("exits", "#!/bin/sh\nexit 7\n")?;
+    let before = failures();
+    start_wanting(&format!("exits: {{command: {exits}}}"), "exits, kernel")?;
+    let one = vec!["exits".to_owned()];
+    wait::until("left alone", &one, left_alone)?;
+    ensure!(failures() == before + 1, "{} failures", failures());
+    for command in ["systemctl restart", "systemctl kill --signal=KILL"] {
+        service::say(&format!("{command} auto-ext.service"))?;
+        wait::until("left alone by the next daemon", &one, left_alone)?;
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        ensure!(
+            failures() == before + 1,
+            "{command}: {} failures",
+            failures()
+        );
+    }
+    let doctor = service::output("auto-ext doctor")?;
+    let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    ensure!(
+        doctor.contains("`auto-ext schedulers --forgive exits`"),
+        "{doctor}"
+    );
+    service::say("auto-ext schedulers --forgive exits")?;
+    wait::until("failures after it was forgiven", &(before + 2), failures)?;
+    broken::script("exits", "#!/bin/sh\n# mended\nexit 7\n")?;
+    wait::until("failures of the new program", &(before + 3), failures)?;
+    wait::until("left alone", &one, left_alone)?;
+    Ok(())
+}
+
+pub(super) fn sysrq_brings_the_safe_mode_until_a_person_ends_it() -> anyhow::Result<()> {
+    let bus = start_wanting("", "bpfland, kernel")?;
+    wait::until("scheduler", &"scx_bpfland".to_owned(), kernel::scheduler)?;
+    let enabled = kernel::enable_seq();
+    fs::write("/proc/sys/kernel/sysrq", "1")?;
+    fs::write("/proc/sysrq-trigger", "S")?;
+    let took = wait::until("mode", &"observe".to_owned(), || bus.string("Mode"))?;
+    eprintln!("\n  safe mode {took:.1?} after SysRq-S");
+    let reason = bus.string("Reason");
+    ensure!(
+        reason.starts_with("safe mode") && reason.contains("SysRq-S"),
+        "{reason}"
+    );
+    let error = bus.string("LastError");
+    ensure!(error.contains("sysrq"), "{error}");
+    wait::until("the scheduler's process", &1, || {
+        service::processes().map_or(0, |processes| processes.len())
+    })?;
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    ensure!(kernel::scheduler() == "kernel" && kernel::enable_seq() == enabled);
+    let doctor = service::output("auto-ext doctor")?;
+    ensure!(
+        doctor.status.code() == Some(1),
+        "doctor finds nothing in the safe mode"
+    );
+    service::say("auto-ext schedulers --forgive bpfland")?;
+    service::say("auto-ext reload")?;
+    wait::until(
+        "scheduler after reload",
+        &"scx_bpfland".to_owned(),
+        kernel::scheduler,
+    )?;
+    ensure!(bus.string("Mode") == "auto", "{}", bus.string("Mode"));
+    Ok(())
+}
+
+pub(super) fn two_boots_that_went_down_bring_the_safe_mode() -> anyhow::Result<()> {
+    let bus = start_wanting("", "bpfland, kernel")?;
+    wait::until("scheduler", &"scx_bpfland".to_owned(), kernel::scheduler)?;
+    service::stop()?;
+    // As two machines leave it that went down; this one is not to do it.
+    fs::write(
+        "/var/lib/auto-ext/boot.json",
+        "{\"id\":\"another\",\"good\":false,\"failed_before\":1}",
+    )?;
+    let enabled = kernel::enable_seq();
+    service::restart()?;
+    wait::until("mode", &"observe".to_owned(), || bus.string("Mode"))?;
+    let reason = bus.string("Reason");
+    ensure!(reason.contains("went down 2 times in a row"), "{reason}");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    ensure!(kernel::enable_seq() == enabled, "something was started");
+    // Stopped in good order: it was not the machine's end.
+    service::restart()?;
+    wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
+    Ok(())
+}
