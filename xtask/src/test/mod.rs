@@ -23,6 +23,10 @@ use packages::PACKAGES;
 /// How long all system tests of one kernel may take, under emulation.
 const SYSTEM_TESTS_TIMEOUT: Duration = Duration::from_secs(20 * 60);
 
+/// The step that makes trouble at random, on the newest kernel, and for how many seconds.
+const SOAK: &str = "soak";
+const SOAK_SECONDS: u32 = 300;
+
 /// What `test` is told.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -74,6 +78,9 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
         all.step(RELEASE, |_| ebpf::build_release().map(|()| Count::PASSED));
         all.system_tests(roles);
     }
+    if roles.contains(&Role::Newest) {
+        all.step(SOAK, |_| soak());
+    }
     let machine = roles.contains(&packages::ROLE);
     all.step(PACKAGES, |_| packages::packages(machine));
     all.report()
@@ -91,7 +98,7 @@ impl Run {
         let fixed = CHECKS
             .iter()
             .map(|check| check.name)
-            .chain([UNIT_TESTS, RELEASE, PACKAGES]);
+            .chain([UNIT_TESTS, RELEASE, SOAK, PACKAGES]);
         let mut names = fixed.map(str::to_owned).chain(system);
         // A filter that names a step selects it; any other selects among the tests.
         let filter = filter.map(str::to_owned);
@@ -243,6 +250,20 @@ fn system_tests(role: Role, filter: Option<&str>) -> Result<Count> {
     let result = machine(role).run(&command, &mut |bytes| lines.feed(bytes));
     lines.finish()?;
     Ok(last.unwrap_or_default().ended(result?.status == 0))
+}
+
+/// One that lasted is one test. It prints the seed by which it can be had again.
+fn soak() -> Result<Count> {
+    ebpf::build_release()?;
+    let words = [SYSTEM_TESTS, "soak", &SOAK_SECONDS.to_string()].map(str::to_owned);
+    let mut lines = shown("[soak] ", |_| ());
+    let result = machine(Role::Newest).run(&words, &mut |bytes| lines.feed(bytes));
+    lines.finish()?;
+    Ok(if result?.status == 0 {
+        Count::PASSED
+    } else {
+        Count::FAILED
+    })
 }
 
 fn machine(role: Role) -> Machine {
