@@ -38,7 +38,7 @@ pub(crate) enum BusKind {
 /// Why the service cannot be on the bus.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BusError {
-    #[error("the {0} bus cannot be reached: {1}; `--bus none` does without")]
+    #[error("the {0} bus cannot be reached: {1}")]
     Unreachable(&'static str, zbus::Error),
     #[error("the name {NAME} is taken: another auto-ext runs already")]
     NameTaken,
@@ -46,6 +46,22 @@ pub(crate) enum BusError {
     NameRefused(zbus::Error),
     #[error("D-Bus: {0}")]
     Other(#[from] zbus::Error),
+}
+
+impl BusError {
+    /// Whether the bus has answered, and trying again would only get the same answer.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::NameTaken | Self::NameRefused(_))
+    }
+}
+
+/// What the service needs to be on a bus.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) kind: BusKind,
+    pub(crate) sched_ext: SchedExt,
+    pub(crate) children: Children,
+    pub(crate) requests: Requests,
 }
 
 /// The service on the bus.
@@ -62,16 +78,10 @@ struct Shown {
     thoughts: Thoughts,
 }
 
-impl Bus {
-    /// Connects, shows the object and takes the name.
-    pub(crate) async fn serve(
-        kind: BusKind,
-        sched_ext: &SchedExt,
-        children: &Children,
-        thoughts: Thoughts,
-        requests: Requests,
-    ) -> Result<Option<Self>, BusError> {
-        let connection = match kind {
+impl Place {
+    /// Connects, shows the object and takes the name; none where there is to be none.
+    pub(crate) async fn join(&self, thoughts: Thoughts) -> Result<Option<Bus>, BusError> {
+        let connection = match self.kind {
             BusKind::None => return Ok(None),
             BusKind::System => Connection::system()
                 .await
@@ -80,7 +90,12 @@ impl Bus {
                 .await
                 .map_err(|error| BusError::Unreachable("session", error))?,
         };
-        let object = AutoExt::new(sched_ext, children, thoughts.clone(), requests);
+        let object = AutoExt::new(
+            &self.sched_ext,
+            &self.children,
+            thoughts.clone(),
+            self.requests.clone(),
+        );
         let current = object.current();
         connection.object_server().at(PATH, object).await?;
         let interface = connection.object_server().interface(PATH).await?;
@@ -90,19 +105,35 @@ impl Bus {
         {
             Ok(_) => {}
             Err(zbus::Error::NameTaken) => return Err(BusError::NameTaken),
-            Err(error) => return Err(BusError::NameRefused(error)),
+            Err(error @ (zbus::Error::MethodError(..) | zbus::Error::FDO(_))) => {
+                return Err(BusError::NameRefused(error));
+            }
+            Err(error) => return Err(BusError::Other(error)),
         }
-        Ok(Some(Self {
+        Ok(Some(Bus {
             connection,
             interface,
             shown: Shown { current, thoughts },
             signals_announced: Instant::now(),
         }))
     }
+}
 
+impl Bus {
     /// The connection, for what else is on the bus.
     pub(crate) fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// Waits until the bus has gone.
+    pub(crate) async fn gone(&self) {
+        self.connection.closed().await;
+    }
+
+    /// Has done with a bus that does not answer.
+    pub(crate) fn hang_up(self) {
+        // Others hold the connection too. Closing it may have to wait for what is half sent.
+        tokio::spawn(self.connection.close());
     }
 
     /// Shows what the daemon thinks now, and announces what changed.

@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 const ROOT: &str = "/sys/fs/cgroup";
 /// Where the daemon itself goes: a cgroup with controllers for its children has no processes.
@@ -78,8 +79,14 @@ impl Cgroups {
     /// A cgroup for one scheduler; none where there are none.
     pub(crate) fn create(&self) -> Option<Cgroup> {
         let service = self.service.as_ref()?;
-        let number = self.started.fetch_add(1, Ordering::Relaxed);
-        let path = service.join(format!("{SCHEDULER}{number}"));
+        let path = loop {
+            let number = self.started.fetch_add(1, Ordering::Relaxed);
+            let path = service.join(format!("{SCHEDULER}{number}"));
+            // What a daemon before left may not have ended yet.
+            if !path.exists() {
+                break path;
+            }
+        };
         let limits = [
             ("memory.max", self.memory.to_string()),
             ("memory.oom.group", "1".to_owned()),
@@ -115,6 +122,15 @@ impl Cgroup {
             .lines()
             .filter_map(|line| line.strip_prefix("oom_kill "))
             .any(|count| count.trim() != "0")
+    }
+
+    /// How much CPU time all that was in it has used.
+    pub(crate) fn cpu_time(&self) -> Option<Duration> {
+        let stat = fs::read_to_string(self.path.join("cpu.stat")).ok()?;
+        let used = stat
+            .lines()
+            .find_map(|line| line.strip_prefix("usage_usec "))?;
+        used.trim().parse().ok().map(Duration::from_micros)
     }
 
     /// Ends everything in it.
@@ -227,5 +243,9 @@ mod tests {
         fs::write(one.path.join("memory.events"), "oom 1\noom_kill 2\n").unwrap();
         fs::write(other.path.join("memory.events"), "oom 0\noom_kill 0\n").unwrap();
         assert!(one.ran_out_of_memory() && !other.ran_out_of_memory());
+        let stat = "usage_usec 2500000\nuser_usec 1\n";
+        fs::write(one.path.join("cpu.stat"), stat).unwrap();
+        assert_eq!(one.cpu_time(), Some(Duration::from_millis(2500)));
+        assert_eq!(other.cpu_time(), None);
     }
 }

@@ -1,8 +1,10 @@
 //! The service: one loop that turns what happens into events, has them decided, and carries the
 //! actions out.
 //!
-//! What callers ask is served in `requests`, what comes of switches in `switching`.
+//! What callers ask is served in `requests`, what comes of switches in `switching`; the bus is kept in
+//! `line`.
 
+mod line;
 mod requests;
 mod switching;
 
@@ -13,11 +15,10 @@ use anyhow::Context as _;
 use auto_ext_profiler::{Profiler, Sample, Signals};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::error::Elapsed;
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use crate::boots::{self, Boots};
-use crate::bus::{Bus, BusKind};
+use crate::bus::{BusKind, Place};
 use crate::cgroup::Cgroups;
 use crate::children::Children;
 use crate::commands::levels;
@@ -35,20 +36,18 @@ use crate::scheduler_process::SchedulerProcess;
 use crate::surroundings::{self, Change, PowerSupplies};
 use crate::uevent::{Subsystem, Uevents};
 use crate::{program, switch};
+use line::{Change as LineChange, Line};
 use requests::Holders;
 use switching::{Switching, ended, finished};
 
 /// How often it is looked whether schedulers were installed or removed.
 const LOOK_FOR_PROGRAMS_EVERY: Duration = Duration::from_secs(10);
 
-/// How often systemd is told that the loop still turns; the unit wants it within 60 s.
+/// How often systemd is told that the loop still turns, at the least.
 const ALIVE_EVERY: Duration = Duration::from_secs(10);
 
 /// Where the history is kept when systemd does not say.
 const STATE_DIRECTORY: &str = "/var/lib/auto-ext";
-
-/// How long D-Bus may take; schedulers are not to wait for it.
-const BUS_WITHIN: Duration = Duration::from_secs(1);
 
 /// How the daemon was asked to run.
 #[derive(Clone, Debug)]
@@ -63,10 +62,7 @@ pub(crate) struct Options {
 
 /// Runs until SIGTERM or SIGINT; SIGHUP has the policy read again.
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
-    let profiler = levels::attach()?;
-    for (signal, reason) in profiler.missing() {
-        tracing::warn!("{signal} cannot be measured: {reason}");
-    }
+    let profiler = profiler()?;
     let (policy, problem) = match Policy::load(&options.config) {
         Ok(policy) => (policy, None),
         // Nothing is known of what the user wants, so the kernel's own scheduler runs.
@@ -93,16 +89,17 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         tracing::warn!("edits of the policy are not noticed, use `auto-ext reload`: {error}");
     }
     let (requests, mut asked) = Requests::channel();
-    daemon.bus = Bus::serve(
-        options.bus,
-        &daemon.sched_ext,
-        &daemon.children,
-        daemon.thoughts(),
-        requests.clone(),
-    )
-    .await
-    .map_err(anyhow::Error::new)?;
-    let mut changes = surroundings::listen(daemon.bus.as_ref().map(Bus::connection));
+    let place = Place {
+        kind: options.bus,
+        sched_ext: daemon.sched_ext.clone(),
+        children: daemon.children.clone(),
+        requests,
+    };
+    let line = Line::tie(place, daemon.thoughts())
+        .await
+        .map_err(anyhow::Error::new)?;
+    let mut changes = surroundings::listen(line.connection());
+    daemon.line = Some(line);
     daemon.look_at_power().await;
     daemon.follow_processes();
     tell_systemd(NotifyState::Ready);
@@ -112,7 +109,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let version = format!("version {}", env!("CARGO_PKG_VERSION"));
     daemon.record(Kind::Started, &current, &current, &version, "");
 
-    let mut alive = every(ALIVE_EVERY);
+    let mut alive = every(alive_every());
     let mut windows = every(daemon.policy.window);
     let mut program_looks = every(LOOK_FOR_PROGRAMS_EVERY);
     let good = sleep(boots::GOOD_AFTER);
@@ -153,6 +150,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             events = processes_changed => daemon.happened(Event::Processes(events)).await,
             Some(change) = changes.recv() => daemon.surroundings_changed(change).await,
             Some(asked) = asked.recv() => daemon.serve(asked).await,
+            change = line_changed(&mut daemon.line) => {
+                daemon.line_changed(change).await;
+                if let Some(line) = &daemon.line && change == LineChange::Tied {
+                    changes = surroundings::listen(line.connection());
+                }
+            }
             // What is wrong with it has been said and recorded by then.
             () = policy_changed => drop(daemon.reload().await),
             () = &mut good, if !good.is_elapsed() => daemon.boot_is_good(),
@@ -161,6 +164,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
                 daemon.look_for_programs().await;
                 // The kernel's word on it may have been lost.
                 daemon.look_at_power().await;
+                daemon.look_at_appetite();
             }
         }
         if windows.period() != daemon.policy.window {
@@ -196,9 +200,7 @@ struct Daemon {
     /// None where nothing is started, or nothing can be kept.
     boots: Option<Boots>,
     kernel_log: KernelLog,
-    bus: Option<Bus>,
-    /// D-Bus did not take what was last to be shown.
-    bus_trouble: bool,
+    line: Option<Line>,
     /// What the kernel ran when it was last looked at (its name and number), and since when.
     current: (String, Option<u64>),
     since: u64,
@@ -234,8 +236,7 @@ impl Daemon {
             failed_before,
             boots: None,
             kernel_log: KernelLog::open("/dev/kmsg".as_ref()),
-            bus: None,
-            bus_trouble: false,
+            line: None,
             since: now_us(),
             switches: 0,
         }
@@ -284,9 +285,8 @@ impl Daemon {
     async fn show(&mut self) {
         let current = self.read_current();
         let thoughts = self.thoughts();
-        if let Some(bus) = &mut self.bus {
-            let shown = timeout(BUS_WITHIN, bus.show(current, thoughts)).await;
-            self.note_bus_trouble(shown);
+        if let Some(line) = &mut self.line {
+            line.show(current, thoughts).await;
         }
     }
 
@@ -299,24 +299,6 @@ impl Daemon {
             self.since = now_us();
         }
         current
-    }
-
-    /// Says once that D-Bus has trouble, not with every window.
-    fn note_bus_trouble(&mut self, told: Result<zbus::Result<()>, Elapsed>) {
-        let trouble = match told {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some(format!(
-                "no answer within {}",
-                humantime::format_duration(BUS_WITHIN)
-            )),
-        };
-        if let Some(error) = &trouble
-            && !self.bus_trouble
-        {
-            tracing::warn!("D-Bus does not take what is to be shown: {error}");
-        }
-        self.bus_trouble = trouble.is_some();
     }
 
     async fn window(&mut self) {
@@ -437,6 +419,26 @@ impl Daemon {
         }
     }
 
+    /// The callers have left with the bus they were on; those of the next have other names.
+    async fn line_changed(&mut self, change: LineChange) {
+        match change {
+            LineChange::Cut => {
+                for cookie in self.holders.clear() {
+                    self.happened(Event::Released { cookie }).await;
+                }
+            }
+            LineChange::Tied => self.show().await,
+        }
+    }
+
+    /// Ends a scheduler that spins.
+    fn look_at_appetite(&mut self) {
+        let has_seat = self.state.ours();
+        if let Some(running) = &mut self.running {
+            running.kill_if_it_spins(has_seat, Instant::now());
+        }
+    }
+
     async fn look_for_programs(&mut self) {
         for command in self.reputation.replaced() {
             tracing::info!("{command} was replaced, its failures are forgotten");
@@ -451,9 +453,8 @@ impl Daemon {
     async fn announce(&mut self, from: &str, to: &str, reason: &str, gap_us: u64) {
         self.switches += 1;
         self.show().await;
-        if let Some(bus) = &mut self.bus {
-            let told = timeout(BUS_WITHIN, bus.switched(from, to, reason, gap_us)).await;
-            self.note_bus_trouble(told);
+        if let Some(line) = &mut self.line {
+            line.switched(from, to, reason, gap_us).await;
         }
     }
 
@@ -468,12 +469,48 @@ impl Daemon {
             let scheduler = &running.scheduler().name;
             tracing::error!(scheduler, "{scheduler} cannot be stopped: {error}");
         }
-        if let Some(bus) = self.bus.take() {
-            bus.leave().await;
+        if let Some(line) = self.line.take() {
+            line.leave().await;
         }
         self.boot_is_good();
         self.history.close();
         self.reputation.close();
+    }
+}
+
+/// What can be measured, which may be nothing; that is said.
+fn profiler() -> anyhow::Result<Profiler> {
+    match Profiler::attach() {
+        Ok(profiler) => {
+            for (signal, reason) in profiler.missing() {
+                tracing::warn!("{signal} cannot be measured: {reason}");
+            }
+            Ok(profiler)
+        }
+        // Who is root and may not is in a strange place, and can still pin.
+        Err(error) if nix::unistd::geteuid().is_root() => {
+            tracing::error!("the load cannot be measured: {error}");
+            Ok(Profiler::detached(&error))
+        }
+        Err(error) => Err(levels::refused(&error)),
+    }
+}
+
+/// How often systemd is to be told that the loop still turns: it waits for [`ALIVE_EVERY`], or less
+/// when the unit says so.
+fn alive_every() -> Duration {
+    let mut limit_us = 0;
+    if sd_notify::watchdog_enabled(false, &mut limit_us) {
+        let third = Duration::from_micros(limit_us) / 3;
+        return third.clamp(Duration::from_millis(1), ALIVE_EVERY);
+    }
+    ALIVE_EVERY
+}
+
+async fn line_changed(line: &mut Option<Line>) -> LineChange {
+    match line {
+        Some(line) => line.changed().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Data flows one way: [`auto_ext_profiler`] measures, [`core`] decides, `daemon` has the decision
 //! carried out by `switch` and shown by `bus`. What the kernel runs is always asked of [`kernel`].
 
+mod appetite;
 mod boots;
 mod bus;
 mod cgroup;

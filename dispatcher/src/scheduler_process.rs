@@ -9,7 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -17,6 +17,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::appetite::Appetite;
 use crate::cgroup::{Cgroup, Cgroups};
 use crate::children::{Children, Listed};
 use crate::core::{Cause, End};
@@ -59,6 +60,9 @@ pub(crate) struct SchedulerProcess {
     listed: Option<Listed>,
     reaped: bool,
     cgroup: Option<Cgroup>,
+    appetite: Appetite,
+    /// Why it was killed while it ran.
+    killed_because: Option<String>,
     /// What it changed of the machine.
     pub(crate) marks: Marks,
 }
@@ -123,6 +127,8 @@ impl SchedulerProcess {
             listed,
             reaped: false,
             cgroup,
+            appetite: Appetite::default(),
+            killed_because: None,
             marks: Marks::default(),
         })
     }
@@ -158,6 +164,20 @@ impl SchedulerProcess {
     fn group(&self) -> Option<rustix::process::Pid> {
         let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok())?;
         rustix::process::Pid::from_raw(pid)
+    }
+
+    /// Kills a process that spins, to be called every few seconds; it then has ended by itself. One
+    /// that has no seat may be loading again, which is work.
+    pub(crate) fn kill_if_it_spins(&mut self, has_seat: bool, now: Instant) {
+        let used = self.cgroup.as_ref().and_then(Cgroup::cpu_time);
+        let Some(used) = used.filter(|_| has_seat) else {
+            self.appetite = Appetite::default();
+            return;
+        };
+        if self.appetite.spins(now, used) && self.killed_because.is_none() {
+            self.killed_because = Some(Appetite::verdict());
+            self.signal(Signal::SIGKILL);
+        }
     }
 
     /// Waits until the process has ended and says how. Can be dropped and called again.
@@ -257,6 +277,12 @@ impl SchedulerProcess {
     }
 
     fn end(&self, status: ExitStatus) -> End {
+        if let Some(why) = &self.killed_because {
+            return End {
+                cause: Cause::Spinning,
+                text: why.clone(),
+            };
+        }
         let out_of_memory = self.cgroup.as_ref().is_some_and(Cgroup::ran_out_of_memory);
         match self.last_lines.lock() {
             Ok(lines) => ending::end(status, &lines, out_of_memory),

@@ -48,7 +48,7 @@ const PROFILERS: [(&str, &[&str], &[Signal]); 4] = [
 /// The attached BPF programs.
 pub struct Profiler {
     // Holds the programs' links.
-    _ebpf: Ebpf,
+    _ebpf: Option<Ebpf>,
     sched: Option<PerCpuArray<MapData, SchedCounters>>,
     block: Option<PerCpuArray<MapData, BlockCounters>>,
     softirq: Option<PerCpuArray<MapData, SoftirqCounters>>,
@@ -96,7 +96,7 @@ impl Profiler {
             block: take(&mut ebpf, map::BLOCK, &missing, Signal::Io)?,
             softirq: take(&mut ebpf, map::SOFTIRQ, &missing, Signal::Net)?,
             reclaim: take(&mut ebpf, map::RECLAIM, &missing, Signal::Mem)?,
-            _ebpf: ebpf,
+            _ebpf: Some(ebpf),
             proc: ProcReader::new(Path::new("/")),
             machine,
             missing,
@@ -104,6 +104,23 @@ impl Profiler {
         drop(btf);
         object::give_back_memory();
         Ok(profiler)
+    }
+
+    /// One without any program, for where [`attach`](Self::attach) failed: it has what the kernel
+    /// counts anyway, and says of every signal why its program is missing.
+    #[must_use]
+    pub fn detached(error: &AttachError) -> Self {
+        let missing = Signal::ALL.map(|signal| (signal, error.to_string()));
+        Self {
+            _ebpf: None,
+            sched: None,
+            block: None,
+            softirq: None,
+            reclaim: None,
+            proc: ProcReader::new(Path::new("/")),
+            machine: calibrate::measure(),
+            missing: missing.into(),
+        }
     }
 
     /// What was measured about the machine once.

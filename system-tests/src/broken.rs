@@ -20,6 +20,9 @@ const MACHINE: usize = 18;
 const R0_IS_R8: [u8; 8] = [0xbf, 0x80, 0, 0, 0, 0, 0, 0];
 const W0_IS_W7: [u8; 8] = [0xbc, 0x70, 0, 0, 0, 0, 0, 0];
 const W0_IS_EINVAL: [u8; 8] = [0xb4, 0, 0, 0, 0xea, 0xff, 0xff, 0xff];
+const W0_IS_0: [u8; 8] = [0xb4, 0, 0, 0, 0, 0, 0, 0];
+/// A jump by the number of instructions in its bytes 2 and 3, if w0 is 0.
+const JUMP_IF_W0_IS_0: [u8; 8] = [0x16, 0, 0, 0, 0, 0, 0, 0];
 const EXIT: [u8; 8] = [0x95, 0, 0, 0, 0, 0, 0, 0];
 
 /// A script in the place of a scheduler; returns its path.
@@ -52,6 +55,28 @@ pub(crate) fn failing_in_init() -> anyhow::Result<String> {
         Ok(())
     };
     changed_cosmos("failing-in-init", "struct_ops.s/cosmos_init", change)
+}
+
+/// A scheduler that forgets every task that finds no idle CPU, until the kernel's watchdog ends it;
+/// returns its path.
+pub(crate) fn stalling() -> anyhow::Result<String> {
+    let change = |code: &mut [u8]| {
+        // Behind the jump there is code still, as the verifier wants it; it is never reached.
+        let last = code.len() / EXIT.len() - 1;
+        ensure!(code.ends_with(&EXIT), "it ends otherwise");
+        let mut jump = JUMP_IF_W0_IS_0;
+        jump[2..4].copy_from_slice(&i16::try_from(last - 2)?.to_le_bytes());
+        let (begin, _) = code.split_first_chunk_mut::<16>().context("it is short")?;
+        begin.copy_from_slice([W0_IS_0, jump].as_flattened());
+        Ok(())
+    };
+    changed_cosmos("stalling", "struct_ops/cosmos_enqueue", change)
+}
+
+/// A script in the place of scx_cosmos, by whose name the kernel's word is known to be about it;
+/// returns its path.
+pub(crate) fn wrapped_cosmos(directory: &str, text: &str) -> anyhow::Result<String> {
+    script(&format!("{directory}/scx_cosmos"), text)
 }
 
 /// A copy of scx_cosmos in a directory of its own: it keeps its name.

@@ -71,6 +71,16 @@ impl Leftovers {
         .map(drop)
     }
 
+    /// How many BPF objects there are: programs, maps, links, and files that keep some.
+    pub(crate) fn bpf_objects(&self) -> [usize; 4] {
+        [
+            self.programs.len(),
+            self.maps.len(),
+            self.links.len(),
+            self.pinned.len(),
+        ]
+    }
+
     /// How much there is, for people.
     pub(crate) fn summary(&self) -> String {
         format!(

@@ -12,6 +12,7 @@
 
 mod broken;
 mod demo;
+mod drop_in;
 mod kernel;
 mod leftovers;
 mod load;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         ["traces"] => end("traces", trace::print_all()),
         ["load", name] => end("load", trace::be_load_for_a_while(name)),
         ["leaks", ref numbers @ ..] => end("leaks", tests::leaks::look_for_them(numbers)),
+        ["soak", ref numbers @ ..] => end("soak", tests::soak::soak(numbers)),
         ["sleepers"] => load::be_short_sleepers(),
         ["packages"] => tests::run_packages(),
         _ => tests::run(),

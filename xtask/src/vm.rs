@@ -25,6 +25,9 @@ pub(crate) struct Arguments {
     /// How many seconds it has to boot and run the command
     #[arg(long, default_value_t = 1800)]
     timeout: u64,
+    /// More on the kernel's command line, such as psi=0
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
+    append: String,
     /// Leave out auto-ext and its tests; the schedulers are there
     #[arg(long)]
     bare: bool,
@@ -44,6 +47,7 @@ pub(crate) fn vm(arguments: &Arguments) -> Result<ExitCode> {
     let mut machine = Machine::new(arguments.kernel.clone())
         .cpus(arguments.cpus)
         .memory(arguments.memory.as_str())
+        .append(arguments.append.as_str())
         .timeout(Duration::from_secs(arguments.timeout))
         .bare(arguments.bare);
     for (from, to) in &arguments.file {

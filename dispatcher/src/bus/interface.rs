@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use tokio::time::sleep;
 use zbus::message::Header;
 use zbus::names::BusName;
 use zbus::object_server::SignalEmitter;
@@ -18,6 +19,9 @@ use crate::children::Children;
 use crate::kernel::SchedExt;
 use crate::report::{Current, Thoughts};
 use crate::request::{Answer, Refusal, Request, Requests};
+
+/// How soon a daemon that has too much to do is told again that a caller has left.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
 
 pub(super) struct AutoExt {
     sched_ext: SchedExt,
@@ -72,8 +76,15 @@ impl AutoExt {
         tokio::spawn(async move {
             left.next().await;
             lock(&holders).remove(&owner);
-            // A daemon that is stopping has no holds any more.
-            let _ = requests.ask(Request::OwnerLeft { owner }).await;
+            // Nobody would end these holds later.
+            while let Err(Refusal::TooMuch(_)) = requests
+                .ask(Request::OwnerLeft {
+                    owner: owner.clone(),
+                })
+                .await
+            {
+                sleep(TRY_AGAIN).await;
+            }
         });
         Ok(())
     }

@@ -65,13 +65,16 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
 /// Attaches the profiler; a refusal has the exit code that scripts expect.
 pub(crate) fn attach() -> anyhow::Result<Profiler> {
-    Profiler::attach().map_err(|error| {
-        let code = match error {
-            AttachError::NotPermitted => Code::NotPermitted,
-            AttachError::NoBtf(_) | AttachError::Object(_) => Code::Failed,
-        };
-        WithCode::error(code, error.to_string())
-    })
+    Profiler::attach().map_err(|error| refused(&error))
+}
+
+/// The refusal with its exit code.
+pub(crate) fn refused(error: &AttachError) -> anyhow::Error {
+    let code = match error {
+        AttachError::NotPermitted => Code::NotPermitted,
+        AttachError::NoBtf(_) | AttachError::Object(_) => Code::Failed,
+    };
+    WithCode::error(code, error.to_string())
 }
 
 /// `cpu 0.98 HIGH   parallel 0.10 low ...`, in columns.

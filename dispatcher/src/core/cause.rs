@@ -27,6 +27,8 @@ pub enum Cause {
     BpfError,
     /// The kernel's watchdog ended it: a task that could have run did not.
     Stalled,
+    /// Its process used a whole CPU all the time.
+    Spinning,
     /// It wanted more memory than a scheduler may have.
     OutOfMemory,
     /// It did not get as far as being enabled: refused by the kernel, or for its arguments.
@@ -50,7 +52,9 @@ impl Cause {
             // How long one that does not leave is left alone is also when it is asked again.
             Self::Crashed | Self::Stuck => (MINUTE / 2, DAY),
             Self::NotLoaded | Self::TooSlow => (MINUTE, DAY),
-            Self::BpfError | Self::OutOfMemory | Self::Unseated => (10 * MINUTE, DAY),
+            Self::BpfError | Self::Spinning | Self::OutOfMemory | Self::Unseated => {
+                (10 * MINUTE, DAY)
+            }
             Self::Stalled => (HOUR, 7 * DAY),
         }
     }
@@ -61,6 +65,7 @@ impl Cause {
             Self::Crashed
             | Self::BpfError
             | Self::Stalled
+            | Self::Spinning
             | Self::OutOfMemory
             | Self::Unseated
             | Self::Stuck => true,
@@ -84,6 +89,7 @@ impl fmt::Display for Cause {
             Self::Crashed => "crashed",
             Self::BpfError => "error of its BPF program",
             Self::Stalled => "stalled",
+            Self::Spinning => "spinning",
             Self::OutOfMemory => "out of memory",
             Self::NotLoaded => "not loaded",
             Self::TooSlow => "too slow to load",

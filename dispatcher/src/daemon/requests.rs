@@ -46,6 +46,11 @@ impl Holders {
         theirs
     }
 
+    /// Removes all holds and returns their numbers.
+    pub(super) fn clear(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.owners).into_keys().collect()
+    }
+
     /// Removes all holds of `owner` and returns their numbers.
     fn remove_all(&mut self, owner: &str) -> Vec<u32> {
         let theirs = self.owners.iter().filter(|(_, of)| *of == owner);
@@ -248,6 +253,7 @@ mod tests {
         assert!(holders.remove(2, ":1.7"));
         assert!(!holders.remove(2, ":1.7"));
         assert_eq!(holders.remove_all(":1.7"), [1, 3, u32::MAX]);
+        assert!(holders.clear().is_empty());
     }
 
     #[test]

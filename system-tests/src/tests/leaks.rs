@@ -114,13 +114,14 @@ impl Walk {
     }
 }
 
-fn threads_of(pid: u32) -> usize {
+/// How many threads a process has.
+pub(super) fn threads_of(pid: u32) -> usize {
     let tasks = fs::read_dir(format!("/proc/{pid}/task"));
     tasks.map_or(0, Iterator::count)
 }
 
-/// What the daemon has in memory of its own, in KiB.
-fn memory_of(pid: u32) -> anyhow::Result<u64> {
+/// What a process has in memory of its own, in KiB.
+pub(super) fn memory_of(pid: u32) -> anyhow::Result<u64> {
     let path = format!("/proc/{pid}/status");
     let status = fs::read_to_string(&path).with_context(|| path.clone())?;
     let line = status

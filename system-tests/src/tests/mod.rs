@@ -6,12 +6,14 @@ mod classes;
 mod command_line;
 mod failed_swaps;
 mod fallback;
+mod faults;
 mod hot_swap;
 pub(crate) mod leaks;
 mod other_tools;
 mod packages;
 mod people;
 mod reputation;
+pub(crate) mod soak;
 mod truth;
 mod ways;
 mod while_loading;
@@ -194,6 +196,76 @@ const LOADING: &[Test] = &[
     ),
 ];
 
+/// What can go wrong, on kernels that load schedulers; see docs/faults.md.
+const FAULTS: &[Test] = &[
+    (
+        "fault_a_scheduler_that_ends_leaves_the_kernels_own_and_is_not_loaded_again",
+        faults::schedulers::a_scheduler_that_ends_leaves_the_kernels_own_and_is_not_loaded_again,
+    ),
+    (
+        "fault_a_scheduler_that_will_not_leave_is_killed_once_the_next_is_loaded",
+        faults::schedulers::a_scheduler_that_will_not_leave_is_killed_once_the_next_is_loaded,
+    ),
+    (
+        "fault_a_scheduler_that_is_stopped_or_spins_does_no_harm",
+        faults::schedulers::a_scheduler_that_is_stopped_or_spins_does_no_harm,
+    ),
+    (
+        "fault_a_daemon_that_is_killed_at_any_step_of_a_swap_leaves_a_sane_machine",
+        faults::daemon::a_daemon_that_is_killed_at_any_step_of_a_swap_leaves_a_sane_machine,
+    ),
+    (
+        "fault_a_daemon_that_is_asked_to_leave_at_any_step_of_a_swap_leaves_nothing",
+        faults::daemon::a_daemon_that_is_asked_to_leave_at_any_step_of_a_swap_leaves_nothing,
+    ),
+    (
+        "fault_a_daemon_that_hangs_is_replaced_by_another",
+        faults::daemon::a_daemon_that_hangs_is_replaced_by_another,
+    ),
+    (
+        "fault_the_bus_may_be_restarted_stopped_and_hang",
+        faults::bus::the_bus_may_be_restarted_stopped_and_hang,
+    ),
+    (
+        "fault_without_a_bus_at_its_start_it_works_and_gets_there_later",
+        faults::bus::without_a_bus_at_its_start_it_works_and_gets_there_later,
+    ),
+    (
+        "fault_a_full_disk_and_a_read_only_one_cost_only_the_file_of_the_history",
+        faults::disk::a_full_disk_and_a_read_only_one_cost_only_the_file_of_the_history,
+    ),
+    (
+        "fault_a_full_run_directory_costs_no_scheduler",
+        faults::disk::a_full_run_directory_costs_no_scheduler,
+    ),
+    (
+        "fault_clock_jumps_change_nothing_that_lasts",
+        faults::clock::clock_jumps_change_nothing_that_lasts,
+    ),
+    (
+        "fault_what_is_missing_costs_what_needs_it_and_nothing_else",
+        faults::missing::what_is_missing_costs_what_needs_it_and_nothing_else,
+    ),
+    (
+        "fault_floods_of_programs_and_cgroups_hide_no_game",
+        faults::processes::floods_of_programs_and_cgroups_hide_no_game,
+    ),
+    (
+        "fault_among_ten_thousand_processes_a_game_is_found",
+        faults::processes::among_ten_thousand_processes_a_game_is_found,
+    ),
+    (
+        "fault_cpus_go_and_come_back_under_each_scheduler",
+        faults::cpus::cpus_go_and_come_back_under_each_scheduler,
+    ),
+];
+
+/// What lasts until the next boot, so that nothing can come after it.
+const LAST: &[Test] = &[(
+    "fault_a_kernel_that_is_locked_down_is_left_in_peace",
+    faults::missing::a_kernel_that_is_locked_down_is_left_in_peace,
+)];
+
 /// On kernels that refuse every scheduler.
 const REFUSING: &[Test] = &[
     (
@@ -254,12 +326,12 @@ const PACKAGES: [&[Test]; 2] = [
 pub(crate) fn run() -> ExitCode {
     let role = std::env::var("AUTO_EXT_KERNEL_ROLE").unwrap_or_default();
     let of_role = match role.as_str() {
-        "newest" | "oldest" => LOADING,
-        "refusing" => REFUSING,
+        "newest" | "oldest" => [LOADING, FAULTS, LAST],
+        "refusing" => [REFUSING, &[], LAST],
         _ => panic!("AUTO_EXT_KERNEL_ROLE is `{role}`, not newest, oldest or refusing"),
     };
     let (part, parts) = part();
-    let tests = ALWAYS.iter().chain(of_role);
+    let tests = ALWAYS.iter().chain(of_role.into_iter().flatten());
     // Long ones are often beside each other.
     let tests = tests.skip(part - 1).step_by(parts);
     run_all(Arguments::from_args(), tests).exit_code()

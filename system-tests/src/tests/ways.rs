@@ -4,10 +4,10 @@ use std::fs;
 
 use anyhow::{Context as _, ensure};
 
+use crate::drop_in::DropIn;
 use crate::service::{self, Bus};
 use crate::{kernel, pinning};
 
-const DROP_IN: &str = "/run/systemd/system/auto-ext.service.d/test.conf";
 const PTRACE_SCOPE: &str = "/proc/sys/kernel/yama/ptrace_scope";
 
 pub(super) fn where_there_can_be_no_gate_the_old_one_leaves_first_and_the_history_says_why()
@@ -40,29 +40,6 @@ fn switches_are_cold_because(why: &str) -> anyhow::Result<()> {
     eprintln!("\n  {why}: {} us without a scheduler", last["gap_us"]);
     ensure!(kernel::enable_seq() == before.enabled + 1);
     Ok(())
-}
-
-/// More settings for the service, until this is dropped.
-struct DropIn;
-
-impl DropIn {
-    fn install(setting: &str) -> anyhow::Result<Self> {
-        let directory = DROP_IN.rsplit_once('/').context("a file in a directory")?.0;
-        fs::create_dir_all(directory)?;
-        fs::write(DROP_IN, format!("[Service]\n{setting}\n"))
-            .with_context(|| format!("failed to write {DROP_IN}"))?;
-        let installed = Self;
-        service::say("systemctl daemon-reload")?;
-        Ok(installed)
-    }
-}
-
-impl Drop for DropIn {
-    fn drop(&mut self) {
-        // The next test will tell if this fails.
-        let _ = fs::remove_file(DROP_IN);
-        let _ = service::say("systemctl daemon-reload");
-    }
 }
 
 /// Who may look into other processes, until this is dropped.

@@ -40,6 +40,7 @@ pub(crate) struct Machine {
     kernel: Kernel,
     cpus: u32,
     memory: String,
+    append: String,
     timeout: Duration,
     bare: bool,
     scx_loader: bool,
@@ -54,6 +55,7 @@ impl Machine {
             kernel,
             cpus: 4,
             memory: "2G".to_owned(),
+            append: String::new(),
             timeout: Duration::from_secs(30 * 60),
             bare: false,
             scx_loader: false,
@@ -71,6 +73,12 @@ impl Machine {
     /// With so much memory, as QEMU has it: `2G`.
     pub(crate) fn memory(mut self, memory: impl Into<String>) -> Self {
         self.memory = memory.into();
+        self
+    }
+
+    /// With more on the kernel's command line.
+    pub(crate) fn append(mut self, parameters: impl Into<String>) -> Self {
+        self.append = parameters.into();
         self
     }
 
@@ -178,6 +186,7 @@ impl Machine {
             accel,
             cpus: self.cpus,
             memory: &self.memory,
+            append: &self.append,
             kernel: &kernel,
             initramfs: &initramfs,
             layers: [

@@ -14,6 +14,8 @@ pub(super) struct Devices<'a> {
     pub(super) cpus: u32,
     /// As QEMU has it: `2G`.
     pub(super) memory: &'a str,
+    /// More on the kernel's command line.
+    pub(super) append: &'a str,
     pub(super) kernel: &'a Image,
     pub(super) initramfs: &'a Path,
     /// Read-only drives: serial number and file. The guest finds them by the number.
@@ -94,8 +96,9 @@ impl Devices<'_> {
         // Errors and worse on the console; everything is in the guest's own log.
         format!(
             "console=ttyS0 loglevel=4 panic=-1 apparmor=0 audit=0 TERM=dumb \
-             systemd.unit=machine.target systemd.show_status=false {}",
-            self.accel.parameters()
+             systemd.unit=machine.target systemd.show_status=false {} {}",
+            self.accel.parameters(),
+            self.append
         )
     }
 }

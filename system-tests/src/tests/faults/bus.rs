@@ -1,0 +1,94 @@
+//! The system bus is restarted, stopped, hangs or is not there yet: schedulers do not wait for it.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, ensure};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use super::{Ground, a_game_is_served, says_what_the_kernel_says, with_a_game};
+use crate::service::{self, Bus};
+use crate::{load, pinning, wait};
+
+pub(in crate::tests) fn the_bus_may_be_restarted_stopped_and_hang() -> anyhow::Result<()> {
+    let mut ground = Ground::at_rest(with_a_game()?)?;
+    eprintln!();
+    let _holder = load::start("auto-ext hold -- sleep 1000")?;
+    wait::until("mode", &"held".to_owned(), || ground.bus.string("Mode"))?;
+    service::say("systemctl restart dbus.service")?;
+    back("restarted", &mut ground)?;
+    // Who held has lost the bus as well.
+    wait::until("mode", &"auto".to_owned(), || ground.bus.string("Mode"))?;
+
+    let stopped = Stopped::stop()?;
+    a_game_is_served()?;
+    let status = service::output("auto-ext status")?;
+    ensure!(status.status.code() == Some(3), "without a bus: {status:?}");
+    drop(stopped);
+    back("stopped for a while", &mut ground)?;
+
+    let process = bus_process()?;
+    pinning::send(Signal::SIGSTOP, process)?;
+    let served = a_game_is_served();
+    pinning::send(Signal::SIGCONT, process)?;
+    served?;
+    back("hung", &mut ground)?;
+    ground.works()
+}
+
+pub(in crate::tests) fn without_a_bus_at_its_start_it_works_and_gets_there_later()
+-> anyhow::Result<()> {
+    super::write_policy_with_a_game()?;
+    let stopped = Stopped::stop()?;
+    service::restart()?;
+    let daemon = pinning::daemon()?;
+    a_game_is_served()?;
+    drop(stopped);
+    let bus = Bus::connect()?;
+    wait::until("daemon on the bus", &true, || {
+        bus.number("Switches").is_ok()
+    })?;
+    ensure!(pinning::daemon()? == daemon, "the daemon was restarted");
+    says_what_the_kernel_says("there later", &bus)?;
+    let history = service::history(1)?;
+    ensure!(
+        history[0]["from"] == "scx_cosmos" && history[0]["to"] == "kernel",
+        "{history:?}"
+    );
+    Ok(())
+}
+
+/// Waits until the daemon is on the bus again.
+fn back(what: &str, ground: &mut Ground) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    ground
+        .follow_the_bus()
+        .with_context(|| format!("the bus {what}"))?;
+    eprintln!(
+        "  the bus {what}: on it again after {:.1?}",
+        begun.elapsed()
+    );
+    Ok(())
+}
+
+/// The system bus is stopped until this is dropped.
+struct Stopped;
+
+impl Stopped {
+    fn stop() -> anyhow::Result<Self> {
+        service::say("systemctl stop dbus.socket dbus.service")?;
+        Ok(Self)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // The next test will tell if this fails.
+        let _ = service::say("systemctl start dbus.socket dbus.service");
+    }
+}
+
+fn bus_process() -> anyhow::Result<Pid> {
+    let pid = service::say("systemctl show --property=MainPID --value dbus.service")?;
+    Ok(Pid::from_raw(pid.parse()?))
+}

@@ -1,0 +1,208 @@
+//! The kernel or the unit withholds what the daemon would like to have: each thing alone.
+
+use std::fs;
+
+use anyhow::{Context as _, ensure};
+
+use super::Ground;
+use crate::drop_in::DropIn;
+use crate::service::{self, Bus};
+use crate::{kernel, pinning, policy, wait};
+
+/// Where the kernel shows its types, by which BPF programs find their tracepoints.
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+const DIRECTORY: &str = "/usr/local/lib/auto-ext-tests";
+const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+
+/// Something that is missing, and what works without it.
+struct Case {
+    what: &'static str,
+    /// What the unit says so that it is.
+    settings: &'static str,
+    /// A tracepoint that is hidden.
+    hidden: Option<&'static str>,
+    /// The signals whose level is unknown then, and no others.
+    unknown: &'static [&'static str],
+    switches: Switches,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Switches {
+    Yes,
+    No,
+    /// As the scheduler likes; if it does not, the kernel's own stays.
+    Perhaps,
+}
+
+const ALL: Case = Case {
+    what: "nothing",
+    settings: "",
+    hidden: None,
+    unknown: &[],
+    switches: Switches::Yes,
+};
+
+const CASES: [Case; 12] = [
+    Case {
+        what: "the profiler of cpu, parallel and interactive",
+        hidden: Some("cpu_idle"),
+        unknown: &["cpu", "parallel", "interactive"],
+        ..ALL
+    },
+    // What the kernel counts anyway still tells of io and mem.
+    Case {
+        what: "the profiler of io",
+        hidden: Some("block_rq_complete"),
+        ..ALL
+    },
+    Case {
+        what: "the profiler of net",
+        hidden: Some("softirq_exit"),
+        unknown: &["net"],
+        ..ALL
+    },
+    Case {
+        what: "the profiler of mem",
+        hidden: Some("mm_vmscan_direct_reclaim_end"),
+        ..ALL
+    },
+    Case {
+        what: "the kernel's types",
+        settings: "InaccessiblePaths=/sys/kernel/btf/vmlinux",
+        unknown: &["cpu", "parallel", "interactive", "net"],
+        switches: Switches::No,
+        ..ALL
+    },
+    Case {
+        what: "pressure",
+        settings: "InaccessiblePaths=/proc/pressure",
+        ..ALL
+    },
+    Case {
+        what: "every capability",
+        settings: "CapabilityBoundingSet=",
+        unknown: &["cpu", "parallel", "interactive", "net"],
+        switches: Switches::No,
+        ..ALL
+    },
+    Case {
+        what: "CAP_SYS_NICE",
+        settings: "CapabilityBoundingSet=~CAP_SYS_NICE",
+        ..ALL
+    },
+    Case {
+        what: "locked memory",
+        settings: "LimitMEMLOCK=0",
+        ..ALL
+    },
+    Case {
+        what: "open files, but a few",
+        settings: "LimitNOFILE=24",
+        unknown: &["cpu", "parallel", "interactive", "net"],
+        switches: Switches::Perhaps,
+        ..ALL
+    },
+    Case {
+        what: "tasks, but a few",
+        settings: "TasksMax=6",
+        switches: Switches::Perhaps,
+        ..ALL
+    },
+    Case {
+        what: "the cgroup of its own",
+        settings: "Delegate=no",
+        ..ALL
+    },
+];
+
+pub(in crate::tests) fn what_is_missing_costs_what_needs_it_and_nothing_else() -> anyhow::Result<()>
+{
+    policy::write(policy::QUIET)?;
+    eprintln!();
+    for case in &CASES {
+        works_without(case).with_context(|| format!("without {}", case.what))?;
+    }
+    // And all is there again.
+    works_without(&ALL)
+}
+
+fn works_without(case: &Case) -> anyhow::Result<()> {
+    let settings = match case.hidden {
+        Some(tracepoint) => hide(tracepoint)?,
+        None => case.settings.to_owned(),
+    };
+    let _missing = DropIn::install(&settings)?;
+    service::restart()?;
+    let ground = Ground::at_rest(Bus::connect()?)?;
+    wait::until("signals of unknown level", &case.unknown.to_vec(), || {
+        unknown().unwrap_or_default()
+    })?;
+    let pinned = service::output("auto-ext pin bpfland")?;
+    let switched = pinned.status.success();
+    let error = String::from_utf8_lossy(&pinned.stderr);
+    eprintln!(
+        "  without {}: unknown {:?}, switched {switched} {}",
+        case.what,
+        case.unknown,
+        error.trim()
+    );
+    ensure!(
+        case.switches == Switches::Perhaps || switched == (case.switches == Switches::Yes),
+        "{error}"
+    );
+    ensure!((kernel::scheduler() == "scx_bpfland") == switched);
+    ground.is_sane(case.what)?;
+    service::say("auto-ext pin kernel")?;
+    ground.is_as_before(case.what)
+}
+
+/// The signals whose level is not known.
+fn unknown() -> anyhow::Result<Vec<&'static str>> {
+    let levels = service::busctl("Levels")?;
+    let all = ["cpu", "parallel", "interactive", "io", "net", "mem"];
+    let unknown = all
+        .into_iter()
+        .filter(|signal| levels.contains(&format!("\"{signal}\" \"unknown\"")));
+    Ok(unknown.collect())
+}
+
+/// The setting that hides a tracepoint: in the kernel's types, as the service sees them, it has another
+/// name.
+fn hide(tracepoint: &str) -> anyhow::Result<String> {
+    let mut types = fs::read(BTF).with_context(|| format!("failed to read {BTF}"))?;
+    let name = format!("\0btf_trace_{tracepoint}\0");
+    let at = types
+        .windows(name.len())
+        .position(|window| window == name.as_bytes())
+        .with_context(|| format!("{BTF} has no {tracepoint}"))?;
+    types[at + 1] = b'B';
+    fs::create_dir_all(DIRECTORY)?;
+    let file = format!("{DIRECTORY}/types-without-{tracepoint}");
+    fs::write(&file, types).with_context(|| format!("failed to write {file}"))?;
+    Ok(format!("BindReadOnlyPaths={file}:{BTF}"))
+}
+
+/// Comes last of all: a kernel that is locked down stays so until the next boot.
+pub(in crate::tests) fn a_kernel_that_is_locked_down_is_left_in_peace() -> anyhow::Result<()> {
+    let bus = pinning::start_with("")?;
+    drop(bus);
+    fs::write(LOCKDOWN, "confidentiality")
+        .with_context(|| format!("failed to write {LOCKDOWN}"))?;
+    service::restart()?;
+    let ground = Ground::at_rest(Bus::connect()?)?;
+    let pinned = service::output("auto-ext pin bpfland")?;
+    eprintln!(
+        "\n  locked down: unknown {:?}, switched {} {}",
+        unknown()?,
+        pinned.status.success(),
+        String::from_utf8_lossy(&pinned.stderr).trim()
+    );
+    ensure!(
+        (kernel::scheduler() == "scx_bpfland") == pinned.status.success(),
+        "{pinned:?}"
+    );
+    ground.is_sane("locked down")?;
+    service::stop()?;
+    ensure!(kernel::scheduler() == "kernel");
+    Ok(())
+}
