@@ -6,11 +6,15 @@
 mod conflicts;
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use anstyle::Style;
+
+use crate::commands::client::Properties;
 use crate::commands::status;
+use crate::commands::style::{self, ERROR, Styled, WARNING};
 use crate::kernel::{KernelState, SchedExt};
 use crate::policy::Policy;
 use crate::program::{self, ProgramError};
@@ -51,27 +55,50 @@ struct Facts {
     some_program: bool,
     /// What others do that gets in the way, with the remedy.
     conflicts: Vec<String>,
-    /// The running daemon's `LastError`, or why it cannot be asked.
-    daemon: Result<String, String>,
+    /// What the running daemon says, or why it cannot be asked.
+    daemon: Result<Daemon, String>,
+}
+
+/// What the daemon knows of what goes wrong.
+#[derive(Clone, Debug, Default)]
+struct Daemon {
+    last_error: String,
+    /// The scheduler that runs, if somebody else started it.
+    foreign: Option<String>,
+}
+
+impl Daemon {
+    fn of(properties: &Properties) -> Self {
+        let text = |name: &str| {
+            let value = properties
+                .get(name)
+                .and_then(|value| value.try_clone().ok());
+            value
+                .and_then(|value| String::try_from(value).ok())
+                .unwrap_or_default()
+        };
+        let foreign = text("CurrentOwner") == "foreign";
+        Self {
+            last_error: text("LastError"),
+            foreign: foreign.then(|| text("CurrentScheduler")),
+        }
+    }
 }
 
 pub(crate) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
-    let daemon = status::ask_daemon().await.map(|properties| {
-        properties
-            .get("LastError")
-            .and_then(|value| String::try_from(value.try_clone().ok()?).ok())
-            .unwrap_or_default()
-    });
-    let daemon = daemon.map_err(|error| error.to_string());
+    let daemon = status::ask_daemon().await;
+    let daemon = daemon
+        .map(|properties| Daemon::of(&properties))
+        .map_err(|error| error.to_string());
     let findings = judge(&gather(Path::new("/"), config, daemon));
-    let out = &mut io::stdout().lock();
+    let out = &mut style::stdout();
     for finding in &findings {
         let mark = match finding.weight {
-            Weight::Stops => "STOPS  ",
-            Weight::Weakens => "weakens",
-            Weight::Fine => "ok     ",
+            Weight::Stops => Styled(ERROR, "STOPS"),
+            Weight::Weakens => Styled(WARNING, "weakens"),
+            Weight::Fine => Styled(Style::new(), "ok"),
         };
-        writeln!(out, "{mark}  {}", finding.text)?;
+        writeln!(out, "{mark:<7}  {}", finding.text)?;
     }
     let stopped = findings
         .iter()
@@ -83,7 +110,7 @@ pub(crate) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn gather(root: &Path, config: &Path, daemon: Result<String, String>) -> Facts {
+fn gather(root: &Path, config: &Path, daemon: Result<Daemon, String>) -> Facts {
     let text = |path: &str| {
         fs::read_to_string(root.join(path))
             .map(|text| text.trim().to_owned())
@@ -197,11 +224,26 @@ fn judge(facts: &Facts) -> Vec<Finding> {
     }
     match &facts.daemon {
         Err(why) => add(Weight::Weakens, why.clone()),
-        Ok(error) if error.is_empty() => add(Weight::Fine, "the daemon runs".into()),
-        Ok(error) => add(
+        Ok(Daemon { last_error, .. }) if last_error.is_empty() => {
+            add(Weight::Fine, "the daemon runs".into());
+        }
+        Ok(Daemon { last_error, .. }) => add(
             Weight::Weakens,
-            format!("the daemon runs; its last error: {error}"),
+            format!("the daemon runs; its last error: {last_error}"),
         ),
+    }
+    if let Ok(Daemon {
+        foreign: Some(scheduler),
+        ..
+    }) = &facts.daemon
+    {
+        add(
+            Weight::Weakens,
+            format!(
+                "{scheduler} was not started by auto-ext, which leaves it alone: stop it where it was started, \
+                 or take its place with `auto-ext pin NAME` or `foreign: replace` in the policy"
+            ),
+        );
     }
     if !facts.root {
         add(
@@ -230,7 +272,7 @@ mod tests {
             missing_programs: Vec::new(),
             some_program: true,
             conflicts: Vec::new(),
-            daemon: Ok(String::new()),
+            daemon: Ok(Daemon::default()),
         }
     }
 
@@ -257,12 +299,14 @@ mod tests {
             |facts| facts.isolated_cpus = "2-3".into(),
             |facts| facts.policy = Err("bad".into()),
         ];
-        let weakens: [fn(&mut Facts); 6] = [
+        let weakens: [fn(&mut Facts); 8] = [
             |facts| facts.conflicts = vec!["ananicy-cpp runs".into()],
             |facts| facts.kernel_config = false,
             |facts| facts.pressure = false,
             |facts| facts.root = false,
             |facts| facts.daemon = Err("not there".into()),
+            |facts| facts.daemon.as_mut().unwrap().foreign = Some("scx_rusty".into()),
+            |facts| facts.daemon.as_mut().unwrap().last_error = "bpfland: is gone".into(),
             |facts| facts.missing_programs = vec![ProgramError::NotFound("scx_a".into())],
         ];
         for (changes, weight) in [(&stops[..], Weight::Stops), (&weakens[..], Weight::Weakens)] {
@@ -297,7 +341,7 @@ mod tests {
         let facts = gather(
             root.path(),
             &root.path().join("none.yaml"),
-            Ok(String::new()),
+            Ok(Daemon::default()),
         );
         assert_eq!(facts.kernel, KernelState::Disabled);
         assert!(facts.kernel_config && !facts.btf && !facts.pressure && !facts.realtime);
