@@ -42,13 +42,13 @@ pub(crate) struct Machine {
     memory: String,
     timeout: Duration,
     bare: bool,
-    scx_loader: bool,
     environment: Vec<(String, String)>,
     files: Vec<(PathBuf, String)>,
 }
 
 impl Machine {
-    /// A machine with `kernel`, 4 CPUs, 2 GiB and auto-ext as its installer installs it.
+    /// A machine with `kernel`, 4 CPUs, 2 GiB and auto-ext as its installer installs it. Beside it is
+    /// scx_loader, which D-Bus starts when somebody asks it for something.
     pub(crate) fn new(kernel: Kernel) -> Self {
         Self {
             kernel,
@@ -56,7 +56,6 @@ impl Machine {
             memory: "2G".to_owned(),
             timeout: Duration::from_secs(30 * 60),
             bare: false,
-            scx_loader: false,
             environment: Vec::new(),
             files: Vec::new(),
         }
@@ -80,15 +79,9 @@ impl Machine {
         self
     }
 
-    /// Without auto-ext and the system tests; the schedulers are there.
+    /// Without auto-ext, the system tests and scx_loader; the schedulers are there.
     pub(crate) fn bare(mut self, bare: bool) -> Self {
         self.bare = bare;
-        self
-    }
-
-    /// With scx_loader and scxctl too; its service is installed, and not started.
-    pub(crate) fn scx_loader(mut self) -> Self {
-        self.scx_loader = true;
         self
     }
 
@@ -157,8 +150,6 @@ impl Machine {
         let payload = payload::Payload::begin(directory.join("payload"), work)?;
         if !self.bare {
             payload.add_auto_ext()?;
-        }
-        if self.scx_loader {
             payload.add_scx_loader()?;
         }
         for (from, to) in &self.files {
