@@ -5,6 +5,7 @@
 
 mod checks;
 mod count;
+mod install;
 mod packages;
 
 use std::io::{self, BufReader, Read as _, Write as _};
@@ -18,6 +19,7 @@ use crate::machine::{Kernel, Lines, Machine, Role, SYSTEM_TESTS};
 use crate::{debian, ebpf, setup};
 use checks::{CHECKS, RELEASE, UNIT_TESTS};
 use count::Count;
+use install::RELEASES;
 use packages::PACKAGES;
 
 /// How long all system tests of one kernel may take, under emulation.
@@ -31,6 +33,9 @@ pub(crate) struct Arguments {
     /// Leave out what needs the test machine
     #[arg(long)]
     no_machine: bool,
+    /// Try install.sh on clean Debian systems too, which takes root, the network and half an hour
+    #[arg(long)]
+    install: bool,
     /// The kernel for the test machine; can be given several times; all three if it is not
     #[arg(long = "kernel", value_name = "ROLE")]
     kernels: Vec<Role>,
@@ -76,6 +81,11 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
     }
     let machine = roles.contains(&packages::ROLE);
     all.step(PACKAGES, |_| packages::packages(machine));
+    if arguments.install {
+        for release in RELEASES {
+            all.step(release.step, |_| install::install(release));
+        }
+    }
     all.report()
 }
 
@@ -91,7 +101,8 @@ impl Run {
         let fixed = CHECKS
             .iter()
             .map(|check| check.name)
-            .chain([UNIT_TESTS, RELEASE, PACKAGES]);
+            .chain([UNIT_TESTS, RELEASE, PACKAGES])
+            .chain(RELEASES.iter().map(|release| release.step));
         let mut names = fixed.map(str::to_owned).chain(system);
         // A filter that names a step selects it; any other selects among the tests.
         let filter = filter.map(str::to_owned);
