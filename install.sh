@@ -146,8 +146,9 @@ make_dir() {
     printf '%s\n' "$1" >>"$work/directories"
 }
 
-# put MODE SOURCE TARGET: by rename, so that a target in use is never seen half written.
+# put MODE SOURCE TARGET: by rename, so that a target in use is never seen half written. What is there already stays.
 put() {
+    if [ ! -L "$destdir$3" ] && cmp -s "$2" "$destdir$3" && [ "$(stat -c %a "$destdir$3")" = "$1" ]; then return; fi
     make_dir "${3%/*}"
     install -m "$1" "$2" "$destdir$3.new$$"
     mv -f "$destdir$3.new$$" "$destdir$3"
@@ -279,10 +280,16 @@ build_auto_ext() {
     for dir in "/usr/lib/llvm-$llvm" "/usr/lib64/llvm$llvm" "/usr/lib/llvm$llvm"; do
         if [ -z "${LLVM_PREFIX:-}" ] && [ -d "$dir/lib" ]; then export LLVM_PREFIX="$dir"; fi
     done
+    if builder_has bpf-linker; then AUTO_EXT_BPF_LINKER=$(as_builder sh -c 'command -v bpf-linker') && export AUTO_EXT_BPF_LINKER; fi
     say "Building auto-ext (a few minutes)..."
     (cd "$src" && as_builder env "CARGO_TARGET_DIR=$src/target" cargo xtask build) || die "the build failed; nothing was installed"
     binary=$src/target/release/auto-ext
     [ -f "$binary" ] || die "the build left no $binary; nothing was installed"
+}
+
+# The BPF programs' own copy of Rust's library is built. Where there is rustup, cargo xtask has it fetch the sources.
+has_rust_src() {
+    builder_has rustup || [ -d "$(as_builder rustc --print sysroot)/lib/rustlib/src/rust/library" ]
 }
 
 # bpf-linker must be built with the LLVM that rustc has.
@@ -345,7 +352,7 @@ packages_for_auto_ext() {
     apt-get) echo gcc libc6-dev ;;
     *) echo gcc ;;
     esac
-    if ! builder_has rustup; then first_package rust-src || true; fi
+    if ! has_rust_src; then first_package rust-src || true; fi
     if builder_has bpf-linker; then return; fi
     llvm=$(rustc_llvm)
     case $pm in

@@ -1,9 +1,10 @@
 //! The command line: its words, and which command each means. No command's work is done here.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anstream::{AutoStream, ColorChoice};
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -271,7 +272,7 @@ fn log() {
         tracing_subscriber::fmt::layer()
             .with_writer(io::stderr)
             .with_target(false)
-            .with_ansi(io::stderr().is_terminal())
+            .with_ansi(AutoStream::choice(&io::stderr()) != ColorChoice::Never)
             .fmt_fields(message_only),
     )
     .init();

@@ -3,15 +3,19 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::cache;
 use crate::command::{cargo, command, found, output, run, say, step};
 
 /// Must be built with the LLVM major version of the Rust toolchain, which emits the bitcode.
 const BPF_LINKER: (&str, &str) = ("bpf-linker", "0.13.0");
-const LLVM_FEATURE: &str = "llvm-22";
-const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
+
+/// The variable that names a bpf-linker that is there already.
+const LINKER_VARIABLE: &str = "AUTO_EXT_BPF_LINKER";
+
+/// The variable that says where LLVM is; without it, where Debian has it.
+const LLVM_VARIABLE: &str = "LLVM_PREFIX";
 
 const CARGO_DENY: (&str, &str) = ("cargo-deny", "0.20.2");
 const CARGO_DEB: (&str, &str) = ("cargo-deb", "3.8.0");
@@ -40,34 +44,62 @@ pub(crate) fn ensure_components() -> Result<()> {
     run(command("rustup").args(["component", "add"]).args(missing))
 }
 
-/// The bpf-linker program.
+/// The bpf-linker program: `$AUTO_EXT_BPF_LINKER`, else one that is built for this toolchain.
 pub(crate) fn bpf_linker() -> Result<PathBuf> {
-    installed(BPF_LINKER, |install| {
-        install.args(["--no-default-features", "--features", LLVM_FEATURE]);
-        install.env("LLVM_PREFIX", LLVM_PREFIX);
-    })
+    if let Some(linker) = std::env::var_os(LINKER_VARIABLE) {
+        return Ok(linker.into());
+    }
+    let about = output(command("rustc").args(["--version", "--verbose"]))?;
+    let llvm = llvm_version(&about).context("rustc does not say which LLVM it has")?;
+    let (name, version) = BPF_LINKER;
+    installed_as(
+        &format!("{name}-{version}-llvm-{llvm}"),
+        BPF_LINKER,
+        |install| {
+            let feature = format!("llvm-{llvm}");
+            install.args(["--no-default-features", "--features", &feature]);
+            if std::env::var_os(LLVM_VARIABLE).is_none() {
+                install.env(LLVM_VARIABLE, format!("/usr/lib/llvm-{llvm}"));
+            }
+        },
+    )
+}
+
+/// The major version of LLVM in what `rustc --version --verbose` says.
+fn llvm_version(about: &str) -> Option<&str> {
+    let version = about
+        .lines()
+        .find_map(|line| line.strip_prefix("LLVM version: "))?;
+    version.split('.').next()
 }
 
 /// The cargo-deny program.
 pub(crate) fn cargo_deny() -> Result<PathBuf> {
-    installed(CARGO_DENY, |_| ())
+    installed(CARGO_DENY)
 }
 
 /// The cargo-deb program.
 pub(crate) fn cargo_deb() -> Result<PathBuf> {
-    installed(CARGO_DEB, |_| ())
+    installed(CARGO_DEB)
 }
 
 /// The cargo-generate-rpm program.
 pub(crate) fn cargo_generate_rpm() -> Result<PathBuf> {
-    installed(CARGO_GENERATE_RPM, |_| ())
+    installed(CARGO_GENERATE_RPM)
 }
 
-fn installed(
+fn installed(tool: (&str, &str)) -> Result<PathBuf> {
+    let (name, version) = tool;
+    installed_as(&format!("{name}-{version}"), tool, |_| ())
+}
+
+/// As [`installed`], in the cache under another name than that of the tool and its version.
+fn installed_as(
+    entry: &str,
     (name, version): (&str, &str),
     adjust: impl FnOnce(&mut std::process::Command),
 ) -> Result<PathBuf> {
-    let root = cache::entry(format!("{name}-{version}"), |root| {
+    let root = cache::entry(entry, |root| {
         step(&format!("building {name} {version}"), || {
             let mut install = cargo_install(root, name, version);
             adjust(&mut install);
@@ -89,4 +121,16 @@ pub(crate) fn cargo_install(root: &Path, name: &str, version: &str) -> std::proc
         .arg(root)
         .arg(format!("{name}@{version}"));
     install
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_llvm_is_what_rustc_says() {
+        let about = "rustc 1.95.0 (59807616e 2026-04-14)\nrelease: 1.95.0\nLLVM version: 22.1.2\n";
+        assert_eq!(llvm_version(about), Some("22"));
+        assert_eq!(llvm_version("rustc 1.95.0\n"), None);
+    }
 }

@@ -7,11 +7,15 @@ mod conflicts;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use anstyle::Style;
+
+use crate::commands::client::Properties;
 use crate::commands::status;
+use crate::commands::style::{self, ERROR, Styled, WARNING};
 use crate::kernel::{KernelState, SchedExt};
 use crate::policy::Policy;
 use crate::program::{self, ProgramError};
@@ -64,10 +68,12 @@ struct Told {
     last_error: String,
     /// The schedulers that are left alone.
     quarantined: Vec<String>,
+    /// The scheduler that runs, if somebody else started it.
+    foreign: Option<String>,
 }
 
-pub(crate) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
-    let daemon = status::ask_daemon().await.map(|mut properties| {
+impl Told {
+    fn of(mut properties: Properties) -> Self {
         let mut text = |name: &str| {
             let value = properties.remove(name);
             value
@@ -75,26 +81,33 @@ pub(crate) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
                 .unwrap_or_default()
         };
         let (mode, reason, last_error) = (text("Mode"), text("Reason"), text("LastError"));
+        let foreign = text("CurrentOwner") == "foreign";
+        let foreign = foreign.then(|| text("CurrentScheduler"));
         let quarantined = properties
             .remove("Quarantined")
             .and_then(|value| BTreeMap::<String, u64>::try_from(value).ok());
-        Told {
+        Self {
             mode,
             reason,
             last_error,
             quarantined: quarantined.unwrap_or_default().into_keys().collect(),
+            foreign,
         }
-    });
+    }
+}
+
+pub(crate) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
+    let daemon = status::ask_daemon().await.map(Told::of);
     let daemon = daemon.map_err(|error| error.to_string());
     let findings = judge(&gather(Path::new("/"), config, daemon));
-    let out = &mut io::stdout().lock();
+    let out = &mut style::stdout();
     for finding in &findings {
         let mark = match finding.weight {
-            Weight::Stops => "STOPS  ",
-            Weight::Weakens => "weakens",
-            Weight::Fine => "ok     ",
+            Weight::Stops => Styled(ERROR, "STOPS"),
+            Weight::Weakens => Styled(WARNING, "weakens"),
+            Weight::Fine => Styled(Style::new(), "ok"),
         };
-        writeln!(out, "{mark}  {}", finding.text)?;
+        writeln!(out, "{mark:<7}  {}", finding.text)?;
     }
     let stopped = findings
         .iter()
@@ -247,6 +260,19 @@ fn judge(facts: &Facts) -> Vec<Finding> {
             }
         }
     }
+    if let Ok(Told {
+        foreign: Some(scheduler),
+        ..
+    }) = &facts.daemon
+    {
+        add(
+            Weight::Weakens,
+            format!(
+                "{scheduler} was not started by auto-ext, which leaves it alone: stop it where it was started, \
+                 or take its place with `auto-ext pin NAME` or `foreign: replace` in the policy"
+            ),
+        );
+    }
     if !facts.root {
         add(
             Weight::Weakens,
@@ -301,12 +327,14 @@ mod tests {
             |facts| facts.isolated_cpus = "2-3".into(),
             |facts| facts.policy = Err("bad".into()),
         ];
-        let weakens: [fn(&mut Facts); 6] = [
+        let weakens: [fn(&mut Facts); 8] = [
             |facts| facts.conflicts = vec!["ananicy-cpp runs".into()],
             |facts| facts.kernel_config = false,
             |facts| facts.pressure = false,
             |facts| facts.root = false,
             |facts| facts.daemon = Err("not there".into()),
+            |facts| facts.daemon.as_mut().unwrap().foreign = Some("scx_rusty".into()),
+            |facts| facts.daemon.as_mut().unwrap().last_error = "bpfland: is gone".into(),
             |facts| facts.missing_programs = vec![ProgramError::NotFound("scx_a".into())],
         ];
         for (changes, weight) in [(&stops[..], Weight::Stops), (&weakens[..], Weight::Weakens)] {

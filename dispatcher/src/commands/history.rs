@@ -1,10 +1,13 @@
 //! `auto-ext history`: what the daemon did, and what was not its doing.
 
-use std::io::{self, Write};
+use std::io::Write as _;
 use std::process::ExitCode;
+
+use anstyle::Style;
 
 use super::client::Client;
 use super::status::wall_time;
+use super::style::{self, ERROR, Styled, WARNING};
 use crate::history::{Entry, Kind, Way};
 
 /// Prints the last `count` entries, the newest last; as JSON, one object per line.
@@ -12,15 +15,24 @@ pub(crate) async fn run(json: bool, count: u32) -> anyhow::Result<ExitCode> {
     let client = Client::connect().await?;
     let entries: String = client.call("History", &count).await?;
     let entries: Vec<Entry> = serde_json::from_str(&entries)?;
-    let out = &mut io::stdout().lock();
+    let out = &mut style::stdout();
     for entry in entries.iter().rev() {
         if json {
             writeln!(out, "{}", serde_json::to_string(entry)?)?;
         } else {
-            writeln!(out, "{}  {}", wall_time(entry.at), sentence(entry))?;
+            let what = Styled(style_of(entry), sentence(entry));
+            writeln!(out, "{}  {what}", wall_time(entry.at))?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn style_of(entry: &Entry) -> Style {
+    match entry.event {
+        Kind::Failed | Kind::Exited => ERROR,
+        Kind::Refused => WARNING,
+        Kind::Started | Kind::Switched | Kind::Foreign => Style::new(),
+    }
 }
 
 fn sentence(entry: &Entry) -> String {

@@ -10,6 +10,7 @@ use auto_ext_profiler::{
 };
 use serde_json::json;
 
+use super::style::{self, STRONG, Styled};
 use crate::duration;
 use crate::exit::{Code, WithCode};
 
@@ -37,7 +38,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let mut tracker = LevelTracker::new(Thresholds::default());
     let mut last = profiler.sample();
-    let mut out = io::stdout().lock();
+    let mut out = style::stdout();
     loop {
         sleep(options.window);
         let sample = profiler.sample();
@@ -80,7 +81,9 @@ pub(crate) fn refused(error: &AttachError) -> anyhow::Error {
 /// `cpu 0.98 HIGH   parallel 0.10 low ...`, in columns.
 fn as_line(signals: &Signals, levels: &Levels) -> String {
     let column = |signal: Signal| match (signals.get(signal), levels.get(signal)) {
-        (Some(value), Level::High) => format!("{signal} {value:<6.3} HIGH"),
+        (Some(value), Level::High) => {
+            format!("{signal} {value:<6.3} {}", Styled(STRONG, "HIGH"))
+        }
         (Some(value), _) => format!("{signal} {value:<6.3} low "),
         (None, _) => format!("{signal} {:<6} ?   ", "-"),
     };
@@ -115,7 +118,7 @@ mod tests {
         let mut levels = Levels::all(Level::Unknown);
         signals.set(Signal::Cpu, Some(0.98765));
         levels.set(Signal::Cpu, Level::High);
-        let line = as_line(&signals, &levels);
+        let line = style::plain(|out| write!(out, "{}", as_line(&signals, &levels)));
         assert!(
             line.starts_with("cpu 0.988  HIGH   parallel -      ?"),
             "{line}"

@@ -1,4 +1,5 @@
-//! The commands but for the daemon, one file each.
+//! The commands but for the daemon, one file each; `client` is their way to the daemon, `style` their
+//! colours.
 
 pub(crate) mod check;
 pub(crate) mod client;
@@ -12,4 +13,5 @@ pub(crate) mod reload;
 pub(crate) mod replay;
 pub(crate) mod schedulers;
 pub(crate) mod status;
+pub(crate) mod style;
 pub(crate) mod why;

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::client::Client;
 use super::status::wall_time;
+use super::style::{self, ERROR, Styled, WARNING};
 use crate::history::{Entry, Kind};
 use crate::known;
 use crate::policy::Policy;
@@ -63,7 +64,7 @@ pub(crate) async fn run(json: bool, config: &Path) -> anyhow::Result<ExitCode> {
         line.last_end = ends.get(&line.command).cloned();
         line.quarantined_until = quarantined.get(&line.name).copied();
     }
-    let out = &mut io::stdout().lock();
+    let out = &mut style::stdout();
     if json {
         writeln!(out, "{}", serde_json::to_string(&lines)?)?;
     } else {
@@ -166,10 +167,11 @@ fn write_text(out: &mut impl Write, lines: &[Line]) -> io::Result<()> {
             line.note.unwrap_or_default()
         )?;
         if let Some(error) = &line.error {
-            writeln!(out, "{:<20} {error}", "")?;
+            writeln!(out, "{:<20} {}", "", Styled(ERROR, error))?;
         }
         if let Some(until) = line.quarantined_until {
-            writeln!(out, "{:<20} left alone until {}", "", wall_time(until))?;
+            let until = format!("left alone until {}", wall_time(until));
+            writeln!(out, "{:<20} {}", "", Styled(WARNING, until))?;
         }
         if let Some(end) = &line.last_end {
             writeln!(out, "{:<20} last end: {end}", "")?;

@@ -4,10 +4,12 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
+use anstyle::Style;
 use serde_json::{Value as Json, json};
 use zbus::Variant;
 
 use super::client::{Client, Properties};
+use super::style::{self, ERROR, STRONG, Styled, WARNING};
 use crate::exit::Code;
 use crate::kernel::SchedExt;
 
@@ -33,7 +35,7 @@ const PROPERTIES: [(&str, &str); 14] = [
 pub(crate) async fn run(json: bool) -> anyhow::Result<ExitCode> {
     let daemon = ask_daemon().await;
     let current = SchedExt::below("/sys".as_ref()).read();
-    let out = &mut io::stdout().lock();
+    let out = &mut style::stdout();
     if json {
         let mut object: serde_json::Map<String, Json> = PROPERTIES
             .into_iter()
@@ -71,7 +73,7 @@ pub(crate) async fn ask_daemon() -> anyhow::Result<Properties> {
 
 fn write_text(out: &mut impl Write, current: &str, daemon: Option<&Properties>) -> io::Result<()> {
     let Some(daemon) = daemon else {
-        return writeln!(out, "Scheduler  {current}");
+        return writeln!(out, "Scheduler  {}", Styled(STRONG, current));
     };
     let text = |name: &str| {
         daemon
@@ -86,12 +88,19 @@ fn write_text(out: &mut impl Write, current: &str, daemon: Option<&Properties>) 
         "foreign" => " (not started by auto-ext)".to_owned(),
         _ => String::new(),
     };
-    writeln!(out, "Scheduler  {current}{owner}")?;
+    writeln!(out, "Scheduler  {}{owner}", Styled(STRONG, current))?;
     writeln!(out, "Since      {}", wall_time(number("Since")))?;
     if string("DesiredScheduler") != current {
         writeln!(out, "Desired    {}", string("DesiredScheduler"))?;
     }
-    writeln!(out, "Mode       {}", string("Mode"))?;
+    // In every other mode it is not the policy that decides.
+    let mode = string("Mode");
+    let style = if mode == "auto" {
+        Style::new()
+    } else {
+        WARNING
+    };
+    writeln!(out, "Mode       {}", Styled(style, mode))?;
     writeln!(out, "Class      {}", string("Class"))?;
     let levels: Vec<String> = auto_ext_profiler::Signal::ALL
         .iter()
@@ -110,11 +119,12 @@ fn write_text(out: &mut impl Write, current: &str, daemon: Option<&Properties>) 
     writeln!(out, "Reason     {}", string("Reason"))?;
     for (scheduler, until) in text("Quarantined").as_object().into_iter().flatten() {
         let until = wall_time(until.as_u64().unwrap_or_default());
-        writeln!(out, "Left alone {scheduler} until {until}")?;
+        let what = Styled(WARNING, format!("{scheduler} until {until}"));
+        writeln!(out, "Left alone {what}")?;
     }
     let error = string("LastError");
     if !error.is_empty() {
-        writeln!(out, "Last error {error}")?;
+        writeln!(out, "Last error {}", Styled(ERROR, error))?;
     }
     Ok(())
 }

@@ -4,14 +4,17 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anstyle::Style;
+
 use super::client::Client;
+use super::style::{self, STRONG, Styled, WARNING};
 use crate::core::Explanation;
 
 /// Asks the daemon and prints.
 pub(crate) async fn run(json: bool) -> anyhow::Result<ExitCode> {
     let client = Client::connect().await?;
     let explanation: String = client.call("Why", &()).await?;
-    let out = &mut io::stdout().lock();
+    let out = &mut style::stdout();
     if json {
         writeln!(out, "{explanation}")?;
     } else {
@@ -22,17 +25,23 @@ pub(crate) async fn run(json: bool) -> anyhow::Result<ExitCode> {
 
 fn write_text(out: &mut impl Write, why: &Explanation) -> io::Result<()> {
     let class_for = humantime::format_duration(Duration::from_secs(why.class_for));
-    writeln!(out, "{} ({}): {}", why.desired, why.mode, why.because)?;
+    let desired = Styled(STRONG, &why.desired);
+    writeln!(out, "{desired} ({}): {}", why.mode, why.because)?;
     if let Some(waits) = &why.waits {
-        writeln!(out, "  not yet: {waits}")?;
+        writeln!(out, "  {}: {waits}", Styled(WARNING, "not yet"))?;
     }
     for rejected in &why.rejected {
-        writeln!(out, "  not {}: {}", rejected.candidate, rejected.why)?;
+        let not = Styled(WARNING, format!("not {}", rejected.candidate));
+        writeln!(out, "  {not}: {}", rejected.why)?;
     }
     writeln!(out, "class {} for {class_for}", why.class)?;
     writeln!(out, "\nRules, the first that holds wins:")?;
     for rule in &why.rules {
-        let mark = if rule.holds { "holds" } else { "-" };
+        let mark = if rule.holds {
+            Styled(STRONG, "holds")
+        } else {
+            Styled(Style::new(), "-")
+        };
         writeln!(out, "  {mark:<6}{:<14} {}", rule.class, rule.layer)?;
         for condition in &rule.conditions {
             let mark = if condition.holds { "yes" } else { "no" };
@@ -84,10 +93,8 @@ mod tests {
             would_change: vec!["another class when no longer net high: 0.31, low at 0.05".into()],
             switches: (3, 30),
         };
-        let mut text = Vec::new();
-        write_text(&mut text, &why).unwrap();
         assert_eq!(
-            String::from_utf8(text).unwrap(),
+            style::plain(|out| write_text(out, &why)),
             "\
 kernel (auto): class network (net high)
   not yet: bpfland stays until it has run for 15s

@@ -126,6 +126,8 @@ fn environment() -> Roff {
     let mut text = Roff::new();
     let meaning = "What the daemon logs: error, warn, info (the default), debug or trace.";
     tagged(&mut text, "AUTO_EXT_LOG", meaning);
+    let meaning = "Whatever it says: no colours, not even on a terminal.";
+    tagged(&mut text, "NO_COLOR", meaning);
     text
 }
 

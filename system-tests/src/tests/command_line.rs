@@ -77,6 +77,45 @@ pub(super) fn what_is_not_possible_is_said_in_one_line() -> anyhow::Result<()> {
     Ok(())
 }
 
+pub(super) fn colours_are_for_terminals_where_no_color_is_not_set() -> anyhow::Result<()> {
+    const ESCAPE: char = '\u{1b}';
+    service::restart()?;
+    for command in [
+        "auto-ext status",
+        "auto-ext why",
+        "auto-ext doctor",
+        "auto-ext history",
+        "auto-ext schedulers",
+        "auto-ext levels --once",
+        "auto-ext status --json",
+    ] {
+        let piped = service::output(command)?;
+        let piped = String::from_utf8_lossy(&piped.stdout).into_owned();
+        ensure!(!piped.contains(ESCAPE), "`{command}`: {piped:?}");
+        ensure!(!piped.is_empty(), "`{command}` says nothing");
+        let on_terminal = |variables: &str| -> anyhow::Result<String> {
+            let output = std::process::Command::new("script")
+                .args(["--quiet", "--command"])
+                .arg(format!("env {variables} {command}"))
+                .arg("/dev/null")
+                .stdin(std::process::Stdio::null())
+                .output()?;
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        let plain = on_terminal("TERM=xterm NO_COLOR=1")?;
+        ensure!(
+            !plain.contains(ESCAPE) && !plain.is_empty(),
+            "`{command}` where NO_COLOR is set: {plain:?}"
+        );
+        // What every one of these pages has in another style, whatever the machine does.
+        if ["auto-ext status", "auto-ext why"].contains(&command) {
+            let coloured = on_terminal("-u NO_COLOR TERM=xterm")?;
+            ensure!(coloured.contains("\u{1b}[1m"), "`{command}`: {coloured:?}");
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn a_recorded_load_is_replayed_by_anybody() -> anyhow::Result<()> {
     let load = Load::of_class("interactive");
     trace::record(load)?;

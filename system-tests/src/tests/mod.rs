@@ -7,8 +7,10 @@ mod command_line;
 mod failed_swaps;
 mod fallback;
 mod faults;
+mod hardware;
 mod hot_swap;
 pub(crate) mod leaks;
+mod loader;
 mod other_tools;
 mod packages;
 mod people;
@@ -49,6 +51,10 @@ const ALWAYS: &[Test] = &[
     (
         "a_recorded_load_is_replayed_by_anybody",
         command_line::a_recorded_load_is_replayed_by_anybody,
+    ),
+    (
+        "colours_are_for_terminals_where_no_color_is_not_set",
+        command_line::colours_are_for_terminals_where_no_color_is_not_set,
     ),
     (
         "observing_starts_nothing",
@@ -109,6 +115,23 @@ const LOADING: &[Test] = &[
     (
         "a_policy_may_say_that_foreign_schedulers_are_replaced",
         other_tools::a_policy_may_say_that_foreign_schedulers_are_replaced,
+    ),
+    ("scx_loader_is_not_woken", loader::scx_loader_is_not_woken),
+    (
+        "what_scx_loader_runs_is_left_alone_until_it_is_stopped",
+        loader::what_scx_loader_runs_is_left_alone_until_it_is_stopped,
+    ),
+    (
+        "a_pin_takes_the_seat_from_scx_loader",
+        loader::a_pin_takes_the_seat_from_scx_loader,
+    ),
+    (
+        "a_scheduler_that_loads_itself_again_when_cpus_come_and_go_is_not_fought",
+        hardware::a_scheduler_that_loads_itself_again_when_cpus_come_and_go_is_not_fought,
+    ),
+    (
+        "nothing_is_decided_while_the_machine_sleeps",
+        hardware::nothing_is_decided_while_the_machine_sleeps,
     ),
     (
         "a_daemon_that_is_killed_takes_its_scheduler_along_and_comes_back",

@@ -24,26 +24,38 @@ pub(crate) fn mirror() -> Result<String> {
     if let Ok(mirror) = std::env::var("AUTO_EXT_MIRROR") {
         return Ok(mirror);
     }
-    let targets = command("apt-get")
-        .args([
-            "indextargets",
-            "--format",
-            "$(RELEASE) $(COMPONENT) $(REPO_URI)",
-        ])
-        .arg("Created-By: Packages")
-        .output();
-    let codename = super::codename()?;
-    let own = targets.ok().and_then(|targets| {
-        system_mirror(&String::from_utf8_lossy(&targets.stdout), &codename).map(str::to_owned)
-    });
-    own.map_or_else(built_in_mirror, Ok)
+    own_mirror(&super::codename()?).map_or_else(built_in_mirror, Ok)
 }
 
-/// The mirror of the release itself, not of its security updates, in a list of index targets.
-fn system_mirror<'a>(targets: &'a str, codename: &str) -> Option<&'a str> {
+/// The lines of a sources.list for the release `suite` as it is kept up to date: its security
+/// updates too where the system's own apt shows where they are.
+pub(crate) fn sources(suite: &str) -> Result<Vec<String>> {
+    let mirror = mirror()?;
+    let mut lines = vec![
+        format!("deb {mirror} {suite} main"),
+        format!("deb {mirror} {suite}-updates main"),
+    ];
+    if let Some(mirror) = own_mirror(&format!("{}-security", super::codename()?)) {
+        lines.push(format!("deb {mirror} {suite}-security main"));
+    }
+    Ok(lines)
+}
+
+/// Where the system's own apt gets `suite` from.
+fn own_mirror(suite: &str) -> Option<String> {
+    let format = "$(RELEASE) $(COMPONENT) $(REPO_URI)";
+    let targets = command("apt-get")
+        .args(["indextargets", "--format", format, "Created-By: Packages"])
+        .output()
+        .ok()?;
+    system_mirror(&String::from_utf8_lossy(&targets.stdout), suite).map(str::to_owned)
+}
+
+/// The mirror of `suite` in a list of index targets.
+fn system_mirror<'a>(targets: &'a str, suite: &str) -> Option<&'a str> {
     targets.lines().find_map(|line| {
         let mut words = line.split(' ');
-        let own = words.next() == Some(codename) && words.next() == Some("main");
+        let own = words.next() == Some(suite) && words.next() == Some("main");
         words.next().filter(|uri| own && uri.starts_with("http"))
     })
 }
@@ -244,13 +256,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_mirror_is_the_one_of_the_release_itself() {
+    fn the_mirror_is_the_one_of_the_suite_itself() {
         let targets = "bookworm-security main http://mirror/security/\n\
                        bookworm contrib http://other/debian/\n\
                        bookworm main http://mirror/debian/\n";
         assert_eq!(
             system_mirror(targets, "bookworm"),
             Some("http://mirror/debian/")
+        );
+        assert_eq!(
+            system_mirror(targets, "bookworm-security"),
+            Some("http://mirror/security/")
         );
         assert_eq!(system_mirror(targets, "trixie"), None);
         assert_eq!(

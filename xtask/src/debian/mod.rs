@@ -1,7 +1,9 @@
 //! Owns what is Debian's: which packages the project needs, whether the system has them, and how
-//! it gets them. The archive that the test machine is made of is in `archive`.
+//! it gets them. The archive that the test machine is made of is in `archive`, and whole systems to
+//! install something in are in `root`.
 
 pub(crate) mod archive;
+pub(crate) mod root;
 
 use std::fs;
 
@@ -77,7 +79,7 @@ fn is_installed(listing: &str, name: &str) -> bool {
     })
 }
 
-fn is_root() -> Result<bool> {
+pub(crate) fn is_root() -> Result<bool> {
     Ok(output(command("id").arg("-u"))?.trim() == "0")
 }
 

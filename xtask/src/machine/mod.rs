@@ -43,13 +43,13 @@ pub(crate) struct Machine {
     append: String,
     timeout: Duration,
     bare: bool,
-    scx_loader: bool,
     environment: Vec<(String, String)>,
     files: Vec<(PathBuf, String)>,
 }
 
 impl Machine {
-    /// A machine with `kernel`, 4 CPUs, 2 GiB and auto-ext as its installer installs it.
+    /// A machine with `kernel`, 4 CPUs, 2 GiB and auto-ext as its installer installs it. Beside it is
+    /// scx_loader, which D-Bus starts when somebody asks it for something.
     pub(crate) fn new(kernel: Kernel) -> Self {
         Self {
             kernel,
@@ -58,7 +58,6 @@ impl Machine {
             append: String::new(),
             timeout: Duration::from_secs(30 * 60),
             bare: false,
-            scx_loader: false,
             environment: Vec::new(),
             files: Vec::new(),
         }
@@ -88,15 +87,9 @@ impl Machine {
         self
     }
 
-    /// Without auto-ext and the system tests; the schedulers are there.
+    /// Without auto-ext, the system tests and scx_loader; the schedulers are there.
     pub(crate) fn bare(mut self, bare: bool) -> Self {
         self.bare = bare;
-        self
-    }
-
-    /// With scx_loader and scxctl too; its service is installed, and not started.
-    pub(crate) fn scx_loader(mut self) -> Self {
-        self.scx_loader = true;
         self
     }
 
@@ -165,8 +158,6 @@ impl Machine {
         let payload = payload::Payload::begin(directory.join("payload"), work)?;
         if !self.bare {
             payload.add_auto_ext()?;
-        }
-        if self.scx_loader {
             payload.add_scx_loader()?;
         }
         for (from, to) in &self.files {

@@ -65,6 +65,10 @@ const SCX_LOADER: &[(&str, &str)] = &[
         include_str!("../guest/scx_loader/scx_loader.service"),
     ),
     (
+        "usr/share/dbus-1/system-services/org.scx.Loader.service",
+        include_str!("../guest/scx_loader/org.scx.Loader.service"),
+    ),
+    (
         "usr/share/dbus-1/system.d/org.scx.Loader.conf",
         include_str!("../guest/scx_loader/org.scx.Loader.conf"),
     ),

@@ -5,6 +5,7 @@
 
 mod checks;
 mod count;
+mod install;
 mod packages;
 
 use std::io::{self, BufReader, Read as _, Write as _};
@@ -19,6 +20,7 @@ use crate::machine::{Kernel, Lines, Machine, Role, SYSTEM_TESTS};
 use crate::{debian, ebpf, setup};
 use checks::{CHECKS, RELEASE, UNIT_TESTS};
 use count::Count;
+use install::RELEASES;
 use packages::PACKAGES;
 
 /// How long all system tests of one kernel may take, under emulation.
@@ -47,6 +49,9 @@ pub(crate) struct Arguments {
     /// Leave out what needs the test machine
     #[arg(long)]
     no_machine: bool,
+    /// Try install.sh on clean Debian systems too, which takes root, the network and half an hour
+    #[arg(long)]
+    install: bool,
     /// The kernel for the test machine; can be given several times; all three if it is not
     #[arg(long = "kernel", value_name = "ROLE")]
     kernels: Vec<Role>,
@@ -112,6 +117,11 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
         Box::new(move |_: Option<&str>| packages::packages(machine)),
     ));
     all.steps_at_once(jobs);
+    if arguments.install {
+        for release in RELEASES {
+            all.step(release.step, |_| install::install(release));
+        }
+    }
     all.report()
 }
 
@@ -129,7 +139,8 @@ impl Run {
         let fixed = CHECKS
             .iter()
             .map(|check| check.name)
-            .chain([UNIT_TESTS, RELEASE, SOAK, PACKAGES]);
+            .chain([UNIT_TESTS, RELEASE, SOAK, PACKAGES])
+            .chain(RELEASES.iter().map(|release| release.step));
         let mut names = fixed.map(str::to_owned).chain(system);
         // A filter that names a step selects it; any other selects among the tests.
         let filter = filter.map(str::to_owned);

@@ -60,7 +60,6 @@ pub(crate) fn swap(arguments: &Arguments) -> Result<()> {
     say(format!("--swaps {} --seed {seed}", arguments.swaps));
     for kernel in kernels {
         let machine = Machine::new(kernel)
-            .scx_loader()
             .timeout(SWAP_LIMIT * CONDITIONS * u32::from(arguments.swaps) + BOOT_LIMIT);
         let version = machine.prepare()?;
         let (records, ended) = measure(&machine, &order);
