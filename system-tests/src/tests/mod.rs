@@ -26,322 +26,112 @@ use libtest_mimic::{Arguments, Conclusion, Trial};
 
 type Test = (&'static str, fn() -> anyhow::Result<()>);
 
+/// Tests by their paths, which are their names.
+macro_rules! tests {
+    ($($test:path),* $(,)?) => { &[$((stringify!($test), $test)),*] };
+}
+
 /// On every kernel.
-const ALWAYS: &[Test] = &[
-    (
-        "the_installed_service_starts_and_says_that_the_kernel_schedules",
-        truth::the_installed_service_starts_and_says_that_the_kernel_schedules,
-    ),
-    (
-        "bad_policies_are_refused_with_file_line_and_column",
-        bad_input::bad_policies_are_refused,
-    ),
-    (
-        "an_invalid_policy_does_not_stop_the_service",
-        bad_input::an_invalid_policy_does_not_stop_the_service,
-    ),
-    (
-        "what_is_not_possible_is_said_in_one_line_with_its_exit_code",
-        command_line::what_is_not_possible_is_said_in_one_line,
-    ),
-    (
-        "levels_prints_every_signal",
-        command_line::levels_prints_every_signal,
-    ),
-    (
-        "a_recorded_load_is_replayed_by_anybody",
-        command_line::a_recorded_load_is_replayed_by_anybody,
-    ),
-    (
-        "colours_are_for_terminals_where_no_color_is_not_set",
-        command_line::colours_are_for_terminals_where_no_color_is_not_set,
-    ),
-    (
-        "observing_starts_nothing",
-        command_line::observing_starts_nothing,
-    ),
-    (
-        "without_sched_ext_it_observes_and_says_so",
-        command_line::without_sched_ext_it_observes_and_says_so,
-    ),
+const EVERYWHERE: &[Test] = tests![
+    truth::the_installed_service_starts_and_says_that_the_kernel_schedules,
+    command_line::what_is_not_possible_is_said_in_one_line,
+    command_line::levels_prints_every_signal,
+    command_line::without_sched_ext_it_observes_and_says_so,
 ];
 
-/// On kernels that load schedulers.
-const LOADING: &[Test] = &[
-    (
-        "each_load_gets_its_class_with_the_shipped_policy",
-        classes::with_the_shipped_policy,
-    ),
-    (
-        "each_class_gets_its_own_scheduler",
-        classes::with_a_scheduler_per_class,
-    ),
-    (
-        "d_bus_says_what_the_kernel_says_when_a_scheduler_is_killed",
-        truth::d_bus_says_what_the_kernel_says_when_a_scheduler_is_killed,
-    ),
-    (
-        "every_switch_is_announced",
-        truth::every_switch_is_announced,
-    ),
-    (
-        "a_foreign_scheduler_is_left_alone_until_it_leaves",
-        truth::a_foreign_scheduler_is_left_alone_until_it_leaves,
-    ),
-    (
-        "the_old_scheduler_runs_until_the_new_one_is_loaded",
-        hot_swap::the_old_scheduler_runs_until_the_new_one_is_loaded,
-    ),
-    (
-        "when_the_new_scheduler_fails_the_old_one_runs_on_untouched",
-        hot_swap::when_the_new_scheduler_fails_the_old_one_runs_on_untouched,
-    ),
-    (
-        "only_who_may_changes_something_and_everybody_reads",
-        people::only_who_may_changes_something_and_everybody_reads,
-    ),
-    (
-        "a_pin_outlives_loads_and_reload_and_ends_in_its_time",
-        people::a_pin_outlives_loads_and_reload_and_ends_in_its_time,
-    ),
-    (
-        "a_hold_keeps_what_runs_and_ends_with_its_caller",
-        people::a_hold_keeps_what_runs_and_ends_with_its_caller,
-    ),
-    (
-        "a_pin_takes_the_place_of_a_foreign_scheduler",
-        other_tools::a_pin_takes_the_place_of_a_foreign_scheduler,
-    ),
-    (
-        "a_policy_may_say_that_foreign_schedulers_are_replaced",
-        other_tools::a_policy_may_say_that_foreign_schedulers_are_replaced,
-    ),
-    ("scx_loader_is_not_woken", loader::scx_loader_is_not_woken),
-    (
-        "what_scx_loader_runs_is_left_alone_until_it_is_stopped",
-        loader::what_scx_loader_runs_is_left_alone_until_it_is_stopped,
-    ),
-    (
-        "a_pin_takes_the_seat_from_scx_loader",
-        loader::a_pin_takes_the_seat_from_scx_loader,
-    ),
-    (
-        "a_scheduler_that_loads_itself_again_when_cpus_come_and_go_is_not_fought",
-        hardware::a_scheduler_that_loads_itself_again_when_cpus_come_and_go_is_not_fought,
-    ),
-    (
-        "nothing_is_decided_while_the_machine_sleeps",
-        hardware::nothing_is_decided_while_the_machine_sleeps,
-    ),
-    (
-        "a_daemon_that_is_killed_takes_its_scheduler_along_and_comes_back",
-        other_tools::a_daemon_that_is_killed_takes_its_scheduler_along_and_comes_back,
-    ),
-    (
-        "applications_bring_their_scheduler_by_name_path_and_cgroup",
-        applications::applications_bring_their_scheduler_by_name_path_and_cgroup,
-    ),
-    (
-        "the_battery_overrules_the_load_and_a_game_the_battery",
-        applications::the_battery_overrules_the_load_and_a_game_the_battery,
-    ),
-    (
-        "edits_are_in_force_at_once_and_twenty_a_second_restart_nothing",
-        applications::edits_are_in_force_at_once_and_twenty_a_second_restart_nothing,
-    ),
-    (
-        "whatever_fails_while_it_loads_costs_the_old_scheduler_nothing",
-        failed_swaps::whatever_fails_while_it_loads_costs_the_old_scheduler_nothing,
-    ),
-    (
-        "what_cannot_be_started_is_refused_at_once",
-        failed_swaps::what_cannot_be_started_is_refused_at_once,
-    ),
-    (
-        "one_that_hangs_while_it_loads_is_ended_when_nobody_wants_it_any_more",
-        failed_swaps::one_that_hangs_while_it_loads_is_ended_when_nobody_wants_it_any_more,
-    ),
-    (
-        "one_that_fails_behind_the_door_leaves_the_kernels_own",
-        failed_swaps::one_that_fails_behind_the_door_leaves_the_kernels_own,
-    ),
-    (
-        "a_changed_decision_ends_what_is_loading",
-        while_loading::a_changed_decision_ends_what_is_loading,
-    ),
-    (
-        "when_the_old_scheduler_dies_meanwhile_the_new_one_gets_in",
-        while_loading::when_the_old_scheduler_dies_meanwhile_the_new_one_gets_in,
-    ),
-    (
-        "when_a_cpu_goes_meanwhile_the_new_one_is_loaded_again",
-        while_loading::when_a_cpu_goes_meanwhile_the_new_one_is_loaded_again,
-    ),
-    (
-        "an_old_scheduler_that_hangs_is_killed_once_the_new_one_is_loaded",
-        while_loading::an_old_scheduler_that_hangs_is_killed_once_the_new_one_is_loaded,
-    ),
-    (
-        "of_two_requests_at_once_one_is_carried_out",
-        while_loading::of_two_requests_at_once_one_is_carried_out,
-    ),
-    (
-        "stopping_the_service_while_it_switches_leaves_nothing_behind",
-        while_loading::stopping_the_service_while_it_switches_leaves_nothing_behind,
-    ),
-    (
-        "where_there_can_be_no_gate_the_old_one_leaves_first_and_the_history_says_why",
-        ways::where_there_can_be_no_gate_the_old_one_leaves_first_and_the_history_says_why,
-    ),
-    (
-        "a_failure_is_remembered_until_it_is_forgiven_or_its_program_replaced",
-        reputation::a_failure_is_remembered_until_it_is_forgiven_or_its_program_replaced,
-    ),
-    (
-        "sysrq_brings_the_safe_mode_until_a_person_ends_it",
-        reputation::sysrq_brings_the_safe_mode_until_a_person_ends_it,
-    ),
-    (
-        "two_boots_that_went_down_bring_the_safe_mode",
-        reputation::two_boots_that_went_down_bring_the_safe_mode,
-    ),
-    (
-        "swaps_leave_nothing_behind",
-        leaks::swaps_leave_nothing_behind,
-    ),
-    (
-        "stopping_the_service_leaves_nothing_behind",
-        truth::stopping_leaves_nothing_behind,
-    ),
-    (
-        "a_scheduler_that_cannot_start_gives_way_to_the_next_candidate",
-        fallback::a_scheduler_that_cannot_start_gives_way,
-    ),
+/// On kernels that load schedulers: what depends on the kernel.
+const LOADING: &[Test] = tests![
+    classes::with_the_shipped_policy,
+    classes::with_a_scheduler_per_class,
+    truth::d_bus_says_what_the_kernel_says_when_a_scheduler_is_killed,
+    truth::a_foreign_scheduler_is_left_alone_until_it_leaves,
+    hot_swap::the_old_scheduler_runs_until_the_new_one_is_loaded,
+    hot_swap::when_the_new_scheduler_fails_the_old_one_runs_on_untouched,
+    hardware::a_scheduler_that_loads_itself_again_when_cpus_come_and_go_is_not_fought,
+    applications::applications_bring_their_scheduler_by_name_path_and_cgroup,
+    failed_swaps::whatever_fails_while_it_loads_costs_the_old_scheduler_nothing,
+    failed_swaps::one_that_fails_behind_the_door_leaves_the_kernels_own,
+    while_loading::when_a_cpu_goes_meanwhile_the_new_one_is_loaded_again,
+    while_loading::an_old_scheduler_that_hangs_is_killed_once_the_new_one_is_loaded,
+    ways::where_there_can_be_no_gate_the_old_one_leaves_first_and_the_history_says_why,
+    reputation::sysrq_brings_the_safe_mode_until_a_person_ends_it,
+    leaks::swaps_leave_nothing_behind,
+    truth::stopping_leaves_nothing_behind,
+    fallback::a_scheduler_that_cannot_start_gives_way,
 ];
 
-/// What can go wrong, on kernels that load schedulers; see docs/faults.md.
-const FAULTS: &[Test] = &[
-    (
-        "fault_a_scheduler_that_ends_leaves_the_kernels_own_and_is_not_loaded_again",
-        faults::schedulers::a_scheduler_that_ends_leaves_the_kernels_own_and_is_not_loaded_again,
-    ),
-    (
-        "fault_a_scheduler_that_will_not_leave_is_killed_once_the_next_is_loaded",
-        faults::schedulers::a_scheduler_that_will_not_leave_is_killed_once_the_next_is_loaded,
-    ),
-    (
-        "fault_a_scheduler_that_is_stopped_or_spins_does_no_harm",
-        faults::schedulers::a_scheduler_that_is_stopped_or_spins_does_no_harm,
-    ),
-    (
-        "fault_a_daemon_that_is_killed_at_any_step_of_a_swap_leaves_a_sane_machine",
-        faults::daemon::a_daemon_that_is_killed_at_any_step_of_a_swap_leaves_a_sane_machine,
-    ),
-    (
-        "fault_a_daemon_that_is_asked_to_leave_at_any_step_of_a_swap_leaves_nothing",
-        faults::daemon::a_daemon_that_is_asked_to_leave_at_any_step_of_a_swap_leaves_nothing,
-    ),
-    (
-        "fault_a_daemon_that_hangs_is_replaced_by_another",
-        faults::daemon::a_daemon_that_hangs_is_replaced_by_another,
-    ),
-    (
-        "fault_the_bus_may_be_restarted_stopped_and_hang",
-        faults::bus::the_bus_may_be_restarted_stopped_and_hang,
-    ),
-    (
-        "fault_without_a_bus_at_its_start_it_works_and_gets_there_later",
-        faults::bus::without_a_bus_at_its_start_it_works_and_gets_there_later,
-    ),
-    (
-        "fault_a_full_disk_and_a_read_only_one_cost_only_the_file_of_the_history",
-        faults::disk::a_full_disk_and_a_read_only_one_cost_only_the_file_of_the_history,
-    ),
-    (
-        "fault_a_full_run_directory_costs_no_scheduler",
-        faults::disk::a_full_run_directory_costs_no_scheduler,
-    ),
-    (
-        "fault_clock_jumps_change_nothing_that_lasts",
-        faults::clock::clock_jumps_change_nothing_that_lasts,
-    ),
-    (
-        "fault_what_is_missing_costs_what_needs_it_and_nothing_else",
-        faults::missing::what_is_missing_costs_what_needs_it_and_nothing_else,
-    ),
-    (
-        "fault_floods_of_programs_and_cgroups_hide_no_game",
-        faults::processes::floods_of_programs_and_cgroups_hide_no_game,
-    ),
-    (
-        "fault_among_ten_thousand_processes_a_game_is_found",
-        faults::processes::among_ten_thousand_processes_a_game_is_found,
-    ),
-    (
-        "fault_cpus_go_and_come_back_under_each_scheduler",
-        faults::cpus::cpus_go_and_come_back_under_each_scheduler,
-    ),
+/// On the newest kernel only: what would be the same on any other.
+const ONCE: &[Test] = tests![
+    bad_input::bad_policies_are_refused,
+    bad_input::an_invalid_policy_does_not_stop_the_service,
+    command_line::a_recorded_load_is_replayed_by_anybody,
+    command_line::colours_are_for_terminals_where_no_color_is_not_set,
+    command_line::observing_starts_nothing,
+    truth::every_switch_is_announced,
+    people::only_who_may_changes_something_and_everybody_reads,
+    people::a_pin_outlives_loads_and_reload_and_ends_in_its_time,
+    people::a_hold_keeps_what_runs_and_ends_with_its_caller,
+    other_tools::a_pin_takes_the_place_of_a_foreign_scheduler,
+    other_tools::a_policy_may_say_that_foreign_schedulers_are_replaced,
+    loader::scx_loader_is_not_woken,
+    loader::what_scx_loader_runs_is_left_alone_until_it_is_stopped,
+    loader::a_pin_takes_the_seat_from_scx_loader,
+    hardware::nothing_is_decided_while_the_machine_sleeps,
+    other_tools::a_daemon_that_is_killed_takes_its_scheduler_along_and_comes_back,
+    applications::the_battery_overrules_the_load_and_a_game_the_battery,
+    applications::edits_are_in_force_at_once_and_twenty_a_second_restart_nothing,
+    failed_swaps::what_cannot_be_started_is_refused_at_once,
+    failed_swaps::one_that_hangs_while_it_loads_is_ended_when_nobody_wants_it_any_more,
+    while_loading::a_changed_decision_ends_what_is_loading,
+    while_loading::when_the_old_scheduler_dies_meanwhile_the_new_one_gets_in,
+    while_loading::of_two_requests_at_once_one_is_carried_out,
+    while_loading::stopping_the_service_while_it_switches_leaves_nothing_behind,
+    reputation::a_failure_is_remembered_until_it_is_forgiven_or_its_program_replaced,
+    reputation::two_boots_that_went_down_bring_the_safe_mode,
+];
+
+/// What can go wrong, on the newest kernel; see docs/faults.md.
+const FAULTS: &[Test] = tests![
+    faults::schedulers::a_scheduler_that_ends_leaves_the_kernels_own_and_is_not_loaded_again,
+    faults::schedulers::a_scheduler_that_will_not_leave_is_killed_once_the_next_is_loaded,
+    faults::schedulers::a_scheduler_that_is_stopped_or_spins_does_no_harm,
+    faults::daemon::a_daemon_that_is_killed_at_any_step_of_a_swap_leaves_a_sane_machine,
+    faults::daemon::a_daemon_that_is_asked_to_leave_at_any_step_of_a_swap_leaves_nothing,
+    faults::daemon::a_daemon_that_hangs_is_replaced_by_another,
+    faults::bus::the_bus_may_be_restarted_stopped_and_hang,
+    faults::bus::without_a_bus_at_its_start_it_works_and_gets_there_later,
+    faults::disk::a_full_disk_and_a_read_only_one_cost_only_the_file_of_the_history,
+    faults::disk::a_full_run_directory_costs_no_scheduler,
+    faults::clock::clock_jumps_change_nothing_that_lasts,
+    faults::missing::what_is_missing_costs_what_needs_it_and_nothing_else,
+    faults::processes::floods_of_programs_and_cgroups_hide_no_game,
+    faults::processes::among_ten_thousand_processes_a_game_is_found,
+    faults::cpus::cpus_go_and_come_back_under_each_scheduler,
 ];
 
 /// What lasts until the next boot, so that nothing can come after it.
-const LAST: &[Test] = &[(
-    "fault_a_kernel_that_is_locked_down_is_left_in_peace",
-    faults::missing::a_kernel_that_is_locked_down_is_left_in_peace,
-)];
+const LAST: &[Test] = tests![faults::missing::a_kernel_that_is_locked_down_is_left_in_peace,];
 
 /// On kernels that refuse every scheduler.
-const REFUSING: &[Test] = &[
-    (
-        "where_no_scheduler_can_load_the_kernels_own_is_left_in_peace",
-        fallback::where_no_scheduler_can_load_the_kernels_own_is_left_in_peace,
-    ),
-    (
-        "where_no_scheduler_can_load_every_pin_fails_and_changes_nothing",
-        failed_swaps::where_no_scheduler_can_load_every_pin_fails_and_changes_nothing,
-    ),
+const REFUSING: &[Test] = tests![
+    fallback::where_no_scheduler_can_load_the_kernels_own_is_left_in_peace,
+    failed_swaps::where_no_scheduler_can_load_every_pin_fails_and_changes_nothing,
 ];
 
 /// With the packages, where auto-ext is not installed: before the machine is booted anew, and after.
 const PACKAGES: [&[Test]; 2] = [
-    &[
-        (
-            "the_deb_starts_and_enables_nothing",
-            packages::the_deb_starts_and_enables_nothing,
-        ),
-        (
-            "the_service_of_the_deb_starts",
-            packages::the_service_of_the_deb_starts,
-        ),
+    tests![
+        packages::the_deb_starts_and_enables_nothing,
+        packages::the_service_of_the_deb_starts,
     ],
-    &[
-        (
-            "the_service_of_the_deb_runs_after_a_reboot",
-            packages::the_service_of_the_deb_runs_after_a_reboot,
-        ),
-        (
-            "an_upgrade_of_the_deb_restarts_the_service_and_keeps_the_policy",
-            packages::an_upgrade_of_the_deb_restarts_the_service_and_keeps_the_policy,
-        ),
-        (
-            "removing_the_deb_stops_everything_and_keeps_the_policy",
-            packages::removing_the_deb_stops_everything_and_keeps_the_policy,
-        ),
-        (
-            "purging_the_deb_leaves_nothing",
-            packages::purging_the_deb_leaves_nothing,
-        ),
-        (
-            "a_deb_that_runs_is_purged_without_a_trace",
-            packages::a_deb_that_runs_is_purged_without_a_trace,
-        ),
-        (
-            "the_archive_installs_what_runs",
-            packages::the_archive_installs_what_runs,
-        ),
-        (
-            "uninstalling_the_archive_leaves_nothing",
-            packages::uninstalling_the_archive_leaves_nothing,
-        ),
+    tests![
+        packages::the_service_of_the_deb_runs_after_a_reboot,
+        packages::an_upgrade_of_the_deb_restarts_the_service_and_keeps_the_policy,
+        packages::removing_the_deb_stops_everything_and_keeps_the_policy,
+        packages::purging_the_deb_leaves_nothing,
+        packages::a_deb_that_runs_is_purged_without_a_trace,
+        packages::the_archive_installs_what_runs,
+        packages::uninstalling_the_archive_leaves_nothing,
     ],
 ];
 
@@ -349,12 +139,13 @@ const PACKAGES: [&[Test]; 2] = [
 pub(crate) fn run() -> ExitCode {
     let role = std::env::var("AUTO_EXT_KERNEL_ROLE").unwrap_or_default();
     let of_role = match role.as_str() {
-        "newest" | "oldest" => [LOADING, FAULTS, LAST],
-        "refusing" => [REFUSING, &[], LAST],
+        "newest" => [LOADING, ONCE, FAULTS, LAST],
+        "oldest" => [LOADING, &[], &[], LAST],
+        "refusing" => [REFUSING, &[], &[], LAST],
         _ => panic!("AUTO_EXT_KERNEL_ROLE is `{role}`, not newest, oldest or refusing"),
     };
     let (part, parts) = part();
-    let tests = ALWAYS.iter().chain(of_role.into_iter().flatten());
+    let tests = EVERYWHERE.iter().chain(of_role.into_iter().flatten());
     // Long ones are often beside each other.
     let tests = tests.skip(part - 1).step_by(parts);
     run_all(Arguments::from_args(), tests).exit_code()
