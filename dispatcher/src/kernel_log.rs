@@ -36,6 +36,14 @@ impl KernelLog {
         Self(file.ok())
     }
 
+    /// Forgets all that was said until now: another scheduler runs from here on.
+    pub(crate) fn skip(&mut self) {
+        if let Some(file) = &mut self.0 {
+            // What could not be skipped is read later, and mostly says nothing.
+            let _ = file.seek(SeekFrom::End(0));
+        }
+    }
+
     /// The failure for which the kernel last disabled a scheduler since this was asked before.
     pub(crate) fn ejection(&mut self) -> Option<End> {
         let file = self.0.as_mut()?;

@@ -107,6 +107,7 @@ impl Daemon {
     }
 
     async fn switched(&mut self, from: &str, to: Candidate, now: &str, reason: &str, done: Done) {
+        self.kernel_log.skip();
         let Done {
             gap_us,
             cold_because,

@@ -23,7 +23,7 @@ const LOOK_EVERY_MS: u8 = 1;
 /// The same when the end is near: the kernel announces that a scheduler goes shortly before it has gone.
 const NEAR: Duration = Duration::from_micros(100);
 /// How long the one that was let in is watched until the kernel says that something is on its way.
-const WATCHED: Duration = Duration::from_millis(500);
+const WATCHED: Duration = Duration::from_millis(200);
 
 /// What came of it.
 #[derive(Debug)]
