@@ -25,11 +25,6 @@ pub(super) fn what_is_not_possible_is_said_in_one_line() -> anyhow::Result<()> {
             3,
             "the system bus cannot be reached",
         ),
-        (
-            format!("{no_bus} auto-ext daemon"),
-            1,
-            "the system bus cannot be reached",
-        ),
         (format!("{nobody} auto-ext levels --once"), 4, "run as root"),
         (format!("{nobody} auto-ext daemon"), 4, "run as root"),
         (
