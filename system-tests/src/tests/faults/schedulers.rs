@@ -39,7 +39,7 @@ const FAULTS: [Fault; 7] = [
     Fault {
         what: "it crashes",
         name: "cosmos",
-        provoke: |seat| pinning::send(Signal::SIGSEGV, seat.pid()?),
+        provoke: |seat| pinning::send(Signal::SIGABRT, seat.pid()?),
         said: "cosmos: ",
     },
     Fault {
@@ -81,7 +81,7 @@ pub(in crate::tests) fn a_scheduler_that_ends_leaves_the_kernels_own_and_is_not_
 -> anyhow::Result<()> {
     let leaking = "#!/bin/sh\n(sleep 2; exec tail /dev/zero) &\nexec scx_cosmos\n";
     let leaking = broken::wrapped_cosmos("leaking", leaking)?;
-    let leaving = "#!/bin/sh\nsetsid scx_cosmos &\nsleep 4\nexit 3\n";
+    let leaving = "#!/bin/sh\nsetsid scx_cosmos &\nsleep 5\nexit 3\n";
     let leaving = broken::wrapped_cosmos("leaving", leaving)?;
     let stalling = broken::stalling()?;
     let bus = pinning::start_with(&format!(
