@@ -235,6 +235,8 @@ impl Soak {
     fn foreign(&mut self) -> anyhow::Result<()> {
         if kernel::state() == "disabled" {
             self.running.push(load::start("/usr/bin/scx_bpfland")?);
+            // What is pinned while it loads would be a race, which either may win.
+            wait::until("somebody's scheduler", &"enabled".to_owned(), kernel::state)?;
         }
         Ok(())
     }

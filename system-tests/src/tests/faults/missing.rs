@@ -21,8 +21,8 @@ struct Case {
     settings: &'static str,
     /// A tracepoint that is hidden.
     hidden: Option<&'static str>,
-    /// The signals whose level is unknown then, and no others.
-    unknown: &'static [&'static str],
+    /// The signals whose level is unknown then, and no others; none where that is a matter of luck.
+    unknown: Option<&'static [&'static str]>,
     switches: Switches,
 }
 
@@ -38,7 +38,7 @@ const ALL: Case = Case {
     what: "nothing",
     settings: "",
     hidden: None,
-    unknown: &[],
+    unknown: Some(&[]),
     switches: Switches::Yes,
 };
 
@@ -46,7 +46,7 @@ const CASES: [Case; 12] = [
     Case {
         what: "the profiler of cpu, parallel and interactive",
         hidden: Some("cpu_idle"),
-        unknown: &["cpu", "parallel", "interactive"],
+        unknown: Some(&["cpu", "parallel", "interactive"]),
         ..ALL
     },
     // What the kernel counts anyway still tells of io and mem.
@@ -58,7 +58,7 @@ const CASES: [Case; 12] = [
     Case {
         what: "the profiler of net",
         hidden: Some("softirq_exit"),
-        unknown: &["net"],
+        unknown: Some(&["net"]),
         ..ALL
     },
     Case {
@@ -69,7 +69,7 @@ const CASES: [Case; 12] = [
     Case {
         what: "the kernel's types",
         settings: "InaccessiblePaths=/sys/kernel/btf/vmlinux",
-        unknown: &["cpu", "parallel", "interactive", "net"],
+        unknown: Some(&["cpu", "parallel", "interactive", "net"]),
         switches: Switches::No,
         ..ALL
     },
@@ -81,7 +81,7 @@ const CASES: [Case; 12] = [
     Case {
         what: "every capability",
         settings: "CapabilityBoundingSet=",
-        unknown: &["cpu", "parallel", "interactive", "net"],
+        unknown: Some(&["cpu", "parallel", "interactive", "net"]),
         switches: Switches::No,
         ..ALL
     },
@@ -97,14 +97,14 @@ const CASES: [Case; 12] = [
     },
     Case {
         what: "open files, but a few",
-        settings: "LimitNOFILE=24",
-        unknown: &["cpu", "parallel", "interactive", "net"],
+        settings: "LimitNOFILE=32",
+        unknown: None,
         switches: Switches::Perhaps,
         ..ALL
     },
     Case {
         what: "tasks, but a few",
-        settings: "TasksMax=6",
+        settings: "TasksMax=16",
         switches: Switches::Perhaps,
         ..ALL
     },
@@ -134,16 +134,18 @@ fn works_without(case: &Case) -> anyhow::Result<()> {
     let _missing = DropIn::install(&settings)?;
     service::restart()?;
     let ground = Ground::at_rest(Bus::connect()?)?;
-    wait::until("signals of unknown level", &case.unknown.to_vec(), || {
-        unknown().unwrap_or_default()
-    })?;
+    if let Some(expected) = case.unknown {
+        wait::until("signals of unknown level", &expected.to_vec(), || {
+            unknown().unwrap_or_default()
+        })?;
+    }
     let pinned = service::output("auto-ext pin bpfland")?;
     let switched = pinned.status.success();
     let error = String::from_utf8_lossy(&pinned.stderr);
     eprintln!(
         "  without {}: unknown {:?}, switched {switched} {}",
         case.what,
-        case.unknown,
+        unknown()?,
         error.trim()
     );
     ensure!(
