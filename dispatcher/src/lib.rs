@@ -13,6 +13,9 @@ mod daemon;
 mod duration;
 mod exit;
 mod foreign;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod history;
 mod idle_latency;

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use zbus::message::Header;
@@ -206,8 +205,7 @@ impl AutoExt {
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<()> {
         self.authorization.manage(bus, &header).await?;
-        let lasts = (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)));
-        self.ask(Request::Pin { name, args, lasts }).await.map(drop)
+        self.ask(Request::pin(name, args, seconds)).await.map(drop)
     }
 
     /// Leaves the choice to the policy again.

@@ -15,8 +15,8 @@ use anyhow::{Context as _, Result};
 
 use crate::command::{not_run, run, say};
 use crate::machine::{Kernel, Lines, Machine, Role, SYSTEM_TESTS};
-use crate::{debian, ebpf, setup};
-use checks::{CHECKS, RELEASE, UNIT_TESTS};
+use crate::{debian, ebpf, fuzz, setup};
+use checks::{CHECKS, FUZZING, RELEASE, UNIT_TESTS};
 use count::Count;
 use packages::PACKAGES;
 
@@ -70,6 +70,7 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
         });
     }
     all.step(UNIT_TESTS, unit_tests);
+    all.step(FUZZING, |_| fuzzing());
     if !roles.is_empty() {
         all.step(RELEASE, |_| ebpf::build_release().map(|()| Count::PASSED));
         all.system_tests(roles);
@@ -91,7 +92,7 @@ impl Run {
         let fixed = CHECKS
             .iter()
             .map(|check| check.name)
-            .chain([UNIT_TESTS, RELEASE, PACKAGES]);
+            .chain([UNIT_TESTS, FUZZING, RELEASE, PACKAGES]);
         let mut names = fixed.map(str::to_owned).chain(system);
         // A filter that names a step selects it; any other selects among the tests.
         let filter = filter.map(str::to_owned);
@@ -232,6 +233,18 @@ fn unit_tests(filter: Option<&str>) -> Result<Count> {
     }
     lines.finish()?;
     Ok(count.ended(child.wait()?.success()))
+}
+
+fn fuzzing() -> Result<Count> {
+    let mut count = Count::default();
+    for found_nothing in fuzz::short()? {
+        count += if found_nothing {
+            Count::PASSED
+        } else {
+            Count::FAILED
+        };
+    }
+    Ok(count)
 }
 
 fn system_tests(role: Role, filter: Option<&str>) -> Result<Count> {
