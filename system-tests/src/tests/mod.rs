@@ -11,6 +11,7 @@ pub(crate) mod leaks;
 mod other_tools;
 mod packages;
 mod people;
+mod surroundings;
 mod truth;
 mod ways;
 mod while_loading;
@@ -118,6 +119,10 @@ const LOADING: &[Test] = &[
     (
         "the_battery_overrules_the_load_and_a_game_the_battery",
         applications::the_battery_overrules_the_load_and_a_game_the_battery,
+    ),
+    (
+        "a_power_profile_counts_as_long_as_somebody_says_it",
+        surroundings::a_power_profile_counts_as_long_as_somebody_says_it,
     ),
     (
         "edits_are_in_force_at_once_and_twenty_a_second_restart_nothing",
