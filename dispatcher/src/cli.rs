@@ -237,7 +237,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 /// A time of at least a second that the bus can carry.
-fn pin_time(text: &str) -> Result<std::time::Duration, String> {
+pub(crate) fn pin_time(text: &str) -> Result<std::time::Duration, String> {
     let time = duration::parse(text).map_err(|error| error.to_string())?;
     if (1..=u64::from(u32::MAX)).contains(&time.as_secs()) {
         Ok(time)

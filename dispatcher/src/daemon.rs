@@ -5,7 +5,7 @@
 //! `line`.
 
 mod line;
-mod requests;
+pub(crate) mod requests;
 mod switching;
 
 use std::path::PathBuf;
@@ -353,19 +353,13 @@ impl Daemon {
         current.current_scheduler
     }
 
-    /// Follows processes if the policy asks about them, from the beginning: all there are come as
-    /// the first event.
+    /// Follows processes if the policy asks about them; all there are come as the first event.
     fn follow_processes(&mut self) {
-        // What is not asked about costs nothing.
-        self.processes = None;
-        if !self.policy.asks_about_processes() {
-            return;
-        }
-        match Processes::attach() {
-            Ok(processes) => self.processes = Some(processes),
-            Err(error) => {
-                tracing::warn!("processes are not known, rules about them do not match: {error}");
-            }
+        match &mut self.processes {
+            // What is not asked about costs nothing.
+            _ if !self.policy.asks_about_processes() => self.processes = None,
+            Some(processes) => processes.tell_all_again(),
+            None => self.processes = Some(Processes::follow()),
         }
     }
 

@@ -16,6 +16,9 @@ mod duration;
 mod ending;
 mod exit;
 mod foreign;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod history;
 mod idle_latency;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use auto_ext_profiler::{AttachError, ProcessEvent, ProcessWatcher};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::{sleep_until, timeout_at};
 
 /// How long more is waited for once something happened. What ends within that time is never looked
@@ -23,18 +24,78 @@ pub(crate) enum ProcessesError {
     /// Their records cannot be waited for.
     #[error("the ring buffer cannot be polled: {0}")]
     Poll(#[from] io::Error),
+    /// Whoever attached them did not come back.
+    #[error("the BPF programs were not attached: {0}")]
+    Lost(#[from] JoinError),
 }
 
 /// What the kernel tells of processes, for as long as this is held.
-pub(crate) struct Processes {
+pub(crate) struct Processes(Stage);
+
+enum Stage {
+    /// The BPF programs are being attached, by a thread of their own: it takes some 200 ms.
+    Attaching(JoinHandle<Result<Watch, ProcessesError>>),
+    Attached(Box<Watch>),
+    /// Nothing will ever be told; why has been said.
+    Failed,
+}
+
+/// The attached programs.
+struct Watch {
     watcher: AsyncFd<ProcessWatcher>,
     /// Something happened, and is to be read then.
     read_at: Option<Instant>,
 }
 
 impl Processes {
-    /// Attaches the BPF programs. Blocks for some 200 ms.
+    /// Begins to follow processes, without waiting for the BPF programs.
+    pub(crate) fn follow() -> Self {
+        Self(Stage::Attaching(spawn_blocking(Watch::attach)))
+    }
+
+    /// Follows processes from now on. Blocks for some 200 ms.
     pub(crate) fn attach() -> Result<Self, ProcessesError> {
+        Watch::attach().map(|watch| Self(Stage::Attached(Box::new(watch))))
+    }
+
+    /// Waits until something happened, and returns it; at first, all processes there are. Never
+    /// returns when processes cannot be followed, which it says. Can be dropped and called again.
+    pub(crate) async fn changed(&mut self) -> Vec<ProcessEvent> {
+        loop {
+            match &mut self.0 {
+                Stage::Attached(watch) => return watch.changed().await,
+                Stage::Failed => std::future::pending().await,
+                Stage::Attaching(attaching) => {
+                    let attached = attaching.await.map_err(ProcessesError::from);
+                    self.0 = attached.flatten().map_or_else(
+                        |error| {
+                            tracing::warn!(
+                                "processes are not known, rules about them do not match: {error}"
+                            );
+                            Stage::Failed
+                        },
+                        |watch| Stage::Attached(Box::new(watch)),
+                    );
+                }
+            }
+        }
+    }
+
+    /// Has all processes there are told once more.
+    pub(crate) fn tell_all_again(&mut self) {
+        match &mut self.0 {
+            Stage::Attached(watch) => watch.watcher.get_mut().tell_all_again(),
+            // They are told anyway.
+            Stage::Attaching(_) => {}
+            // Perhaps it can be done now.
+            Stage::Failed => *self = Self::follow(),
+        }
+    }
+}
+
+impl Watch {
+    /// Attaches the BPF programs. Blocks.
+    fn attach() -> Result<Self, ProcessesError> {
         let watcher = ProcessWatcher::attach()?;
         // SAFETY: a watcher's descriptor is that of its ring buffer, which it holds until dropped.
         let watcher = unsafe { AsyncFd::register_with_interest(watcher, Interest::READABLE) }
@@ -45,9 +106,8 @@ impl Processes {
         })
     }
 
-    /// Waits until something happened, and returns it; at first, all processes there are. Can be
-    /// dropped and called again.
-    pub(crate) async fn changed(&mut self) -> Vec<ProcessEvent> {
+    /// Waits until something happened, and returns it.
+    async fn changed(&mut self) -> Vec<ProcessEvent> {
         loop {
             let read_at = match self.read_at {
                 Some(read_at) => read_at,
@@ -101,7 +161,7 @@ mod tests {
     #[tokio::test]
     #[ignore = "attaches BPF programs: run as root with --ignored"]
     async fn a_program_is_heard_of_in_time_however_often_the_future_is_dropped() {
-        let mut processes = Processes::attach().unwrap();
+        let mut processes = Processes::follow();
         let is_all = |event: &ProcessEvent| matches!(event, ProcessEvent::All(_));
         while !changed_in_a_busy_loop(&mut processes)
             .await

@@ -103,8 +103,14 @@ impl Requests {
 }
 
 impl Request {
+    /// A pin as it is asked for on the bus, where a time of 0 seconds means: until it is unpinned.
+    pub(crate) fn pin(name: String, args: Vec<String>, seconds: u32) -> Self {
+        let lasts = (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)));
+        Self::Pin { name, args, lasts }
+    }
+
     /// Whether what comes from outside is within its bounds.
-    fn check(&self) -> Result<(), Refusal> {
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
         match self {
             Self::Pin { name, args, .. } => {
                 if args.len() > MAX_ARGS {

@@ -105,6 +105,12 @@ impl ProcessWatcher {
         self.census.events(Instant::now())
     }
 
+    /// Has [`read`](Self::read) tell all processes there are once more, when it has gone through them;
+    /// not twice within a second.
+    pub fn tell_all_again(&mut self) {
+        self.census.lost();
+    }
+
     /// When to [`read`](Self::read) next though the descriptor does not become readable; `None`:
     /// not before it does.
     #[must_use]

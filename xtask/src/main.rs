@@ -8,6 +8,7 @@ mod debian;
 mod demo;
 mod dist;
 mod ebpf;
+mod fuzz;
 mod machine;
 mod schedulers;
 mod setup;
@@ -39,6 +40,8 @@ enum Task {
     BuildEbpf,
     /// Check and test everything, on this machine and in the test machine
     Test(test::Arguments),
+    /// Fuzz what comes from outside: policies, traces, requests
+    Fuzz(fuzz::Arguments),
     /// Make the packages: a .deb, an .rpm and a .tar.gz with an installer
     Dist,
     /// Check the dependencies against the database of known vulnerabilities (needs the network)
@@ -68,6 +71,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Build => ebpf::build()?,
         Task::BuildEbpf => ebpf::build_ebpf()?,
         Task::Test(arguments) => return test::test(&arguments),
+        Task::Fuzz(arguments) => fuzz::fuzz(&arguments)?,
         Task::Dist => dist::dist()?,
         Task::Advisories => test::advisories()?,
         Task::Vm(arguments) => return vm::vm(&arguments),

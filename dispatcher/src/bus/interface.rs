@@ -217,8 +217,7 @@ impl AutoExt {
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<()> {
         self.authorization.manage(bus, &header).await?;
-        let lasts = (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)));
-        self.ask(Request::Pin { name, args, lasts }).await.map(drop)
+        self.ask(Request::pin(name, args, seconds)).await.map(drop)
     }
 
     /// Leaves the choice to the policy again.

@@ -84,7 +84,15 @@ pub(super) fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action
     }
     // A person's word is carried out at once; only if nothing comes of it, it waits like any.
     let first_of_pin = state.pin.as_ref().is_some_and(|pin| !pin.established);
-    if let Some(why) = hindrance(policy, state, first_of_pin, foreign_in_the_way, now) {
+    // For what did not count when it came, no switch was kept back.
+    let goes_home = state.choice.desired == Candidate::Kernel
+        && state
+            .running
+            .as_ref()
+            .is_some_and(|running| !running.counts);
+    let counts = !first_of_pin && !goes_home;
+    let hindrance = hindrance(policy, state, first_of_pin, foreign_in_the_way, now);
+    if let Some(why) = hindrance.or_else(|| over_limit(policy, state, now).filter(|_| counts)) {
         state.choice.waits = Some(why);
         return Vec::new();
     }
@@ -94,7 +102,7 @@ pub(super) fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action
         reason: reason.clone(),
         cancelled: false,
         layer: state.choice.layer,
-        counts: !first_of_pin,
+        counts,
     };
     state.choice.waits = Some(switch.progress());
     state.switching = Some(switch);
@@ -130,14 +138,19 @@ fn hindrance(
     } else if state.kernel != KernelState::Disabled && !foreign_in_the_way {
         return Some("waits until the kernel is ready for another scheduler".to_owned());
     }
-    // One switch is kept back for the way home.
+    None
+}
+
+/// Why the switch to what should run would be one too many.
+fn over_limit(policy: &Policy, state: &State, now: Moment) -> Option<String> {
+    // One is kept back for the way home.
     let needed = if state.choice.desired == Candidate::Kernel {
         1
     } else {
         2
     };
     let limit = policy.stability.max_switches_per_hour;
-    let allowed = first_of_pin || state.limit.allows(needed, limit, now);
+    let allowed = state.limit.allows(needed, limit, now);
     (!allowed).then(|| format!("waits because of the limit of {limit} switches per hour"))
 }
 

@@ -78,6 +78,8 @@ fn take_in(policy: &Policy, state: &mut State, event: Event, now: Moment) {
         }
         Event::PolicyChanged => {
             state.levels.set_thresholds(policy.signals);
+            // What nobody asks about is not followed, and would stay for ever.
+            Arc::make_mut(&mut state.processes).retain(|_, process| policy.wants(process));
             if std::mem::take(&mut state.policy_problem) {
                 state.last_error.clear();
             }

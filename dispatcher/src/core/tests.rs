@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use auto_ext_profiler::{Level, Signal, Signals};
-use proptest::prelude::*;
 
 use super::*;
 use crate::kernel::KernelState;
@@ -13,6 +12,7 @@ use crate::policy::{Candidate, Conditions, Policy, Rule, Scheduler};
 mod faults;
 mod layers;
 mod people;
+mod properties;
 
 const WINDOW: Duration = Duration::from_millis(250);
 const SECOND: Duration = Duration::from_secs(1);
@@ -58,6 +58,10 @@ fn policy() -> Policy {
     }
 }
 
+/// What is noted in the place of a scheduler's name: that it died, that it could not be started.
+const DEATH: &str = "death";
+const FAILURE: &str = "failure";
+
 /// The core with an executor that does what it is told, at once, and a clock of its own.
 struct Machine {
     policy: Policy,
@@ -95,16 +99,19 @@ impl Machine {
                 let Action::Switch { to, .. } = action else {
                     continue;
                 };
-                let pinned = matches!(&self.state.switching, Some(switch) if !switch.counts);
-                if !pinned {
-                    self.switches.push((self.now, to.name().to_owned()));
+                self.check_reluctance();
+                let counts = self.state.switching.as_ref().unwrap().counts;
+                let fails = self.broken.contains(to.name());
+                if counts {
+                    let name = if fails { FAILURE } else { to.name() };
+                    self.switches.push((self.now, name.to_owned()));
                 }
-                if self.broken.contains(to.name()) {
+                if fails {
                     events.push(Event::SwitchFailed {
                         to,
                         error: "refused".into(),
                         fault: Fault::New(Cause::NotLoaded),
-                        left: None,
+                        left: self.state.running().cloned(),
                     });
                     continue;
                 }
@@ -121,6 +128,22 @@ impl Machine {
                 events.extend([Event::Switched { to }, kernel]);
             }
         }
+    }
+
+    /// Whoever is to leave has run for its time, has failed, or is overruled from above.
+    fn check_reluctance(&self) {
+        let (Some(running), Some(switch)) = (&self.state.running, &self.state.switching) else {
+            return;
+        };
+        let ran = self.now - running.since;
+        let failed = self.state.failures.quarantine(&running.scheduler, self.now);
+        assert!(
+            ran >= self.policy.stability.min_run
+                || failed.is_some()
+                || switch.layer > running.layer
+                || switch.layer == Layer::Pin,
+            "{running:?} has to leave after {ran:?} for {switch:?}"
+        );
     }
 
     /// The kernel says something that is not of our doing.
@@ -149,7 +172,7 @@ impl Machine {
                 .as_ref()
                 .is_some_and(|running| running.counts)
             {
-                self.switches.push((self.now, "death".into()));
+                self.switches.push((self.now, DEATH.into()));
             }
             self.state.kernel = KernelState::Disabled;
             self.happens(Event::SchedulerExited {
@@ -488,145 +511,4 @@ fn without_rules_the_kernels_scheduler_runs_whatever_is_measured() {
         ("none", "kernel")
     );
     assert_eq!(machine.switches, []);
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Windows { count: u32, cpu: f64, net: f64 },
-    Death,
-    Break(bool),
-    Foreign,
-    Away(u64),
-    Pin(&'static str),
-    Unpin,
-    Hold(bool),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let share = prop_oneof![Just(0.0), Just(1.0), 0.0f64..1.0];
-    prop_oneof![
-        8 => (1u32..60, share.clone(), share)
-            .prop_map(|(count, cpu, net)| Step::Windows { count, cpu, net }),
-        1 => Just(Step::Death),
-        1 => any::<bool>().prop_map(Step::Break),
-        1 => Just(Step::Foreign),
-        1 => (1u64..7200).prop_map(Step::Away),
-        1 => any::<bool>().prop_map(Step::Hold),
-    ]
-}
-
-/// As [`step`], with a person.
-fn step_or_pin() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        10 => step(),
-        1 => prop_oneof![Just("flash"), Just("bpfland"), Just("kernel")].prop_map(Step::Pin),
-        1 => Just(Step::Unpin),
-    ]
-}
-
-fn run(steps: &[Step]) -> Machine {
-    let mut machine = Machine::new();
-    for step in steps {
-        perform(&mut machine, step);
-    }
-    machine
-}
-
-fn perform(machine: &mut Machine, step: &Step) {
-    match step {
-        Step::Windows { count, cpu, net } => machine.windows(*count, *cpu, *net),
-        Step::Death => machine.dies(),
-        Step::Break(broken) => {
-            machine.broken = broken.then(|| "bpfland".to_owned()).into_iter().collect();
-        }
-        Step::Foreign if machine.state.running().is_none() => {
-            machine.kernel(KernelState::Enabled {
-                ops: "homemade".into(),
-            });
-            machine.windows(2, 1.0, 0.0);
-            machine.kernel(KernelState::Disabled);
-        }
-        Step::Foreign => {}
-        Step::Pin(name) => machine.happens(Event::Pinned {
-            to: candidates(&[name]).swap_remove(0),
-            lasts: None,
-        }),
-        Step::Unpin => machine.happens(Event::Unpinned),
-        Step::Hold(true) => machine.happens(Event::Held {
-            cookie: 1,
-            application: "game".into(),
-            reason: String::new(),
-        }),
-        Step::Hold(false) => machine.happens(Event::Released { cookie: 1 }),
-        Step::Away(seconds) => machine.now += Duration::from_secs(*seconds),
-    }
-}
-
-proptest! {
-    #[test]
-    fn there_are_never_more_switches_in_an_hour_than_the_policy_allows(
-        steps in prop::collection::vec(step_or_pin(), 1..120),
-    ) {
-        let machine = run(&steps);
-        let limit = machine.policy.stability.max_switches_per_hour as usize;
-        for (index, (start, _)) in machine.switches.iter().enumerate() {
-            let hour = machine.switches[index..]
-                .iter()
-                .filter(|(at, _)| *at < *start + Duration::from_hours(1))
-                .count();
-            prop_assert!(hour <= limit, "{hour} switches from {start:?}");
-        }
-    }
-
-    #[test]
-    fn a_scheduler_is_not_replaced_before_its_minimum_unless_it_died(
-        steps in prop::collection::vec(step(), 1..120),
-    ) {
-        let machine = run(&steps);
-        for pair in machine.switches.windows(2) {
-            let [(start, from), (end, to)] = pair else { unreachable!() };
-            let broken = from == "bpfland";
-            if from != "kernel" && from != "death" && to != "death" && !broken {
-                prop_assert!(*end - *start >= machine.policy.stability.min_run);
-            }
-        }
-    }
-
-    #[test]
-    fn a_pin_is_never_overridden(
-        before in prop::collection::vec(step_or_pin(), 0..60),
-        after in prop::collection::vec(step(), 1..60),
-    ) {
-        let mut machine = run(&before);
-        machine.broken.clear();
-        machine.happens(Event::Pinned { to: candidates(&["cosmos"]).swap_remove(0), lasts: None });
-        for step in &after {
-            perform(&mut machine, step);
-            let running = machine.running();
-            // It may have died; then nothing else takes its place.
-            prop_assert!(["cosmos", "kernel"].contains(&running), "{running}: {}", machine.state.reason());
-            prop_assert_eq!(machine.state.mode(), &Mode::Pinned);
-        }
-    }
-
-    #[test]
-    fn the_same_events_give_the_same_decisions(
-        steps in prop::collection::vec(step_or_pin(), 1..60),
-    ) {
-        let (one, other) = (run(&steps), run(&steps));
-        prop_assert_eq!(one.switches, other.switches);
-        prop_assert_eq!(one.state, other.state);
-    }
-
-    #[test]
-    fn the_kernels_scheduler_is_always_reachable(
-        steps in prop::collection::vec(step_or_pin(), 1..120),
-    ) {
-        let mut machine = run(&steps);
-        machine.happens(Event::Released { cookie: 1 });
-        machine.happens(Event::Unpinned);
-        machine.now += Duration::from_hours(1);
-        machine.windows(80, 0.0, 0.0);
-        prop_assert_eq!(machine.running(), "kernel");
-    }
 }

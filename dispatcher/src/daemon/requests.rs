@@ -8,24 +8,24 @@ use serde::Serialize;
 use super::Daemon;
 use crate::core::{Event, Mode, explain};
 use crate::history::{Entry, Kind};
-use crate::policy::{Candidate, Checked, Scheduler};
+use crate::policy::{Candidate, Checked, Policy, Scheduler};
 use crate::program;
 use crate::report::scheduler_name;
 use crate::request::{Answer, Asked, Refusal, Request};
 
 /// How many holds there may be.
-const MAX_HOLDS: usize = 64;
+pub(crate) const MAX_HOLDS: usize = 64;
 
 /// Who has which hold.
 #[derive(Debug, Default)]
-pub(super) struct Holders {
+pub(crate) struct Holders {
     owners: BTreeMap<u32, String>,
     last: u32,
 }
 
 impl Holders {
     /// A number for a new hold of `owner`: never 0, never one in use.
-    fn add(&mut self, owner: String) -> Option<u32> {
+    pub(crate) fn add(&mut self, owner: String) -> Option<u32> {
         if self.owners.len() >= MAX_HOLDS {
             return None;
         }
@@ -38,7 +38,8 @@ impl Holders {
         }
     }
 
-    fn remove(&mut self, cookie: u32, owner: &str) -> bool {
+    /// Removes this hold, if it is one of `owner`.
+    pub(crate) fn remove(&mut self, cookie: u32, owner: &str) -> bool {
         let theirs = self.owners.get(&cookie).is_some_and(|of| of == owner);
         if theirs {
             self.owners.remove(&cookie);
@@ -52,7 +53,7 @@ impl Holders {
     }
 
     /// Removes all holds of `owner` and returns their numbers.
-    fn remove_all(&mut self, owner: &str) -> Vec<u32> {
+    pub(crate) fn remove_all(&mut self, owner: &str) -> Vec<u32> {
         let theirs = self.owners.iter().filter(|(_, of)| *of == owner);
         let cookies: Vec<u32> = theirs.map(|(cookie, _)| *cookie).collect();
         for cookie in &cookies {
@@ -60,6 +61,32 @@ impl Holders {
         }
         cookies
     }
+}
+
+/// What a pin of `name` with `args` is to run.
+///
+/// # Errors
+/// When there is no such thing, or it takes no arguments.
+pub(crate) fn to_pin(policy: &Policy, name: &str, args: Vec<String>) -> Result<Candidate, Refusal> {
+    let mut to = named(policy, name)?;
+    match &mut to {
+        _ if args.is_empty() => {}
+        Candidate::Scheduler(scheduler) => scheduler.args = args,
+        Candidate::Kernel => {
+            let message = "the kernel's own scheduler takes no arguments";
+            return Err(Refusal::Invalid(message.to_owned()));
+        }
+    }
+    Ok(to)
+}
+
+/// What a caller calls `name`.
+pub(crate) fn named(policy: &Policy, name: &str) -> Result<Candidate, Refusal> {
+    policy.candidate(name).ok_or_else(|| {
+        Refusal::Invalid(format!(
+            "`{name}` is no scheduler of the policy and none that is known; see `auto-ext schedulers`"
+        ))
+    })
 }
 
 impl Daemon {
@@ -113,20 +140,10 @@ impl Daemon {
         args: Vec<String>,
         lasts: Option<Duration>,
     ) -> Result<Answer, Refusal> {
-        let mut to = self.named(name)?;
-        match &mut to {
-            Candidate::Scheduler(scheduler) => {
-                program::find(&scheduler.command)
-                    .map_err(|error| Refusal::Invalid(error.to_string()))?;
-                if !args.is_empty() {
-                    scheduler.args = args;
-                }
-            }
-            Candidate::Kernel if args.is_empty() => {}
-            Candidate::Kernel => {
-                let message = "the kernel's own scheduler takes no arguments";
-                return Err(Refusal::Invalid(message.to_owned()));
-            }
+        let to = to_pin(&self.policy, name, args)?;
+        if let Candidate::Scheduler(scheduler) = &to {
+            program::find(&scheduler.command)
+                .map_err(|error| Refusal::Invalid(error.to_string()))?;
         }
         if let Mode::Observe(cause) = self.state.mode()
             && !cause.leaves_room_for_a_pin()
@@ -139,17 +156,8 @@ impl Daemon {
         Ok(Answer::Done)
     }
 
-    /// What a caller calls `name`.
-    fn named(&self, name: &str) -> Result<Candidate, Refusal> {
-        self.policy.candidate(name).ok_or_else(|| {
-            Refusal::Invalid(format!(
-                "`{name}` is no scheduler of the policy and none that is known; see `auto-ext schedulers`"
-            ))
-        })
-    }
-
     async fn forgive(&mut self, name: &str) -> Result<Answer, Refusal> {
-        match self.named(name)? {
+        match named(&self.policy, name)? {
             Candidate::Scheduler(Scheduler { command, .. }) => {
                 tracing::info!("the failures of {command} are forgotten");
                 self.happened(Event::Forgiven { command }).await;

@@ -1,38 +1,44 @@
-//! Rules about applications, power and profile, and edits of the policy while it is in force.
+//! Rules about applications and power, and edits of the policy while it is in force.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 
-use crate::load::{self, Load};
+use crate::load::{self, Load, Running};
 use crate::service::{self, Bus};
 use crate::{kernel, policy, wait};
 
 const POLICY: &str = "version: 1\nrules:\n\
     \x20 - {class: idle, use: [kernel]}\n\
-    \x20 - {class: saving, when: {profile: power-saver}, use: [kernel]}\n\
     \x20 - {class: battery, when: {power: battery}, use: [kernel]}\n\
     \x20 - {class: game, when: {process: ['Foo.exe']}, use: [scx_bpfland, kernel]}\n\
     \x20 - {class: tool, when: {process: ['/root/tools/*']}, use: [scx_cosmos, kernel]}\n\
     \x20 - {class: database, when: {cgroup: [database.service]}, use: [scx_cosmos, kernel]}\n\
     stability: {min_run: 1s, max_switches_per_hour: 1000}\n";
 
-pub(super) fn applications_bring_their_scheduler_by_name_path_and_cgroup() -> anyhow::Result<()> {
-    for directory in ["/root/games", "/root/tools"] {
-        fs::create_dir_all(directory)?;
+const GAME: &str = "/root/games/Foo.exe";
+const TOOL: &str = "/root/tools/worker";
+
+/// Starts a program that does nothing, at its path.
+fn start(program: &str) -> anyhow::Result<Running> {
+    let path = Path::new(program);
+    if !path.exists() {
+        fs::create_dir_all(path.parent().context("a path without a directory")?)?;
+        fs::copy("/usr/bin/sleep", path)?;
     }
-    fs::copy("/usr/bin/sleep", "/root/games/Foo.exe")?;
-    fs::copy("/usr/bin/sleep", "/root/tools/worker")?;
+    load::start(&format!("{program} 1000"))
+}
+
+pub(super) fn applications_bring_their_scheduler_by_name_path_and_cgroup() -> anyhow::Result<()> {
     policy::write(POLICY)?;
     service::restart()?;
     let bus = Bus::connect()?;
     wait::until("class", &"idle".to_owned(), || bus.string("Class"))?;
-    for (start, class, scheduler) in [
-        ("/root/games/Foo.exe 1000", "game", "scx_bpfland"),
-        ("/root/tools/worker 1000", "tool", "scx_cosmos"),
-    ] {
-        let application = load::start(start)?;
+    for (program, class, scheduler) in [(GAME, "game", "scx_bpfland"), (TOOL, "tool", "scx_cosmos")]
+    {
+        let application = start(program)?;
         let noticed = wait::until("class", &class.to_owned(), || bus.string("Class"))?;
         eprintln!("\n  class {class} {noticed:.1?} after the start");
         wait::until("scheduler", &scheduler.to_owned(), kernel::scheduler)?;
@@ -77,8 +83,14 @@ pub(super) fn the_battery_overrules_the_load_and_a_game_the_battery() -> anyhow:
     wait::until("class", &"idle".to_owned(), || bus.string("Class"))?;
     fs::write(format!("{supply}/status"), "Discharging\n")?;
     wait::until("class", &"battery".to_owned(), || bus.string("Class"))?;
-    let game = load::start("/root/games/Foo.exe 1000")?;
+    let game = start(GAME)?;
     wait::until("class", &"game".to_owned(), || bus.string("Class"))?;
+    wait::until("scheduler", &"scx_bpfland".to_owned(), kernel::scheduler)?;
+    service::say("auto-ext pin cosmos")?;
+    ensure!(bus.string("Class") == "game" && bus.string("Mode") == "pinned");
+    ensure!(kernel::scheduler() == "scx_cosmos", "a pin is above all");
+    service::say("auto-ext unpin")?;
+    wait::until("scheduler", &"scx_bpfland".to_owned(), kernel::scheduler)?;
     drop(game);
     wait::until("class", &"battery".to_owned(), || bus.string("Class"))?;
     fs::write(format!("{supply}/status"), "Charging\n")?;
@@ -94,6 +106,7 @@ pub(super) fn edits_are_in_force_at_once_and_twenty_a_second_restart_nothing() -
     let policy = |comment: usize| {
         format!(
             "version: 1\n# edit {comment}\nrules:\n  - {{class: cpu, when: {{cpu: high}}, use: [scx_bpfland, kernel]}}\n  \
+             - {{class: tool, when: {{process: ['/root/tools/*', 'edit{comment}']}}, use: [scx_flash, kernel]}}\n  \
              - {{class: idle, use: [kernel]}}\nstability: {{min_run: 1s, max_switches_per_hour: 1000}}\n"
         )
     };
@@ -106,7 +119,7 @@ pub(super) fn edits_are_in_force_at_once_and_twenty_a_second_restart_nothing() -
         bus.number("Switches").unwrap_or_default()
     })?;
     let before = (kernel::enable_seq(), bus.number("SchedulerPid")?);
-    let start = Instant::now();
+    let begun = Instant::now();
     for edit in 1..=60 {
         match edit % 3 {
             // As editors do, and as they should not.
@@ -120,7 +133,7 @@ pub(super) fn edits_are_in_force_at_once_and_twenty_a_second_restart_nothing() -
             1 => policy::write(&policy(edit))?,
             _ => policy::write("version: 1\nrules: [nonsense\n")?,
         }
-        std::thread::sleep(Duration::from_millis(50).saturating_sub(start.elapsed() / 1000));
+        std::thread::sleep(Duration::from_millis(50).saturating_sub(begun.elapsed() / 1000));
     }
     policy::write("version: 1\nrules: [{class: nonsense}]\n")?;
     wait::until("the error is said", &true, || {
@@ -131,6 +144,11 @@ pub(super) fn edits_are_in_force_at_once_and_twenty_a_second_restart_nothing() -
         kernel::scheduler() == "scx_bpfland",
         "an invalid edit changed something"
     );
+    let said = "/etc/auto-ext/policies.yaml:2:";
+    let status = service::say("auto-ext status")?;
+    ensure!(status.contains(said), "{status}");
+    let journal = service::say("journalctl --unit=auto-ext.service --output=cat --lines=20")?;
+    ensure!(journal.contains(said), "{journal}");
     policy::write(&policy(61))?;
     wait::until("no error", &String::new(), || bus.string("LastError"))?;
     let after = (kernel::enable_seq(), bus.number("SchedulerPid")?);
@@ -144,5 +162,8 @@ pub(super) fn edits_are_in_force_at_once_and_twenty_a_second_restart_nothing() -
         &"scx_cosmos".to_owned(),
         kernel::scheduler,
     )?;
+    // After as many edits as that, programs are still heard of.
+    let _tool = start(TOOL)?;
+    wait::until("class", &"tool".to_owned(), || bus.string("Class"))?;
     Ok(())
 }

@@ -16,6 +16,7 @@ mod packages;
 mod people;
 mod reputation;
 pub(crate) mod soak;
+mod surroundings;
 mod truth;
 mod ways;
 mod while_loading;
@@ -79,6 +80,7 @@ const ONCE: &[Test] = tests![
     hardware::nothing_is_decided_while_the_machine_sleeps,
     other_tools::a_daemon_that_is_killed_takes_its_scheduler_along_and_comes_back,
     applications::the_battery_overrules_the_load_and_a_game_the_battery,
+    surroundings::a_power_profile_counts_as_long_as_somebody_says_it,
     applications::edits_are_in_force_at_once_and_twenty_a_second_restart_nothing,
     failed_swaps::what_cannot_be_started_is_refused_at_once,
     failed_swaps::one_that_hangs_while_it_loads_is_ended_when_nobody_wants_it_any_more,

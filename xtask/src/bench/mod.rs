@@ -2,6 +2,7 @@
 
 mod load;
 mod overhead;
+mod replay;
 mod statistics;
 mod swap;
 
@@ -15,6 +16,8 @@ use clap::Subcommand;
 pub(crate) enum Bench {
     /// What profiling costs on this machine: per event, and as a slowdown (needs root)
     Overhead(overhead::Arguments),
+    /// How long an hour of trace takes to replay
+    Replay,
     /// How long the kernel is without a scheduler while schedulers are switched in the test machine,
     /// by auto-ext and by scx_loader
     Swap(swap::Arguments),
@@ -24,6 +27,7 @@ pub(crate) enum Bench {
 pub(crate) fn bench(bench: &Bench) -> Result<ExitCode> {
     match bench {
         Bench::Overhead(arguments) => overhead::overhead(arguments)?,
+        Bench::Replay => replay::replay()?,
         Bench::Swap(arguments) => swap::swap(arguments)?,
     }
     Ok(ExitCode::SUCCESS)

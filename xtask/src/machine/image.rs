@@ -1,5 +1,5 @@
-//! Owns the machine's root file system: a small Debian with systemd, D-Bus, polkit and the load
-//! generators, the same for every run. What a run adds lies over it: see `payload`.
+//! Owns the machine's root file system: a small Debian with systemd, D-Bus, polkit, power
+//! profiles and the load generators, the same for every run. What a run adds lies over it: see `payload`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,6 +20,7 @@ const PACKAGES: &[&str] = &[
     "libpam-systemd",
     "dbus",
     "polkitd",
+    "power-profiles-daemon",
     "kmod",
     "procps",
     "iproute2",

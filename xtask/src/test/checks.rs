@@ -52,6 +52,9 @@ pub(super) const RELEASE: &str = "release build";
 /// The tests that need no machine.
 pub(super) const UNIT_TESTS: &str = "unit tests";
 
+/// A short run of the fuzz targets.
+pub(super) const FUZZING: &str = "fuzzing";
+
 fn formatting() -> Result<Command> {
     let mut cargo = cargo();
     cargo.args(["fmt", "--all", "--check"]);

@@ -17,8 +17,8 @@ use anyhow::{Context as _, Result};
 
 use crate::command::{not_run, run, say};
 use crate::machine::{Kernel, Lines, Machine, Role, SYSTEM_TESTS};
-use crate::{debian, ebpf, setup};
-use checks::{CHECKS, RELEASE, UNIT_TESTS};
+use crate::{debian, ebpf, fuzz, setup};
+use checks::{CHECKS, FUZZING, RELEASE, UNIT_TESTS};
 use count::Count;
 use install::RELEASES;
 use packages::PACKAGES;
@@ -97,6 +97,7 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
         });
     }
     all.step(UNIT_TESTS, unit_tests);
+    all.step(FUZZING, |_| fuzzing());
     if !roles.is_empty() {
         all.step(RELEASE, |_| ebpf::build_release().map(|()| Count::PASSED));
         all.name_kernels(roles);
@@ -139,7 +140,7 @@ impl Run {
         let fixed = CHECKS
             .iter()
             .map(|check| check.name)
-            .chain([UNIT_TESTS, RELEASE, SOAK, PACKAGES])
+            .chain([UNIT_TESTS, FUZZING, RELEASE, SOAK, PACKAGES])
             .chain(RELEASES.iter().map(|release| release.step));
         let mut names = fixed.map(str::to_owned).chain(system);
         // A filter that names a step selects it; any other selects among the tests.
@@ -316,6 +317,18 @@ fn unit_tests(filter: Option<&str>) -> Result<Count> {
     }
     lines.finish()?;
     Ok(count.ended(child.wait()?.success()))
+}
+
+fn fuzzing() -> Result<Count> {
+    let mut count = Count::default();
+    for found_nothing in fuzz::short()? {
+        count += if found_nothing {
+            Count::PASSED
+        } else {
+            Count::FAILED
+        };
+    }
+    Ok(count)
 }
 
 fn system_tests(role: Role, part: usize, filter: Option<&str>) -> Result<Count> {

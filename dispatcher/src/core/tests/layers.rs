@@ -5,7 +5,7 @@ use auto_ext_profiler::{Process, ProcessEvent};
 use super::*;
 use crate::policy::{Conditions, Foreign, Pattern, Power};
 
-fn process(pid: u32, comm: &str) -> ProcessEvent {
+pub(super) fn process(pid: u32, comm: &str) -> ProcessEvent {
     ProcessEvent::Started(Process {
         pid,
         comm: comm.into(),
@@ -15,7 +15,7 @@ fn process(pid: u32, comm: &str) -> ProcessEvent {
 }
 
 /// The rules of [`policy`], and after them: a game gets flash, the battery the kernel's own.
-fn machine() -> Machine {
+pub(super) fn machine() -> Machine {
     let mut machine = Machine::new();
     machine.policy.rules.extend([
         Rule {
@@ -142,4 +142,18 @@ fn a_foreign_scheduler_is_replaced_where_the_policy_says_so() {
     assert_eq!(machine.state.kernel(), &KernelState::Disabled);
     machine.windows(8, 0.0, 1.0);
     assert_eq!(machine.running(), "cosmos");
+}
+
+#[test]
+fn what_nobody_asked_about_for_a_while_is_not_known_any_more() {
+    let mut machine = machine();
+    machine.windows(8, 0.0, 0.0);
+    machine.happens(Event::Processes(vec![process(7, "game")]));
+    assert_eq!(machine.state.class(), "game");
+    let rules = std::mem::replace(&mut machine.policy, policy()).rules;
+    machine.happens(Event::PolicyChanged);
+    // Meanwhile the game ends, and nobody tells.
+    machine.policy.rules = rules;
+    machine.happens(Event::PolicyChanged);
+    assert_eq!(machine.state.class(), "idle");
 }

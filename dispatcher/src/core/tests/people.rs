@@ -155,6 +155,23 @@ fn a_person_may_try_again_what_failed_and_change_their_mind_as_often_as_they_lik
 }
 
 #[test]
+fn when_all_switches_are_used_up_the_end_of_a_pin_still_brings_the_kernels_back() {
+    let mut machine = Machine::new();
+    machine.policy.stability.max_switches_per_hour = 2;
+    machine.windows(8, 1.0, 0.0);
+    machine.windows(80, 0.0, 0.0);
+    assert_eq!((machine.switches.len(), machine.running()), (2, "kernel"));
+    for _ in 0..3 {
+        machine.pin("flash", None);
+        machine.happens(Event::Unpinned);
+        assert_eq!(machine.running(), "flash");
+        machine.windows(80, 0.0, 0.0);
+        assert_eq!(machine.running(), "kernel");
+    }
+    assert_eq!(machine.switches.len(), 2);
+}
+
+#[test]
 fn a_pin_takes_the_place_of_a_foreign_scheduler_and_a_rule_does_not() {
     let mut machine = Machine::new();
     machine.kernel(KernelState::Enabled {

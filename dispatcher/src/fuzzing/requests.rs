@@ -1,0 +1,284 @@
+//! Calls of the methods on the bus, from their arguments to what comes of them: as the daemon does it,
+//! but with a clock of its own and a kernel that at once runs what it is told to.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use auto_ext_profiler::{Process, Signal, Signals};
+use zbus::wire::LE;
+use zbus::wire::serialized::{Context, Data};
+
+use crate::core::{Action, Event, Explanation, Mode, Moment, State, decide, explain};
+use crate::daemon::requests::{Holders, MAX_HOLDS, named, to_pin};
+use crate::kernel::KernelState;
+use crate::policy::{Candidate, Pattern, Policy};
+use crate::report::Thoughts;
+use crate::request::Request;
+use crate::{cli, duration};
+
+/// What ends a call and what ends an argument; in UTF-8 there is neither.
+const NEXT_CALL: u8 = 0xff;
+const NEXT_ARGUMENT: u8 = 0xfe;
+/// How many callers there are.
+const CALLERS: u8 = 3;
+/// More than all that a reason consists of.
+const MAX_REASON: usize = 8192;
+
+static POLICY: LazyLock<Policy> = LazyLock::new(|| {
+    Policy::parse("policies.yaml", include_str!("../../../policies.yaml"))
+        .expect("the shipped policy is valid")
+});
+
+/// Calls and their arguments, as texts or as they come over the wire, are refused or carried out: a pin
+/// is in force at once, holds are bounded and end with their callers, and what is shown of all that is
+/// fit for the bus. When everybody has left, the policy decides again.
+///
+/// A call is a letter, a caller's number and arguments. With a 0 at the beginning, there is one call,
+/// and its arguments are those of a D-Bus message.
+pub fn requests(data: &[u8]) {
+    let mut service = Service::new();
+    if let [0, method, body @ ..] = data {
+        if let Some(request) = on_the_wire(*method, body) {
+            service.serve(request);
+        }
+    } else {
+        for call in data.split(|byte| *byte == NEXT_CALL) {
+            service.call(call);
+        }
+    }
+    service.everybody_leaves();
+}
+
+/// The request that is made of a message's body.
+fn on_the_wire(method: u8, body: &[u8]) -> Option<Request> {
+    let body = Data::new(body, Context::new(LE, 0));
+    match method {
+        b'p' => {
+            let ((name, args, seconds), _) = body.deserialize().ok()?;
+            Some(Request::pin(name, args, seconds))
+        }
+        b'h' => {
+            let ((application, reason), _) = body.deserialize().ok()?;
+            Some(Request::Hold {
+                application,
+                reason,
+                owner: owner(0),
+            })
+        }
+        b'r' => {
+            let (cookie, _) = body.deserialize().ok()?;
+            Some(Request::Release {
+                cookie,
+                owner: owner(0),
+            })
+        }
+        _ => None,
+    }
+}
+
+fn owner(caller: u8) -> String {
+    format!(":1.{}", caller % CALLERS)
+}
+
+struct Service {
+    state: State,
+    holders: Holders,
+    now: Moment,
+}
+
+impl Service {
+    fn new() -> Self {
+        let mut service = Self {
+            state: State::new(&POLICY, false),
+            holders: Holders::default(),
+            now: Moment::ZERO,
+        };
+        let installed = POLICY.used_schedulers().map(|used| used.name.clone());
+        service.happens(Event::Installed(installed.collect()));
+        service.happens(kernel_runs(&Candidate::Kernel));
+        service
+    }
+
+    fn call(&mut self, call: &[u8]) {
+        let [method, caller, arguments @ ..] = call else {
+            return;
+        };
+        let mut arguments = arguments
+            .split(|byte| *byte == NEXT_ARGUMENT)
+            .map_while(|argument| str::from_utf8(argument).ok());
+        let mut next = || arguments.next().unwrap_or_default();
+        let owner = owner(*caller);
+        let request = match method {
+            b'p' => {
+                let (name, time) = (next().to_owned(), next());
+                // As `auto-ext pin --for` has it.
+                let seconds = cli::pin_time(time).map_or(0, |time| time.as_secs());
+                let args = arguments.map(str::to_owned).collect();
+                Request::pin(name, args, u32::try_from(seconds).unwrap_or(u32::MAX))
+            }
+            b'u' => Request::Unpin,
+            b'h' => Request::Hold {
+                application: next().to_owned(),
+                reason: next().to_owned(),
+                owner,
+            },
+            b'r' => Request::Release {
+                cookie: next().parse().unwrap_or_default(),
+                owner,
+            },
+            b'f' => Request::Forgive {
+                name: next().to_owned(),
+            },
+            b'o' => Request::OwnerLeft { owner },
+            b't' => return self.time_passes(next()),
+            b'm' => return compare(next(), next()),
+            _ => Request::Why,
+        };
+        self.serve(request);
+    }
+
+    /// As the daemon serves it.
+    fn serve(&mut self, request: Request) {
+        let said = format!("{request:?}");
+        assert!(!said.contains(char::is_control), "{said}");
+        if request.check().is_err() {
+            return;
+        }
+        match request {
+            Request::Pin { name, args, lasts } => {
+                let Ok(to) = to_pin(&POLICY, &name, args) else {
+                    return;
+                };
+                let wanted = to.clone();
+                self.happens(Event::Pinned { to, lasts });
+                assert_eq!(self.state.mode(), &Mode::Pinned);
+                assert_eq!(self.state.desired(), &wanted);
+                assert!(self.state.switching().is_none());
+            }
+            Request::Unpin => {
+                self.happens(Event::Unpinned);
+                assert!(self.state.pin().is_none());
+            }
+            Request::Hold {
+                application,
+                reason,
+                owner,
+            } => {
+                let Some(cookie) = self.holders.add(owner) else {
+                    return;
+                };
+                assert!(!self.state.holds().contains_key(&cookie), "{cookie}");
+                self.happens(Event::Held {
+                    cookie,
+                    application,
+                    reason,
+                });
+                assert!(self.state.holds().len() <= MAX_HOLDS);
+            }
+            Request::Release { cookie, owner } => {
+                if self.holders.remove(cookie, &owner) {
+                    self.happens(Event::Released { cookie });
+                }
+            }
+            Request::OwnerLeft { owner } => self.leaves(&owner),
+            Request::Forgive { name } => {
+                if let Ok(Candidate::Scheduler(scheduler)) = named(&POLICY, &name) {
+                    let command = scheduler.command;
+                    self.happens(Event::Forgiven { command });
+                }
+            }
+            Request::Reload | Request::History { .. } | Request::Why => {}
+        }
+        self.show();
+    }
+
+    fn leaves(&mut self, owner: &str) {
+        for cookie in self.holders.remove_all(owner) {
+            self.happens(Event::Released { cookie });
+        }
+    }
+
+    fn time_passes(&mut self, time: &str) {
+        let time = duration::parse(time).unwrap_or(Duration::from_secs(1));
+        self.now = self.now.saturating_add(time.min(Duration::from_hours(24)));
+        self.window();
+    }
+
+    fn window(&mut self) {
+        let mut signals = Signals::default();
+        for signal in Signal::ALL {
+            signals.set(signal, Some(0.0));
+        }
+        let dt = Duration::from_secs(1);
+        self.happens(Event::Window { dt, signals });
+    }
+
+    fn happens(&mut self, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            let (state, actions) = decide(&POLICY, &self.state, event, self.now);
+            self.state = state;
+            for action in actions {
+                if let Action::Switch { to, .. } = action {
+                    // The kernel is asked first.
+                    let kernel = kernel_runs(&to);
+                    events.extend([Event::Switched { to }, kernel]);
+                }
+            }
+        }
+    }
+
+    /// What the bus and `why` show.
+    fn show(&self) {
+        let Thoughts { reason, .. } = Thoughts::of(&self.state, self.now, 0, 0, 0);
+        assert!(!reason.contains(char::is_control), "{reason}");
+        assert!(reason.len() <= MAX_REASON, "{reason}");
+        let explanation = explain(&POLICY, &self.state, self.now);
+        let json = serde_json::to_string(&explanation).expect("texts and numbers");
+        let again: Explanation = serde_json::from_str(&json).expect("what was written");
+        assert_eq!(again, explanation);
+    }
+
+    fn everybody_leaves(&mut self) {
+        (0..CALLERS).for_each(|caller| self.leaves(&owner(caller)));
+        self.happens(Event::Unpinned);
+        assert!(self.state.pin().is_none() && self.state.holds().is_empty());
+        assert_eq!(self.state.mode(), &Mode::Auto);
+        for _ in 0..4 {
+            self.now += POLICY.stability.min_run + POLICY.stability.settle;
+            self.window();
+        }
+        assert_eq!(self.state.class(), "idle");
+        assert_eq!(self.state.running(), None, "{}", self.state.reason());
+    }
+}
+
+fn kernel_runs(candidate: &Candidate) -> Event {
+    let state = match candidate {
+        Candidate::Kernel => KernelState::Disabled,
+        Candidate::Scheduler(scheduler) => KernelState::Enabled {
+            ops: scheduler.name.clone(),
+        },
+    };
+    Event::Kernel {
+        state,
+        ours: *candidate != Candidate::Kernel,
+    }
+}
+
+/// A pattern of either kind, compared with a process of which everything is called `name`.
+fn compare(text: &str, name: &str) {
+    let process = Process {
+        pid: 1,
+        comm: name.to_owned(),
+        executable: name.to_owned(),
+        argv0: name.to_owned(),
+        cgroup: name.to_owned(),
+    };
+    for kind in [Pattern::for_processes, Pattern::for_cgroups] {
+        if let Ok(pattern) = kind(text) {
+            assert_eq!(pattern.as_str(), text);
+            assert!(!pattern.matches(&process) || !name.is_empty(), "{text}");
+        }
+    }
+}
