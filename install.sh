@@ -270,7 +270,7 @@ require_rust() {
     if builder_has cargo && [ -n "$found" ] && at_least "$found" "$needed"; then return; fi
     warn "Rust${needed:+ $needed or newer} is needed to build, found: ${found:-none}."
     warn "Get it with rustup: install your distribution's package 'rustup' (Debian 13, Ubuntu 24.04 and later,"
-    warn "Fedora, Arch, openSUSE), run 'rustup toolchain install stable' ('rustup-init' on Fedora), then run this again."
+    warn "Fedora, Arch, openSUSE), run 'rustup default ${needed:-stable}' (Fedora: rustup-init --default-toolchain ${needed:-stable}), then run this again."
     warn "Where there is no such package, the Rust project's site tells how to get rustup."
     die "nothing was changed. (--binary FILE and --schedulers none need no Rust.)"
 }
@@ -360,7 +360,14 @@ packages_for_auto_ext() {
     dnf) first_package "llvm$llvm-devel" llvm-devel ;;
     zypper) first_package "llvm$llvm-devel" ;;
     pacman) first_package llvm ;;
-    esac || die "this distribution has no package of LLVM $llvm for development, which bpf-linker needs with this Rust; install bpf-linker another way and run this again"
+    esac || no_package_of_llvm
+}
+
+# Rust's newest release can be ahead of a distribution's LLVM.
+no_package_of_llvm() {
+    warn "bpf-linker needs LLVM $llvm with Rust $found, and this distribution has no package of it for development."
+    warn "Run 'rustup toolchain install $needed', whose LLVM is older, and then this again with RUSTUP_TOOLCHAIN=$needed,"
+    die "or install bpf-linker another way; nothing was installed."
 }
 
 # What the scx schedulers need: clang 18 or newer, libelf, zlib.

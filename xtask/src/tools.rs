@@ -14,7 +14,7 @@ const BPF_LINKER: (&str, &str) = ("bpf-linker", "0.13.0");
 /// The variable that names a bpf-linker that is there already.
 const LINKER_VARIABLE: &str = "AUTO_EXT_BPF_LINKER";
 
-/// The variable that says where LLVM is; without it, where Debian has it.
+/// The variable that says where LLVM is; without it, where Debian has it, else where `llvm-config` is.
 const LLVM_VARIABLE: &str = "LLVM_PREFIX";
 
 const CARGO_DENY: (&str, &str) = ("cargo-deny", "0.20.2");
@@ -58,8 +58,9 @@ pub(crate) fn bpf_linker() -> Result<PathBuf> {
         |install| {
             let feature = format!("llvm-{llvm}");
             install.args(["--no-default-features", "--features", &feature]);
-            if std::env::var_os(LLVM_VARIABLE).is_none() {
-                install.env(LLVM_VARIABLE, format!("/usr/lib/llvm-{llvm}"));
+            let debians = format!("/usr/lib/llvm-{llvm}");
+            if std::env::var_os(LLVM_VARIABLE).is_none() && Path::new(&debians).is_dir() {
+                install.env(LLVM_VARIABLE, debians);
             }
         },
     )

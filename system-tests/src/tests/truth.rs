@@ -25,7 +25,7 @@ pub(super) fn the_installed_service_starts_and_says_that_the_kernel_schedules() 
     let introspection = service::say(
         "busctl introspect org.autoext.AutoExt1 /org/autoext/AutoExt1 org.autoext.AutoExt1",
     )?;
-    for property in [
+    for member in [
         "CurrentScheduler",
         "CurrentOwner",
         "SchedulerPid",
@@ -41,10 +41,17 @@ pub(super) fn the_installed_service_starts_and_says_that_the_kernel_schedules() 
         "LastError",
         "Version",
         "SchedulerSwitched",
+        "Pin",
+        "Unpin",
+        "Hold",
+        "Release",
+        "Reload",
+        "History",
+        "Why",
     ] {
         ensure!(
-            introspection.contains(&format!(".{property} ")),
-            "no {property} in {introspection}"
+            introspection.contains(&format!(".{member} ")),
+            "no {member} in {introspection}"
         );
     }
     let status = service::say("auto-ext status")?;
@@ -119,6 +126,12 @@ pub(super) fn every_switch_is_announced() -> anyhow::Result<()> {
     let pair = |from: &str, to: &str| (from.to_owned(), to.to_owned());
     let expected = vec![pair("kernel", "scx_flash"), pair("scx_flash", "kernel")];
     wait::until("announced switches", &expected, switches)?;
+    // The journal has it too, in fields.
+    let journal = "journalctl --quiet --no-pager --output=cat --unit=auto-ext.service \
+                   AUTO_EXT_SCHEDULER=scx_flash AUTO_EXT_CLASS=cpu";
+    wait::until("the switch in the journal", &true, || {
+        service::say(journal).is_ok_and(|lines| lines.contains("kernel -> scx_flash: class cpu"))
+    })?;
     monitor.kill()?;
     monitor.wait()?;
     let schedulers: Vec<Value> = signals(&heard(), "PropertiesChanged")
