@@ -127,10 +127,6 @@ const LOADING: &[Test] = &[
         hardware::a_scheduler_that_loads_itself_again_when_cpus_come_and_go_is_not_fought,
     ),
     (
-        "nothing_is_decided_while_the_machine_sleeps",
-        hardware::nothing_is_decided_while_the_machine_sleeps,
-    ),
-    (
         "a_daemon_that_is_killed_takes_its_scheduler_along_and_comes_back",
         other_tools::a_daemon_that_is_killed_takes_its_scheduler_along_and_comes_back,
     ),
