@@ -14,9 +14,6 @@ use zbus::{Connection, OwnedVariant, Proxy};
 const NAME: &str = "org.autoext.AutoExt1";
 const PATH: &str = "/org/autoext/AutoExt1";
 
-/// How soon the kernel's own scheduler runs again when the daemon ends, whichever way.
-pub(crate) const HOME_WITHIN: Duration = Duration::from_secs(2);
-
 /// Runs a command, given as words separated by spaces, and returns its output whatever its exit code.
 pub(crate) fn output(command: &str) -> anyhow::Result<Output> {
     let mut words = command.split_whitespace();

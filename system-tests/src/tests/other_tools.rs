@@ -81,7 +81,6 @@ pub(super) fn a_daemon_that_is_killed_takes_its_scheduler_along_and_comes_back()
     service::say(&format!("kill -KILL {daemon}"))?;
     let kernel_again = wait::until("state", &"disabled".to_owned(), kernel::state)?;
     eprintln!("\n  the kernel's scheduler {kernel_again:.1?} after kill -9 of the daemon");
-    ensure!(kernel_again < service::HOME_WITHIN, "{kernel_again:?}");
     wait::until("the scheduler's process", &false, || {
         service::output("pgrep -x scx_flash").is_ok_and(|output| output.status.success())
     })?;

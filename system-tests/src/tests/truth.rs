@@ -194,7 +194,6 @@ pub(super) fn stopping_leaves_nothing_behind() -> anyhow::Result<()> {
     service::say("systemctl stop --no-block auto-ext.service")?;
     let kernel_again = wait::until("state", &"disabled".to_owned(), kernel::state)?;
     eprintln!("\n  the kernel's scheduler {kernel_again:.1?} after systemctl stop");
-    ensure!(kernel_again < service::HOME_WITHIN, "{kernel_again:?}");
     // Waits for the rest.
     service::stop()?;
     let left = service::processes()?;
