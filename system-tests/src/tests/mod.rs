@@ -106,8 +106,6 @@ const FAULTS: &[Test] = tests![
     faults::disk::a_full_run_directory_costs_no_scheduler,
     faults::clock::clock_jumps_change_nothing_that_lasts,
     faults::missing::what_is_missing_costs_what_needs_it_and_nothing_else,
-    faults::processes::floods_of_programs_and_cgroups_hide_no_game,
-    faults::processes::among_ten_thousand_processes_a_game_is_found,
     faults::cpus::cpus_go_and_come_back_under_each_scheduler,
 ];
 

@@ -7,7 +7,7 @@ use anyhow::{bail, ensure};
 
 use super::Ground;
 use crate::service;
-use crate::{kernel, pinning};
+use crate::{kernel, pinning, wait};
 
 const STATE: &str = "/var/lib/auto-ext";
 const HISTORY: &str = "/var/lib/auto-ext/history.jsonl";
@@ -19,11 +19,10 @@ pub(in crate::tests) fn a_full_disk_and_a_read_only_one_cost_only_the_file_of_th
     let _disk = Disk::mount()?;
     let ground = Ground::at_rest(pinning::start_with("")?)?;
     swap("cosmos")?;
-    ensure!(
-        in_file("scx_cosmos")? == 1,
-        "{}",
-        fs::read_to_string(HISTORY)?
-    );
+    // Another thread writes it.
+    wait::until("switches to scx_cosmos in the file", &1, || {
+        in_file("scx_cosmos").unwrap_or_default()
+    })?;
 
     // Reports that there is no room are what is wanted.
     service::output(&format!("dd if=/dev/zero of={FILLER} bs=4k"))?;
@@ -36,7 +35,11 @@ pub(in crate::tests) fn a_full_disk_and_a_read_only_one_cost_only_the_file_of_th
     fs::remove_file(FILLER)?;
     swap("bpfland")?;
     // What was missing is there now, too.
-    ensure!(in_file("scx_bpfland")? == 2 && in_file("scx_cosmos")? == 2);
+    for scheduler in ["scx_bpfland", "scx_cosmos"] {
+        wait::until("switches in the file", &2, || {
+            in_file(scheduler).unwrap_or_default()
+        })?;
+    }
 
     service::say(&format!("mount -o remount,ro {STATE}"))?;
     swap("cosmos")?;
@@ -92,7 +95,9 @@ fn swap(name: &str) -> anyhow::Result<()> {
 /// How many switches to a scheduler the file has.
 fn in_file(scheduler: &str) -> anyhow::Result<usize> {
     let text = fs::read_to_string(HISTORY)?;
-    Ok(text.matches(&format!("\"to\":\"{scheduler}\"")).count())
+    let switched = text.lines().filter(|line| line.contains("\"switched\""));
+    let to = format!("\"to\":\"{scheduler}\"");
+    Ok(switched.filter(|line| line.contains(&to)).count())
 }
 
 /// A small disk in the place of the service's, until this is dropped.

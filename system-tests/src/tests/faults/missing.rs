@@ -42,7 +42,7 @@ const ALL: Case = Case {
     switches: Switches::Yes,
 };
 
-const CASES: [Case; 12] = [
+const CASES: [Case; 10] = [
     Case {
         what: "the profiler of cpu, parallel and interactive",
         hidden: Some("cpu_idle"),
@@ -93,19 +93,6 @@ const CASES: [Case; 12] = [
     Case {
         what: "locked memory",
         settings: "LimitMEMLOCK=0",
-        ..ALL
-    },
-    Case {
-        what: "open files, but a few",
-        settings: "LimitNOFILE=32",
-        unknown: None,
-        switches: Switches::Perhaps,
-        ..ALL
-    },
-    Case {
-        what: "tasks, but a few",
-        settings: "TasksMax=16",
-        switches: Switches::Perhaps,
         ..ALL
     },
     Case {

@@ -9,7 +9,6 @@ pub(super) mod cpus;
 pub(super) mod daemon;
 pub(super) mod disk;
 pub(super) mod missing;
-pub(super) mod processes;
 pub(super) mod schedulers;
 
 use std::fs;
