@@ -219,7 +219,10 @@ impl Soak {
     }
 
     fn sysrq(&mut self) -> anyhow::Result<()> {
-        Ok(fs::write("/proc/sysrq-trigger", "S")?)
+        fs::write("/proc/sysrq-trigger", "S")?;
+        sleep(Duration::from_secs(1));
+        // Out of the safe mode; an invalid policy is said, and no obstacle to that.
+        service::output("auto-ext reload").map(drop)
     }
 
     fn cpu(&mut self) -> anyhow::Result<()> {
@@ -257,6 +260,9 @@ impl Soak {
         self.running.clear();
         // However often: systemd's limit is not what is looked at here.
         service::say("systemctl reset-failed auto-ext.service").ok();
+        // With an invalid policy the next daemon would start without any.
+        self.edit()?;
+        service::output("auto-ext reload")?;
         let daemon = self.ground.daemon();
         let objects = self.ground.bpf_objects();
         pinning::send(Signal::SIGKILL, Pid::from_raw(i32::try_from(daemon)?))?;

@@ -37,10 +37,6 @@ fn parts(role: Role) -> usize {
         Role::Oldest | Role::Refusing => 1,
     }
 }
-/// The step that makes trouble at random, on the newest kernel, and for how many seconds.
-const SOAK: &str = "soak";
-const SOAK_SECONDS: u32 = 300;
-
 /// What `test` is told.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -110,9 +106,6 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
             jobs.push((system_step(role, part), Box::new(work)));
         }
     }
-    if roles.contains(&Role::Newest) {
-        jobs.push((SOAK.to_owned(), Box::new(|_: Option<&str>| soak())));
-    }
     jobs.push((
         PACKAGES.to_owned(),
         Box::new(move |_: Option<&str>| packages::packages(machine)),
@@ -140,7 +133,7 @@ impl Run {
         let fixed = CHECKS
             .iter()
             .map(|check| check.name)
-            .chain([UNIT_TESTS, FUZZING, RELEASE, SOAK, PACKAGES])
+            .chain([UNIT_TESTS, FUZZING, RELEASE, PACKAGES])
             .chain(RELEASES.iter().map(|release| release.step));
         let mut names = fixed.map(str::to_owned).chain(system);
         // A filter that names a step selects it; any other selects among the tests.
@@ -347,19 +340,6 @@ fn system_tests(role: Role, part: usize, filter: Option<&str>) -> Result<Count> 
 }
 
 /// One that lasted is one test. It prints the seed by which it can be had again.
-fn soak() -> Result<Count> {
-    ebpf::build_release()?;
-    let words = [SYSTEM_TESTS, "soak", &SOAK_SECONDS.to_string()].map(str::to_owned);
-    let mut lines = shown("[soak] ", |_| ());
-    let result = machine(Role::Newest).run(&words, &mut |bytes| lines.feed(bytes));
-    lines.finish()?;
-    Ok(if result?.status == 0 {
-        Count::PASSED
-    } else {
-        Count::FAILED
-    })
-}
-
 fn machine(role: Role) -> Machine {
     Machine::new(Kernel::Role(role))
         .timeout(SYSTEM_TESTS_TIMEOUT)
