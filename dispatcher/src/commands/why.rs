@@ -1,5 +1,6 @@
 //! `auto-ext why`: the last decision, the numbers behind it, what would change it.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,12 +16,20 @@ pub(crate) async fn run(json: bool) -> anyhow::Result<ExitCode> {
     if json {
         writeln!(out, "{explanation}")?;
     } else {
-        write_text(out, &serde_json::from_str(&explanation)?)?;
+        out.write_all(text(&serde_json::from_str(&explanation)?).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn write_text(out: &mut impl Write, why: &Explanation) -> io::Result<()> {
+/// The explanation for people.
+pub(crate) fn text(why: &Explanation) -> String {
+    let mut text = String::new();
+    // Nothing can fail that only fills memory.
+    let _ = write_text(&mut text, why);
+    text
+}
+
+fn write_text(out: &mut impl fmt::Write, why: &Explanation) -> fmt::Result {
     let class_for = humantime::format_duration(Duration::from_secs(why.class_for));
     writeln!(out, "{} ({}): {}", why.desired, why.mode, why.because)?;
     if let Some(waits) = &why.waits {
@@ -80,14 +89,14 @@ mod tests {
                     holds: true,
                     now: "0.31, low at 0.05".into(),
                 }],
+                candidates: vec!["cosmos".into(), "kernel".into()],
             }],
+            signals: Vec::new(),
             would_change: vec!["another class when no longer net high: 0.31, low at 0.05".into()],
             switches: (3, 30),
         };
-        let mut text = Vec::new();
-        write_text(&mut text, &why).unwrap();
         assert_eq!(
-            String::from_utf8(text).unwrap(),
+            text(&why),
             "\
 kernel (auto): class network (net high)
   not yet: bpfland stays until it has run for 15s
