@@ -1,8 +1,10 @@
 //! The service: one loop that turns what happens into events, has them decided, and carries the
 //! actions out.
 //!
-//! What callers ask is served in `requests`, what comes of switches in `switching`.
+//! What callers ask is served in `requests`, what comes of switches in `switching`, metrics are
+//! written and served by `export`.
 
+mod export;
 mod requests;
 mod switching;
 
@@ -23,6 +25,7 @@ use crate::commands::levels;
 use crate::core::{Action, Event, Moment, State, decide};
 use crate::history::{History, Kind};
 use crate::kernel::SchedExt;
+use crate::metrics::counters::Kept;
 use crate::policy::Policy;
 use crate::policy_watch::PolicyWatch;
 use crate::processes::Processes;
@@ -32,6 +35,7 @@ use crate::scheduler_process::SchedulerProcess;
 use crate::surroundings::{self, Change, PowerSupplies};
 use crate::uevent::{Subsystem, Uevents};
 use crate::{program, switch};
+use export::Export;
 use requests::Holders;
 use switching::{Switching, ended, finished};
 
@@ -43,6 +47,8 @@ const ALIVE_EVERY: Duration = Duration::from_secs(10);
 
 /// Where the history is kept when systemd does not say.
 const STATE_DIRECTORY: &str = "/var/lib/auto-ext";
+/// Where the counters are, which end with the machine's time.
+const RUNTIME_DIRECTORY: &str = "/run/auto-ext";
 
 /// How long D-Bus may take; schedulers are not to wait for it.
 const BUS_WITHIN: Duration = Duration::from_secs(1);
@@ -77,7 +83,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         tracing::warn!("the kernel's events cannot be heard, it is asked every window: {error}");
     }
 
-    let mut daemon = Daemon::new(options.config, policy, options.observe, profiler);
+    let (requests, mut asked) = Requests::channel();
+    let export = Export::new(requests.clone());
+    let mut daemon = Daemon::new(options.config, policy, options.observe, profiler, export);
     if let Some(error) = problem {
         tracing::error!("{error}");
         daemon.happened(Event::PolicyProblem { error }).await;
@@ -88,19 +96,19 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     if let Err(error) = &policy_watch {
         tracing::warn!("edits of the policy are not noticed, use `auto-ext reload`: {error}");
     }
-    let (requests, mut asked) = Requests::channel();
     daemon.bus = Bus::serve(
         options.bus,
         &daemon.sched_ext,
         &daemon.children,
         daemon.thoughts(),
-        requests.clone(),
+        requests,
     )
     .await
     .map_err(anyhow::Error::new)?;
     let mut changes = surroundings::listen(daemon.bus.as_ref().map(Bus::connection));
     daemon.look_at_power().await;
     daemon.follow_processes();
+    daemon.serve_metrics();
     tell_systemd(NotifyState::Ready);
     let Thoughts { mode, reason, .. } = daemon.thoughts();
     tracing::info!(mode, reason, "running, mode {mode}: {reason}");
@@ -110,6 +118,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
 
     let mut alive = every(ALIVE_EVERY);
     let mut windows = every(daemon.policy.window);
+    let mut textfiles = every(daemon.policy.metrics.every);
     let mut program_looks = every(LOOK_FOR_PROGRAMS_EVERY);
     loop {
         let kernel_told = async {
@@ -147,6 +156,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             // What is wrong with it has been said and recorded by then.
             () = policy_changed => drop(daemon.reload().await),
             _ = windows.tick() => daemon.window().await,
+            _ = textfiles.tick() => daemon.write_textfile(),
             _ = program_looks.tick() => {
                 daemon.look_for_programs().await;
                 // The kernel's word on it may have been lost.
@@ -155,6 +165,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         }
         if windows.period() != daemon.policy.window {
             windows = every(daemon.policy.window);
+        }
+        if textfiles.period() != daemon.policy.metrics.every {
+            textfiles = every(daemon.policy.metrics.every);
         }
     }
     tell_systemd(NotifyState::Stopping);
@@ -180,6 +193,8 @@ struct Daemon {
     switching: Option<Switching>,
     holders: Holders,
     history: History,
+    kept: Kept,
+    export: Export,
     bus: Option<Bus>,
     /// D-Bus did not take what was last to be shown.
     bus_trouble: bool,
@@ -190,7 +205,13 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn new(config: PathBuf, policy: Policy, observe: bool, profiler: Profiler) -> Self {
+    fn new(
+        config: PathBuf,
+        policy: Policy,
+        observe: bool,
+        profiler: Profiler,
+        export: Export,
+    ) -> Self {
         let sched_ext = SchedExt::below("/sys".as_ref());
         Self {
             config,
@@ -208,7 +229,9 @@ impl Daemon {
             running: None,
             switching: None,
             holders: Holders::default(),
-            history: History::open(&state_directory()),
+            history: History::open(&directory("STATE_DIRECTORY", STATE_DIRECTORY)),
+            kept: Kept::open(&directory("RUNTIME_DIRECTORY", RUNTIME_DIRECTORY)),
+            export,
             bus: None,
             bus_trouble: false,
             since: now_us(),
@@ -293,6 +316,8 @@ impl Daemon {
         let signals = Signals::between(&self.last_sample, &sample, self.profiler.machine());
         let dt = Duration::from_nanos(sample.at_ns.saturating_sub(self.last_sample.at_ns));
         self.last_sample = sample;
+        let counters = self.kept.counters();
+        counters.passed(dt, &self.current.0, self.state.class());
         self.ask_kernel().await;
         if let Some(signals) = signals {
             self.happened(Event::Window { dt, signals }).await;
@@ -393,6 +418,10 @@ impl Daemon {
             let scheduler = &running.scheduler().name;
             tracing::error!(scheduler, "{scheduler} cannot be stopped: {error}");
         }
+        let (before, now) = (self.current.0.clone(), self.read_current());
+        let now = now.current_scheduler;
+        self.record(Kind::Stopped, &before, &now, "", "");
+        self.export.end();
         if let Some(bus) = self.bus.take() {
             bus.leave().await;
         }
@@ -405,9 +434,12 @@ fn tell_systemd(state: NotifyState<'_>) {
     let _ = sd_notify::notify(false, &[state]);
 }
 
-/// Where the daemon keeps what outlives it: what systemd gives, else where systemd would have it.
-fn state_directory() -> PathBuf {
-    std::env::var_os("STATE_DIRECTORY").map_or_else(|| STATE_DIRECTORY.into(), PathBuf::from)
+/// Where the daemon keeps what outlives it: the first directory that systemd gives by `variable`,
+/// else where systemd would have it.
+fn directory(variable: &str, otherwise: &str) -> PathBuf {
+    let given = std::env::var_os(variable);
+    let given = given.and_then(|given| std::env::split_paths(&given).next());
+    given.unwrap_or_else(|| otherwise.into())
 }
 
 fn every(period: Duration) -> Interval {

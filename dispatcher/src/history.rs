@@ -28,6 +28,8 @@ const MODE: u32 = 0o644;
 pub(crate) enum Kind {
     /// The daemon began to run.
     Started,
+    /// The daemon ended, and leaves the machine to `to`.
+    Stopped,
     /// auto-ext made the kernel run another scheduler.
     Switched,
     /// A switch came to nothing; `to` is what was to run.

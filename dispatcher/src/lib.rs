@@ -18,6 +18,8 @@ mod history;
 mod idle_latency;
 pub mod kernel;
 pub mod known;
+mod metrics;
+mod plain;
 pub mod policy;
 mod policy_watch;
 mod priority;

@@ -42,10 +42,12 @@ pub(crate) enum Request {
     OwnerLeft { owner: String },
     /// Read the policy again.
     Reload,
-    /// The last entries of the history; answered with [`Answer::Json`].
+    /// The last entries of the history; answered with [`Answer::Text`].
     History { count: u32 },
-    /// The last decision, taken apart; answered with [`Answer::Json`].
+    /// The last decision, taken apart; answered with [`Answer::Text`].
     Why,
+    /// The metrics; answered with [`Answer::Text`] of OpenMetrics.
+    Metrics,
 }
 
 /// The daemon's answer to what it did.
@@ -53,7 +55,8 @@ pub(crate) enum Request {
 pub(crate) enum Answer {
     Done,
     Cookie(u32),
-    Json(String),
+    /// JSON, or what else was asked for.
+    Text(String),
 }
 
 /// Why the daemon does not do it.

@@ -5,9 +5,8 @@ use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value as Json, json};
-use zbus::Variant;
 
-use super::client::{Client, Properties};
+use super::client::{self, Client, Properties, property};
 use crate::exit::Code;
 use crate::kernel::SchedExt;
 
@@ -38,14 +37,10 @@ pub(crate) async fn run(json: bool) -> anyhow::Result<ExitCode> {
         let mut object: serde_json::Map<String, Json> = PROPERTIES
             .into_iter()
             .map(|(property, name)| {
-                let value = daemon
-                    .as_ref()
-                    .ok()
-                    .and_then(|properties| properties.get(property));
-                (
-                    name.to_owned(),
-                    value.map_or(Json::Null, |value| to_json(value)),
-                )
+                let value = daemon.as_ref().map_or(Json::Null, |properties| {
+                    client::property(properties, property)
+                });
+                (name.to_owned(), value)
             })
             .collect();
         // Whatever the daemon says: the kernel knows best.
@@ -73,12 +68,7 @@ fn write_text(out: &mut impl Write, current: &str, daemon: Option<&Properties>) 
     let Some(daemon) = daemon else {
         return writeln!(out, "Scheduler  {current}");
     };
-    let text = |name: &str| {
-        daemon
-            .get(name)
-            .map(|value| to_json(value))
-            .unwrap_or_default()
-    };
+    let text = |name: &str| property(daemon, name);
     let string = |name: &str| text(name).as_str().unwrap_or_default().to_owned();
     let number = |name: &str| text(name).as_u64().unwrap_or_default();
     let owner = match string("CurrentOwner").as_str() {
@@ -125,24 +115,4 @@ pub(crate) fn wall_time(us: u64) -> String {
         .checked_add(Duration::from_micros(us))
         .unwrap_or(UNIX_EPOCH);
     humantime::format_rfc3339_seconds(time).to_string()
-}
-
-/// The kinds of values that the daemon's properties have.
-fn to_json(value: &Variant<'_>) -> Json {
-    match value {
-        Variant::Str(text) => json!(text.as_str()),
-        Variant::U32(number) => json!(number),
-        Variant::U64(number) => json!(number),
-        Variant::F64(number) => json!(number),
-        Variant::Variant(inner) => to_json(inner),
-        Variant::Dict(entries) => Json::Object(
-            entries
-                .iter()
-                .filter_map(|(key, value)| {
-                    Some((to_json(key).as_str()?.to_owned(), to_json(value)))
-                })
-                .collect(),
-        ),
-        _ => Json::Null,
-    }
 }

@@ -1,0 +1,63 @@
+//! How often is drawn: so rarely that all of the program stays below its share of a CPU, however
+//! slow the machine and however much it has to say. Pure but for asking what it cost.
+
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+
+/// The time from one frame to the next is at least this many times what the last one cost, with all
+/// that was done for it: a share of 0.8 % of a CPU.
+const TIMES_THE_COST: u32 = 125;
+/// Nothing is to be seen in less time.
+const LEAST: Duration = Duration::from_millis(200);
+/// The least while somebody presses keys.
+const LEAST_WITH_KEYS: Duration = Duration::from_millis(50);
+/// A view that stands still for longer is none; only starting costs that much.
+const MOST: Duration = Duration::from_secs(4);
+
+/// What the last frame cost.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    cpu_at_last: Duration,
+    cost: Duration,
+}
+
+impl Pace {
+    /// A frame was drawn, when the program had used `cpu` in all.
+    pub(super) fn drawn(&mut self, cpu: Duration) {
+        self.cost = cpu.saturating_sub(self.cpu_at_last);
+        self.cpu_at_last = cpu;
+    }
+
+    /// The time from the last frame to the next.
+    pub(super) fn next(&self, key_pressed: bool) -> Duration {
+        if key_pressed {
+            return LEAST_WITH_KEYS;
+        }
+        (self.cost * TIMES_THE_COST).clamp(LEAST, MOST)
+    }
+}
+
+/// The CPU time that the program has used.
+pub(super) fn cpu_time() -> Duration {
+    // Every Linux has this clock; without it, frames seem to cost nothing.
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_a_frame_costs_the_later_the_next_comes() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.next(false), LEAST);
+        pace.drawn(Duration::from_millis(100));
+        assert_eq!(pace.next(false), MOST);
+        pace.drawn(Duration::from_millis(108));
+        assert_eq!(pace.next(false), Duration::from_secs(1));
+        pace.drawn(Duration::from_millis(108));
+        assert_eq!(pace.next(false), LEAST);
+        assert_eq!(pace.next(true), LEAST_WITH_KEYS);
+    }
+}
