@@ -15,11 +15,13 @@ mod demo;
 mod kernel;
 mod leftovers;
 mod load;
+mod picture;
 mod pinning;
 mod policy;
 mod scx_loader;
 mod service;
 mod swaps;
+mod terminal;
 mod tests;
 mod trace;
 mod wait;
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     match words[..] {
         ["swaps", ref targets @ ..] => end("swaps", swaps::run(targets)),
         ["demo"] => end("demo", demo::run()),
+        ["picture"] => end("picture", picture::print()),
         ["traces"] => end("traces", trace::print_all()),
         ["load", name] => end("load", trace::be_load_for_a_while(name)),
         ["leaks", ref numbers @ ..] => end("leaks", tests::leaks::look_for_them(numbers)),

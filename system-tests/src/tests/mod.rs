@@ -8,10 +8,12 @@ mod failed_swaps;
 mod fallback;
 mod hot_swap;
 pub(crate) mod leaks;
+mod metrics;
 mod other_tools;
 mod packages;
 mod people;
 mod truth;
+mod watching;
 mod ways;
 mod while_loading;
 
@@ -167,6 +169,19 @@ const LOADING: &[Test] = &[
         "where_there_can_be_no_gate_the_old_one_leaves_first_and_the_history_says_why",
         ways::where_there_can_be_no_gate_the_old_one_leaves_first_and_the_history_says_why,
     ),
+    (
+        "watch_shows_loads_switches_and_restarts_on_terminals_of_any_size",
+        watching::watch_shows_loads_switches_and_restarts_on_terminals_of_any_size,
+    ),
+    (
+        "watch_takes_a_hundredth_of_a_cpu_and_gives_the_terminal_back",
+        watching::watch_takes_a_hundredth_of_a_cpu_and_gives_the_terminal_back,
+    ),
+    (
+        "metrics_are_good_and_outlive_the_daemon",
+        metrics::metrics_are_good_and_outlive_the_daemon,
+    ),
+    ("prometheus_scrapes_it", metrics::prometheus_scrapes_it),
     (
         "swaps_leave_nothing_behind",
         leaks::swaps_leave_nothing_behind,

@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 
 use crate::command::{not_run, run, say};
 use crate::machine::{Kernel, Lines, Machine, Role, SYSTEM_TESTS};
-use crate::{debian, ebpf, setup};
+use crate::{debian, ebpf, prometheus, setup};
 use checks::{CHECKS, RELEASE, UNIT_TESTS};
 use count::Count;
 use packages::PACKAGES;
@@ -240,7 +240,16 @@ fn system_tests(role: Role, filter: Option<&str>) -> Result<Count> {
     let mut lines = shown(&prefix, |line| last = Count::parse(line).or(last));
     let mut command = vec![SYSTEM_TESTS.to_owned()];
     command.extend(filter.map(str::to_owned));
-    let result = machine(role).run(&command, &mut |bytes| lines.feed(bytes));
+    let mut machine = machine(role);
+    for program in prometheus::ensure()? {
+        let name = program
+            .file_name()
+            .unwrap_or_default()
+            .display()
+            .to_string();
+        machine = machine.file(program, format!("usr/bin/{name}"));
+    }
+    let result = machine.run(&command, &mut |bytes| lines.feed(bytes));
     lines.finish()?;
     Ok(last.unwrap_or_default().ended(result?.status == 0))
 }
