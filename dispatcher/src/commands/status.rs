@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 use super::client::{self, Client, Properties, property};
 use crate::exit::Code;
 use crate::kernel::SchedExt;
+use crate::plain::plain;
 
 /// The properties of D-Bus with their names in JSON, in the order in which they are shown.
 const PROPERTIES: [(&str, &str); 14] = [
@@ -48,7 +49,7 @@ pub(crate) async fn run(json: bool) -> anyhow::Result<ExitCode> {
         object.insert("daemon".into(), json!(daemon.is_ok()));
         writeln!(out, "{}", Json::Object(object))?;
     } else {
-        write_text(out, &current.scheduler(), daemon.as_ref().ok())?;
+        write_text(out, &plain(&current.scheduler()), daemon.as_ref().ok())?;
     }
     Ok(match daemon {
         Ok(_) => ExitCode::SUCCESS,
@@ -69,7 +70,7 @@ fn write_text(out: &mut impl Write, current: &str, daemon: Option<&Properties>) 
         return writeln!(out, "Scheduler  {current}");
     };
     let text = |name: &str| property(daemon, name);
-    let string = |name: &str| text(name).as_str().unwrap_or_default().to_owned();
+    let string = |name: &str| plain(text(name).as_str().unwrap_or_default());
     let number = |name: &str| text(name).as_u64().unwrap_or_default();
     let owner = match string("CurrentOwner").as_str() {
         "auto-ext" => format!(" (started by auto-ext, process {})", number("SchedulerPid")),

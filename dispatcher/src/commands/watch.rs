@@ -177,7 +177,7 @@ impl Watch {
             measurement: None,
             gone: None,
             was_there: false,
-            pace: Pace::default(),
+            pace: Pace::new(cpu_time()),
             dirty: true,
             last_frame: now,
             next_frame: now,

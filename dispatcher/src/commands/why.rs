@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::client::Client;
 use crate::core::Explanation;
+use crate::plain::plain;
 
 /// Asks the daemon and prints.
 pub(crate) async fn run(json: bool) -> anyhow::Result<ExitCode> {
@@ -16,7 +17,9 @@ pub(crate) async fn run(json: bool) -> anyhow::Result<ExitCode> {
     if json {
         writeln!(out, "{explanation}")?;
     } else {
-        out.write_all(text(&serde_json::from_str(&explanation)?).as_bytes())?;
+        for line in text(&serde_json::from_str(&explanation)?).lines() {
+            writeln!(out, "{}", plain(line))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -185,6 +185,7 @@ impl Daemon {
 
     fn remember(&mut self, entry: Entry) {
         self.kept.counters().count(&entry);
+        self.kept.keep();
         self.history.add(entry);
     }
 

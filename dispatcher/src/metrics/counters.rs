@@ -135,6 +135,12 @@ impl Kept {
 
     /// The counters, to be told: they are in the file by then.
     pub(crate) fn told(&mut self) -> Counters {
+        self.keep();
+        self.now.clone()
+    }
+
+    /// Writes the counters for the next daemon.
+    pub(crate) fn keep(&mut self) {
         let written = write(&self.path, &self.now);
         if let Err(error) = &written
             && !self.trouble
@@ -143,7 +149,6 @@ impl Kept {
             tracing::warn!("counters will not outlive the daemon: {path}: {error}");
         }
         self.trouble = written.is_err();
-        self.now.clone()
     }
 }
 

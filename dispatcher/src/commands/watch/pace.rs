@@ -12,17 +12,25 @@ const TIMES_THE_COST: u32 = 125;
 const LEAST: Duration = Duration::from_millis(200);
 /// The least while somebody presses keys.
 const LEAST_WITH_KEYS: Duration = Duration::from_millis(50);
-/// A view that stands still for longer is none; only starting costs that much.
+/// A view that stands still for longer is none; only attaching the profiler costs that much.
 const MOST: Duration = Duration::from_secs(4);
 
 /// What the last frame cost.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pace {
     cpu_at_last: Duration,
     cost: Duration,
 }
 
 impl Pace {
+    /// Begins when the program has used `cpu` in all: what starting cost delays nothing.
+    pub(super) fn new(cpu: Duration) -> Self {
+        Self {
+            cpu_at_last: cpu,
+            cost: Duration::ZERO,
+        }
+    }
+
     /// A frame was drawn, when the program had used `cpu` in all.
     pub(super) fn drawn(&mut self, cpu: Duration) {
         self.cost = cpu.saturating_sub(self.cpu_at_last);
@@ -50,13 +58,13 @@ mod tests {
 
     #[test]
     fn the_more_a_frame_costs_the_later_the_next_comes() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(Duration::from_millis(50));
         assert_eq!(pace.next(false), LEAST);
-        pace.drawn(Duration::from_millis(100));
+        pace.drawn(Duration::from_millis(150));
         assert_eq!(pace.next(false), MOST);
-        pace.drawn(Duration::from_millis(108));
+        pace.drawn(Duration::from_millis(158));
         assert_eq!(pace.next(false), Duration::from_secs(1));
-        pace.drawn(Duration::from_millis(108));
+        pace.drawn(Duration::from_millis(158));
         assert_eq!(pace.next(false), LEAST);
         assert_eq!(pace.next(true), LEAST_WITH_KEYS);
     }

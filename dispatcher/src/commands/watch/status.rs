@@ -75,9 +75,10 @@ impl Status {
         let scheduler = theme.text(&known.scheduler());
         let facts = known.facts();
         let (style, whose) = match (&known.kernel, facts) {
-            (KernelState::Unsupported, _) => {
-                (theme.strong(), "its own: it has no sched_ext".to_owned())
-            }
+            (KernelState::Unsupported, _) => (
+                theme.strong(),
+                "its own scheduler, as it has no sched_ext".to_owned(),
+            ),
             (KernelState::Unknown(why), _) => (theme.warning(), why.clone()),
             (KernelState::Enabled { .. }, Some(facts)) if facts.owner == "auto-ext" => {
                 let whose = format!("started by auto-ext, process {}", facts.pid);

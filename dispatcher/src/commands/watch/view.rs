@@ -335,7 +335,7 @@ fn history(pen: &mut Pen<'_>, known: &Known, ui: &Ui) {
     let first = ui.scroll.min(entries.saturating_sub(1));
     let beside = match (entries, first) {
         (0, _) => String::new(),
-        (_, 0) => format!("{entries} entries"),
+        (_, 0) => format!("{entries} in all"),
         _ => format!("from {} of {entries}", first + 1),
     };
     pen.heading("What happened", &beside);
