@@ -9,12 +9,16 @@ use crate::command::step;
 use crate::debian::archive::Archive;
 use crate::machine::image::SUITE;
 
+/// The packages, each with the program of its name.
+const PACKAGES: [&str; 2] = ["prometheus", "promtool"];
+
 /// Both programs, which need nothing but the C library.
 pub(crate) fn ensure() -> Result<[PathBuf; 2]> {
-    let tree = cache::entry(format!("prometheus-{SUITE}"), |tree| {
+    let name = format!("{}-{SUITE}", PACKAGES.join("-"));
+    let tree = cache::entry(name, |tree| {
         step("fetching Prometheus", || {
-            Archive::open(&[SUITE])?.unpack(&["prometheus".to_owned()], tree)
+            Archive::open(&[SUITE])?.unpack(&PACKAGES.map(str::to_owned), tree)
         })
     })?;
-    Ok(["prometheus", "promtool"].map(|name| tree.join("usr/bin").join(name)))
+    Ok(PACKAGES.map(|name| tree.join("usr/bin").join(name)))
 }

@@ -78,8 +78,8 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     let (news, mut told) = mpsc::channel(QUEUED);
     let mut screen = Screen::enter()?;
     let mut inputs = inputs().context("keys cannot be read")?;
-    tokio::spawn(daemon::follow(news.clone()));
-    let mut watch = Watch::new(news);
+    let mut watch = Watch::new(news.clone());
+    tokio::spawn(daemon::follow(news, watch.pace.rest().clone()));
     let mut seconds = interval(SECOND);
     seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
@@ -190,13 +190,13 @@ impl Watch {
 
     /// There is something to draw; soon, if it answers a person.
     fn changed(&mut self, by_person: bool) {
-        self.dirty = true;
         let next = self.last_frame + self.pace.next(by_person);
-        self.next_frame = if by_person {
+        self.next_frame = if self.dirty {
             next.min(self.next_frame)
         } else {
             next
         };
+        self.dirty = true;
     }
 
     fn key(&mut self, key: event::KeyEvent) -> Option<Command> {

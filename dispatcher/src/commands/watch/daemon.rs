@@ -8,11 +8,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::News;
 use super::model::Facts;
+use super::pace::Rest;
 use super::ui::{Command, Note};
 use crate::commands::client::Client;
 
-/// How long changes are gathered: several at once are one.
-const GATHER: Duration = Duration::from_millis(100);
 /// How long it may be silent before it is asked whether it is still there.
 const ASK_AFTER: Duration = Duration::from_secs(5);
 /// How often it is asked why, as long as something changes.
@@ -25,11 +24,12 @@ const ENTRIES: u32 = 200;
 /// How long it is waited for a bus that cannot be reached.
 const RETRY: Duration = Duration::from_secs(3);
 
-/// Tells what the daemon says until nobody listens.
-pub(super) async fn follow(news: mpsc::Sender<News>) {
+/// Tells what the daemon says until nobody listens. Rests between questions: several changes at
+/// once are one.
+pub(super) async fn follow(news: mpsc::Sender<News>, rest: Rest) {
     loop {
         let error = match Client::connect().await {
-            Ok(client) => match listen(&client, &news).await {
+            Ok(client) => match listen(&client, &news, &rest).await {
                 Ok(()) => return,
                 Err(error) => error,
             },
@@ -78,7 +78,7 @@ pub(super) async fn ask(command: Command, news: mpsc::Sender<News>) {
 }
 
 /// Tells what the daemon says until nobody listens, or the bus is gone.
-async fn listen(client: &Client, news: &mpsc::Sender<News>) -> anyhow::Result<()> {
+async fn listen(client: &Client, news: &mpsc::Sender<News>, rest: &Rest) -> anyhow::Result<()> {
     let mut changes = client.changes().await?;
     let mut asked = Asked::default();
     loop {
@@ -98,7 +98,7 @@ async fn listen(client: &Client, news: &mpsc::Sender<News>) -> anyhow::Result<()
         if let Ok(None) = timeout(ASK_AFTER, changes.next()).await {
             anyhow::bail!("the system bus is gone");
         }
-        sleep(GATHER).await;
+        sleep(rest.get()).await;
         while let Some(Some(())) = changes.next().now_or_never() {}
     }
 }

@@ -1,6 +1,8 @@
-//! How often is drawn: so rarely that all of the program stays below its share of a CPU, however
-//! slow the machine and however much it has to say. Pure but for asking what it cost.
+//! How often is asked and drawn: so rarely that all of the program stays below its share of a CPU,
+//! however slow the machine and however much it has to say.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
@@ -19,22 +21,45 @@ const MOST: Duration = Duration::from_secs(4);
 #[derive(Debug)]
 pub(super) struct Pace {
     cpu_at_last: Duration,
-    cost: Duration,
+    rest: Rest,
+}
+
+/// The time from one frame to the next, for those who gather what is drawn.
+#[derive(Clone, Debug)]
+pub(super) struct Rest(Arc<AtomicU64>);
+
+impl Rest {
+    pub(super) fn get(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
+
+    fn set(&self, rest: Duration) {
+        // It is a few seconds at most.
+        let us = u64::try_from(rest.as_micros()).unwrap_or(u64::MAX);
+        self.0.store(us, Ordering::Relaxed);
+    }
 }
 
 impl Pace {
     /// Begins when the program has used `cpu` in all: what starting cost delays nothing.
     pub(super) fn new(cpu: Duration) -> Self {
+        let rest = Rest(Arc::default());
+        rest.set(LEAST);
         Self {
             cpu_at_last: cpu,
-            cost: Duration::ZERO,
+            rest,
         }
+    }
+
+    pub(super) fn rest(&self) -> &Rest {
+        &self.rest
     }
 
     /// A frame was drawn, when the program had used `cpu` in all.
     pub(super) fn drawn(&mut self, cpu: Duration) {
-        self.cost = cpu.saturating_sub(self.cpu_at_last);
+        let cost = cpu.saturating_sub(self.cpu_at_last);
         self.cpu_at_last = cpu;
+        self.rest.set((cost * TIMES_THE_COST).clamp(LEAST, MOST));
     }
 
     /// The time from the last frame to the next.
@@ -42,7 +67,7 @@ impl Pace {
         if key_pressed {
             return LEAST_WITH_KEYS;
         }
-        (self.cost * TIMES_THE_COST).clamp(LEAST, MOST)
+        self.rest.get()
     }
 }
 
