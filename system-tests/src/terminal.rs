@@ -63,7 +63,7 @@ impl Terminal {
 
     /// What is on the screen, with the escape sequences that make it look as it does.
     pub(crate) fn screen_with_colours(&self) -> anyhow::Result<String> {
-        tmux(&["capture-pane", "-p", "-e"])
+        tmux(&["capture-pane", "-p", "-e", "-N"])
     }
 
     /// Waits until `text` is on the screen, and returns the screen.

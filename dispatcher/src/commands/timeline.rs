@@ -179,7 +179,15 @@ impl Axis {
 
     /// How long ago each mark is, at its column.
     fn marks(&self, back: Duration) -> String {
-        let count = (self.cells / MARKS).clamp(1, 6);
+        let most = (self.cells / MARKS).clamp(1, 6);
+        let even = |unit: u64| {
+            let units = back.as_secs() / unit;
+            let divides = |count: &usize| units.is_multiple_of(*count as u64);
+            (2..=most).rev().find(divides)
+        };
+        // Whole hours read best, then whole minutes.
+        let count = even(3600).filter(|_| back.as_secs() >= 7200);
+        let count = count.or_else(|| even(60)).unwrap_or(1);
         let mut marks = String::new();
         for mark in 0..count {
             let column = mark * self.cells / count;
@@ -295,7 +303,7 @@ mod tests {
     fn each_scheduler_has_a_lane_with_its_times_and_its_share() {
         assert_eq!(
             chart(&day(), 78, UNICODE),
-            "            -6h         -4h48       -3h36       -2h24       -1h12    now
+            "            -6h                 -4h                 -2h              now
 kernel      ██████████                    ██████████               █████  42 %
 scx_cosmos            ███████████████               ██████████            42 %
 scx_bpfland                                                   █████        8 %

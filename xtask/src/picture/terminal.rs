@@ -37,7 +37,7 @@ pub(super) fn read(text: &str) -> Vec<Vec<Cell>> {
                     .strip_prefix('[')
                     .and_then(|it| it.strip_suffix('m'))
                 {
-                    codes.split(';').for_each(|code| look.change(code));
+                    look.change(codes);
                 }
                 rest = after;
             }
@@ -47,18 +47,26 @@ pub(super) fn read(text: &str) -> Vec<Vec<Cell>> {
 }
 
 impl Look {
-    fn change(&mut self, code: &str) {
-        match code.parse().unwrap_or(0) {
-            0 => *self = Self::default(),
-            1 => self.bold = true,
-            2 => self.dim = true,
-            7 => self.reversed = true,
-            22 => (self.bold, self.dim) = (false, false),
-            27 => self.reversed = false,
-            colour @ 30..=37 => self.colour = Some(colour - 30),
-            colour @ 90..=97 => self.colour = Some(colour - 90),
-            39 => self.colour = None,
-            _ => {}
+    fn change(&mut self, codes: &str) {
+        let mut codes = codes.split(';').map(|code| code.parse().unwrap_or(0));
+        while let Some(code) = codes.next() {
+            match code {
+                0 => *self = Self::default(),
+                1 => self.bold = true,
+                2 => self.dim = true,
+                7 => self.reversed = true,
+                22 => (self.bold, self.dim) = (false, false),
+                27 => self.reversed = false,
+                colour @ 30..=37 => self.colour = Some(colour - 30),
+                // One of 256, of which the first eight are the same, and the next eight brighter.
+                38 if codes.next() == Some(5) => {
+                    let colour = codes.next().filter(|colour: &u8| *colour < 16);
+                    self.colour = colour.map(|colour| colour % 8);
+                }
+                colour @ 90..=97 => self.colour = Some(colour - 90),
+                39 => self.colour = None,
+                _ => {}
+            }
         }
     }
 }
@@ -95,6 +103,22 @@ mod tests {
                 ],
                 vec![cell('█', reversed), cell(' ', plain)],
             ]
+        );
+    }
+
+    #[test]
+    fn colours_of_256_are_not_taken_for_other_looks() {
+        let rows = read("\u{1b}[38;5;2ma\u{1b}[38;5;11mb\u{1b}[38;5;200mc");
+        let looks = [Some(2), Some(3), None].map(|colour| Look {
+            colour,
+            ..Look::default()
+        });
+        assert_eq!(
+            rows.concat()
+                .iter()
+                .map(|cell| cell.look)
+                .collect::<Vec<_>>(),
+            looks
         );
     }
 
