@@ -14,7 +14,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::bus::BusKind;
 use crate::commands::{
-    check, doctor, history, hold, levels, pin, record, reload, replay, schedulers, status, why,
+    check, doctor, history, hold, levels, metrics, pin, record, reload, replay, schedulers, status,
+    watch, why,
 };
 use crate::daemon;
 use crate::duration;
@@ -52,13 +53,17 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Watch live what runs, what is measured and what is done about it; `?` shows the keys. Without
+    /// the daemon it measures by itself, which takes root
+    Watch,
     /// Explain the last decision: the rules, the numbers behind them, what would change it
     Why {
         /// As one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Show what was switched, what failed and what was refused; the newest last
+    /// Show what was switched, what failed and what was refused, the newest last; on a terminal with
+    /// a chart of which scheduler ran when
     History {
         /// As JSON, one object per line
         #[arg(long)]
@@ -66,6 +71,15 @@ enum Command {
         /// How many entries
         #[arg(short = 'n', value_name = "N", default_value_t = 20)]
         count: u32,
+        /// How far back the chart goes, such as 24h
+        #[arg(long, value_name = "TIME", default_value = "6h", value_parser = chart_time)]
+        last: std::time::Duration,
+    },
+    /// Print what is counted and measured, for Prometheus
+    Metrics {
+        /// The text format
+        #[arg(long, value_enum, default_value = "openmetrics")]
+        format: metrics::Format,
     },
     /// Run this scheduler, whatever is measured, until `unpin`
     Pin {
@@ -195,8 +209,12 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Status { json } => runtime()?.block_on(status::run(json)),
+        Command::Watch => runtime()?.block_on(watch::run()),
         Command::Why { json } => runtime()?.block_on(why::run(json)),
-        Command::History { json, count } => runtime()?.block_on(history::run(json, count)),
+        Command::History { json, count, last } => {
+            runtime()?.block_on(history::run(json, count, last))
+        }
+        Command::Metrics { format } => runtime()?.block_on(metrics::run(format)),
         Command::Pin { name, lasts, args } => runtime()?.block_on(pin::pin(&name, lasts, &args)),
         Command::Unpin => runtime()?.block_on(pin::unpin()),
         Command::Hold { command } => runtime()?.block_on(hold::run(&command)),
@@ -233,6 +251,16 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             levels::run(&levels::Options { json, once, window })?;
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+/// A time of which a chart can be drawn.
+fn chart_time(text: &str) -> Result<std::time::Duration, String> {
+    let time = duration::parse(text).map_err(|error| error.to_string())?;
+    if (60..=366 * 86400).contains(&time.as_secs()) {
+        Ok(time)
+    } else {
+        Err("must be from 1m to a year".to_owned())
     }
 }
 

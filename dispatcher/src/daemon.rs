@@ -2,8 +2,9 @@
 //! actions out.
 //!
 //! What callers ask is served in `requests`, what comes of switches in `switching`; the bus is kept in
-//! `line`.
+//! `line`, metrics are written and served by `export`.
 
+mod export;
 mod line;
 pub(crate) mod requests;
 mod switching;
@@ -26,6 +27,7 @@ use crate::core::{Action, Event, Failure, Moment, State, decide};
 use crate::history::{History, Kind};
 use crate::kernel::SchedExt;
 use crate::kernel_log::KernelLog;
+use crate::metrics::counters::Kept;
 use crate::policy::{Policy, Scheduler};
 use crate::policy_watch::PolicyWatch;
 use crate::processes::Processes;
@@ -36,6 +38,7 @@ use crate::scheduler_process::SchedulerProcess;
 use crate::surroundings::{self, Change, PowerSupplies};
 use crate::uevent::{Subsystem, Uevents};
 use crate::{program, switch};
+use export::Export;
 use line::{Change as LineChange, Line};
 use requests::Holders;
 use switching::{Switching, ended, finished};
@@ -48,6 +51,8 @@ const ALIVE_EVERY: Duration = Duration::from_secs(10);
 
 /// Where the history is kept when systemd does not say.
 const STATE_DIRECTORY: &str = "/var/lib/auto-ext";
+/// Where the counters are, which end with the machine's time.
+const RUNTIME_DIRECTORY: &str = "/run/auto-ext";
 
 /// How the daemon was asked to run.
 #[derive(Clone, Debug)]
@@ -76,7 +81,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         tracing::warn!("the kernel's events cannot be heard, it is asked every window: {error}");
     }
 
-    let mut daemon = Daemon::new(options.config, policy, options.observe, profiler);
+    let (requests, mut asked) = Requests::channel();
+    let export = Export::new(requests.clone());
+    let mut daemon = Daemon::new(options.config, policy, options.observe, profiler, export);
     if let Some(error) = problem {
         tracing::error!("{error}");
         daemon.happened(Event::PolicyProblem { error }).await;
@@ -88,7 +95,6 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     if let Err(error) = &policy_watch {
         tracing::warn!("edits of the policy are not noticed, use `auto-ext reload`: {error}");
     }
-    let (requests, mut asked) = Requests::channel();
     let place = Place {
         kind: options.bus,
         sched_ext: daemon.sched_ext.clone(),
@@ -102,6 +108,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     daemon.line = Some(line);
     daemon.look_at_power().await;
     daemon.follow_processes();
+    daemon.serve_metrics();
     tell_systemd(NotifyState::Ready);
     let Thoughts { mode, reason, .. } = daemon.thoughts();
     tracing::info!(mode, reason, "running, mode {mode}: {reason}");
@@ -111,6 +118,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
 
     let mut alive = every(alive_every());
     let mut windows = every(daemon.policy.window);
+    let mut textfiles = every(daemon.policy.metrics.every);
     let mut program_looks = every(LOOK_FOR_PROGRAMS_EVERY);
     let good = sleep(boots::GOOD_AFTER);
     tokio::pin!(good);
@@ -160,6 +168,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             () = policy_changed => drop(daemon.reload().await),
             () = &mut good, if !good.is_elapsed() => daemon.boot_is_good(),
             _ = windows.tick() => daemon.window().await,
+            _ = textfiles.tick() => daemon.write_textfile(),
             _ = program_looks.tick() => {
                 daemon.look_for_programs().await;
                 // The kernel's word on it may have been lost.
@@ -169,6 +178,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         }
         if windows.period() != daemon.policy.window {
             windows = every(daemon.policy.window);
+        }
+        if textfiles.period() != daemon.policy.metrics.every {
+            textfiles = every(daemon.policy.metrics.every);
         }
     }
     tell_systemd(NotifyState::Stopping);
@@ -201,6 +213,8 @@ struct Daemon {
     boots: Option<Boots>,
     kernel_log: KernelLog,
     line: Option<Line>,
+    kept: Kept,
+    export: Export,
     /// What the kernel ran when it was last looked at (its name and number), and since when.
     current: (String, Option<u64>),
     since: u64,
@@ -208,13 +222,23 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn new(config: PathBuf, policy: Policy, observe: bool, profiler: Profiler) -> Self {
+    fn new(
+        config: PathBuf,
+        policy: Policy,
+        observe: bool,
+        profiler: Profiler,
+        export: Export,
+    ) -> Self {
         let sched_ext = SchedExt::below("/sys".as_ref());
         let kernel = nix::sys::utsname::uname().map_or_else(
             |_| String::new(),
             |names| names.release().to_string_lossy().into_owned(),
         );
-        let (reputation, failed_before) = Reputation::open(&state_directory(), kernel, now_us());
+        let (reputation, failed_before) = Reputation::open(
+            &directory("STATE_DIRECTORY", STATE_DIRECTORY),
+            kernel,
+            now_us(),
+        );
         Self {
             config,
             state: State::new(&policy, observe),
@@ -231,12 +255,14 @@ impl Daemon {
             running: None,
             switching: None,
             holders: Holders::default(),
-            history: History::open(&state_directory()),
+            history: History::open(&directory("STATE_DIRECTORY", STATE_DIRECTORY)),
             reputation,
             failed_before,
             boots: None,
             kernel_log: KernelLog::open("/dev/kmsg".as_ref()),
             line: None,
+            kept: Kept::open(&directory("RUNTIME_DIRECTORY", RUNTIME_DIRECTORY)),
+            export,
             since: now_us(),
             switches: 0,
         }
@@ -306,6 +332,8 @@ impl Daemon {
         let signals = Signals::between(&self.last_sample, &sample, self.profiler.machine());
         let dt = Duration::from_nanos(sample.at_ns.saturating_sub(self.last_sample.at_ns));
         self.last_sample = sample;
+        let counters = self.kept.counters();
+        counters.passed(dt, &self.current.0, self.state.class());
         self.ask_kernel().await;
         if let Some(signals) = signals {
             self.happened(Event::Window { dt, signals }).await;
@@ -392,7 +420,7 @@ impl Daemon {
         if observe {
             return;
         }
-        match Boots::begin(&state_directory(), "/".as_ref()) {
+        match Boots::begin(&directory("STATE_DIRECTORY", STATE_DIRECTORY), "/".as_ref()) {
             Ok(boots) => {
                 let failed = boots.failed_before();
                 self.boots = Some(boots);
@@ -463,6 +491,10 @@ impl Daemon {
             let scheduler = &running.scheduler().name;
             tracing::error!(scheduler, "{scheduler} cannot be stopped: {error}");
         }
+        let (before, now) = (self.current.0.clone(), self.read_current());
+        let now = now.current_scheduler;
+        self.record(Kind::Stopped, &before, &now, "", "");
+        self.export.end();
         if let Some(line) = self.line.take() {
             line.leave().await;
         }
@@ -513,9 +545,12 @@ fn tell_systemd(state: NotifyState<'_>) {
     let _ = sd_notify::notify(false, &[state]);
 }
 
-/// Where the daemon keeps what outlives it: what systemd gives, else where systemd would have it.
-fn state_directory() -> PathBuf {
-    std::env::var_os("STATE_DIRECTORY").map_or_else(|| STATE_DIRECTORY.into(), PathBuf::from)
+/// Where the daemon keeps what outlives it: the first directory that systemd gives by `variable`,
+/// else where systemd would have it.
+fn directory(variable: &str, otherwise: &str) -> PathBuf {
+    let given = std::env::var_os(variable);
+    let given = given.and_then(|given| std::env::split_paths(&given).next());
+    given.unwrap_or_else(|| otherwise.into())
 }
 
 fn every(period: Duration) -> Interval {

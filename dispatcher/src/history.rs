@@ -29,6 +29,8 @@ const FILE: &str = "history.jsonl";
 pub(crate) enum Kind {
     /// The daemon began to run.
     Started,
+    /// The daemon ended, and leaves the machine to `to`.
+    Stopped,
     /// auto-ext made the kernel run another scheduler.
     Switched,
     /// A switch came to nothing; `to` is what was to run.

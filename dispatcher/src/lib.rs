@@ -25,6 +25,8 @@ mod idle_latency;
 pub mod kernel;
 mod kernel_log;
 pub mod known;
+mod metrics;
+mod plain;
 pub mod policy;
 mod policy_watch;
 mod priority;

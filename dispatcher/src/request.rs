@@ -47,10 +47,12 @@ pub(crate) enum Request {
         /// As in a rule's `use`.
         name: String,
     },
-    /// The last entries of the history; answered with [`Answer::Json`].
+    /// The last entries of the history; answered with [`Answer::Text`].
     History { count: u32 },
-    /// The last decision, taken apart; answered with [`Answer::Json`].
+    /// The last decision, taken apart; answered with [`Answer::Text`].
     Why,
+    /// The metrics; answered with [`Answer::Text`] of OpenMetrics.
+    Metrics,
 }
 
 /// The daemon's answer to what it did.
@@ -58,7 +60,8 @@ pub(crate) enum Request {
 pub(crate) enum Answer {
     Done,
     Cookie(u32),
-    Json(String),
+    /// JSON, or what else was asked for.
+    Text(String),
 }
 
 /// Why the daemon does not do it.
@@ -139,7 +142,8 @@ impl Request {
             | Self::OwnerLeft { .. }
             | Self::Reload
             | Self::History { .. }
-            | Self::Why => Ok(()),
+            | Self::Why
+            | Self::Metrics => Ok(()),
         }
     }
 }

@@ -16,11 +16,13 @@ mod drop_in;
 mod kernel;
 mod leftovers;
 mod load;
+mod picture;
 mod pinning;
 mod policy;
 mod scx_loader;
 mod service;
 mod swaps;
+mod terminal;
 mod tests;
 mod trace;
 mod wait;
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     match words[..] {
         ["swaps", ref targets @ ..] => end("swaps", swaps::run(targets)),
         ["demo"] => end("demo", demo::run()),
+        ["picture"] => end("picture", picture::print()),
         ["traces"] => end("traces", trace::print_all()),
         ["load", name] => end("load", trace::be_load_for_a_while(name)),
         ["leaks", ref numbers @ ..] => end("leaks", tests::leaks::look_for_them(numbers)),

@@ -10,6 +10,8 @@ mod dist;
 mod ebpf;
 mod fuzz;
 mod machine;
+mod picture;
+mod prometheus;
 mod schedulers;
 mod setup;
 mod test;
@@ -50,6 +52,8 @@ enum Task {
     Vm(vm::Arguments),
     /// Watch auto-ext at work in the test machine, with real loads and schedulers
     Demo(demo::Arguments),
+    /// Draw `auto-ext watch` as it is in the test machine, for the README
+    Picture(picture::Arguments),
     /// Measure, and print ratios
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -76,6 +80,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Advisories => test::advisories()?,
         Task::Vm(arguments) => return vm::vm(&arguments),
         Task::Demo(arguments) => return demo::demo(&arguments),
+        Task::Picture(arguments) => return picture::picture(&arguments),
         Task::Bench(what) => return bench::bench(&what),
     }
     Ok(ExitCode::SUCCESS)

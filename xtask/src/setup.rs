@@ -4,7 +4,7 @@
 use anyhow::Result;
 
 use crate::command::say;
-use crate::{debian, schedulers, tools};
+use crate::{debian, prometheus, schedulers, tools};
 
 /// Installs everything that the other subcommands need.
 pub(crate) fn setup() -> Result<()> {
@@ -16,6 +16,7 @@ pub(crate) fn setup() -> Result<()> {
     tools::cargo_generate_rpm()?;
     schedulers::ensure()?;
     schedulers::ensure_scx_loader()?;
+    prometheus::ensure()?;
     say("everything that building and testing needs is there");
     Ok(())
 }

@@ -89,9 +89,9 @@ impl AutoExt {
         Ok(())
     }
 
-    async fn json(&self, request: Request) -> fdo::Result<String> {
+    async fn text(&self, request: Request) -> fdo::Result<String> {
         match self.ask(request).await? {
-            Answer::Json(json) => Ok(json),
+            Answer::Text(text) => Ok(text),
             Answer::Done | Answer::Cookie(_) => Err(fdo::Error::Failed("no answer".to_owned())),
         }
     }
@@ -254,7 +254,7 @@ impl AutoExt {
         }
         match answer {
             Answer::Cookie(cookie) => Ok(cookie),
-            Answer::Done | Answer::Json(_) => Err(fdo::Error::Failed("no cookie".to_owned())),
+            Answer::Done | Answer::Text(_) => Err(fdo::Error::Failed("no cookie".to_owned())),
         }
     }
 
@@ -301,7 +301,7 @@ impl AutoExt {
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<String> {
         self.authorization.read(bus, &header).await?;
-        self.json(Request::History { count: n }).await
+        self.text(Request::History { count: n }).await
     }
 
     /// The last decision, the numbers behind it and what would change it, as an object in JSON.
@@ -312,7 +312,18 @@ impl AutoExt {
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<String> {
         self.authorization.read(bus, &header).await?;
-        self.json(Request::Why).await
+        self.text(Request::Why).await
+    }
+
+    /// What is counted and measured, as OpenMetrics text.
+    #[zbus(out_args("text"))]
+    async fn metrics(
+        &self,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<String> {
+        self.authorization.read(bus, &header).await?;
+        self.text(Request::Metrics).await
     }
 
     /// The kernel changed from one scheduler to another, for a reason, with a time in between in

@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
+use futures_util::stream::{Stream, StreamExt as _, select};
 use serde::Serialize;
+use serde_json::{Value as Json, json};
 use tokio::time::timeout;
 use zbus::fdo::PropertiesProxy;
 use zbus::names::InterfaceName;
 use zbus::proxy::{CacheProperties, MethodFlags};
 use zbus::wire::{DynamicDeserialize, DynamicType};
-use zbus::{Connection, OwnedVariant, Proxy};
+use zbus::{Connection, OwnedVariant, Proxy, Variant};
 
 use crate::bus::{NAME, PATH};
 use crate::exit::{Code, WithCode};
@@ -54,6 +56,20 @@ impl Client {
         let interface = InterfaceName::from_static_str_unchecked(NAME);
         let all = async { Ok(self.properties.get_all(interface).await?) };
         within(ANSWER_WITHIN, all)
+            .await
+            .map_err(|error| explained(&error))
+    }
+
+    /// Comes whenever something changed: a property, the scheduler, whether there is a daemon.
+    pub(crate) async fn changes(&self) -> anyhow::Result<impl Stream<Item = ()> + Unpin + use<>> {
+        let listening = async {
+            let changed = self.properties.receive_properties_changed().await?;
+            let switched = self.daemon.receive_signal("SchedulerSwitched").await?;
+            let owner = self.daemon.receive_owner_changed().await?;
+            let told = select(changed.map(drop), switched.map(drop));
+            Ok(select(told, owner.map(drop)))
+        };
+        within(ANSWER_WITHIN, listening)
             .await
             .map_err(|error| explained(&error))
     }
@@ -114,5 +130,32 @@ fn explained(error: &zbus::Error) -> anyhow::Error {
         | Error::NotSupported(message)
         | Error::LimitsExceeded(message) => WithCode::error(Code::Failed, message),
         other => WithCode::error(Code::Failed, other.to_string()),
+    }
+}
+
+/// A property as JSON; null when the daemon does not have it.
+pub(crate) fn property(properties: &Properties, name: &str) -> Json {
+    properties
+        .get(name)
+        .map_or(Json::Null, |value| to_json(value))
+}
+
+/// The kinds of values that the daemon's properties have.
+fn to_json(value: &Variant<'_>) -> Json {
+    match value {
+        Variant::Str(text) => json!(text.as_str()),
+        Variant::U32(number) => json!(number),
+        Variant::U64(number) => json!(number),
+        Variant::F64(number) => json!(number),
+        Variant::Variant(inner) => to_json(inner),
+        Variant::Dict(entries) => Json::Object(
+            entries
+                .iter()
+                .filter_map(|(key, value)| {
+                    Some((to_json(key).as_str()?.to_owned(), to_json(value)))
+                })
+                .collect(),
+        ),
+        _ => Json::Null,
     }
 }

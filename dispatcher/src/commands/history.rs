@@ -1,26 +1,48 @@
 //! `auto-ext history`: what the daemon did, and what was not its doing.
 
-use std::io::Write as _;
+use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
+use std::time::Duration;
+
+use ratatui::crossterm::terminal;
 
 use anstyle::Style;
 
 use super::client::Client;
 use super::status::wall_time;
 use super::style::{self, ERROR, Styled, WARNING};
+use super::theme::Theme;
+use super::timeline;
+use crate::daemon::now_us;
 use crate::history::{Entry, Kind, Way};
+use crate::plain::plain;
 
-/// Prints the last `count` entries, the newest last; as JSON, one object per line.
-pub(crate) async fn run(json: bool, count: u32) -> anyhow::Result<ExitCode> {
+/// How many entries a chart is made of: all that the daemon keeps.
+const ALL: u32 = 1000;
+
+/// Prints the last `count` entries, the newest last; as JSON, one object per line. On a terminal,
+/// above them is drawn which scheduler ran when in the time from now `back`.
+pub(crate) async fn run(json: bool, count: u32, back: Duration) -> anyhow::Result<ExitCode> {
+    let chart = !json && io::stdout().is_terminal();
     let client = Client::connect().await?;
-    let entries: String = client.call("History", &count).await?;
+    let asked = if chart { count.max(ALL) } else { count };
+    let entries: String = client.call("History", &asked).await?;
     let entries: Vec<Entry> = serde_json::from_str(&entries)?;
     let out = &mut style::stdout();
-    for entry in entries.iter().rev() {
+    if chart {
+        let theme = Theme::of_terminal();
+        let width = terminal::size().map_or(80, |(columns, _)| usize::from(columns));
+        for line in timeline::lines(&entries, now_us(), back, width, theme) {
+            writeln!(out, "{line}")?;
+        }
+        writeln!(out)?;
+    }
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    for entry in entries.iter().take(count).rev() {
         if json {
             writeln!(out, "{}", serde_json::to_string(entry)?)?;
         } else {
-            let what = Styled(style_of(entry), sentence(entry));
+            let what = Styled(style_of(entry), plain(&sentence(entry)));
             writeln!(out, "{}  {what}", wall_time(entry.at))?;
         }
     }
@@ -31,11 +53,12 @@ fn style_of(entry: &Entry) -> Style {
     match entry.event {
         Kind::Failed | Kind::Exited => ERROR,
         Kind::Refused => WARNING,
-        Kind::Started | Kind::Switched | Kind::Foreign => Style::new(),
+        Kind::Started | Kind::Stopped | Kind::Switched | Kind::Foreign => Style::new(),
     }
 }
 
-fn sentence(entry: &Entry) -> String {
+/// The entry in words.
+pub(crate) fn sentence(entry: &Entry) -> String {
     let Entry {
         from,
         to,
@@ -45,6 +68,7 @@ fn sentence(entry: &Entry) -> String {
     } = entry;
     match entry.event {
         Kind::Started => format!("the daemon started beside {to}: {reason}"),
+        Kind::Stopped => format!("the daemon stopped, {to} takes over"),
         Kind::Switched => {
             let how = match (entry.way, entry.gap_us) {
                 (Some(Way::Hot), Some(gap)) => format!(" (hot, {} without a scheduler)", ms(gap)),

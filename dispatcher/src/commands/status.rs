@@ -6,12 +6,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anstyle::Style;
 use serde_json::{Value as Json, json};
-use zbus::Variant;
 
-use super::client::{Client, Properties};
+use super::client::{self, Client, Properties, property};
 use super::style::{self, ERROR, STRONG, Styled, WARNING};
 use crate::exit::Code;
 use crate::kernel::SchedExt;
+use crate::plain::plain;
 
 /// The properties of D-Bus with their names in JSON, in the order in which they are shown.
 const PROPERTIES: [(&str, &str); 14] = [
@@ -40,14 +40,10 @@ pub(crate) async fn run(json: bool) -> anyhow::Result<ExitCode> {
         let mut object: serde_json::Map<String, Json> = PROPERTIES
             .into_iter()
             .map(|(property, name)| {
-                let value = daemon
-                    .as_ref()
-                    .ok()
-                    .and_then(|properties| properties.get(property));
-                (
-                    name.to_owned(),
-                    value.map_or(Json::Null, |value| to_json(value)),
-                )
+                let value = daemon.as_ref().map_or(Json::Null, |properties| {
+                    client::property(properties, property)
+                });
+                (name.to_owned(), value)
             })
             .collect();
         // Whatever the daemon says: the kernel knows best.
@@ -55,7 +51,7 @@ pub(crate) async fn run(json: bool) -> anyhow::Result<ExitCode> {
         object.insert("daemon".into(), json!(daemon.is_ok()));
         writeln!(out, "{}", Json::Object(object))?;
     } else {
-        write_text(out, &current.scheduler(), daemon.as_ref().ok())?;
+        write_text(out, &plain(&current.scheduler()), daemon.as_ref().ok())?;
     }
     Ok(match daemon {
         Ok(_) => ExitCode::SUCCESS,
@@ -75,13 +71,8 @@ fn write_text(out: &mut impl Write, current: &str, daemon: Option<&Properties>) 
     let Some(daemon) = daemon else {
         return writeln!(out, "Scheduler  {}", Styled(STRONG, current));
     };
-    let text = |name: &str| {
-        daemon
-            .get(name)
-            .map(|value| to_json(value))
-            .unwrap_or_default()
-    };
-    let string = |name: &str| text(name).as_str().unwrap_or_default().to_owned();
+    let text = |name: &str| property(daemon, name);
+    let string = |name: &str| plain(text(name).as_str().unwrap_or_default());
     let number = |name: &str| text(name).as_u64().unwrap_or_default();
     let owner = match string("CurrentOwner").as_str() {
         "auto-ext" => format!(" (started by auto-ext, process {})", number("SchedulerPid")),
@@ -135,24 +126,4 @@ pub(crate) fn wall_time(us: u64) -> String {
         .checked_add(Duration::from_micros(us))
         .unwrap_or(UNIX_EPOCH);
     humantime::format_rfc3339_seconds(time).to_string()
-}
-
-/// The kinds of values that the daemon's properties have.
-fn to_json(value: &Variant<'_>) -> Json {
-    match value {
-        Variant::Str(text) => json!(text.as_str()),
-        Variant::U32(number) => json!(number),
-        Variant::U64(number) => json!(number),
-        Variant::F64(number) => json!(number),
-        Variant::Variant(inner) => to_json(inner),
-        Variant::Dict(entries) => Json::Object(
-            entries
-                .iter()
-                .filter_map(|(key, value)| {
-                    Some((to_json(key).as_str()?.to_owned(), to_json(value)))
-                })
-                .collect(),
-        ),
-        _ => Json::Null,
-    }
 }

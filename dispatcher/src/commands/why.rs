@@ -9,6 +9,7 @@ use anstyle::Style;
 use super::client::Client;
 use super::style::{self, STRONG, Styled, WARNING};
 use crate::core::Explanation;
+use crate::plain::plain_json;
 
 /// Asks the daemon and prints.
 pub(crate) async fn run(json: bool) -> anyhow::Result<ExitCode> {
@@ -18,9 +19,22 @@ pub(crate) async fn run(json: bool) -> anyhow::Result<ExitCode> {
     if json {
         writeln!(out, "{explanation}")?;
     } else {
-        write_text(out, &serde_json::from_str(&explanation)?)?;
+        let mut explanation = serde_json::from_str(&explanation)?;
+        plain_json(&mut explanation);
+        write_text(out, &serde_json::from_value(explanation)?)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The explanation for people, without styles.
+pub(crate) fn text(why: &Explanation) -> String {
+    let mut text = Vec::new();
+    // Nothing can fail that only fills memory.
+    let _ = write_text(&mut text, why);
+    anstream::adapter::strip_bytes(&text)
+        .into_vec()
+        .try_into()
+        .unwrap_or_default()
 }
 
 fn write_text(out: &mut impl Write, why: &Explanation) -> io::Result<()> {
@@ -89,12 +103,14 @@ mod tests {
                     holds: true,
                     now: "0.31, low at 0.05".into(),
                 }],
+                candidates: vec!["cosmos".into(), "kernel".into()],
             }],
+            signals: Vec::new(),
             would_change: vec!["another class when no longer net high: 0.31, low at 0.05".into()],
             switches: (3, 30),
         };
         assert_eq!(
-            style::plain(|out| write_text(out, &why)),
+            text(&why),
             "\
 kernel (auto): class network (net high)
   not yet: bpfland stays until it has run for 15s

@@ -11,7 +11,7 @@ use super::state::{Layer, State};
 use crate::policy::{Candidate, Conditions, Pattern, Policy, Rule};
 
 /// A decision with all that led to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
     /// Who decides, as D-Bus' `Mode`.
     pub mode: String,
@@ -29,6 +29,9 @@ pub struct Explanation {
     pub waits: Option<String>,
     /// Each rule in the order in which they are looked at.
     pub rules: Vec<RuleNow>,
+    /// Each signal with what makes it high and low.
+    #[serde(default)]
+    pub signals: Vec<SignalNow>,
     /// What would have to happen for another decision.
     pub would_change: Vec<String>,
     /// Switches of the last hour that count, and how many there may be.
@@ -55,6 +58,26 @@ pub struct RuleNow {
     pub holds: bool,
     /// Its conditions.
     pub conditions: Vec<ConditionNow>,
+    /// What it would like to run, best first.
+    #[serde(default)]
+    pub candidates: Vec<String>,
+}
+
+/// How a signal stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SignalNow {
+    /// Which.
+    pub signal: Signal,
+    /// Its value over the last window; none when it is not measured.
+    pub value: Option<f64>,
+    /// What it amounts to.
+    pub level: Level,
+    /// High from here on, in the unit of the signal.
+    pub high: f64,
+    /// Low from here down.
+    pub low: f64,
+    /// The time over which its mean is taken, in milliseconds.
+    pub settle_ms: u64,
 }
 
 /// How a condition stands.
@@ -80,6 +103,11 @@ pub fn explain(policy: &Policy, state: &State, now: Moment) -> Explanation {
             layer: rule.layer().to_string(),
             holds: rule.when.hold(&state.circumstances()),
             conditions: conditions(&rule.when, state),
+            candidates: rule
+                .candidates
+                .iter()
+                .map(|candidate| candidate.name().to_owned())
+                .collect(),
         })
         .collect();
     let choice = state.choice();
@@ -100,6 +128,7 @@ pub fn explain(policy: &Policy, state: &State, now: Moment) -> Explanation {
         waits: choice.waits.clone(),
         would_change: would_change(state, &rules, now),
         rules,
+        signals: signals_now(state),
         switches: (
             state.limit.count(now),
             policy.stability.max_switches_per_hour,
@@ -213,6 +242,24 @@ fn conditions(when: &Conditions, state: &State) -> Vec<ConditionNow> {
         now: level_now(state, signal),
     }));
     conditions
+}
+
+/// How each signal stands.
+#[must_use]
+pub fn signals_now(state: &State) -> Vec<SignalNow> {
+    Signal::ALL.map(|signal| signal_now(state, signal)).into()
+}
+
+fn signal_now(state: &State, signal: Signal) -> SignalNow {
+    let threshold = state.levels.thresholds().get(signal);
+    SignalNow {
+        signal,
+        value: state.signals().and_then(|signals| signals.get(signal)),
+        level: state.levels().get(signal),
+        high: threshold.high,
+        low: threshold.low,
+        settle_ms: u64::try_from(threshold.settle.as_millis()).unwrap_or(u64::MAX),
+    }
 }
 
 /// The signal's value, and where its level changes.

@@ -20,7 +20,7 @@ mod tests;
 pub use cause::{Cause, End};
 pub use decide::decide;
 pub use event::{Action, Event, Fault};
-pub use explain::{ConditionNow, Explanation, Rejected, RuleNow, explain};
+pub use explain::{ConditionNow, Explanation, Rejected, RuleNow, SignalNow, explain, signals_now};
 pub use failures::Failure;
 pub use state::{
     Choice, ClassChange, Hold, Layer, Mode, ObserveCause, Pin, Running, State, Switch,

@@ -117,6 +117,7 @@ impl Daemon {
             }
             Request::Forgive { name } => self.forgive(&name).await,
             Request::History { count } => self.tell_history(count),
+            Request::Metrics => Ok(Answer::Text(self.metrics())),
             Request::Why => json(&explain(&self.policy, &self.state, self.now())),
         };
         if let Err(refusal) = &served {
@@ -217,6 +218,7 @@ impl Daemon {
                 self.policy = policy;
                 self.look_for_programs().await;
                 self.follow_processes();
+                self.serve_metrics();
                 self.happened(Event::PolicyChanged).await;
             }
             Err(error) => {
@@ -241,7 +243,7 @@ impl Daemon {
 
 fn json(value: &impl Serialize) -> Result<Answer, Refusal> {
     serde_json::to_string(value)
-        .map(Answer::Json)
+        .map(Answer::Text)
         .map_err(|error| Refusal::Unavailable(error.to_string()))
 }
 

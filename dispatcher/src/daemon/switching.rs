@@ -137,7 +137,7 @@ impl Daemon {
             (_, None) => Some(Way::Hot),
             (_, Some(_)) => Some(Way::Cold),
         };
-        self.history.add(Entry {
+        self.remember(Entry {
             way,
             gap_us: Some(gap_us),
             ..self.entry(
@@ -188,6 +188,12 @@ impl Daemon {
     /// Adds to the history what was no switch.
     pub(super) fn record(&mut self, event: Kind, from: &str, to: &str, reason: &str, error: &str) {
         let entry = self.entry(event, from, to, reason, error);
+        self.remember(entry);
+    }
+
+    fn remember(&mut self, entry: Entry) {
+        self.kept.counters().count(&entry);
+        self.kept.keep();
         self.history.add(entry);
     }
 

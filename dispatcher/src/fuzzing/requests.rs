@@ -187,7 +187,7 @@ impl Service {
                     self.happens(Event::Forgiven { command });
                 }
             }
-            Request::Reload | Request::History { .. } | Request::Why => {}
+            Request::Reload | Request::History { .. } | Request::Why | Request::Metrics => {}
         }
         self.show();
     }

@@ -10,7 +10,9 @@ use humantime::format_duration;
 use serde_json::{Map, Value, json};
 
 use super::fields::MAX_NAME;
-use super::{Foreign, KERNEL, NO_CLASS, Policy, Power, Profile, rules, schedulers, schema, when};
+use super::{
+    Foreign, KERNEL, NO_CLASS, Policy, Power, Profile, metrics, rules, schedulers, schema, when,
+};
 use crate::known::{self, Known};
 
 /// The JSON Schema (draft 7) of a policy.
@@ -44,6 +46,7 @@ pub fn json_schema() -> Value {
             schedulers(),
             rules(),
             stability(),
+            metrics(),
         ],
         &["version", "rules"],
         "A policy of auto-ext: which CPU scheduler runs under which load",
@@ -246,6 +249,42 @@ fn stability() -> Value {
         ],
         &[],
         "How reluctant to switch",
+    ))
+}
+
+fn metrics() -> Value {
+    or_empty(mapping(
+        metrics::KEYS,
+        [
+            described(
+                json!({
+                    "type": "string",
+                    "pattern": r"^/.*\.prom$",
+                    "maxLength": metrics::MAX_PATH,
+                    "examples": ["/var/lib/prometheus/node-exporter/auto-ext.prom"],
+                }),
+                "A file for the textfile collector of node_exporter",
+            ),
+            duration(
+                Policy::default().metrics.every,
+                &format!(
+                    "How often that file is written, {} to {}",
+                    format_duration(metrics::MIN_EVERY),
+                    format_duration(metrics::MAX_EVERY)
+                ),
+            ),
+            described(
+                json!({
+                    "type": "string",
+                    "pattern": r"^(/.*[^/]|127(\.[0-9]+){3}:[0-9]+|\[[0:]+1\]:[0-9]+)$",
+                    "maxLength": metrics::MAX_SOCKET,
+                    "examples": ["/run/auto-ext/metrics.sock", "127.0.0.1:9797"],
+                }),
+                "Where to be asked by HTTP: the path of a socket, or a loopback address",
+            ),
+        ],
+        &[],
+        "Where Prometheus can read what is counted and measured",
     ))
 }
 

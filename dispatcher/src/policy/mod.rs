@@ -5,7 +5,7 @@
 //! when a file is invalid, is found out and decided elsewhere.
 //!
 //! The way of a file: `file` reads it, `yaml` makes a tree of it that knows every place, `schema`
-//! with `schedulers`, `rules` and `when` gives keys and values their meaning, helped by `fields`.
+//! with `schedulers`, `rules`, `when` and `metrics` gives keys and values their meaning, helped by `fields`.
 //! All problems of the last step are reported at once; one of an earlier step stands alone, for
 //! what follows from it is noise. `json_schema` tells editors the same.
 
@@ -14,6 +14,7 @@ mod error;
 mod fields;
 mod file;
 mod json_schema;
+mod metrics;
 mod pattern;
 mod rules;
 mod schedulers;
@@ -34,6 +35,7 @@ pub use self::conditions::{Circumstances, Conditions, Layer, Power, Profile};
 use self::error::Problems;
 pub use self::error::{Location, PolicyError, Problem, Warning};
 pub use self::json_schema::json_schema;
+pub use self::metrics::{Listen, Metrics};
 pub use self::pattern::{Pattern, PatternError};
 
 /// The candidate that means: no sched_ext scheduler, the kernel's own.
@@ -59,6 +61,8 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// How reluctant to switch.
     pub stability: Stability,
+    /// Where metrics can be read.
+    pub metrics: Metrics,
 }
 
 /// A valid policy, and what is strange about the file it came from. Two files that differ only in
@@ -244,6 +248,7 @@ impl Default for Policy {
             schedulers: BTreeMap::new(),
             rules: Vec::new(),
             stability: Stability::default(),
+            metrics: Metrics::default(),
         }
     }
 }

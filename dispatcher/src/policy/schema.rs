@@ -7,6 +7,7 @@ use auto_ext_profiler::{Signal, Threshold, Thresholds};
 
 use super::error::{Problems, quote};
 use super::fields::Fields;
+use super::metrics::metrics;
 use super::rules::rules;
 use super::schedulers::{Declared, schedulers, warn_of_unused};
 use super::yaml::{Node, Value};
@@ -16,7 +17,7 @@ use super::{Foreign, Policy, Stability};
 pub(super) const VERSION: u32 = 1;
 
 /// The keys of a policy.
-pub(super) const KEYS: [&str; 7] = [
+pub(super) const KEYS: [&str; 8] = [
     "version",
     "window",
     "foreign",
@@ -24,6 +25,7 @@ pub(super) const KEYS: [&str; 7] = [
     "schedulers",
     "rules",
     "stability",
+    "metrics",
 ];
 /// The keys of a signal.
 pub(super) const THRESHOLD_KEYS: [&str; 3] = ["high", "low", "settle"];
@@ -78,6 +80,9 @@ pub(super) fn policy(problems: &mut Problems, root: &Node) -> Policy {
     }
     if let Some(node) = fields.get_filled("stability") {
         stability(problems, node, &mut policy.stability);
+    }
+    if let Some(node) = fields.get_filled("metrics") {
+        metrics(problems, node, &mut policy.metrics);
     }
     warn_of_unused(problems, &declared, &policy.rules);
     policy.schedulers = declared

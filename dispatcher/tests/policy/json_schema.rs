@@ -26,6 +26,10 @@ const BEYOND_A_SCHEMA: &[&str] = &[
     "a control character or a line break",
     "is a directory; write the path",
     "is longer than 255 bytes",
+    // What is behind an address or a path.
+    "or the absolute path of a socket",
+    "an absolute path that ends in `.prom`",
+    "it must be from 1s to 1h",
     // How a value was written: a schema knows only that 1.0 is 1.
     "`version` is `1.0`",
 ];
@@ -71,9 +75,9 @@ rules:
     when: {cpu: high, io: low, process: x, cgroup: ['/a/*', 5], power: ac, profile: power-saver}
     use: [a, 0.1, scx_lavd, lavd, kernel]
 stability: {min_run: 0, settle: '0', max_switches_per_hour: 2}
+metrics: {textfile: /srv/text files/a.prom, every: 1s, listen: '[::1]:9797'}
 ";
-    let empty =
-        "version: 1\nsignals:\nschedulers: ~\nstability: null\nrules: [{class: a, use: [kernel]}]";
+    let empty = "version: 1\nsignals:\nschedulers: ~\nstability: null\nmetrics:\nrules: [{class: a, use: [kernel]}]";
     for text in [SHIPPED, CONTRACT, everything, empty] {
         assert!(Policy::parse("F", text).is_ok(), "{text}");
         assert_eq!(schema.validate(text), Ok(()), "{text}");

@@ -11,6 +11,7 @@ mod hardware;
 mod hot_swap;
 pub(crate) mod leaks;
 mod loader;
+mod metrics;
 mod other_tools;
 mod packages;
 mod people;
@@ -18,6 +19,7 @@ mod reputation;
 pub(crate) mod soak;
 mod surroundings;
 mod truth;
+mod watching;
 mod ways;
 mod while_loading;
 
@@ -90,6 +92,10 @@ const ONCE: &[Test] = tests![
     while_loading::stopping_the_service_while_it_switches_leaves_nothing_behind,
     reputation::a_failure_is_remembered_until_it_is_forgiven_or_its_program_replaced,
     reputation::two_boots_that_went_down_bring_the_safe_mode,
+    watching::watch_shows_loads_switches_and_restarts_on_terminals_of_any_size,
+    watching::watch_takes_a_hundredth_of_a_cpu_and_gives_the_terminal_back,
+    metrics::metrics_are_good_and_outlive_the_daemon,
+    metrics::prometheus_scrapes_it,
 ];
 
 /// What can go wrong, on the newest kernel; see docs/faults.md.

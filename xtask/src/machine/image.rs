@@ -29,6 +29,7 @@ const PACKAGES: &[&str] = &[
     "stress-ng",
     "fio",
     "iperf3",
+    "tmux",
     // The schedulers' libraries.
     "libelf1t64",
     "zlib1g",

@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result};
 
 use crate::command::{not_run, run, say};
 use crate::machine::{Kernel, Lines, Machine, Role, SYSTEM_TESTS};
-use crate::{debian, ebpf, fuzz, setup};
+use crate::{debian, ebpf, fuzz, prometheus, setup};
 use checks::{CHECKS, FUZZING, RELEASE, UNIT_TESTS};
 use count::Count;
 use install::RELEASES;
@@ -333,7 +333,15 @@ fn system_tests(role: Role, part: usize, filter: Option<&str>) -> Result<Count> 
     let mut lines = shown(&prefix, |line| last = Count::parse(line).or(last));
     let mut command = vec![SYSTEM_TESTS.to_owned()];
     command.extend(filter.map(str::to_owned));
-    let machine = machine(role).env("AUTO_EXT_TESTS_PART", format!("{part}/{}", parts(role)));
+    let mut machine = machine(role).env("AUTO_EXT_TESTS_PART", format!("{part}/{}", parts(role)));
+    for program in prometheus::ensure()? {
+        let name = program
+            .file_name()
+            .unwrap_or_default()
+            .display()
+            .to_string();
+        machine = machine.file(program, format!("usr/bin/{name}"));
+    }
     let result = machine.run(&command, &mut |bytes| lines.feed(bytes));
     lines.finish()?;
     Ok(last.unwrap_or_default().ended(result?.status == 0))

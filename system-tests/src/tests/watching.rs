@@ -1,0 +1,121 @@
+//! `auto-ext watch` in a real terminal.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+
+use crate::load::Load;
+use crate::policy::ALL_DIFFERENT;
+use crate::service::{self, Bus};
+use crate::terminal::Terminal;
+use crate::{kernel, wait};
+
+/// The share of a CPU that it may take.
+const SHARE: f64 = 0.01;
+/// How long its share is measured.
+const MEASURED: Duration = Duration::from_secs(30);
+
+pub(super) fn watch_shows_loads_switches_and_restarts_on_terminals_of_any_size()
+-> anyhow::Result<()> {
+    ALL_DIFFERENT.install()?;
+    service::restart()?;
+    let bus = Bus::connect()?;
+    wait::until("class", &"idle".to_owned(), || bus.string("Class"))?;
+    let terminal = Terminal::open(80, 24)?;
+    terminal.line("auto-ext watch")?;
+    terminal.wait_for("the policy decides")?;
+
+    let load = Load::of_class("interactive").start()?;
+    terminal.wait_for("scx_bpfland  started by auto-ext")?;
+    let screen = terminal.wait_for("kernel -> scx_bpfland (hot")?;
+    ensure!(screen.contains("HIGH"), "{screen}");
+    ensure!(screen.contains("its rule: interactive high"), "{screen}");
+    println!("{screen}");
+
+    for (width, height) in [(160, 50), (40, 8), (20, 5), (80, 24)] {
+        terminal.resize(&width.to_string(), &height.to_string())?;
+        let fits = |screen: &str| {
+            let title = screen.lines().next().unwrap_or_default();
+            let small = title.starts_with("too small");
+            (small == (width < 40)) && screen.lines().count() <= height
+        };
+        terminal.wait_until("a view of the new size", fits)?;
+    }
+
+    drop(load);
+    terminal.wait_for("scx_bpfland -> kernel")?;
+    terminal.key("w")?;
+    terminal.wait_for("Rules, the first that holds wins")?;
+    terminal.key("Escape")?;
+    terminal.key("?")?;
+    terminal.wait_for("leave the choice to the policy")?;
+    terminal.key("q")?;
+
+    // The first after the kernel's own is that of the first rule.
+    terminal.key("p")?;
+    terminal.wait_for("Pin a scheduler")?;
+    for key in ["Down", "Enter"] {
+        terminal.key(key)?;
+    }
+    terminal.wait_for("a person decided")?;
+    wait::until("pinned", &"scx_cosmos".to_owned(), kernel::scheduler)?;
+    terminal.wait_for("scx_cosmos  started by auto-ext")?;
+    terminal.key("u")?;
+    terminal.wait_for("the policy decides")?;
+
+    service::stop()?;
+    terminal.wait_for("the daemon does not run")?;
+    terminal.wait_for("measured here")?;
+    service::restart()?;
+    terminal.wait_for("the policy decides")?;
+    terminal.key("q")?;
+    terminal.is_sane()
+}
+
+pub(super) fn watch_takes_a_hundredth_of_a_cpu_and_gives_the_terminal_back() -> anyhow::Result<()> {
+    ALL_DIFFERENT.install()?;
+    service::restart()?;
+    let terminal = Terminal::open(80, 24)?;
+    terminal.line("auto-ext watch")?;
+    terminal.wait_for("the policy decides")?;
+    sleep(Duration::from_secs(10));
+    let before = cpu_time()?;
+    sleep(MEASURED);
+    let share = (cpu_time()? - before) / MEASURED.as_secs_f64();
+    println!("watch took {:.2} % of a CPU", 100.0 * share);
+    ensure!(share < SHARE, "{:.2} % of a CPU", 100.0 * share);
+
+    for signal in ["TERM", "HUP", "INT"] {
+        service::say(&format!("pkill -{signal} -f ^auto-ext.watch$"))?;
+        terminal
+            .is_sane()
+            .with_context(|| format!("after SIG{signal}"))?;
+        terminal.line("clear; auto-ext watch")?;
+        terminal.wait_for("the policy decides")?;
+    }
+    terminal.key("C-z")?;
+    terminal.is_sane().context("stopped")?;
+    terminal.line("clear; fg")?;
+    terminal.wait_for("the policy decides")?;
+    terminal.key("C-c")?;
+    terminal.is_sane()?;
+    let piped = service::output("auto-ext watch")?;
+    ensure!(
+        piped.status.code() == Some(1),
+        "without a terminal: {piped:?}"
+    );
+    Ok(())
+}
+
+/// The CPU time of `auto-ext watch`, in seconds.
+fn cpu_time() -> anyhow::Result<f64> {
+    let pid = service::say("pgrep -f ^auto-ext.watch$")?;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let times = fields.split_whitespace().skip(11).take(2);
+    let ticks: f64 = times.filter_map(|time| time.parse::<f64>().ok()).sum();
+    // USER_HZ is 100 on every architecture that matters.
+    Ok(ticks / 100.0)
+}
