@@ -144,25 +144,8 @@ pub(crate) fn run() -> ExitCode {
         "refusing" => [REFUSING, &[], &[], LAST],
         _ => panic!("AUTO_EXT_KERNEL_ROLE is `{role}`, not newest, oldest or refusing"),
     };
-    let (part, parts) = part();
     let tests = EVERYWHERE.iter().chain(of_role.into_iter().flatten());
-    // Long ones are often beside each other.
-    let tests = tests.skip(part - 1).step_by(parts);
     run_all(Arguments::from_args(), tests).exit_code()
-}
-
-/// Which part of the tests is to be run, of how many.
-fn part() -> (usize, usize) {
-    let Ok(part) = std::env::var("AUTO_EXT_TESTS_PART") else {
-        return (1, 1);
-    };
-    let numbers = part
-        .split_once('/')
-        .and_then(|(part, parts)| Some((part.parse().ok()?, parts.parse().ok()?)));
-    match numbers {
-        Some((part, parts)) if (1..=parts).contains(&part) => (part, parts),
-        _ => panic!("AUTO_EXT_TESTS_PART is `{part}`, not such as 1/2"),
-    }
 }
 
 /// Runs the tests of the packages: those of this boot, and then the next boot.
