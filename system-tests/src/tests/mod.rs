@@ -106,7 +106,7 @@ const FAULTS: &[Test] = tests![
     faults::disk::a_full_run_directory_costs_no_scheduler,
     faults::clock::clock_jumps_change_nothing_that_lasts,
     faults::missing::what_is_missing_costs_what_needs_it_and_nothing_else,
-    faults::cpus::cpus_go_and_come_back_under_each_scheduler,
+    faults::cpus::cpus_go_and_come_back_under_a_scheduler,
 ];
 
 /// What lasts until the next boot, so that nothing can come after it.
