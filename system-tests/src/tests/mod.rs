@@ -43,9 +43,7 @@ const EVERYWHERE: &[Test] = tests![
 /// On kernels that load schedulers: what depends on the kernel.
 const LOADING: &[Test] = tests![
     classes::with_the_shipped_policy,
-    classes::with_a_scheduler_per_class,
     truth::d_bus_says_what_the_kernel_says_when_a_scheduler_is_killed,
-    truth::a_foreign_scheduler_is_left_alone_until_it_leaves,
     hot_swap::the_old_scheduler_runs_until_the_new_one_is_loaded,
     hot_swap::when_the_new_scheduler_fails_the_old_one_runs_on_untouched,
     hardware::a_scheduler_that_loads_itself_again_when_cpus_come_and_go_is_not_fought,
@@ -63,6 +61,8 @@ const LOADING: &[Test] = tests![
 
 /// On the newest kernel only: what would be the same on any other.
 const ONCE: &[Test] = tests![
+    truth::a_foreign_scheduler_is_left_alone_until_it_leaves,
+    classes::with_a_scheduler_per_class,
     bad_input::bad_policies_are_refused,
     bad_input::an_invalid_policy_does_not_stop_the_service,
     command_line::a_recorded_load_is_replayed_by_anybody,
