@@ -77,7 +77,9 @@ pub(super) fn parse(text: &str) -> Result<Node, Problem> {
 /// Refuses tabs that indent something. YAML forbids them too, but the parser lets some of them
 /// pass and describes others by what they break further down.
 fn refuse_tabs(text: &str) -> Result<(), Problem> {
-    for (index, line) in text.lines().enumerate() {
+    // As the parser counts lines: a carriage return alone ends one too.
+    let text = text.replace("\r\n", "\n");
+    for (index, line) in text.split(['\n', '\r']).enumerate() {
         let content = line.trim_start_matches([' ', '\t']);
         let indent = &line[..line.len() - content.len()];
         if let Some(tab) = indent.find('\t')

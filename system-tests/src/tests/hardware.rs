@@ -34,7 +34,9 @@ pub(super) fn a_scheduler_that_loads_itself_again_when_cpus_come_and_go_is_not_f
     for (round, online) in (1..).zip(["0", "1", "0", "1"]) {
         let enabled = kernel::enable_seq();
         fs::write(CPU, online).with_context(|| format!("failed to write {CPU}"))?;
-        wait::until("schedulers enabled", &(enabled + 1), kernel::enable_seq)?;
+        wait::until("a scheduler enabled since", &true, || {
+            kernel::enable_seq() > enabled
+        })?;
         wait::until("scheduler", &"scx_bpfland".to_owned(), || {
             bus.string("CurrentScheduler")
         })?;

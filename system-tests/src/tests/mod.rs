@@ -45,9 +45,7 @@ const EVERYWHERE: &[Test] = tests![
 /// On kernels that load schedulers: what depends on the kernel.
 const LOADING: &[Test] = tests![
     classes::with_the_shipped_policy,
-    classes::with_a_scheduler_per_class,
     truth::d_bus_says_what_the_kernel_says_when_a_scheduler_is_killed,
-    truth::a_foreign_scheduler_is_left_alone_until_it_leaves,
     hot_swap::the_old_scheduler_runs_until_the_new_one_is_loaded,
     hot_swap::when_the_new_scheduler_fails_the_old_one_runs_on_untouched,
     hardware::a_scheduler_that_loads_itself_again_when_cpus_come_and_go_is_not_fought,
@@ -65,6 +63,8 @@ const LOADING: &[Test] = tests![
 
 /// On the newest kernel only: what would be the same on any other.
 const ONCE: &[Test] = tests![
+    truth::a_foreign_scheduler_is_left_alone_until_it_leaves,
+    classes::with_a_scheduler_per_class,
     bad_input::bad_policies_are_refused,
     bad_input::an_invalid_policy_does_not_stop_the_service,
     command_line::a_recorded_load_is_replayed_by_anybody,
@@ -112,7 +112,7 @@ const FAULTS: &[Test] = tests![
     faults::disk::a_full_run_directory_costs_no_scheduler,
     faults::clock::clock_jumps_change_nothing_that_lasts,
     faults::missing::what_is_missing_costs_what_needs_it_and_nothing_else,
-    faults::cpus::cpus_go_and_come_back_under_each_scheduler,
+    faults::cpus::cpus_go_and_come_back_under_a_scheduler,
 ];
 
 /// What lasts until the next boot, so that nothing can come after it.
@@ -150,25 +150,8 @@ pub(crate) fn run() -> ExitCode {
         "refusing" => [REFUSING, &[], &[], LAST],
         _ => panic!("AUTO_EXT_KERNEL_ROLE is `{role}`, not newest, oldest or refusing"),
     };
-    let (part, parts) = part();
     let tests = EVERYWHERE.iter().chain(of_role.into_iter().flatten());
-    // Long ones are often beside each other.
-    let tests = tests.skip(part - 1).step_by(parts);
     run_all(Arguments::from_args(), tests).exit_code()
-}
-
-/// Which part of the tests is to be run, of how many.
-fn part() -> (usize, usize) {
-    let Ok(part) = std::env::var("AUTO_EXT_TESTS_PART") else {
-        return (1, 1);
-    };
-    let numbers = part
-        .split_once('/')
-        .and_then(|(part, parts)| Some((part.parse().ok()?, parts.parse().ok()?)));
-    match numbers {
-        Some((part, parts)) if (1..=parts).contains(&part) => (part, parts),
-        _ => panic!("AUTO_EXT_TESTS_PART is `{part}`, not such as 1/2"),
-    }
 }
 
 /// Runs the tests of the packages: those of this boot, and then the next boot.

@@ -32,6 +32,7 @@ const OTHERS: &[&str] = &[
     "/sys",
     "/tmp",
     "/var/lib/dpkg",
+    "/var/lib/power-profiles-daemon",
     "/var/log",
     "/var/tmp",
 ];

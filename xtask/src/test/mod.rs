@@ -10,7 +10,6 @@ mod packages;
 
 use std::io::{self, BufReader, Read as _, Write as _};
 use std::process::{ExitCode, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -26,17 +25,6 @@ use packages::PACKAGES;
 /// How long all system tests of one kernel may take, under emulation.
 const SYSTEM_TESTS_TIMEOUT: Duration = Duration::from_secs(20 * 60);
 
-/// How many machines run at once. They mostly wait; on two cores a third would only make all slower.
-const AT_ONCE: usize = 2;
-
-/// In how many machines the system tests of a kernel are run, each a part of them.
-fn parts(role: Role) -> usize {
-    match role {
-        // It has all of them; the others have only those that depend on the kernel.
-        Role::Newest => 2,
-        Role::Oldest | Role::Refusing => 1,
-    }
-}
 /// What `test` is told.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -59,12 +47,6 @@ struct Outcome {
     count: Count,
     took: Duration,
 }
-
-/// A step that can run beside others: its name, and what it does with the filter for tests.
-type Job = (
-    String,
-    Box<dyn FnOnce(Option<&str>) -> Result<Count> + Send>,
-);
 
 /// The run as far as it has come.
 struct Run {
@@ -99,18 +81,10 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
         all.name_kernels(roles);
     }
     let machine = roles.contains(&packages::ROLE);
-    let mut jobs: Vec<Job> = Vec::new();
     for &role in roles {
-        for part in 1..=parts(role) {
-            let work = move |filter: Option<&str>| system_tests(role, part, filter);
-            jobs.push((system_step(role, part), Box::new(work)));
-        }
+        all.step(&system_step(role), |filter| system_tests(role, filter));
     }
-    jobs.push((
-        PACKAGES.to_owned(),
-        Box::new(move |_: Option<&str>| packages::packages(machine)),
-    ));
-    all.steps_at_once(jobs);
+    all.step(PACKAGES, |_| packages::packages(machine));
     if arguments.install {
         for release in RELEASES {
             all.step(release.step, |_| install::install(release));
@@ -127,9 +101,7 @@ pub(crate) fn advisories() -> Result<()> {
 
 impl Run {
     fn new(filter: Option<&str>, roles: &[Role]) -> Self {
-        let system = roles
-            .iter()
-            .flat_map(|&role| (1..=parts(role)).map(move |part| system_step(role, part)));
+        let system = roles.iter().map(|role| system_step(*role));
         let fixed = CHECKS
             .iter()
             .map(|check| check.name)
@@ -183,31 +155,12 @@ impl Run {
         self.outcomes.push(outcome);
     }
 
-    /// Runs these steps, [`AT_ONCE`] at a time, the first ones first.
-    fn steps_at_once(&mut self, jobs: Vec<Job>) {
-        let wanted = jobs.into_iter().filter(|(name, _)| self.wants(name));
-        let waiting = Mutex::new(wanted.collect::<Vec<_>>().into_iter());
-        let outcomes = Mutex::new(Vec::new());
-        let tests = self.tests.as_deref();
-        std::thread::scope(|scope| {
-            for _ in 0..AT_ONCE {
-                scope.spawn(|| {
-                    loop {
-                        let next = locked(&waiting).next();
-                        let Some((name, work)) = next else { return };
-                        let outcome = outcome(&name, tests, work);
-                        locked(&outcomes).push(outcome);
-                    }
-                });
-            }
-        });
-        self.outcomes.append(&mut locked(&outcomes));
-    }
-
     /// Gets what the machines need, and says which kernels they will run.
     fn name_kernels(&self, roles: &[Role]) {
-        let wants = |role: Role| (1..=parts(role)).any(|part| self.wants(&system_step(role, part)));
-        let wanted: Vec<_> = roles.iter().filter(|role| wants(**role)).collect();
+        let wanted: Vec<_> = roles
+            .iter()
+            .filter(|role| self.wants(&system_step(**role)))
+            .collect();
         let mut used = Vec::new();
         for role in &wanted {
             // What it could not get is said, and counted, by the step that needs it.
@@ -276,16 +229,8 @@ fn outcome(
     }
 }
 
-/// What is in there; a step that panicked has said so and does not spoil the others.
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn system_step(role: Role, part: usize) -> String {
-    match parts(role) {
-        1 => format!("system tests ({})", role.name()),
-        parts => format!("system tests ({}, {part} of {parts})", role.name()),
-    }
+fn system_step(role: Role) -> String {
+    format!("system tests ({})", role.name())
 }
 
 fn is_system_step(name: &str) -> bool {
@@ -324,16 +269,13 @@ fn fuzzing() -> Result<Count> {
     Ok(count)
 }
 
-fn system_tests(role: Role, part: usize, filter: Option<&str>) -> Result<Count> {
-    let prefix = match parts(role) {
-        1 => format!("[{}] ", role.name()),
-        _ => format!("[{} {part}] ", role.name()),
-    };
+fn system_tests(role: Role, filter: Option<&str>) -> Result<Count> {
+    let prefix = format!("[{}] ", role.name());
     let mut last = None;
     let mut lines = shown(&prefix, |line| last = Count::parse(line).or(last));
     let mut command = vec![SYSTEM_TESTS.to_owned()];
     command.extend(filter.map(str::to_owned));
-    let mut machine = machine(role).env("AUTO_EXT_TESTS_PART", format!("{part}/{}", parts(role)));
+    let mut machine = machine(role);
     for program in prometheus::ensure()? {
         let name = program
             .file_name()
