@@ -11,6 +11,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use nix::sys::prctl::{set_pdeathsig, set_thp_disable};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
@@ -323,8 +324,10 @@ fn command(
             if let Some(entrance) = &entrance {
                 (&*entrance).write_all(b"0")?;
             }
+            // What the daemon does without is not for its schedulers to miss.
+            set_thp_disable(false)?;
             // A daemon that is killed takes its scheduler along.
-            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from)
+            set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from)
         });
     }
     Ok(command)

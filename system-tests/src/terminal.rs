@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail, ensure};
 use crate::wait::HANG;
 
 const SERVER: &str = "auto-ext-system-tests";
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(250);
 
 /// A terminal with a shell in it, which ends when this is dropped.
 pub(crate) struct Terminal;

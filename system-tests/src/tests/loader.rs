@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use crate::load::Load;
-use crate::policy::{self, ALL_DIFFERENT};
+use super::faults::{game, with_a_game};
+use crate::policy;
 use crate::scx_loader::Loader;
 use crate::service::{self, Bus};
 use crate::{kernel, wait};
@@ -45,9 +45,7 @@ pub(super) fn scx_loader_is_not_woken() -> anyhow::Result<()> {
 }
 
 pub(super) fn what_scx_loader_runs_is_left_alone_until_it_is_stopped() -> anyhow::Result<()> {
-    ALL_DIFFERENT.install()?;
-    service::restart()?;
-    let bus = Bus::connect()?;
+    let bus = with_a_game()?;
     let mut loader = Loader::start()?;
     // The loader alone is no reason to step back.
     ensure!(bus.string("Mode") == "auto", "{}", bus.string("Mode"));
@@ -68,13 +66,13 @@ pub(super) fn what_scx_loader_runs_is_left_alone_until_it_is_stopped() -> anyhow
     );
 
     let enabled = kernel::enable_seq();
-    let hogs = Load::of_class("cpu").start()?;
-    wait::until("desired", &"scx_flash".to_owned(), || {
+    let game = game()?;
+    wait::until("desired", &"scx_cosmos".to_owned(), || {
         bus.string("DesiredScheduler")
     })?;
     // It switches by stopping one and starting the other; the seat between them is not taken.
-    loader.switch_to("cosmos")?;
-    wait::until("scheduler", &"scx_cosmos".to_owned(), kernel::scheduler)?;
+    loader.switch_to("flash")?;
+    wait::until("scheduler", &"scx_flash".to_owned(), kernel::scheduler)?;
     wait::until("owner", &"foreign".to_owned(), || {
         bus.string("CurrentOwner")
     })?;
@@ -87,12 +85,12 @@ pub(super) fn what_scx_loader_runs_is_left_alone_until_it_is_stopped() -> anyhow
 
     loader.switch_to("kernel")?;
     wait::until("scheduler", &"kernel".to_owned(), kernel::scheduler)?;
-    let taken = wait::until("scheduler", &"scx_flash".to_owned(), kernel::scheduler)?;
+    let taken = wait::until("scheduler", &"scx_cosmos".to_owned(), kernel::scheduler)?;
     eprintln!("\n  the seat was taken {taken:.1?} after `scxctl stop`");
     ensure!(taken > LEFT_EMPTY, "the seat was taken after {taken:?}");
     ensure!(bus.string("CurrentOwner") == "auto-ext");
     ensure!(loader_state()? == "active", "the loader was stopped");
-    drop(hogs);
+    drop(game);
     wait::until("scheduler at rest", &"kernel".to_owned(), kernel::scheduler)?;
     Ok(())
 }

@@ -16,6 +16,7 @@ mod other_tools;
 mod packages;
 mod people;
 mod reputation;
+mod sizes;
 pub(crate) mod soak;
 mod surroundings;
 mod truth;
@@ -93,7 +94,7 @@ const ONCE: &[Test] = tests![
     reputation::a_failure_is_remembered_until_it_is_forgiven_or_its_program_replaced,
     reputation::two_boots_that_went_down_bring_the_safe_mode,
     watching::watch_shows_loads_switches_and_restarts_on_terminals_of_any_size,
-    watching::watch_takes_a_hundredth_of_a_cpu_and_gives_the_terminal_back,
+    watching::watch_takes_little_and_gives_the_terminal_back,
     metrics::metrics_are_good_and_outlive_the_daemon,
     metrics::prometheus_scrapes_it,
 ];
@@ -112,6 +113,8 @@ const FAULTS: &[Test] = tests![
     faults::disk::a_full_run_directory_costs_no_scheduler,
     faults::clock::clock_jumps_change_nothing_that_lasts,
     faults::missing::what_is_missing_costs_what_needs_it_and_nothing_else,
+    faults::processes::floods_of_programs_and_cgroups_hide_no_game,
+    faults::processes::among_ten_thousand_processes_a_game_is_found,
     faults::cpus::cpus_go_and_come_back_under_a_scheduler,
 ];
 
@@ -141,6 +144,12 @@ const PACKAGES: [&[Test]; 2] = [
     ],
 ];
 
+/// On machines unlike the one that all others run on.
+const SIZES: &[Test] = tests![
+    truth::the_installed_service_starts_and_says_that_the_kernel_schedules,
+    sizes::signals_are_known_a_game_is_served_and_swaps_are_hot,
+];
+
 /// Runs the tests that the command line selects.
 pub(crate) fn run() -> ExitCode {
     let role = std::env::var("AUTO_EXT_KERNEL_ROLE").unwrap_or_default();
@@ -152,6 +161,11 @@ pub(crate) fn run() -> ExitCode {
     };
     let tests = EVERYWHERE.iter().chain(of_role.into_iter().flatten());
     run_all(Arguments::from_args(), tests).exit_code()
+}
+
+/// Runs the tests for machines of any size.
+pub(crate) fn run_on_any_size() -> ExitCode {
+    run_all(Arguments::default(), SIZES).exit_code()
 }
 
 /// Runs the tests of the packages: those of this boot, and then the next boot.

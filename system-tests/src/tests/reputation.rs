@@ -30,7 +30,8 @@ fn left_alone() -> Vec<String> {
         .collect()
 }
 
-/// How often something failed since boot, as far as the history goes.
+/// How often something failed since boot, as far as the history goes; nothing while there is no
+/// daemon to ask.
 fn failures() -> usize {
     let history = service::history(1000).unwrap_or_default();
     let failed = history
@@ -42,6 +43,8 @@ fn failures() -> usize {
 pub(super) fn a_failure_is_remembered_until_it_is_forgiven_or_its_program_replaced()
 -> anyhow::Result<()> {
     let exits = broken::script("exits", "#!/bin/sh\nexit 7\n")?;
+    policy::write(policy::QUIET)?;
+    service::restart()?;
     let before = failures();
     start_wanting(&format!("exits: {{command: {exits}}}"), "exits, kernel")?;
     let one = vec!["exits".to_owned()];

@@ -7,6 +7,7 @@ mod checks;
 mod count;
 mod install;
 mod packages;
+mod sizes;
 
 use std::io::{self, BufReader, Read as _, Write as _};
 use std::process::{ExitCode, Stdio};
@@ -21,6 +22,7 @@ use checks::{CHECKS, FUZZING, RELEASE, UNIT_TESTS};
 use count::Count;
 use install::RELEASES;
 use packages::PACKAGES;
+use sizes::SIZES;
 
 /// How long all system tests of one kernel may take, under emulation.
 const SYSTEM_TESTS_TIMEOUT: Duration = Duration::from_secs(20 * 60);
@@ -84,6 +86,9 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
     for &role in roles {
         all.step(&system_step(role), |filter| system_tests(role, filter));
     }
+    if machine {
+        all.step(SIZES, |_| sizes::sizes());
+    }
     all.step(PACKAGES, |_| packages::packages(machine));
     if arguments.install {
         for release in RELEASES {
@@ -105,7 +110,7 @@ impl Run {
         let fixed = CHECKS
             .iter()
             .map(|check| check.name)
-            .chain([UNIT_TESTS, FUZZING, RELEASE, PACKAGES])
+            .chain([UNIT_TESTS, FUZZING, RELEASE, SIZES, PACKAGES])
             .chain(RELEASES.iter().map(|release| release.step));
         let mut names = fixed.map(str::to_owned).chain(system);
         // A filter that names a step selects it; any other selects among the tests.

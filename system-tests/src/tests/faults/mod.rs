@@ -9,6 +9,7 @@ pub(super) mod cpus;
 pub(super) mod daemon;
 pub(super) mod disk;
 pub(super) mod missing;
+pub(super) mod processes;
 pub(super) mod schedulers;
 
 use std::fs;
@@ -131,7 +132,7 @@ fn switches_there_and_back(bus: &Bus) -> anyhow::Result<()> {
 
 /// Starts the service with a policy in which a game brings scx_cosmos, at once and as often as it
 /// comes.
-fn with_a_game() -> anyhow::Result<Bus> {
+pub(super) fn with_a_game() -> anyhow::Result<Bus> {
     write_policy_with_a_game()?;
     service::restart()?;
     let bus = Bus::connect()?;
@@ -149,13 +150,13 @@ fn write_policy_with_a_game() -> anyhow::Result<()> {
 }
 
 /// A game that runs until this is dropped.
-fn game() -> anyhow::Result<Running> {
+pub(super) fn game() -> anyhow::Result<Running> {
     load::start(&format!("{GAME} 1000"))
 }
 
 /// Checks that a game gets its scheduler, and that it goes with the game; returns how long it took until
 /// it was there.
-fn a_game_is_served() -> anyhow::Result<Duration> {
+pub(super) fn a_game_is_served() -> anyhow::Result<Duration> {
     let begun = Instant::now();
     let game = game()?;
     wait::until("the game's", &"scx_cosmos".to_owned(), kernel::scheduler)?;

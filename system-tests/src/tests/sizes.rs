@@ -1,0 +1,35 @@
+//! What holds on a machine of any size, with one CPU as with 64, with pressure (PSI) or without.
+
+use std::path::Path;
+use std::thread::available_parallelism;
+
+use anyhow::ensure;
+
+use super::faults::{Ground, a_game_is_served, with_a_game};
+use crate::service;
+use crate::{kernel, wait};
+
+pub(super) fn signals_are_known_a_game_is_served_and_swaps_are_hot() -> anyhow::Result<()> {
+    let ground = Ground::at_rest(with_a_game()?)?;
+    let pressure = Path::new("/proc/pressure").exists();
+    let cpus = available_parallelism()?;
+    eprintln!("\n  {cpus} CPUs, pressure: {pressure}");
+    wait::until("levels that are unknown", &0, || {
+        let levels = service::busctl("Levels").unwrap_or_default();
+        levels.matches("unknown").count()
+    })?;
+    let doctor = service::output("auto-ext doctor")?;
+    let doctor = String::from_utf8_lossy(&doctor.stdout);
+    ensure!(doctor.contains("psi=1") != pressure, "{doctor}");
+    let served = a_game_is_served()?;
+    eprintln!("  a game is served {served:.1?} after its start");
+    for name in ["bpfland", "cosmos", "bpfland"] {
+        service::say(&format!("auto-ext pin {name}"))?;
+        ensure!(kernel::scheduler() == format!("scx_{name}"));
+        let last = &service::history(1)?[0];
+        ensure!(last["way"] == "hot", "pinned {name}: {last}");
+        eprintln!("  {name}: {} us without a scheduler", last["gap_us"]);
+    }
+    service::say("auto-ext pin kernel")?;
+    ground.is_as_before("swaps")
+}

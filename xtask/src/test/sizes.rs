@@ -1,0 +1,63 @@
+//! Owns the step that boots machines unlike the one of all other tests. What holds on them is said by
+//! the system tests.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::count::Count;
+use super::shown;
+use crate::machine::{Kernel, Machine, Role, SYSTEM_TESTS};
+
+/// The step's name.
+pub(super) const SIZES: &str = "machines of other sizes";
+
+/// The kernel that they run.
+const ROLE: Role = Role::Newest;
+
+/// How long each may take, under emulation.
+const TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+/// A machine.
+struct Size {
+    cpus: u32,
+    memory: &'static str,
+    append: &'static str,
+}
+
+const MACHINES: [Size; 2] = [
+    Size {
+        cpus: 1,
+        memory: "1G",
+        append: "psi=0",
+    },
+    Size {
+        cpus: 64,
+        memory: "4G",
+        append: "",
+    },
+];
+
+/// Runs what must hold on each.
+pub(super) fn sizes() -> Result<Count> {
+    let mut all = Count::default();
+    for size in &MACHINES {
+        all += on(size)?;
+    }
+    Ok(all)
+}
+
+fn on(size: &Size) -> Result<Count> {
+    let machine = Machine::new(Kernel::Role(ROLE))
+        .cpus(size.cpus)
+        .memory(size.memory)
+        .append(size.append)
+        .timeout(TIMEOUT);
+    let prefix = format!("[{} CPUs] ", size.cpus);
+    let mut last = None;
+    let mut lines = shown(&prefix, |line| last = Count::parse(line).or(last));
+    let command = [SYSTEM_TESTS.to_owned(), "sizes".to_owned()];
+    let result = machine.run(&command, &mut |bytes| lines.feed(bytes));
+    lines.finish()?;
+    Ok(last.unwrap_or_default().ended(result?.status == 0))
+}
