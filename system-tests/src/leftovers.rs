@@ -34,9 +34,7 @@ impl Leftovers {
         let daemon = pinning::daemon()?;
         Ok(Self {
             processes: processes_below(daemon),
-            programs: loaded_programs()
-                .map(|info| Ok(info?.id()))
-                .collect::<anyhow::Result<_>>()?,
+            programs: programs()?,
             maps: loaded_maps()
                 .map(|info| Ok(info?.id()))
                 .collect::<anyhow::Result<_>>()?,
@@ -118,6 +116,30 @@ impl Leftovers {
         }));
         left
     }
+}
+
+/// All BPF programs but those by which systemd confines its services, which come with any of them.
+fn programs() -> anyhow::Result<BTreeSet<u32>> {
+    let mut programs = BTreeSet::new();
+    for info in loaded_programs() {
+        let info = info?;
+        if !info
+            .name_as_str()
+            .is_some_and(|name| name.starts_with("sd_"))
+        {
+            programs.insert(info.id());
+        }
+    }
+    Ok(programs)
+}
+
+/// Whether the kernel has the program by which the daemon hears of processes that come: it is attached
+/// some time after the daemon's start.
+pub(crate) fn processes_are_watched() -> bool {
+    loaded_programs().flatten().any(|program| {
+        let name = program.name_as_str();
+        name.is_some_and(|name| name.starts_with("sched_process_e"))
+    })
 }
 
 /// The names of all schedulers' processes, whoever started them; zombies too.

@@ -112,6 +112,11 @@ impl Daemon {
             gap_us,
             cold_because,
         } = done;
+        if matches!(to, Candidate::Kernel) && from == now {
+            // The kernel had ended the scheduler before; only its process was cleared away.
+            self.happened(Event::Switched { to }).await;
+            return self.show().await;
+        }
         if let Some(why) = &cold_because {
             tracing::warn!(
                 scheduler = now,

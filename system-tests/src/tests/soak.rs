@@ -99,11 +99,12 @@ pub(crate) fn soak(numbers: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A scheduler for every class but idle.
+/// A scheduler for every class but idle. Nobody plays, but processes are watched for it.
 fn write_policy(min_run_tenths: u64) -> anyhow::Result<()> {
     let min_run = min_run_tenths * 100;
     policy::write(&format!(
-        "version: 1\nrules:\n  - {{class: network, when: {{net: high}}, use: [cosmos, kernel]}}\n  \
+        "version: 1\nrules:\n  - {{class: game, when: {{process: [the-game]}}, use: [cosmos]}}\n  \
+         - {{class: network, when: {{net: high}}, use: [cosmos, kernel]}}\n  \
          - {{class: memory, when: {{mem: high}}, use: [beerland, cosmos, kernel]}}\n  \
          - {{class: interactive, when: {{interactive: high}}, use: [bpfland, kernel]}}\n  \
          - {{class: cpu, when: {{cpu: high}}, use: [flash, bpfland, kernel]}}\n  \

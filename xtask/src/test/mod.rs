@@ -25,7 +25,11 @@ use packages::PACKAGES;
 use sizes::SIZES;
 
 /// How long all system tests of one kernel may take, under emulation.
-const SYSTEM_TESTS_TIMEOUT: Duration = Duration::from_secs(20 * 60);
+const SYSTEM_TESTS_TIMEOUT: Duration = Duration::from_secs(45 * 60);
+
+/// The step that has loads, faults and edits come at random, and for how many seconds.
+const SOAK: &str = "soak";
+const SOAK_SECONDS: u32 = 300;
 
 /// What `test` is told.
 #[derive(clap::Args)]
@@ -87,6 +91,7 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
         all.step(&system_step(role), |filter| system_tests(role, filter));
     }
     if machine {
+        all.step(SOAK, |_| soak());
         all.step(SIZES, |_| sizes::sizes());
     }
     all.step(PACKAGES, |_| packages::packages(machine));
@@ -110,7 +115,7 @@ impl Run {
         let fixed = CHECKS
             .iter()
             .map(|check| check.name)
-            .chain([UNIT_TESTS, FUZZING, RELEASE, SIZES, PACKAGES])
+            .chain([UNIT_TESTS, FUZZING, RELEASE, SOAK, SIZES, PACKAGES])
             .chain(RELEASES.iter().map(|release| release.step));
         let mut names = fixed.map(str::to_owned).chain(system);
         // A filter that names a step selects it; any other selects among the tests.
@@ -280,7 +285,8 @@ fn system_tests(role: Role, filter: Option<&str>) -> Result<Count> {
     let mut lines = shown(&prefix, |line| last = Count::parse(line).or(last));
     let mut command = vec![SYSTEM_TESTS.to_owned()];
     command.extend(filter.map(str::to_owned));
-    let mut machine = machine(role);
+    // Ten thousand processes want more than the machine has usually.
+    let mut machine = machine(role).memory("4G");
     for program in prometheus::ensure()? {
         let name = program
             .file_name()
@@ -295,6 +301,18 @@ fn system_tests(role: Role, filter: Option<&str>) -> Result<Count> {
 }
 
 /// One that lasted is one test. It prints the seed by which it can be had again.
+fn soak() -> Result<Count> {
+    let mut lines = shown("[soak] ", |_| {});
+    let command = [SYSTEM_TESTS, "soak", &SOAK_SECONDS.to_string()].map(str::to_owned);
+    let result = machine(Role::Newest).run(&command, &mut |bytes| lines.feed(bytes));
+    lines.finish()?;
+    Ok(if result?.status == 0 {
+        Count::PASSED
+    } else {
+        Count::FAILED
+    })
+}
+
 fn machine(role: Role) -> Machine {
     Machine::new(Kernel::Role(role))
         .timeout(SYSTEM_TESTS_TIMEOUT)

@@ -32,7 +32,7 @@ const MACHINES: [Size; 2] = [
         append: "psi=0",
     },
     Size {
-        cpus: 64,
+        cpus: 16,
         memory: "4G",
         append: "",
     },

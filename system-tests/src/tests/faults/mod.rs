@@ -137,6 +137,7 @@ pub(super) fn with_a_game() -> anyhow::Result<Bus> {
     service::restart()?;
     let bus = Bus::connect()?;
     wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
+    wait::until("processes watched", &true, leftovers::processes_are_watched)?;
     Ok(bus)
 }
 
