@@ -32,6 +32,14 @@ struct Soak {
     running: Vec<Running>,
     threads: usize,
     memory: u64,
+    pins: Pins,
+}
+
+/// How many pins came to what.
+#[derive(Debug, Default)]
+struct Pins {
+    carried_out: usize,
+    failed: usize,
 }
 
 type Step = (&'static str, fn(&mut Soak) -> anyhow::Result<()>);
@@ -95,7 +103,12 @@ pub(crate) fn soak(numbers: &[&str]) -> anyhow::Result<()> {
     }
     soak.round()
         .with_context(|| format!("seed {seed}, at the end"))?;
-    eprintln!("{steps} steps, {} schedulers enabled", kernel::enable_seq());
+    ensure!(soak.pins.failed <= soak.pins.carried_out, "{:?}", soak.pins);
+    eprintln!(
+        "{steps} steps, {} schedulers enabled, {:?}",
+        kernel::enable_seq(),
+        soak.pins
+    );
     Ok(())
 }
 
@@ -122,6 +135,7 @@ impl Soak {
             memory: leaks::memory_of(ground.daemon())?,
             ground,
             running: Vec::new(),
+            pins: Pins::default(),
         })
     }
 
@@ -169,14 +183,29 @@ impl Soak {
     }
 
     fn pin(&mut self) -> anyhow::Result<()> {
-        let name = NAMES[self.random.usize(..NAMES.len())];
-        service::say(&format!("auto-ext pin {name}")).map(drop)
+        self.pin_with("")
     }
 
     fn pin_for_a_while(&mut self) -> anyhow::Result<()> {
+        let seconds = self.random.u64(5..15);
+        self.pin_with(&format!(" --for {seconds}s"))
+    }
+
+    /// A pin may fail: schedulers stall on a machine that is busy enough, and time can be up before one
+    /// is loaded. Most are to be carried out.
+    fn pin_with(&mut self, options: &str) -> anyhow::Result<()> {
         let name = NAMES[self.random.usize(..NAMES.len())];
-        let seconds = self.random.u64(1..10);
-        service::say(&format!("auto-ext pin {name} --for {seconds}s")).map(drop)
+        let output = service::output(&format!("auto-ext pin {name}{options}"))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        match output.status.code() {
+            Some(0) => self.pins.carried_out += 1,
+            Some(1) => {
+                eprintln!("         {}", said.trim());
+                self.pins.failed += 1;
+            }
+            code => bail!("`auto-ext pin` ended with {code:?}: {said}"),
+        }
+        Ok(())
     }
 
     fn unpin(&mut self) -> anyhow::Result<()> {
