@@ -21,6 +21,7 @@ mod pinning;
 mod policy;
 mod scx_loader;
 mod service;
+mod stall;
 mod swaps;
 mod terminal;
 mod tests;

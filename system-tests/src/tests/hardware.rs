@@ -9,7 +9,7 @@ use zbus::Connection;
 
 use crate::load::Load;
 use crate::service::{self, Bus};
-use crate::{kernel, policy, wait};
+use crate::{kernel, policy, stall, wait};
 
 const CPU: &str = "/sys/devices/system/cpu/cpu3/online";
 
@@ -19,6 +19,10 @@ const AFTER_SLEEP: Duration = Duration::from_secs(4);
 
 pub(super) fn a_scheduler_that_loads_itself_again_when_cpus_come_and_go_is_not_fought()
 -> anyhow::Result<()> {
+    stall::begin_anew_after(cpus_come_and_go)
+}
+
+fn cpus_come_and_go() -> anyhow::Result<()> {
     policy::write("version: 1\nrules: [{class: idle, use: [scx_bpfland, kernel]}]\n")?;
     service::restart()?;
     let bus = Bus::connect()?;
@@ -34,11 +38,11 @@ pub(super) fn a_scheduler_that_loads_itself_again_when_cpus_come_and_go_is_not_f
     for (round, online) in (1..).zip(["0", "1", "0", "1"]) {
         let enabled = kernel::enable_seq();
         fs::write(CPU, online).with_context(|| format!("failed to write {CPU}"))?;
-        wait::until("a scheduler enabled since", &true, || {
+        stall::wait_for("a scheduler enabled since", &bus, || {
             kernel::enable_seq() > enabled
         })?;
-        wait::until("scheduler", &"scx_bpfland".to_owned(), || {
-            bus.string("CurrentScheduler")
+        stall::wait_for("scheduler", &bus, || {
+            bus.string("CurrentScheduler") == "scx_bpfland"
         })?;
         let after = seat()?;
         ensure!(

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::leftovers;
 use crate::pinning::{self, Pinning, Seat};
 use crate::service::{self, Bus};
-use crate::{kernel, wait};
+use crate::{kernel, stall, wait};
 
 pub(super) fn a_changed_decision_ends_what_is_loading() -> anyhow::Result<()> {
     let bus = pinning::start_with("")?;
@@ -73,6 +73,10 @@ pub(super) fn when_the_old_scheduler_dies_meanwhile_the_new_one_gets_in() -> any
 }
 
 pub(super) fn when_a_cpu_goes_meanwhile_the_new_one_is_loaded_again() -> anyhow::Result<()> {
+    stall::begin_anew_after(a_cpu_goes_meanwhile)
+}
+
+fn a_cpu_goes_meanwhile() -> anyhow::Result<()> {
     let bus = pinning::start_with("")?;
     let before = pinning::seat_bpfland(&bus)?;
     let pinning = pinning::pin("cosmos")?;
@@ -80,11 +84,9 @@ pub(super) fn when_a_cpu_goes_meanwhile_the_new_one_is_loaded_again() -> anyhow:
     pinning::send(Signal::SIGSTOP, loading)?;
     let cpu = Offline::take("/sys/devices/system/cpu/cpu3/online")?;
     // The old one loads itself again, too.
-    wait::until(
-        "schedulers enabled",
-        &(before.enabled + 1),
-        kernel::enable_seq,
-    )?;
+    stall::wait_for("schedulers enabled", &bus, || {
+        kernel::enable_seq() == before.enabled + 1
+    })?;
     pinning::send(Signal::SIGCONT, loading)?;
     let output = pinning.output()?;
     ensure!(output.status.success(), "{output:?}");
@@ -99,11 +101,9 @@ pub(super) fn when_a_cpu_goes_meanwhile_the_new_one_is_loaded_again() -> anyhow:
         "the history has {last}"
     );
     drop(cpu);
-    wait::until(
-        "schedulers enabled",
-        &(after.enabled + 1),
-        kernel::enable_seq,
-    )?;
+    stall::wait_for("schedulers enabled", &bus, || {
+        kernel::enable_seq() == after.enabled + 1
+    })?;
     ensure!(
         bus.string("LastError").is_empty(),
         "{}",

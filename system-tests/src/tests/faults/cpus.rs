@@ -7,13 +7,17 @@ use anyhow::{Context as _, ensure};
 
 use super::Ground;
 use crate::service;
-use crate::{kernel, pinning, wait};
+use crate::{kernel, pinning, stall};
 
 const CPU: &str = "/sys/devices/system/cpu/cpu1/online";
 
 const SCHEDULERS: [&str; 2] = ["bpfland", "cosmos"];
 
 pub(in crate::tests) fn cpus_go_and_come_back_under_a_scheduler() -> anyhow::Result<()> {
+    stall::begin_anew_after(cpus_go_and_come_back)
+}
+
+fn cpus_go_and_come_back() -> anyhow::Result<()> {
     let ground = Ground::at_rest(pinning::start_with("")?)?;
     eprintln!();
     for name in SCHEDULERS {
@@ -23,7 +27,7 @@ pub(in crate::tests) fn cpus_go_and_come_back_under_a_scheduler() -> anyhow::Res
             let enabled = kernel::enable_seq();
             set(online)?;
             // It loads itself again, is loaded again, or does not mind.
-            wait::until(name, &true, || {
+            stall::wait_for(name, &ground.bus, || {
                 kernel::scheduler() == format!("scx_{name}")
                     && (kernel::enable_seq() > enabled || begun.elapsed() > IGNORED)
             })?;
