@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         ["soak", ref numbers @ ..] => end("soak", tests::soak::soak(numbers)),
         ["sleepers"] => load::be_short_sleepers(),
         ["packages"] => tests::run_packages(),
+        ["faults", ref filter @ ..] => tests::run_faults(filter),
         ["sizes"] => tests::run_on_any_size(),
         _ => tests::run(),
     }

@@ -103,7 +103,7 @@ const ONCE: &[Test] = tests![
     metrics::prometheus_scrapes_it,
 ];
 
-/// What can go wrong, on the newest kernel; see docs/faults.md.
+/// What can go wrong, in a machine of their own; see docs/faults.md.
 const FAULTS: &[Test] = tests![
     faults::schedulers::a_scheduler_that_ends_leaves_the_kernels_own_and_is_not_loaded_again,
     faults::schedulers::a_scheduler_that_will_not_leave_is_killed_once_the_next_is_loaded,
@@ -158,13 +158,22 @@ const SIZES: &[Test] = tests![
 pub(crate) fn run() -> ExitCode {
     let role = std::env::var("AUTO_EXT_KERNEL_ROLE").unwrap_or_default();
     let of_role = match role.as_str() {
-        "newest" => [LOADING, ONCE, FAULTS, LAST],
-        "oldest" => [LOADING, OLDEST, &[], LAST],
-        "refusing" => [REFUSING, &[], &[], LAST],
+        "newest" => [LOADING, ONCE, LAST],
+        "oldest" => [LOADING, OLDEST, LAST],
+        "refusing" => [REFUSING, &[], LAST],
         _ => panic!("AUTO_EXT_KERNEL_ROLE is `{role}`, not newest, oldest or refusing"),
     };
     let tests = EVERYWHERE.iter().chain(of_role.into_iter().flatten());
     run_all(Arguments::from_args(), tests).exit_code()
+}
+
+/// Runs the tests of what can go wrong, those with this in their name if there is a filter.
+pub(crate) fn run_faults(filter: &[&str]) -> ExitCode {
+    let arguments = Arguments {
+        filter: filter.first().map(|&filter| filter.to_owned()),
+        ..Arguments::default()
+    };
+    run_all(arguments, FAULTS).exit_code()
 }
 
 /// Runs the tests for machines of any size.

@@ -24,8 +24,11 @@ use install::RELEASES;
 use packages::PACKAGES;
 use sizes::SIZES;
 
-/// How long all system tests of one kernel may take, under emulation.
-const SYSTEM_TESTS_TIMEOUT: Duration = Duration::from_secs(45 * 60);
+/// How long the system tests in one machine may take, under emulation.
+const SYSTEM_TESTS_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+/// The step of what can go wrong.
+const FAULTS: &str = "system tests (faults)";
 
 /// The step that has loads, faults and edits come at random, and for how many seconds.
 const SOAK: &str = "soak";
@@ -91,6 +94,7 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
         all.step(&system_step(role), |filter| system_tests(role, filter));
     }
     if machine {
+        all.step(FAULTS, faults);
         all.step(SOAK, |_| soak());
         all.step(SIZES, |_| sizes::sizes());
     }
@@ -115,7 +119,7 @@ impl Run {
         let fixed = CHECKS
             .iter()
             .map(|check| check.name)
-            .chain([UNIT_TESTS, FUZZING, RELEASE, SOAK, SIZES, PACKAGES])
+            .chain([UNIT_TESTS, FUZZING, RELEASE, FAULTS, SOAK, SIZES, PACKAGES])
             .chain(RELEASES.iter().map(|release| release.step));
         let mut names = fixed.map(str::to_owned).chain(system);
         // A filter that names a step selects it; any other selects among the tests.
@@ -280,13 +284,7 @@ fn fuzzing() -> Result<Count> {
 }
 
 fn system_tests(role: Role, filter: Option<&str>) -> Result<Count> {
-    let prefix = format!("[{}] ", role.name());
-    let mut last = None;
-    let mut lines = shown(&prefix, |line| last = Count::parse(line).or(last));
-    let mut command = vec![SYSTEM_TESTS.to_owned()];
-    command.extend(filter.map(str::to_owned));
-    // Ten thousand processes want more than the machine has usually.
-    let mut machine = machine(role).memory("4G");
+    let mut machine = machine(role);
     for program in prometheus::ensure()? {
         let name = program
             .file_name()
@@ -295,6 +293,28 @@ fn system_tests(role: Role, filter: Option<&str>) -> Result<Count> {
             .to_string();
         machine = machine.file(program, format!("usr/bin/{name}"));
     }
+    let words: Vec<&str> = filter.into_iter().collect();
+    in_machine(role.name(), &machine, &words)
+}
+
+fn faults(filter: Option<&str>) -> Result<Count> {
+    // Ten thousand processes want more than the machine has usually.
+    let machine = machine(Role::Newest).memory("4G");
+    let words: Vec<&str> = ["faults"].into_iter().chain(filter).collect();
+    in_machine("faults", &machine, &words)
+}
+
+/// Runs the system tests' program with these words, and counts what it says. Its lines are shown behind
+/// `prefix`.
+fn in_machine(prefix: &str, machine: &Machine, words: &[&str]) -> Result<Count> {
+    let mut last = None;
+    let prefix = format!("[{prefix}] ");
+    let mut lines = shown(&prefix, |line| last = Count::parse(line).or(last));
+    let command: Vec<String> = [SYSTEM_TESTS]
+        .iter()
+        .chain(words)
+        .map(ToString::to_string)
+        .collect();
     let result = machine.run(&command, &mut |bytes| lines.feed(bytes));
     lines.finish()?;
     Ok(last.unwrap_or_default().ended(result?.status == 0))

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::count::Count;
-use super::shown;
-use crate::machine::{Kernel, Machine, Role, SYSTEM_TESTS};
+use super::in_machine;
+use crate::machine::{Kernel, Machine, Role};
 
 /// The step's name.
 pub(super) const SIZES: &str = "machines of other sizes";
@@ -53,11 +53,5 @@ fn on(size: &Size) -> Result<Count> {
         .memory(size.memory)
         .append(size.append)
         .timeout(TIMEOUT);
-    let prefix = format!("[{} CPUs] ", size.cpus);
-    let mut last = None;
-    let mut lines = shown(&prefix, |line| last = Count::parse(line).or(last));
-    let command = [SYSTEM_TESTS.to_owned(), "sizes".to_owned()];
-    let result = machine.run(&command, &mut |bytes| lines.feed(bytes));
-    lines.finish()?;
-    Ok(last.unwrap_or_default().ended(result?.status == 0))
+    in_machine(&format!("{} CPUs", size.cpus), &machine, &["sizes"])
 }
