@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 /// Ends a test that would hang. Far beyond what anything takes: it judges no speed.
-pub(crate) const HANG: Duration = Duration::from_secs(120);
+pub(crate) const HANG: Duration = Duration::from_secs(300);
 
 /// Asks until the answer is `expected`, and returns how long that took.
 pub(crate) fn until<T: PartialEq + Debug>(

@@ -112,6 +112,7 @@ pub(super) fn colours_are_for_terminals_where_no_color_is_not_set() -> anyhow::R
 }
 
 pub(super) fn a_recorded_load_is_replayed_by_anybody() -> anyhow::Result<()> {
+    DEFAULT.install()?;
     // Only the load is to be recorded.
     service::stop()?;
     let load = Load::of_class("interactive");

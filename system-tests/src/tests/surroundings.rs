@@ -14,7 +14,7 @@ const POLICY: &str = "version: 1\nrules:\n\
 const DAEMON: &str = "power-profiles-daemon.service";
 
 pub(super) fn a_power_profile_counts_as_long_as_somebody_says_it() -> anyhow::Result<()> {
-    service::say(&format!("systemctl stop {DAEMON}"))?;
+    stop()?;
     policy::write(POLICY)?;
     service::restart()?;
     let bus = Bus::connect()?;
@@ -39,9 +39,17 @@ pub(super) fn a_power_profile_counts_as_long_as_somebody_says_it() -> anyhow::Re
 
     choose("power-saver")?;
     is(&bus, "saving", "scx_bpfland")?;
-    service::say(&format!("systemctl stop {DAEMON}"))?;
+    stop()?;
     is(&bus, "idle", "kernel")?;
     unknown()
+}
+
+/// Somebody else on the bus may just be starting it, which cancels the first attempt.
+fn stop() -> anyhow::Result<()> {
+    wait::until("the daemon of profiles stopped", &true, || {
+        service::say(&format!("systemctl stop {DAEMON}")).is_ok()
+    })
+    .map(drop)
 }
 
 fn choose(profile: &str) -> anyhow::Result<()> {

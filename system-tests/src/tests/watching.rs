@@ -35,7 +35,7 @@ pub(super) fn watch_shows_loads_switches_and_restarts_on_terminals_of_any_size()
     let _server = load::prepare()?;
     let load = Load::of_class("network").start()?;
     terminal.wait_for("scx_cosmos  started by auto-ext")?;
-    let screen = terminal.wait_for("kernel -> scx_cosmos (hot")?;
+    let screen = terminal.wait_for("-> scx_cosmos (hot")?;
     ensure!(screen.contains("HIGH"), "{screen}");
     ensure!(screen.contains("its rule: net high"), "{screen}");
 

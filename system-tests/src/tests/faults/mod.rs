@@ -122,7 +122,8 @@ pub(super) fn says_what_the_kernel_says(what: &str, bus: &Bus) -> anyhow::Result
 /// Brings a scheduler in by hand, and leaves it to the policy again, which wants none.
 fn switches_there_and_back(bus: &Bus) -> anyhow::Result<()> {
     service::say("auto-ext pin bpfland")?;
-    ensure!(kernel::scheduler() == "scx_bpfland");
+    let runs = kernel::scheduler();
+    ensure!(runs == "scx_bpfland", "{runs}: {}", bus.string("LastError"));
     says_what_the_kernel_says("pinned", bus)?;
     service::say("auto-ext pin kernel")?;
     service::say("auto-ext unpin")?;
