@@ -68,11 +68,12 @@ pub(crate) struct Options {
 
 /// Runs until SIGTERM or SIGINT; SIGHUP has the policy read again.
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
-    // Huge pages would fill the holes that the kernel's types leave in the heap, with 13 MB of nothing.
+    let profiler = profiler()?;
+    // Huge pages would fill the holes that the kernel's types leave in the heap, with 13 MB of nothing. Not
+    // before the profiler has measured what such pages cost.
     if let Err(error) = set_thp_disable(true) {
         tracing::debug!("huge pages stay in use: {error}");
     }
-    let profiler = profiler()?;
     let (policy, problem) = match Policy::load(&options.config) {
         Ok(policy) => (policy, None),
         // Nothing is known of what the user wants, so the kernel's own scheduler runs.
