@@ -23,6 +23,8 @@ pub(super) fn a_scheduler_that_loads_itself_again_when_cpus_come_and_go_is_not_f
 }
 
 fn cpus_come_and_go() -> anyhow::Result<()> {
+    // It may be gone since the last time.
+    fs::write(CPU, "1").with_context(|| format!("failed to write {CPU}"))?;
     policy::write("version: 1\nrules: [{class: idle, use: [scx_bpfland, kernel]}]\n")?;
     service::restart()?;
     let bus = Bus::connect()?;

@@ -18,6 +18,8 @@ pub(in crate::tests) fn cpus_go_and_come_back_under_a_scheduler() -> anyhow::Res
 }
 
 fn cpus_go_and_come_back() -> anyhow::Result<()> {
+    // It may be gone since the last time.
+    set(true)?;
     let ground = Ground::at_rest(pinning::start_with("")?)?;
     eprintln!();
     for name in SCHEDULERS {
