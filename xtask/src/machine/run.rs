@@ -36,7 +36,7 @@ const CONNECT: Duration = Duration::from_secs(20);
 /// about what is to be run, so it is tried again.
 const BOOT: Duration = Duration::from_secs(90);
 /// How often the machine is tried when the emulation fails it.
-const BOOTS: u32 = 3;
+const BOOTS: u32 = 5;
 
 /// How the kernel dies when the emulation lets one of its CPUs run half-patched code: on the
 /// breakpoint by which the kernel patches itself, which every load of a scheduler makes it do. Seen
