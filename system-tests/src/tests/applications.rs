@@ -105,14 +105,15 @@ pub(super) fn edits_are_in_force_at_once_and_twenty_a_second_restart_nothing() -
 {
     let policy = |comment: usize| {
         format!(
-            "version: 1\n# edit {comment}\nrules:\n  - {{class: cpu, when: {{cpu: high}}, use: [scx_bpfland, kernel]}}\n  \
-             - {{class: tool, when: {{process: ['/root/tools/*', 'edit{comment}']}}, use: [scx_flash, kernel]}}\n  \
+            "version: 1\n# edit {comment}\nrules:\n  - {{class: tool, when: {{process: ['/root/tools/*', 'edit{comment}']}}, use: [scx_flash, kernel]}}\n  \
+             - {{class: hogs, when: {{process: [stress-ng, 'stress-ng-*']}}, use: [scx_bpfland, kernel]}}\n  \
              - {{class: idle, use: [kernel]}}\nstability: {{min_run: 1s, max_switches_per_hour: 1000}}\n"
         )
     };
     policy::write(&policy(0))?;
     service::restart()?;
     let bus = Bus::connect()?;
+    // Known by their name: what is measured may change for a moment.
     let _hogs = Load::of_class("cpu").start()?;
     wait::until("scheduler", &"scx_bpfland".to_owned(), kernel::scheduler)?;
     wait::until("switches", &1, || {
