@@ -10,7 +10,7 @@ pub(crate) mod requests;
 mod switching;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use auto_ext_profiler::{Profiler, Sample, Signals};
@@ -23,6 +23,7 @@ use crate::boots::{self, Boots};
 use crate::bus::{BusKind, Place};
 use crate::cgroup::Cgroups;
 use crate::children::Children;
+use crate::clock::now_us;
 use crate::commands::levels;
 use crate::core::{Action, Event, Failure, Moment, State, decide};
 use crate::history::{History, Kind};
@@ -564,13 +565,4 @@ fn every(period: Duration) -> Interval {
     // After a pause one window is as good as the ones that were missed.
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
-}
-
-/// CLOCK_REALTIME in microseconds.
-pub(crate) fn now_us() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| {
-            u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-        })
 }

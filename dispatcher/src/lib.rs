@@ -9,6 +9,7 @@ mod bus;
 mod cgroup;
 mod children;
 pub mod cli;
+mod clock;
 mod commands;
 pub mod core;
 mod daemon;

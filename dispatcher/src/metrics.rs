@@ -14,7 +14,7 @@ use std::fmt;
 use auto_ext_profiler::{Level, Signal};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, MetricEncoder};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -330,11 +330,8 @@ impl Metrics<'_, '_> {
         unit: Option<&Unit>,
         values: impl IntoIterator<Item = ([(&'v str, &'v str); N], f64)>,
     ) -> fmt::Result {
-        let mut family = self.describe(name, help, unit, MetricType::Gauge)?;
-        for (labels, value) in values {
-            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
+        let gauges = self.describe(name, help, unit, MetricType::Gauge)?;
+        family(gauges, ConstGauge::new, values)
     }
 
     fn counters<'v, const N: usize>(
@@ -344,11 +341,8 @@ impl Metrics<'_, '_> {
         unit: Option<&Unit>,
         values: impl IntoIterator<Item = ([(&'v str, &'v str); N], f64)>,
     ) -> fmt::Result {
-        let mut family = self.describe(name, help, unit, MetricType::Counter)?;
-        for (labels, value) in values {
-            ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
+        let counters = self.describe(name, help, unit, MetricType::Counter)?;
+        family(counters, ConstCounter::new, values)
     }
 
     fn gaps(&mut self, counters: &Counters) -> fmt::Result {
@@ -361,6 +355,18 @@ impl Metrics<'_, '_> {
         let count = counters.gaps.iter().sum();
         family.encode_histogram::<[(&str, &str); 0]>(counters.gap_seconds, count, &buckets, None)
     }
+}
+
+/// Writes a metric for each value, with its labels.
+fn family<'v, M: EncodeMetric, const N: usize>(
+    mut described: MetricEncoder<'_>,
+    metric: fn(f64) -> M,
+    values: impl IntoIterator<Item = ([(&'v str, &'v str); N], f64)>,
+) -> fmt::Result {
+    for (labels, value) in values {
+        metric(value).encode(described.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 fn one_if(holds: bool) -> f64 {

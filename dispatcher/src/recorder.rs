@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
 use zbus::Connection;
 
-use crate::daemon::now_us;
+use crate::clock::now_us;
 use crate::kernel::SchedExt;
 use crate::policy::{Policy, Power, Profile};
 use crate::processes::Processes;

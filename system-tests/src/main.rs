@@ -19,6 +19,7 @@ mod load;
 mod picture;
 mod pinning;
 mod policy;
+mod process;
 mod scx_loader;
 mod service;
 mod stall;

@@ -13,7 +13,7 @@ use super::status::wall_time;
 use super::style::{self, ERROR, Styled, WARNING};
 use super::theme::Theme;
 use super::timeline;
-use crate::daemon::now_us;
+use crate::clock::now_us;
 use crate::history::{Entry, Kind, Way};
 use crate::plain::plain;
 

@@ -36,31 +36,65 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     for (signal, reason) in profiler.missing() {
         writeln!(io::stderr(), "{signal} cannot be measured: {reason}")?;
     }
-    let mut tracker = LevelTracker::new(Thresholds::default());
-    let mut last = profiler.sample();
+    let mut windows = Windows::begin(profiler, Thresholds::default());
     let mut out = style::stdout();
     loop {
         sleep(options.window);
-        let sample = profiler.sample();
-        let Some(signals) = Signals::between(&last, &sample, profiler.machine()) else {
+        let Some(window) = windows.end() else {
             continue;
         };
-        let dt = Duration::from_nanos(sample.at_ns - last.at_ns);
-        last = sample;
-        let levels = tracker.update(dt, &signals);
         if options.json {
-            writeln!(
-                out,
-                "{}",
-                as_json(profiler.machine(), &sample, dt, &signals, &levels)
-            )?;
+            writeln!(out, "{}", as_json(windows.profiler.machine(), &window))?;
         } else {
-            writeln!(out, "{}", as_line(&signals, &levels))?;
+            writeln!(out, "{}", as_line(&window.signals, &window.levels))?;
         }
         out.flush()?;
         if options.once {
             return Ok(());
         }
+    }
+}
+
+/// One window after the other, without a daemon.
+pub(crate) struct Windows {
+    profiler: Profiler,
+    tracker: LevelTracker,
+    last: Sample,
+}
+
+/// What was measured in one.
+pub(crate) struct Window {
+    /// The totals at its end.
+    sample: Sample,
+    dt: Duration,
+    pub(crate) signals: Signals,
+    pub(crate) levels: Levels,
+}
+
+impl Windows {
+    /// The first window begins now.
+    pub(crate) fn begin(profiler: Profiler, thresholds: Thresholds) -> Self {
+        Self {
+            last: profiler.sample(),
+            tracker: LevelTracker::new(thresholds),
+            profiler,
+        }
+    }
+
+    /// A window ends now, and the next one begins; `None` when there is nothing to tell of it, and it
+    /// goes on.
+    pub(crate) fn end(&mut self) -> Option<Window> {
+        let sample = self.profiler.sample();
+        let signals = Signals::between(&self.last, &sample, self.profiler.machine())?;
+        let dt = Duration::from_nanos(sample.at_ns - self.last.at_ns);
+        self.last = sample;
+        let levels = self.tracker.update(dt, &signals);
+        Some(Window {
+            sample,
+            dt,
+            signals,
+            levels,
+        })
     }
 }
 
@@ -92,18 +126,12 @@ fn as_line(signals: &Signals, levels: &Levels) -> String {
 
 /// The signals and levels of a window, with what they come from: the totals at its end, and what
 /// was measured of the machine.
-fn as_json(
-    machine: &Machine,
-    sample: &Sample,
-    dt: Duration,
-    signals: &Signals,
-    levels: &Levels,
-) -> serde_json::Value {
+fn as_json(machine: &Machine, window: &Window) -> serde_json::Value {
     json!({
-        "window_ms": dt.as_millis(),
-        "signals": signals,
-        "levels": levels.to_map(),
-        "totals": sample,
+        "window_ms": window.dt.as_millis(),
+        "signals": window.signals,
+        "levels": window.levels.to_map(),
+        "totals": window.sample,
         "machine": machine,
     })
 }
@@ -127,13 +155,13 @@ mod tests {
             fault_ns: 1.0,
             huge_fault_ns: 2.0,
         };
-        let json = as_json(
-            &machine,
-            &Sample::default(),
-            Duration::from_millis(250),
-            &signals,
-            &levels,
-        );
+        let window = Window {
+            sample: Sample::default(),
+            dt: Duration::from_millis(250),
+            signals,
+            levels,
+        };
+        let json = as_json(&machine, &window);
         assert_eq!(json["signals"]["io"], serde_json::Value::Null);
         assert_eq!(json["levels"]["io"], "unknown");
         assert_eq!(json["levels"]["cpu"], "high");

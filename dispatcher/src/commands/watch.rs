@@ -31,16 +31,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use crate::clock::{cpu_time, now_us};
 use crate::commands::theme::Theme;
 use crate::core::Explanation;
-use crate::daemon::now_us;
 use crate::history::Entry;
 use crate::kernel::SchedExt;
 use crate::{known, program};
 use cpus::CpuReader;
 use measure::Measurement;
 use model::{Facts, Known, Measured, Measuring, Source};
-use pace::{Pace, cpu_time};
+use pace::Pace;
 use screen::Screen;
 use ui::{Command, Extent, Note, Ui};
 

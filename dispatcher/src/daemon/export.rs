@@ -4,10 +4,10 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use nix::time::{ClockId, clock_gettime};
 use tokio::task::JoinHandle;
 
-use super::{Daemon, now_us};
+use super::Daemon;
+use crate::clock::{cpu_time, now_us};
 use crate::core::signals_now;
 use crate::metrics::server::Server;
 use crate::metrics::{self, Snapshot};
@@ -106,7 +106,6 @@ const AFNOSUPPORT: i32 = nix::errno::Errno::EAFNOSUPPORT as i32;
 impl Daemon {
     /// The metrics of this moment as OpenMetrics text.
     pub(super) fn metrics(&mut self) -> String {
-        let cpu = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID);
         let thoughts = self.thoughts();
         metrics::open_metrics(Snapshot {
             current: Current::read(&self.sched_ext, &self.children),
@@ -115,7 +114,7 @@ impl Daemon {
             counters: self.kept.told(),
             policy_is_valid: !self.state.has_policy_problem(),
             started: self.export.started,
-            cpu_seconds: cpu.map_or(0.0, |time| std::time::Duration::from(time).as_secs_f64()),
+            cpu_seconds: cpu_time().as_secs_f64(),
         })
     }
 

@@ -3,7 +3,8 @@
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Daemon, now_us};
+use super::Daemon;
+use crate::clock::now_us;
 use crate::core::{End, Event, Fault};
 use crate::history::{Entry, Kind, Way};
 use crate::idle_latency::IdleLatency;

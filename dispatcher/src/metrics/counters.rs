@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::history::{Entry, Kind};
+use crate::state_file;
 
 /// How many names of each kind are told apart.
 const MAX_NAMES: usize = 50;
@@ -166,14 +167,13 @@ fn read(path: &Path) -> io::Result<Counters> {
     }
 }
 
-/// Nothing is waited for: the file is in memory, and needs no more.
 fn write(path: &Path, counters: &Counters) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
-    let unfinished = path.with_extension("new");
-    fs::write(&unfinished, serde_json::to_vec(counters)?)?;
-    fs::rename(&unfinished, path)
+    // The file is in memory: nothing is waited for.
+    let text = serde_json::to_string(counters)?;
+    state_file::replace(path, [text.as_str()])
 }
 
 #[cfg(test)]

@@ -1,11 +1,9 @@
 //! However many swaps there were, they leave nothing behind but the history.
 
-use std::fs;
-
 use anyhow::{Context as _, bail, ensure};
 
 use crate::leftovers::Leftovers;
-use crate::{kernel, pinning, service, wait};
+use crate::{kernel, pinning, process, service, wait};
 
 const NAMES: [&str; 5] = ["bpfland", "cosmos", "flash", "beerland", "kernel"];
 
@@ -35,27 +33,27 @@ fn swap_about(warm_up: u32, count: u32, seed: u64) -> anyhow::Result<()> {
     eprintln!("\n  seed {seed}");
     pinning::start_with("")?;
     let daemon = pinning::daemon()?;
-    let threads = threads_of(daemon);
+    let threads = process::threads(daemon);
     let mut walk = Walk::begin(seed);
     NAMES.into_iter().try_for_each(|name| walk.to(name))?;
     (0..warm_up).try_for_each(|_| walk.anywhere())?;
     walk.to("kernel")?;
-    let (before, memory) = (Leftovers::at_rest()?, memory_of(daemon)?);
+    let (before, memory) = (Leftovers::at_rest()?, process::memory(daemon)?);
     let (enabled, schedulers) = (kernel::enable_seq(), walk.schedulers);
     eprintln!("  before: {memory} KiB, {}", before.summary());
     for swap in 1..=count {
         walk.anywhere()?;
         if swap % 50 == 0 {
-            eprintln!("  after {swap}: {} KiB", memory_of(daemon)?);
+            eprintln!("  after {swap}: {} KiB", process::memory(daemon)?);
         }
     }
     walk.to("kernel")?;
     before.wait_until_nothing_else_is_left()?;
     // Those that only wait for more work end by themselves.
     wait::until("more threads than at first", &0, || {
-        threads_of(daemon).saturating_sub(threads)
+        process::threads(daemon).saturating_sub(threads)
     })?;
-    let after = memory_of(daemon)?;
+    let after = process::memory(daemon)?;
     eprintln!("  at the end: {after} KiB, {}", Leftovers::now()?.summary());
     ensure!(pinning::daemon()? == daemon, "the daemon was restarted");
     let (enabled, schedulers) = (kernel::enable_seq() - enabled, walk.schedulers - schedulers);
@@ -112,21 +110,4 @@ impl Walk {
         self.now = name;
         Ok(())
     }
-}
-
-/// How many threads a process has.
-pub(super) fn threads_of(pid: u32) -> usize {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
-    tasks.map_or(0, Iterator::count)
-}
-
-/// What a process has in memory of its own, in KiB.
-pub(super) fn memory_of(pid: u32) -> anyhow::Result<u64> {
-    let path = format!("/proc/{pid}/status");
-    let status = fs::read_to_string(&path).with_context(|| path.clone())?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"));
-    let number = line.and_then(|line| line.trim().strip_suffix("kB"));
-    Ok(number.context("no RssAnon")?.trim().parse()?)
 }

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 
+use crate::drop_in::DropIn;
 use crate::load::Load;
 use crate::policy::{self, QUIET};
 use crate::service::{self, Bus};
@@ -16,7 +17,6 @@ use crate::{load, wait};
 const TEXTFILE: &str = "/var/lib/prometheus/node-exporter/auto-ext.prom";
 const SOCKET: &str = "/run/auto-ext/metrics.sock";
 const ADDRESS: &str = "127.0.0.1:9797";
-const DROP_IN: &str = "/run/systemd/system/auto-ext.service.d/loopback.conf";
 const PROMETHEUS: &str = "127.0.0.1:9090";
 
 fn policy_with(metrics: &str) -> anyhow::Result<()> {
@@ -98,12 +98,7 @@ fn by_socket() -> anyhow::Result<String> {
 
 pub(super) fn prometheus_scrapes_it() -> anyhow::Result<()> {
     policy_with(&format!("listen: {ADDRESS}"))?;
-    fs::create_dir_all("/run/systemd/system/auto-ext.service.d")?;
-    fs::write(
-        DROP_IN,
-        "[Service]\nRestrictAddressFamilies=AF_INET AF_INET6\n",
-    )?;
-    service::say("systemctl daemon-reload")?;
+    let _loopback = DropIn::install("RestrictAddressFamilies=AF_INET AF_INET6")?;
     service::restart()?;
     let config = "/tmp/prometheus.yml";
     fs::write(
@@ -127,7 +122,5 @@ pub(super) fn prometheus_scrapes_it() -> anyhow::Result<()> {
     })?;
     let signals = query("count(auto_ext_signal_ratio)")?;
     ensure!(signals.contains("=> 5 "), "{signals}");
-    fs::remove_file(DROP_IN)?;
-    service::say("systemctl daemon-reload")?;
     service::stop()
 }

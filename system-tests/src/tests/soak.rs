@@ -10,10 +10,9 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::faults::{Ground, says_what_the_kernel_says};
-use super::leaks;
 use crate::load::{self, Load, Running};
 use crate::service::{self, Bus};
-use crate::{kernel, pinning, policy, wait};
+use crate::{kernel, pinning, policy, process, wait};
 
 const NAMES: [&str; 6] = ["bpfland", "cosmos", "flash", "beerland", "rusty", "kernel"];
 const CLASSES: [&str; 5] = ["cpu", "parallel", "memory", "network", "interactive"];
@@ -131,8 +130,8 @@ impl Soak {
         let ground = at_home()?;
         Ok(Self {
             random: fastrand::Rng::with_seed(seed),
-            threads: leaks::threads_of(ground.daemon()),
-            memory: leaks::memory_of(ground.daemon())?,
+            threads: process::threads(ground.daemon()),
+            memory: process::memory(ground.daemon())?,
             ground,
             running: Vec::new(),
             pins: Pins::default(),
@@ -150,14 +149,14 @@ impl Soak {
         service::say("auto-ext pin kernel")?;
         self.ground.is_as_before("a round")?;
         let daemon = self.ground.daemon();
-        let memory = leaks::memory_of(daemon)?;
+        let memory = process::memory(daemon)?;
         ensure!(
             memory <= self.memory + GROWTH,
             "the daemon grew from {} to {memory} KiB",
             self.memory
         );
         wait::until("more threads than at first", &0, || {
-            leaks::threads_of(daemon).saturating_sub(self.threads)
+            process::threads(daemon).saturating_sub(self.threads)
         })?;
         let journal = self.ground.journal()?;
         ensure!(!journal.contains("panicked"), "{journal}");
@@ -305,8 +304,8 @@ impl Soak {
             after == objects,
             "BPF objects: {objects:?} became {after:?}"
         );
-        self.threads = leaks::threads_of(self.ground.daemon());
-        self.memory = leaks::memory_of(self.ground.daemon())?;
+        self.threads = process::threads(self.ground.daemon());
+        self.memory = process::memory(self.ground.daemon())?;
         Ok(())
     }
 }

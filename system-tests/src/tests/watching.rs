@@ -1,6 +1,5 @@
 //! `auto-ext watch` in a real terminal.
 
-use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use crate::pinning;
 use crate::policy::ALL_DIFFERENT;
 use crate::service::{self, Bus};
 use crate::terminal::Terminal;
-use crate::{kernel, wait};
+use crate::{kernel, process, wait};
 
 /// How long its share of a CPU is measured.
 const MEASURED: Duration = Duration::from_secs(10);
@@ -124,10 +123,5 @@ pub(super) fn watch_takes_little_and_gives_the_terminal_back() -> anyhow::Result
 /// The CPU time of `auto-ext watch`, in seconds.
 fn cpu_time() -> anyhow::Result<f64> {
     let pid = service::say("pgrep -f ^auto-ext.watch$")?;
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields = stat.rsplit(')').next().unwrap_or_default();
-    let times = fields.split_whitespace().skip(11).take(2);
-    let ticks: f64 = times.filter_map(|time| time.parse::<f64>().ok()).sum();
-    // USER_HZ is 100 on every architecture that matters.
-    Ok(ticks / 100.0)
+    process::cpu_time(pid.parse()?)
 }

@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use auto_ext_profiler::{LevelTracker, Signals};
 use tokio::sync::mpsc;
 
 use super::News;
 use crate::cli::POLICY;
-use crate::commands::levels;
+use crate::commands::levels::{self, Windows};
 use crate::policy::Policy;
 
 /// How long a window is. The daemon's are shorter, but it decides by them.
@@ -53,18 +52,13 @@ fn measure(ended: &AtomicBool, news: &mpsc::Sender<News>) {
     };
     // Without a policy, the thresholds are those of a policy that says nothing of them.
     let thresholds = Policy::load(POLICY).unwrap_or_default().signals;
-    let mut tracker = LevelTracker::new(thresholds);
-    let mut last = profiler.sample();
+    let mut windows = Windows::begin(profiler, thresholds);
     while !ended.load(Ordering::Relaxed) {
         thread::sleep(WINDOW);
-        let sample = profiler.sample();
-        let Some(signals) = Signals::between(&last, &sample, profiler.machine()) else {
+        let Some(window) = windows.end() else {
             continue;
         };
-        let dt = Duration::from_nanos(sample.at_ns - last.at_ns);
-        last = sample;
-        let levels = tracker.update(dt, &signals);
-        let measured = Box::new((signals, levels, thresholds));
+        let measured = Box::new((window.signals, window.levels, thresholds));
         if news.blocking_send(News::Measured(measured)).is_err() {
             return;
         }

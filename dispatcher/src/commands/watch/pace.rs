@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
-
 /// The time from one frame to the next is at least this many times what the last one cost, with all
 /// that was done for it: a share of 0.5 % of a CPU, as not all
 /// of it can be told before.
@@ -70,12 +68,6 @@ impl Pace {
         }
         self.rest.get()
     }
-}
-
-/// The CPU time that the program has used.
-pub(super) fn cpu_time() -> Duration {
-    // Every Linux has this clock; without it, frames seem to cost nothing.
-    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
 #[cfg(test)]

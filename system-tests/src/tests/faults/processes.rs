@@ -10,8 +10,7 @@ use nix::unistd::Pid;
 
 use super::{Ground, a_game_is_served, game, with_a_game};
 use crate::load::{self, Running};
-use crate::tests::leaks::memory_of;
-use crate::{kernel, pinning, wait};
+use crate::{kernel, pinning, process, wait};
 
 /// How many processes there are to be.
 const MANY: usize = 10_000;
@@ -27,28 +26,28 @@ const CGROUPS: &str = "cd /sys/fs/cgroup; mkdir -p storm-$$; while :; do mkdir s
 
 pub(in crate::tests) fn floods_of_programs_and_cgroups_hide_no_game() -> anyhow::Result<()> {
     let ground = Ground::at_rest(with_a_game()?)?;
-    let memory = memory_of(ground.daemon)?;
+    let memory = process::memory(ground.daemon)?;
     eprintln!();
     for (what, script) in [("programs", PROGRAMS), ("cgroups", CGROUPS)] {
         let flood = flood(script)?;
         let (begun, forks) = (Instant::now(), forks()?);
-        let used = cpu_time_of(ground.daemon)?;
+        let used = process::cpu_time(ground.daemon)?;
         sleep(Duration::from_secs(2));
         let served = a_game_is_served()?;
         let seconds = begun.elapsed().as_secs_f64();
-        let share = (cpu_time_of(ground.daemon)? - used) / seconds;
+        let share = (process::cpu_time(ground.daemon)? - used) / seconds;
         let rate = (self::forks()? - forks) as f64 / seconds;
         drop(flood);
         eprintln!(
             "  {what}: {rate:.0} processes a second, the daemon takes {:.1} % of a CPU, a game is \
              served after {served:.1?}; it has grown to {} KiB",
             100.0 * share,
-            memory_of(ground.daemon)?
+            process::memory(ground.daemon)?
         );
         ground.is_as_before(what)?;
     }
     events_are_lost(&ground)?;
-    let grown = memory_of(ground.daemon)?.saturating_sub(memory);
+    let grown = process::memory(ground.daemon)?.saturating_sub(memory);
     ensure!(grown < GROWTH, "the daemon grew by {grown} KiB");
     ground.works()
 }
@@ -74,7 +73,7 @@ fn events_are_lost(ground: &Ground) -> anyhow::Result<()> {
     eprintln!(
         "  events lost: a game is found {:.1?} after, the daemon has grown to {} KiB",
         begun.elapsed(),
-        memory_of(ground.daemon)?
+        process::memory(ground.daemon)?
     );
     drop(found);
     wait::until("state", &"disabled".to_owned(), kernel::state)?;
@@ -87,14 +86,14 @@ pub(in crate::tests) fn among_ten_thousand_processes_a_game_is_found() -> anyhow
     let begun = Instant::now();
     let _crowd = crowd()?;
     eprintln!("\n  {MANY} processes started in {:.1?}", begun.elapsed());
-    let used = cpu_time_of(ground.daemon)?;
+    let used = process::cpu_time(ground.daemon)?;
     let begun = Instant::now();
     let served = a_game_is_served()?;
     ground.is_sane("many processes")?;
     // With another policy all are looked at once more.
     crate::service::say("auto-ext reload")?;
     let again = a_game_is_served()?;
-    let share = (cpu_time_of(ground.daemon)? - used) / begun.elapsed().as_secs_f64();
+    let share = (process::cpu_time(ground.daemon)? - used) / begun.elapsed().as_secs_f64();
     eprintln!(
         "  a game is served after {served:.1?} and {again:.1?}; the daemon takes {:.1} % of a CPU",
         100.0 * share
@@ -140,16 +139,4 @@ fn forks() -> anyhow::Result<u64> {
         .lines()
         .find_map(|line| line.strip_prefix("processes "));
     Ok(line.context("no count of processes")?.trim().parse()?)
-}
-
-/// The CPU time that a process has used, in seconds.
-fn cpu_time_of(pid: u32) -> anyhow::Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, rest) = stat.rsplit_once(") ").context("no name")?;
-    let mut ticks = 0.0;
-    for field in rest.split(' ').skip(11).take(2) {
-        ticks += field.parse::<f64>()?;
-    }
-    // USER_HZ, which is the same on every machine that this runs on.
-    Ok(ticks / 100.0)
 }
