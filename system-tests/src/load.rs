@@ -10,8 +10,12 @@ use anyhow::{Context as _, ensure};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::wait;
+
 /// Where the scratch disk is mounted.
 const SCRATCH: &str = "/mnt/scratch";
+/// The port of an iperf3 that is told none.
+const IPERF3: u16 = 5201;
 
 /// A load that can be started.
 pub(crate) struct Load {
@@ -138,7 +142,25 @@ pub(crate) fn prepare() -> anyhow::Result<Running> {
              --rw=write --bs=1M --ioengine=psync --end_fsync=1",
         )?;
     }
-    start("iperf3 --server")
+    let server = start("iperf3 --server")?;
+    // A client that comes too early ends at once.
+    wait::until("iperf3 listens", &true, || listens(IPERF3))?;
+    Ok(server)
+}
+
+/// Whether a TCP socket of any address listens there; asked without a connection, which would be a client.
+fn listens(port: u16) -> bool {
+    // The local address ends with the port; 0A is TCP_LISTEN (include/net/tcp_states.h).
+    let local = format!(":{port:04X}");
+    let sockets = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .map(|file| fs::read_to_string(file).unwrap_or_default());
+    sockets.iter().flat_map(|text| text.lines()).any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields
+            .get(1)
+            .is_some_and(|address| address.ends_with(&local))
+            && fields.get(3) == Some(&"0A")
+    })
 }
 
 fn run(command: &str) -> anyhow::Result<()> {

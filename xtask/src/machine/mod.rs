@@ -21,12 +21,12 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::command::say;
 pub(crate) use kernels::{Kernel, Role};
 pub(crate) use lines::Lines;
-pub(crate) use run::Exit;
+pub(crate) use run::{Attempt, BOOTS, Exit};
 
 /// Where the machine has the program that `system-tests/` builds.
 pub(crate) const SYSTEM_TESTS: &str = "/usr/libexec/auto-ext/system-tests";
@@ -112,7 +112,8 @@ impl Machine {
 
     /// Runs a command as root once the machine is up, and returns how it ended. One word is a line
     /// for the shell, more are a program and its arguments. `output` gets what the command writes
-    /// on both its outputs, as it comes; [`Lines`] makes lines of it.
+    /// on both its outputs, as it comes; [`Lines`] makes lines of it. When the emulation fails the
+    /// machine, all begins anew in another.
     ///
     /// # Errors
     /// That the machine could not run the command to its end: it did not boot, the kernel was
@@ -122,9 +123,27 @@ impl Machine {
         words: &[String],
         output: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<Exit> {
+        for attempt in 1..=BOOTS {
+            match self.attempt(words, output)? {
+                Attempt::Exit(exit) => return Ok(exit),
+                Attempt::Emulation(why) => say(format!("attempt {attempt} of {BOOTS}: {why}")),
+            }
+        }
+        bail!("the emulation failed {BOOTS} machines");
+    }
+
+    /// As [`Machine::run`], in one machine.
+    ///
+    /// # Errors
+    /// As there, but a failure of the emulation is none.
+    pub(crate) fn attempt(
+        &self,
+        words: &[String],
+        output: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<Attempt> {
         let script = payload::script(words, &self.environment);
         self.with_devices(&payload::Work::Script(script), |devices, directory| {
-            run::until_exit(devices, directory, self.timeout, output)
+            run::attempt(devices, directory, self.timeout, output)
         })
     }
 

@@ -36,7 +36,7 @@ const CONNECT: Duration = Duration::from_secs(20);
 /// about what is to be run, so it is tried again.
 const BOOT: Duration = Duration::from_secs(90);
 /// How often the machine is tried when the emulation fails it.
-const BOOTS: u32 = 5;
+pub(crate) const BOOTS: u32 = 5;
 
 /// How the kernel dies when the emulation lets one of its CPUs run half-patched code: on the
 /// breakpoint by which the kernel patches itself, which every load of a scheduler makes it do. Seen
@@ -45,7 +45,7 @@ const BOOTS: u32 = 5;
 const HALF_PATCHED: &str = "Oops: int3";
 
 /// How an attempt ended.
-enum Attempt {
+pub(crate) enum Attempt {
     Exit(Exit),
     /// It tells nothing about what was run: the emulation failed.
     Emulation(String),
@@ -125,27 +125,9 @@ pub(super) fn on_terminal(devices: &Devices<'_>, directory: &Directory) -> Resul
     Ok(())
 }
 
-/// Runs the machine until its command ends; `output` gets what the command writes, as it comes.
-pub(super) fn until_exit(
-    devices: &Devices<'_>,
-    directory: &Directory,
-    timeout: Duration,
-    output: &mut dyn FnMut(&[u8]) -> Result<()>,
-) -> Result<Exit> {
-    for attempt in 1..=BOOTS {
-        match boot_and_run(devices, directory, timeout, output)? {
-            Attempt::Exit(exit) => return Ok(exit),
-            Attempt::Emulation(why) => say(format!("attempt {attempt} of {BOOTS}: {why}")),
-        }
-    }
-    bail!(
-        "the emulation fails the machine each time; its console: {}",
-        directory.join("console.log").display()
-    );
-}
-
-/// As [`until_exit`], once.
-fn boot_and_run(
+/// Runs the machine until its command ends, or the emulation fails it; `output` gets what the command
+/// writes, as it comes.
+pub(super) fn attempt(
     devices: &Devices<'_>,
     directory: &Directory,
     timeout: Duration,

@@ -7,16 +7,20 @@ use std::ops::AddAssign;
 pub(super) struct Count {
     pub(super) passed: u64,
     pub(super) failed: u64,
+    /// Of those that passed, how many had failed at first.
+    pub(super) second: u64,
 }
 
 impl Count {
     pub(super) const PASSED: Self = Self {
         passed: 1,
         failed: 0,
+        second: 0,
     };
     pub(super) const FAILED: Self = Self {
         passed: 0,
         failed: 1,
+        second: 0,
     };
 
     /// Reads the line with which a test program ends; any other line is none.
@@ -29,6 +33,7 @@ impl Count {
         Some(Self {
             passed: count("passed")?,
             failed: count("failed")?,
+            second: 0,
         })
     }
 
@@ -52,6 +57,7 @@ impl AddAssign for Count {
     fn add_assign(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
+        self.second += other.second;
     }
 }
 
@@ -67,7 +73,8 @@ mod tests {
             Count::parse(line),
             Some(Count {
                 passed: 12,
-                failed: 0
+                failed: 0,
+                second: 0
             })
         );
         let line = "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 7 filtered out";
@@ -75,7 +82,8 @@ mod tests {
             Count::parse(line),
             Some(Count {
                 passed: 3,
-                failed: 2
+                failed: 2,
+                second: 0
             })
         );
     }
@@ -98,24 +106,28 @@ mod tests {
         let passed = Count {
             passed: 4,
             failed: 0,
+            second: 0,
         };
         assert_eq!(passed.ended(true), passed);
         assert_eq!(
             passed.ended(false),
             Count {
                 passed: 4,
-                failed: 1
+                failed: 1,
+                second: 0
             }
         );
         assert_eq!(
             Count {
                 passed: 4,
-                failed: 2
+                failed: 2,
+                second: 0
             }
             .ended(false),
             Count {
                 passed: 4,
-                failed: 2
+                failed: 2,
+                second: 0
             }
         );
         assert_eq!(Count::default().ended(false), Count::FAILED);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::attempts::in_machine;
 use super::count::Count;
-use super::in_machine;
 use crate::machine::{Kernel, Machine, Role};
 
 /// The step's name.
