@@ -4,8 +4,8 @@
 # Builds and installs auto-ext, or removes it; `./install.sh --help` tells the options. In a release that is unpacked,
 # where there is nothing to build, it installs what is beside it.
 #
-# It touches what it installs, packages of the distribution's package manager, and nothing else. The only downloads are
-# those of the package manager and of cargo. It never starts or enables the service: that is left to the administrator.
+# It touches what it installs, packages of the distribution's package manager and, to build, target/, components of the
+# Rust toolchain and ~/.cache/auto-ext. The only downloads are those of the package manager, cargo and rustup. It never starts or enables the service: that is left to the administrator.
 # What it has to remember for an upgrade or for --uninstall is in PREFIX/share/auto-ext:
 #   policies.yaml      the policy as it was shipped, by which an edited /etc/auto-ext/policies.yaml is recognised
 #   policies.schema.json  what a policy may contain, for editors; a policy's first line names it
@@ -159,12 +159,7 @@ put_if_present() {
 }
 
 put_unit() {
-    sed_path=''
-    case $prefix in
-    /usr | /usr/local) ;;
-    *) sed_path="s|^Environment=PATH=|&$prefix/bin:|" ;;
-    esac
-    sed -e "s|/usr/bin/auto-ext|$prefix/bin/auto-ext|" -e "$sed_path" "$src/systemd/auto-ext.service" >"$work/unit"
+    sed "s|/usr/bin/auto-ext|$prefix/bin/auto-ext|" "$src/systemd/auto-ext.service" >"$work/unit"
     put 644 "$work/unit" "$prefix/lib/systemd/system/auto-ext.service"
 }
 
@@ -393,7 +388,7 @@ scheduler_package() {
 
 # Looks where the service looks, not in the caller's PATH.
 scheduler_path() {
-    for dir in "$prefix/bin" /usr/local/sbin /usr/local/bin /usr/sbin /usr/bin; do
+    for dir in /usr/local/sbin /usr/local/bin /usr/sbin /usr/bin; do
         if [ -x "$destdir$dir/$1" ]; then
             printf '%s\n' "$dir/$1"
             return
@@ -404,10 +399,10 @@ scheduler_path() {
 
 checksum() { sha256sum <"$1" | cut -d' ' -f1; }
 
-# Whether PREFIX/bin/NAME is the very file that an earlier run built.
+# Whether the program is the very file that an earlier run built.
 scheduler_is_ours() {
-    [ -f "$destdir$prefix/bin/$1" ] && [ -f "$destdir$share/schedulers/$1" ] &&
-        [ "$(cut -d' ' -f2 "$destdir$share/schedulers/$1")" = "$(checksum "$destdir$prefix/bin/$1")" ]
+    [ -f "$destdir$programs/$1" ] && [ -f "$destdir$share/schedulers/$1" ] &&
+        [ "$(cut -d' ' -f2 "$destdir$share/schedulers/$1")" = "$(checksum "$destdir$programs/$1")" ]
 }
 
 # Prints those of the wanted schedulers that are not installed, or are ours and of another version.
@@ -443,7 +438,7 @@ install_scheduler() {
     (cd "$work/build" && as_builder env "BPF_CLANG=$clang" "CARGO_TARGET_DIR=$work/build/target" \
         cargo install --locked --root "$work/build/root" "$1@$version") || return 1
     printf '%s %s\n' "$version" "$(checksum "$work/build/root/bin/$1")" >"$work/record"
-    put 755 "$work/build/root/bin/$1" "$prefix/bin/$1" && put 644 "$work/record" "$share/schedulers/$1"
+    put 755 "$work/build/root/bin/$1" "$programs/$1" && put 644 "$work/record" "$share/schedulers/$1"
 }
 
 # --- The whole ---
@@ -538,7 +533,7 @@ uninstall_all() {
     fi
     for record in "$destdir$share/schedulers"/*; do
         name=${record##*/}
-        if scheduler_is_ours "$name"; then rm -f "$destdir$prefix/bin/$name"; fi
+        if scheduler_is_ours "$name"; then rm -f "$destdir$programs/$name"; fi
     done
     if [ -f "$destdir$share/directories" ]; then cp "$destdir$share/directories" "$work/directories"; fi
     rm -f "$destdir$prefix/bin/auto-ext" \
@@ -570,6 +565,11 @@ remove_directories() {
 main() {
     parse_options "$@"
     share=$prefix/share/auto-ext
+    # Where the service looks for schedulers.
+    case $prefix in
+    /usr | /usr/local) programs=$prefix/bin ;;
+    *) programs=/usr/local/bin ;;
+    esac
     require_root
     # Not in /tmp: the schedulers' build takes gigabytes, and /tmp may be memory.
     work=$(mktemp -d "${TMPDIR:-/var/tmp}/auto-ext.XXXXXX")

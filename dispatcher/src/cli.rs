@@ -20,6 +20,7 @@ use crate::commands::{
 use crate::daemon;
 use crate::duration;
 use crate::exit::{Code, WithCode};
+use crate::plain::plain;
 
 /// Where the policy is installed.
 pub const POLICY: &str = "/etc/auto-ext/policies.yaml";
@@ -94,13 +95,13 @@ enum Command {
     },
     /// Leave the choice to the policy again
     Unpin,
-    /// Keep the scheduler that runs while a command runs
+    /// Keep the scheduler that runs while a command runs, whose exit code is passed on
     Hold {
         /// The command with its arguments
         #[arg(last = true, required = true, value_name = "COMMAND")]
         command: Vec<std::ffi::OsString>,
     },
-    /// Read the policy again
+    /// Read the policy again, and end the safe mode
     Reload,
     /// List the schedulers: known, installed, version, last end, left alone until
     Schedulers {
@@ -187,7 +188,9 @@ pub fn main() -> ExitCode {
                 .downcast_ref::<WithCode>()
                 .map_or(Code::Failed, |error| error.code);
             // Without standard error there is nobody to tell.
-            let _ = writeln!(io::stderr(), "auto-ext: {error:#}");
+            let text = format!("{error:#}");
+            let lines: Vec<String> = text.lines().map(plain).collect();
+            let _ = writeln!(io::stderr(), "auto-ext: {}", lines.join("\n"));
             ExitCode::from(code as u8)
         }
     }

@@ -8,9 +8,12 @@ use nix::time::{ClockId, clock_gettime};
 pub(crate) fn now_us() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| {
-            u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-        })
+        .map_or(0, microseconds)
+}
+
+/// As a number of microseconds.
+pub(crate) fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The CPU time that the program has used. Every Linux has this clock; without it, nothing seems to

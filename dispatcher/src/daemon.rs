@@ -27,7 +27,7 @@ use crate::clock::now_us;
 use crate::commands::levels;
 use crate::core::{Action, Event, Failure, Moment, State, decide};
 use crate::history::{History, Kind};
-use crate::kernel::SchedExt;
+use crate::kernel::{self, SchedExt};
 use crate::kernel_log::KernelLog;
 use crate::metrics::counters::Kept;
 use crate::policy::{Policy, Scheduler};
@@ -237,13 +237,9 @@ impl Daemon {
         export: Export,
     ) -> Self {
         let sched_ext = SchedExt::below("/sys".as_ref());
-        let kernel = nix::sys::utsname::uname().map_or_else(
-            |_| String::new(),
-            |names| names.release().to_string_lossy().into_owned(),
-        );
         let (reputation, failed_before) = Reputation::open(
             &directory("STATE_DIRECTORY", STATE_DIRECTORY),
-            kernel,
+            kernel::release(),
             now_us(),
         );
         Self {

@@ -125,6 +125,14 @@ fn is_gone(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(nix::errno::Errno::ENODEV as i32)
 }
 
+/// The kernel's release, such as `7.2.13+deb14-cloud-amd64`.
+pub(crate) fn release() -> String {
+    nix::sys::utsname::uname().map_or_else(
+        |_| String::new(),
+        |names| names.release().to_string_lossy().into_owned(),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

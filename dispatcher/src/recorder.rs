@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
 use zbus::Connection;
 
 use crate::clock::now_us;
-use crate::kernel::SchedExt;
+use crate::kernel::{self, SchedExt};
 use crate::policy::{Policy, Power, Profile};
 use crate::processes::Processes;
 use crate::surroundings::{self, Change, PowerSupplies};
@@ -71,7 +71,7 @@ impl Recorder {
         let header = Header {
             trace: VERSION,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            kernel: release(),
+            kernel: kernel::release(),
             cpus: first.cpus,
             label,
             started_us: now_us(),
@@ -193,12 +193,6 @@ fn rounded(signals: &Signals) -> Signals {
         rounded.set(signal, value.map(|value| (value * 1e6).round() / 1e6));
     }
     rounded
-}
-
-fn release() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease")
-        .map(|release| release.trim().to_owned())
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

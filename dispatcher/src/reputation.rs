@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::microseconds;
 use crate::core::{Cause, End, Failure, Moment};
 use crate::policy::Scheduler;
 use crate::{program, state_file};
@@ -190,10 +191,6 @@ impl Record {
             until: left,
         }
     }
-}
-
-fn microseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn read(path: &Path) -> io::Result<Vec<Record>> {

@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::policy::{MAX_ARG, MAX_ARGS};
+
 /// How many requests may wait for the daemon.
 const WAITING: usize = 32;
-/// Limits of what is passed on to a scheduler; the same as in a policy.
-const MAX_ARGS: usize = 64;
-const MAX_ARG: usize = 1024;
 /// Limit of the texts that explain a hold, in bytes.
 const MAX_TEXT: usize = 256;
 

@@ -110,11 +110,6 @@ pub(crate) fn start_words(words: &[&str]) -> anyhow::Result<Running> {
 }
 
 impl Running {
-    /// The process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.0.id()
-    }
-
     /// Whether the process has ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
         !matches!(self.0.try_wait(), Ok(None))

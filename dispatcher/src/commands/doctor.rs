@@ -17,6 +17,7 @@ use crate::commands::client::Properties;
 use crate::commands::status;
 use crate::commands::style::{self, ERROR, Styled, WARNING};
 use crate::kernel::{KernelState, SchedExt};
+use crate::plain::plain;
 use crate::policy::Policy;
 use crate::program::{self, ProgramError};
 
@@ -107,7 +108,7 @@ pub(crate) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
             Weight::Weakens => Styled(WARNING, "weakens"),
             Weight::Fine => Styled(Style::new(), "ok"),
         };
-        writeln!(out, "{mark:<7}  {}", finding.text)?;
+        writeln!(out, "{mark:<7}  {}", plain(&finding.text))?;
     }
     let stopped = findings
         .iter()

@@ -8,11 +8,13 @@ use auto_ext_profiler::{
     AttachError, Level, LevelTracker, Levels, Machine, Profiler, Sample, Signal, Signals,
     Thresholds,
 };
+use humantime::format_duration;
 use serde_json::json;
 
 use super::style::{self, STRONG, Styled};
 use crate::duration;
 use crate::exit::{Code, WithCode};
+use crate::policy::{MAX_WINDOW, MIN_WINDOW};
 
 pub(crate) struct Options {
     pub(crate) json: bool,
@@ -23,11 +25,11 @@ pub(crate) struct Options {
 /// Parses the length of a window.
 pub(crate) fn window(text: &str) -> Result<Duration, String> {
     let window = duration::parse(text).map_err(|error| error.to_string())?;
-    let allowed = Duration::from_millis(50)..=Duration::from_secs(10);
-    if allowed.contains(&window) {
+    if (MIN_WINDOW..=MAX_WINDOW).contains(&window) {
         Ok(window)
     } else {
-        Err("must be 50ms to 10s".to_owned())
+        let (least, most) = (format_duration(MIN_WINDOW), format_duration(MAX_WINDOW));
+        Err(format!("must be {least} to {most}"))
     }
 }
 

@@ -10,6 +10,7 @@ use super::client::{Client, Properties};
 use crate::core::Explanation;
 use crate::exit::{Code, WithCode};
 use crate::history::{Entry, Kind};
+use crate::plain::plain;
 use crate::policy::KERNEL;
 
 /// How long it is waited for a pinned scheduler; scx_lavd needs half a minute on a slow machine.
@@ -81,7 +82,11 @@ pub(crate) async fn unpin() -> anyhow::Result<ExitCode> {
         text(&properties, "DesiredScheduler"),
     );
     let reason = text(&properties, "Reason");
-    writeln!(io::stdout(), "{mode}: {desired}, {reason}")?;
+    writeln!(
+        io::stdout(),
+        "{}",
+        plain(&format!("{mode}: {desired}, {reason}"))
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 

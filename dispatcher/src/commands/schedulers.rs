@@ -16,6 +16,7 @@ use super::status::wall_time;
 use super::style::{self, ERROR, Styled, WARNING};
 use crate::history::{Entry, Kind};
 use crate::known;
+use crate::plain::plain;
 use crate::policy::Policy;
 use crate::program::{self, ProgramError};
 
@@ -61,7 +62,9 @@ pub(crate) async fn run(json: bool, config: &Path) -> anyhow::Result<ExitCode> {
             .path
             .as_ref()
             .and_then(|path| versions.get(path).cloned().flatten());
-        line.last_end = ends.get(&line.command).cloned();
+        // The history knows them by the names of their files.
+        let file = line.command.rsplit('/').next().unwrap_or_default();
+        line.last_end = ends.get(file).cloned();
         line.quarantined_until = quarantined.get(&line.name).copied();
     }
     let out = &mut style::stdout();
@@ -167,14 +170,14 @@ fn write_text(out: &mut impl Write, lines: &[Line]) -> io::Result<()> {
             line.note.unwrap_or_default()
         )?;
         if let Some(error) = &line.error {
-            writeln!(out, "{:<20} {}", "", Styled(ERROR, error))?;
+            writeln!(out, "{:<20} {}", "", Styled(ERROR, plain(error)))?;
         }
         if let Some(until) = line.quarantined_until {
             let until = format!("left alone until {}", wall_time(until));
             writeln!(out, "{:<20} {}", "", Styled(WARNING, until))?;
         }
         if let Some(end) = &line.last_end {
-            writeln!(out, "{:<20} last end: {end}", "")?;
+            writeln!(out, "{:<20} last end: {}", "", plain(end))?;
         }
     }
     Ok(())

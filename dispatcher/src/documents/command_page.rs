@@ -119,6 +119,12 @@ fn files() -> Roff {
     let shipped = "/usr/share/auto-ext/policies.yaml";
     tagged(&mut text, cli::POLICY, "The policy.");
     tagged(&mut text, shipped, "The policy as it was shipped.");
+    let schema = "/usr/share/auto-ext/policies.schema.json";
+    tagged(&mut text, schema, "What a policy may contain, for editors.");
+    let meaning = "What outlives the machine: history, failures, boots.";
+    tagged(&mut text, "/var/lib/auto-ext", meaning);
+    let meaning = "What outlives the daemon: counters; the sockets of metrics.";
+    tagged(&mut text, "/run/auto-ext", meaning);
     text
 }
 

@@ -37,6 +37,8 @@ pub use self::error::{Location, PolicyError, Problem, Warning};
 pub use self::json_schema::json_schema;
 pub use self::metrics::{Listen, Metrics};
 pub use self::pattern::{Pattern, PatternError};
+pub(crate) use self::schedulers::{MAX_ARG, MAX_ARGS};
+pub(crate) use self::schema::{MAX_WINDOW, MIN_WINDOW};
 
 /// The candidate that means: no sched_ext scheduler, the kernel's own.
 pub const KERNEL: &str = "kernel";

@@ -13,11 +13,11 @@ use crate::known::{self, Known};
 pub(super) const KEYS: [&str; 2] = ["command", "args"];
 
 pub(super) const MAX_SCHEDULERS: usize = 100;
-pub(super) const MAX_ARGS: usize = 64;
+pub(crate) const MAX_ARGS: usize = 64;
 /// In bytes: NAME_MAX and PATH_MAX of Linux without the final NUL.
 const MAX_FILE_NAME: usize = 255;
 pub(super) const MAX_PATH: usize = 4095;
-pub(super) const MAX_ARG: usize = 1024;
+pub(crate) const MAX_ARG: usize = 1024;
 
 /// What the policy says about each scheduler it names.
 pub(super) type Declared = BTreeMap<String, Declaration>;

@@ -32,8 +32,8 @@ pub(super) const THRESHOLD_KEYS: [&str; 3] = ["high", "low", "settle"];
 /// The keys of `stability`.
 pub(super) const STABILITY_KEYS: [&str; 3] = ["min_run", "settle", "max_switches_per_hour"];
 
-pub(super) const MIN_WINDOW: Duration = Duration::from_millis(50);
-pub(super) const MAX_WINDOW: Duration = Duration::from_secs(10);
+pub(crate) const MIN_WINDOW: Duration = Duration::from_millis(50);
+pub(crate) const MAX_WINDOW: Duration = Duration::from_secs(10);
 pub(super) const MAX_SETTLE: Duration = Duration::from_secs(60);
 pub(super) const MAX_MIN_RUN: Duration = Duration::from_secs(3600);
 /// A scheduler's start, and the way back.

@@ -14,6 +14,7 @@ use super::wait::{DISABLE_WITHIN, confirmed, settled};
 use super::{Done, Failure};
 use crate::cgroup::Cgroups;
 use crate::children::Children;
+use crate::clock::microseconds;
 use crate::core::{Cause, End, Fault};
 use crate::foreign::Holder;
 use crate::gate::{Gate, GateError, Opener};
@@ -453,8 +454,4 @@ impl NotHot {
     fn failed(left: Option<SchedulerProcess>, failure: Failure) -> Self {
         Self::Failed(Box::new((left, failure)))
     }
-}
-
-fn microseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -9,7 +9,6 @@ use crate::service::{self, Bus};
 
 pub(super) fn bad_policies_are_refused() -> anyhow::Result<()> {
     let file = "/tmp/bad.yaml";
-    let big = format!("version: 1\n# {}\n", "x".repeat(10 << 20));
     let bomb = format!(
         "version: 1\na: &a [x]\n{}",
         (0..30)
@@ -17,6 +16,7 @@ pub(super) fn bad_policies_are_refused() -> anyhow::Result<()> {
             .collect::<String>()
     );
     let valid_rule = "rules: [{class: idle, use: [kernel]}]\n";
+    let big = format!("version: 1\n{valid_rule}# {}\n", "x".repeat(10 << 20));
     let cases = [
         (
             "unknown key",

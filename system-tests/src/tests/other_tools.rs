@@ -53,12 +53,13 @@ pub(super) fn a_policy_may_say_that_foreign_schedulers_are_replaced() -> anyhow:
     )?;
     service::restart()?;
     let bus = Bus::connect()?;
+    let before = kernel::enable_seq();
     service::say("systemd-run --unit=by-hand --collect --quiet /usr/bin/scx_bpfland")?;
     wait::until(
         "the foreign one asked to leave",
         &"inactive".to_owned(),
         || {
-            let seen = kernel::enable_seq() > 0;
+            let seen = kernel::enable_seq() > before;
             let active = service::output("systemctl is-active by-hand.service");
             match active {
                 Ok(output) if seen => String::from_utf8_lossy(&output.stdout).trim().to_owned(),

@@ -320,8 +320,10 @@ fn at_home() -> anyhow::Result<Ground> {
     for name in ["bpfland", "cosmos", "kernel"] {
         service::say(&format!("auto-ext pin {name}"))?;
     }
-    service::say("auto-ext unpin")?;
     wait::until("state", &"disabled".to_owned(), kernel::state)?;
     says_what_the_kernel_says("at home", &bus)?;
-    Ground::at_rest(bus)
+    // While it is pinned: the policy may like what it sees of the load.
+    let ground = Ground::at_rest(bus)?;
+    service::say("auto-ext unpin")?;
+    Ok(ground)
 }

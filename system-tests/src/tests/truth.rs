@@ -48,6 +48,8 @@ pub(super) fn the_installed_service_starts_and_says_that_the_kernel_schedules() 
         "Reload",
         "History",
         "Why",
+        "Forgive",
+        "Metrics",
     ] {
         ensure!(
             introspection.contains(&format!(".{member} ")),
@@ -177,7 +179,7 @@ pub(super) fn a_foreign_scheduler_is_left_alone_until_it_leaves() -> anyhow::Res
         !foreign.has_ended() && kernel::enable_seq() == enabled,
         "the foreign scheduler is gone"
     );
-    ensure!(foreign.pid() != 0 && kernel::scheduler() == "scx_bpfland");
+    ensure!(kernel::scheduler() == "scx_bpfland");
     drop(foreign);
     wait::until(
         "scheduler after the foreign one left",

@@ -21,32 +21,25 @@ struct Case {
     settings: &'static str,
     /// A tracepoint that is hidden.
     hidden: Option<&'static str>,
-    /// The signals whose level is unknown then, and no others; none where that is a matter of luck.
-    unknown: Option<&'static [&'static str]>,
-    switches: Switches,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Switches {
-    Yes,
-    No,
-    /// As the scheduler likes; if it does not, the kernel's own stays.
-    Perhaps,
+    /// The signals whose level is unknown then, and no others.
+    unknown: &'static [&'static str],
+    /// Whether a scheduler can be loaded.
+    switches: bool,
 }
 
 const ALL: Case = Case {
     what: "nothing",
     settings: "",
     hidden: None,
-    unknown: Some(&[]),
-    switches: Switches::Yes,
+    unknown: &[],
+    switches: true,
 };
 
 const CASES: [Case; 10] = [
     Case {
         what: "the profiler of cpu, parallel and interactive",
         hidden: Some("cpu_idle"),
-        unknown: Some(&["cpu", "parallel", "interactive"]),
+        unknown: &["cpu", "parallel", "interactive"],
         ..ALL
     },
     // What the kernel counts anyway still tells of io and mem.
@@ -58,7 +51,7 @@ const CASES: [Case; 10] = [
     Case {
         what: "the profiler of net",
         hidden: Some("softirq_exit"),
-        unknown: Some(&["net"]),
+        unknown: &["net"],
         ..ALL
     },
     Case {
@@ -69,8 +62,8 @@ const CASES: [Case; 10] = [
     Case {
         what: "the kernel's types",
         settings: "InaccessiblePaths=/sys/kernel/btf/vmlinux",
-        unknown: Some(&["cpu", "parallel", "interactive", "net"]),
-        switches: Switches::No,
+        unknown: &["cpu", "parallel", "interactive", "net"],
+        switches: false,
         ..ALL
     },
     Case {
@@ -81,8 +74,8 @@ const CASES: [Case; 10] = [
     Case {
         what: "every capability",
         settings: "CapabilityBoundingSet=",
-        unknown: Some(&["cpu", "parallel", "interactive", "net"]),
-        switches: Switches::No,
+        unknown: &["cpu", "parallel", "interactive", "net"],
+        switches: false,
         ..ALL
     },
     Case {
@@ -121,11 +114,9 @@ fn works_without(case: &Case) -> anyhow::Result<()> {
     let _missing = DropIn::install(&settings)?;
     service::restart()?;
     let ground = Ground::at_rest(Bus::connect()?)?;
-    if let Some(expected) = case.unknown {
-        wait::until("signals of unknown level", &expected.to_vec(), || {
-            unknown().unwrap_or_default()
-        })?;
-    }
+    wait::until("signals of unknown level", &case.unknown.to_vec(), || {
+        unknown().unwrap_or_default()
+    })?;
     let pinned = service::output("auto-ext pin bpfland")?;
     let switched = pinned.status.success();
     let error = String::from_utf8_lossy(&pinned.stderr);
@@ -134,10 +125,7 @@ fn works_without(case: &Case) -> anyhow::Result<()> {
         case.what,
         unknown()?,
     );
-    ensure!(
-        case.switches == Switches::Perhaps || switched == (case.switches == Switches::Yes),
-        "{error}"
-    );
+    ensure!(switched == case.switches, "{error}");
     ensure!((kernel::scheduler() == "scx_bpfland") == switched);
     ground.is_sane(case.what)?;
     service::say("auto-ext pin kernel")?;

@@ -99,8 +99,10 @@ pub(in crate::tests) fn a_scheduler_that_ends_leaves_the_kernels_own_and_is_not_
 fn survives(fault: &Fault, ground: &Ground) -> anyhow::Result<()> {
     let Fault { what, name, .. } = fault;
     let bus = &ground.bus;
+    let before = kernel::enable_seq();
     // One that forgets tasks may forget this one.
     service::output(&format!("auto-ext pin {name}"))?;
+    ensure!(kernel::enable_seq() > before, "{what}: it never ran");
     let seat = Seat::now(bus)?;
     // Some need somebody whom they can forget.
     let _hogs = Load::of_class("cpu").start()?;
