@@ -31,7 +31,7 @@ struct Boot {
     failed_before: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Boots {
     path: PathBuf,
     boot: Boot,
@@ -50,17 +50,21 @@ impl Boots {
         // One that a person damaged, or of before the first boot, says nothing.
         let last = serde_json::from_slice(&bytes).ok();
         let boot = match last {
-            Some(last @ Boot { .. }) if last.id == id => last,
-            Some(Boot {
+            // What this daemon does may be what brings it down.
+            Some(last @ Boot { .. }) if last.id == id => Boot {
                 good: false,
+                ..last
+            },
+            Some(Boot {
+                good,
                 failed_before,
                 ..
             }) => Boot {
                 id,
                 good: false,
-                failed_before: failed_before.saturating_add(1),
+                failed_before: failed_before.saturating_add(u32::from(!good)),
             },
-            _ => Boot {
+            None => Boot {
                 id,
                 ..Boot::default()
             },
@@ -75,20 +79,18 @@ impl Boots {
         self.boot.failed_before
     }
 
-    /// This boot is a good one.
-    ///
-    /// # Errors
-    /// When that cannot be written.
-    pub(crate) fn good(&mut self) -> io::Result<()> {
-        if self.boot.good {
-            return Ok(());
-        }
+    /// This boot is a good one; to be written. If schedulers were not `trusted` in it that says nothing of
+    /// them: the next failed boot is one too many again.
+    pub(crate) fn good(&mut self, trusted: bool) {
         self.boot.good = true;
-        self.boot.failed_before = 0;
-        self.write()
+        self.boot.failed_before = if trusted { 0 } else { TOO_MANY - 1 };
     }
 
-    fn write(&self) -> io::Result<()> {
+    /// Writes what is known of this boot.
+    ///
+    /// # Errors
+    /// When that cannot be done.
+    pub(crate) fn write(&self) -> io::Result<()> {
         state_file::replace(&self.path, [serde_json::to_string(&self.boot)?.as_str()])
     }
 }
@@ -122,9 +124,36 @@ mod tests {
         );
         let mut third = boot(&root, &state, "c");
         assert_eq!(third.failed_before(), 2);
-        third.good().unwrap();
-        assert_eq!(boot(&root, &state, "c").failed_before(), 0);
+        third.good(true);
+        third.write().unwrap();
+        let mut again = boot(&root, &state, "c");
+        assert_eq!(again.failed_before(), 0);
+        again.good(true);
+        again.write().unwrap();
         assert_eq!(boot(&root, &state, "d").failed_before(), 0);
+    }
+
+    #[test]
+    fn a_daemon_that_is_started_again_has_to_prove_itself_again() {
+        let (root, state) = machine();
+        let mut first = boot(&root, &state, "a");
+        first.good(true);
+        first.write().unwrap();
+        boot(&root, &state, "a");
+        assert_eq!(boot(&root, &state, "b").failed_before(), 1);
+    }
+
+    #[test]
+    fn a_boot_without_schedulers_says_nothing_of_them() {
+        let (root, state) = machine();
+        boot(&root, &state, "a");
+        boot(&root, &state, "b");
+        let mut safe = boot(&root, &state, "c");
+        assert_eq!(safe.failed_before(), TOO_MANY);
+        safe.good(false);
+        safe.write().unwrap();
+        assert_eq!(boot(&root, &state, "d").failed_before(), TOO_MANY - 1);
+        assert_eq!(boot(&root, &state, "e").failed_before(), TOO_MANY);
     }
 
     #[test]

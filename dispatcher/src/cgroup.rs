@@ -15,6 +15,9 @@ use std::time::Duration;
 const ROOT: &str = "/sys/fs/cgroup";
 /// Where the daemon itself goes: a cgroup with controllers for its children has no processes.
 const DAEMON: &str = "daemon";
+/// What the daemon may take: at its start, while it reads the kernel's types, it is 70 MB. Callers on the bus
+/// can have it hold large messages.
+const DAEMON_MEMORY: u64 = 512 << 20;
 /// What the cgroups of schedulers begin with.
 const SCHEDULER: &str = "scheduler-";
 /// A scheduler's maps, of which lavd and layered have most, take some hundred megabytes on the
@@ -187,7 +190,8 @@ fn prepare(service: &Path) -> Result<(), CgroupError> {
             drop(Cgroup { path: entry.path() });
         }
     }
-    write(&service.join("cgroup.subtree_control"), "+memory +pids")
+    write(&service.join("cgroup.subtree_control"), "+memory +pids")?;
+    write(&daemon.join("memory.max"), &DAEMON_MEMORY.to_string())
 }
 
 fn write(path: &Path, value: &str) -> Result<(), CgroupError> {

@@ -97,7 +97,6 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     }
     daemon.look_at_the_past(options.observe).await;
     daemon.look_for_programs().await;
-    daemon.ask_kernel().await;
     let mut policy_watch = PolicyWatch::new(&daemon.config);
     if let Err(error) = &policy_watch {
         tracing::warn!("edits of the policy are not noticed, use `auto-ext reload`: {error}");
@@ -113,6 +112,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         .map_err(anyhow::Error::new)?;
     let mut changes = surroundings::listen(line.connection());
     daemon.line = Some(line);
+    // Not before: another auto-ext may run, whose scheduler would be taken for somebody else's.
+    daemon.ask_kernel().await;
     daemon.look_at_power().await;
     daemon.follow_processes();
     daemon.serve_metrics();
@@ -173,9 +174,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             }
             // What is wrong with it has been said and recorded by then.
             () = policy_changed => drop(daemon.reload().await),
-            () = &mut good, if !good.is_elapsed() => daemon.boot_is_good(),
+            () = &mut good, if !good.is_elapsed() => drop(tokio::spawn(daemon.boot_is_good())),
             _ = windows.tick() => daemon.window().await,
-            _ = textfiles.tick() => daemon.write_textfile(),
+            _ = textfiles.tick() => {
+                daemon.serve_metrics();
+                daemon.write_textfile();
+            }
             _ = program_looks.tick() => {
                 daemon.look_for_programs().await;
                 // The kernel's word on it may have been lost.
@@ -407,6 +411,7 @@ impl Daemon {
                 self.happened(Event::Profile(profile)).await;
             }
             Change::Profile(_) => {}
+            Change::Sleep { begins } if begins == self.state.asleep => {}
             Change::Sleep { begins: true } => self.happened(Event::FallsAsleep).await,
             Change::Sleep { begins: false } => {
                 // What was counted while the machine slept belongs to no window.
@@ -438,9 +443,19 @@ impl Daemon {
         }
     }
 
-    fn boot_is_good(&mut self) {
-        if let Some(Err(error)) = self.boots.as_mut().map(Boots::good) {
-            tracing::warn!("this boot will count as a failed one: {error}");
+    /// Takes note of that, without waiting for the disk; what is returned does.
+    fn boot_is_good(&mut self) -> impl Future<Output = ()> + use<> {
+        let trusted = !self.state.is_safe();
+        let boots = self.boots.as_mut().map(|boots| {
+            boots.good(trusted);
+            boots.clone()
+        });
+        let written =
+            tokio::task::spawn_blocking(move || boots.map_or(Ok(()), |boots| boots.write()));
+        async {
+            if let Ok(Err(error)) = written.await {
+                tracing::warn!("this boot will count as a failed one: {error}");
+            }
         }
     }
 
@@ -501,7 +516,7 @@ impl Daemon {
         if let Some(line) = self.line.take() {
             line.leave().await;
         }
-        self.boot_is_good();
+        self.boot_is_good().await;
         self.history.close();
         self.reputation.close();
     }

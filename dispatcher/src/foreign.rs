@@ -7,13 +7,18 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::time::timeout;
 use zbus::Connection;
 
 /// The services that are there to run schedulers: that of the scx project's packages, and scx_loader.
 pub(crate) const SERVICES: [&str; 2] = ["scx.service", "scx_loader.service"];
+
+/// How long systemd may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Who holds the scheduler that is enabled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,16 +95,21 @@ impl Holder {
 }
 
 async fn stop(service: &str) -> zbus::Result<()> {
-    let bus = Connection::system().await?;
-    bus.call_method(
-        Some("org.freedesktop.systemd1"),
-        "/org/freedesktop/systemd1",
-        Some("org.freedesktop.systemd1.Manager"),
-        "StopUnit",
-        &(service, "replace"),
-    )
-    .await
-    .map(drop)
+    let asked = async {
+        let bus = Connection::system().await?;
+        bus.call_method(
+            Some("org.freedesktop.systemd1"),
+            "/org/freedesktop/systemd1",
+            Some("org.freedesktop.systemd1.Manager"),
+            "StopUnit",
+            &(service, "replace"),
+        )
+        .await
+        .map(drop)
+    };
+    timeout(ANSWER_WITHIN, asked)
+        .await
+        .unwrap_or_else(|_| Err(zbus::Error::Failure("nobody answers on D-Bus".to_owned())))
 }
 
 fn processes(root: &Path) -> impl Iterator<Item = (i32, PathBuf)> {

@@ -29,7 +29,7 @@ pub enum ProgramError {
     },
 }
 
-/// The path of the program that `command` names: a file name or an absolute path.
+/// The path of the program that `command` names, a file name or an absolute path, behind all links.
 ///
 /// # Errors
 /// When it is not installed, or must not be run as root.
@@ -58,18 +58,17 @@ fn find_in(command: &str, directories: &[&Path], owner: u32) -> Result<PathBuf, 
     };
     let mut refused = None;
     for path in candidates.into_iter().filter(|path| path.exists()) {
-        match fitness(&path, owner) {
-            Ok(()) => return Ok(path),
+        match fit(&path, owner) {
+            Ok(program) => return Ok(program),
             Err(why) => refused = refused.or(Some(ProgramError::Refused { path, why })),
         }
     }
     Err(refused.unwrap_or_else(|| ProgramError::NotFound(command.to_owned())))
 }
 
-/// Whether the file may be run as root; if not, why.
-fn fitness(path: &Path, owner: u32) -> Result<(), &'static str> {
-    // Through links, as exec follows them.
-    let path = path.canonicalize().map_err(|_| "cannot be read")?;
+/// The file behind all links, if it may be run as root; if not, why.
+fn fit(written: &Path, owner: u32) -> Result<PathBuf, &'static str> {
+    let path = written.canonicalize().map_err(|_| "cannot be read")?;
     let metadata = fs::metadata(&path).map_err(|_| "cannot be read")?;
     if !metadata.is_file() {
         return Err("is not a regular file");
@@ -77,7 +76,8 @@ fn fitness(path: &Path, owner: u32) -> Result<(), &'static str> {
     if metadata.permissions().mode() & 0o111 == 0 {
         return Err("is not executable");
     }
-    for on_the_way in path.ancestors() {
+    // Who can replace a link on the way chooses the program as well.
+    for on_the_way in path.ancestors().chain(written.ancestors()) {
         let metadata = fs::metadata(on_the_way).map_err(|_| "is on a way that cannot be read")?;
         let mode = metadata.permissions().mode();
         // In a sticky directory others cannot replace what is not theirs.
@@ -86,7 +86,7 @@ fn fitness(path: &Path, owner: u32) -> Result<(), &'static str> {
             return Err("can be changed or replaced by others than root, so it is not run as root");
         }
     }
-    Ok(())
+    Ok(path)
 }
 
 #[cfg(test)]
@@ -127,6 +127,17 @@ mod tests {
         let directory = directory_with("scx_a", 0o755);
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let error = find_here(&directory, "scx_a").unwrap_err().to_string();
+        assert!(error.contains("changed or replaced by others"), "{error}");
+    }
+
+    #[test]
+    fn a_link_is_followed_but_not_one_that_others_can_replace() {
+        let (program, links) = (directory_with("scx_a", 0o755), tempfile::tempdir().unwrap());
+        let link = links.path().join("scx_b");
+        std::os::unix::fs::symlink(program.path().join("scx_a"), &link).unwrap();
+        assert_eq!(find_here(&links, "scx_b"), Ok(program.path().join("scx_a")));
+        fs::set_permissions(links.path(), fs::Permissions::from_mode(0o775)).unwrap();
+        let error = find_here(&links, "scx_b").unwrap_err().to_string();
         assert!(error.contains("changed or replaced by others"), "{error}");
     }
 

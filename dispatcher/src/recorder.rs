@@ -60,6 +60,7 @@ pub(crate) struct Recorder {
     next: Entry,
     power: Option<Power>,
     profile: Option<Profile>,
+    asleep: bool,
 }
 
 impl Recorder {
@@ -88,6 +89,7 @@ impl Recorder {
             next: Entry::default(),
             power: None,
             profile: None,
+            asleep: false,
         };
         recorder.look_at_power();
         Ok(recorder)
@@ -141,7 +143,9 @@ impl Recorder {
                 }
                 Ok(())
             }
+            Change::Sleep { begins } if begins == self.asleep => Ok(()),
             Change::Sleep { begins } => {
+                self.asleep = begins;
                 let sample = self.sources.profiler.sample();
                 if !begins {
                     // What was counted while the machine slept belongs to no window.

@@ -40,6 +40,8 @@ const GONE_WITHIN: Duration = Duration::from_secs(10);
 /// What is kept of a scheduler's output to explain its end: lines, and bytes per line.
 const LAST_LINES: usize = 20;
 const LINE_LIMIT: u64 = 1024;
+/// How long after its end they may still be on their way.
+const LAST_LINES_WITHIN: Duration = Duration::from_millis(20);
 
 /// Why a scheduler's process could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +62,8 @@ pub(crate) struct SchedulerProcess {
     /// As one of ours; until the process was waited for, or does not count any more.
     listed: Option<Listed>,
     reaped: bool,
+    /// Until when its last lines may still come.
+    last_lines_until: Option<Instant>,
     cgroup: Option<Cgroup>,
     appetite: Appetite,
     /// Why it was killed while it ran.
@@ -69,16 +73,16 @@ pub(crate) struct SchedulerProcess {
 }
 
 impl SchedulerProcess {
-    /// Starts the scheduler behind a closed gate, which is to be served as long as the process lives.
+    /// Starts the scheduler behind a closed gate, which is to be served as long as the process lives. It is
+    /// not on the list of ours before it is let in: see [`Self::list`].
     pub(crate) fn start_gated(
         scheduler: &Scheduler,
-        children: &Children,
         cgroups: &Cgroups,
     ) -> Result<(Self, Gate), StartError> {
         let path = program::find(&scheduler.command)?;
         let cgroup = cgroups.create();
         let (child, gate) = Gate::spawn(command(&path, scheduler, cgroup.as_ref())?)?;
-        Ok((Self::of(child, scheduler, children, cgroup)?, gate))
+        Ok((Self::of(child, scheduler, cgroup)?, gate))
     }
 
     /// Starts the scheduler without a gate.
@@ -92,13 +96,14 @@ impl SchedulerProcess {
         let child = command(&path, scheduler, cgroup.as_ref())?
             .spawn()
             .map_err(GateError::Spawn)?;
-        Self::of(child, scheduler, children, cgroup)
+        let mut process = Self::of(child, scheduler, cgroup)?;
+        process.list(children);
+        Ok(process)
     }
 
     fn of(
         mut child: Child,
         scheduler: &Scheduler,
-        children: &Children,
         cgroup: Option<Cgroup>,
     ) -> Result<Self, StartError> {
         let pid = child
@@ -119,14 +124,14 @@ impl SchedulerProcess {
                 Arc::clone(&last_lines),
             ));
         }
-        let listed = Some(children.list(pid, scheduler));
         Ok(Self {
             scheduler: scheduler.clone(),
             pid,
             child,
             last_lines,
-            listed,
+            listed: None,
             reaped: false,
+            last_lines_until: None,
             cgroup,
             appetite: Appetite::default(),
             killed_because: None,
@@ -136,6 +141,11 @@ impl SchedulerProcess {
 
     pub(crate) fn scheduler(&self) -> &Scheduler {
         &self.scheduler
+    }
+
+    /// Puts the process on the list of ours: from now on what the kernel runs can be its.
+    pub(crate) fn list(&mut self, children: &Children) {
+        self.listed = Some(children.list(self.pid, &self.scheduler));
     }
 
     /// Takes what keeps the process on the list of ours.
@@ -186,8 +196,10 @@ impl SchedulerProcess {
         match self.child.wait().await {
             Ok(status) => {
                 self.reaped();
-                // Its last lines may still be on their way.
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                // The same moment however often this is called again.
+                let until = Instant::now() + LAST_LINES_WITHIN;
+                let until = *self.last_lines_until.get_or_insert(until);
+                tokio::time::sleep_until(until.into()).await;
                 self.end(status)
             }
             Err(error) => End {

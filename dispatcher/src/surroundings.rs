@@ -20,7 +20,7 @@ const WAITING: usize = 16;
 pub(crate) enum Change {
     /// This power profile is active; `None`: no service says one.
     Profile(Option<Profile>),
-    /// The machine is about to sleep or to shut down, or woke up.
+    /// The machine is about to sleep or to shut down; or it woke up, or is none of both, as was known perhaps.
     Sleep { begins: bool },
 }
 
@@ -29,7 +29,7 @@ pub(crate) fn listen(bus: Option<&Connection>) -> mpsc::Receiver<Change> {
     let (tell, changes) = mpsc::channel(WAITING);
     if let Some(bus) = bus {
         let profiles = session::profiles(bus.clone(), tell.clone());
-        let sleep = session::sleep(bus.clone(), tell);
+        let sleep = session::sleeps(bus.clone(), tell);
         tokio::spawn(async move {
             if let Err(error) = profiles.await {
                 tracing::warn!("power profiles are not known: {error}");

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use zbus::message::{Flags, Header};
 use zbus::names::BusName;
@@ -18,8 +17,9 @@ const ACTION: &str = "org.autoext.AutoExt1.manage";
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// How long a person may take to answer polkit's question.
 const PERSON_WITHIN: Duration = Duration::from_secs(120);
-/// How many questions may be open.
+/// How many questions may be open, of all users and of one.
 const OPEN_QUESTIONS: usize = 8;
+const OF_ONE_USER: usize = 2;
 /// How many calls a user may make at once, and how many more with every second.
 const BURST: f64 = 20.0;
 const PER_SECOND: f64 = 4.0;
@@ -29,7 +29,8 @@ const USERS: usize = 64;
 /// Keeps what is needed to tell.
 #[derive(Debug)]
 pub(super) struct Authorization {
-    questions: Semaphore,
+    /// The users for whom questions are open.
+    questions: Mutex<Vec<u32>>,
     budgets: Mutex<BTreeMap<u32, Budget>>,
 }
 
@@ -43,7 +44,7 @@ struct Budget {
 impl Authorization {
     pub(super) fn new() -> Self {
         Self {
-            questions: Semaphore::new(OPEN_QUESTIONS),
+            questions: Mutex::default(),
             budgets: Mutex::default(),
         }
     }
@@ -60,7 +61,7 @@ impl Authorization {
             return Ok(());
         }
         self.spend(user)?;
-        let Ok(_question) = self.questions.try_acquire() else {
+        let Some(_question) = self.open_question(user) else {
             let message = "too many callers wait for an authorization";
             return Err(fdo::Error::LimitsExceeded(message.to_owned()));
         };
@@ -77,6 +78,21 @@ impl Authorization {
         Err(fdo::Error::AccessDenied(format!(
             "not permitted ({ACTION}): {denied}"
         )))
+    }
+
+    /// Opens a question, until what is returned is dropped.
+    fn open_question(&self, user: u32) -> Option<Question<'_>> {
+        // A list of numbers is whole after every step, whoever panicked.
+        let mut open = self
+            .questions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let theirs = open.iter().filter(|of| **of == user).count();
+        if open.len() >= OPEN_QUESTIONS || theirs >= OF_ONE_USER {
+            return None;
+        }
+        open.push(user);
+        Some(Question { of: self, user })
     }
 
     fn spend(&self, user: u32) -> fdo::Result<()> {
@@ -97,6 +113,22 @@ impl Authorization {
         let calls = known - 1.0;
         budgets.insert(user, Budget { calls, at: now });
         Ok(())
+    }
+}
+
+/// A question that is open.
+struct Question<'a> {
+    of: &'a Authorization,
+    user: u32,
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        let questions = self.of.questions.lock();
+        let mut open = questions.unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = open.iter().position(|user| *user == self.user) {
+            open.swap_remove(at);
+        }
     }
 }
 
@@ -159,6 +191,21 @@ mod tests {
         assert!((20..30).contains(&allowed), "{allowed}");
         assert!(authorization.spend(1001).is_ok());
         assert!((0..100).all(|_| authorization.spend(0).is_ok()));
+    }
+
+    #[test]
+    fn one_user_cannot_open_all_questions() {
+        let authorization = Authorization::new();
+        let of_one: Vec<_> = (0..8)
+            .filter_map(|_| authorization.open_question(1000))
+            .collect();
+        assert_eq!(of_one.len(), OF_ONE_USER);
+        let of_others: Vec<_> = (0..20)
+            .filter_map(|user| authorization.open_question(user))
+            .collect();
+        assert_eq!(of_others.len(), OPEN_QUESTIONS - OF_ONE_USER);
+        drop((of_one, of_others));
+        assert!(authorization.open_question(1000).is_some());
     }
 
     #[test]

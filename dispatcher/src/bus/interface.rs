@@ -62,6 +62,18 @@ impl AutoExt {
         Ok(self.requests.ask(request).await?)
     }
 
+    /// Whether the caller may ask for something that changes something. What is not within its bounds is
+    /// refused at once: a person may take minutes to answer, in which it would take up memory.
+    async fn may_ask(
+        &self,
+        request: &Request,
+        bus: &Connection,
+        header: &Header<'_>,
+    ) -> fdo::Result<()> {
+        request.check()?;
+        self.authorization.manage(bus, header).await
+    }
+
     /// Ends the holds of `owner` when it leaves the bus.
     async fn release_when_gone(&self, bus: &Connection, owner: String) -> fdo::Result<()> {
         if !lock(&self.holders).insert(owner.clone()) {
@@ -216,8 +228,9 @@ impl AutoExt {
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<()> {
-        self.authorization.manage(bus, &header).await?;
-        self.ask(Request::pin(name, args, seconds)).await.map(drop)
+        let pin = Request::pin(name, args, seconds);
+        self.may_ask(&pin, bus, &header).await?;
+        self.ask(pin).await.map(drop)
     }
 
     /// Leaves the choice to the policy again.
@@ -239,14 +252,14 @@ impl AutoExt {
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<u32> {
-        self.authorization.manage(bus, &header).await?;
         let owner = caller(&header)?;
-        self.release_when_gone(bus, owner.clone()).await?;
         let hold = Request::Hold {
             application,
             reason,
             owner: owner.clone(),
         };
+        self.may_ask(&hold, bus, &header).await?;
+        self.release_when_gone(bus, owner.clone()).await?;
         let answer = self.ask(hold).await?;
         if !lock(&self.holders).contains(&owner) {
             // It left before there was a hold to end.
@@ -288,8 +301,9 @@ impl AutoExt {
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<()> {
-        self.authorization.manage(bus, &header).await?;
-        self.ask(Request::Forgive { name }).await.map(drop)
+        let forgive = Request::Forgive { name };
+        self.may_ask(&forgive, bus, &header).await?;
+        self.ask(forgive).await.map(drop)
     }
 
     /// The last `n` entries of the history, the newest first, as a list in JSON.

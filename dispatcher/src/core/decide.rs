@@ -22,7 +22,9 @@ pub fn decide(policy: &Policy, state: &State, event: Event, now: Moment) -> (Sta
     let mut next = state.clone();
     let settled = event == Event::PolicyChanged;
     take_in(policy, &mut next, event, now);
-    next.pin = next.pin.filter(|pin| !pin.is_over(now));
+    if next.pin.as_ref().is_some_and(|pin| pin.is_over(now)) {
+        (next.pin, next.pin_before) = (None, None);
+    }
     classify(policy, &mut next, now, settled);
     watch_seat(&mut next, now);
     next.mode = mode(policy, &next, now);
@@ -206,6 +208,9 @@ fn switch_failed(
     if let Some((scheduler, cause)) = blamed {
         let text = error.to_owned();
         state.failures.add(scheduler, &End { cause, text }, now);
+        if cause.is_trouble() {
+            state.trust.trouble(now);
+        }
     }
     state.failed(format!("{to}: {error}"));
 }

@@ -19,6 +19,8 @@ use crate::request::Requests;
 pub(super) struct Export {
     requests: Requests,
     server: Option<Server>,
+    /// Why there is none where there should be one, as was said.
+    not_served: Option<String>,
     /// The file that was written last.
     textfile: Option<PathBuf>,
     writing: Option<JoinHandle<io::Result<()>>>,
@@ -34,6 +36,7 @@ impl Export {
             textfile: None,
             writing: None,
             trouble: false,
+            not_served: None,
             started: now_us(),
         }
     }
@@ -60,7 +63,10 @@ impl Export {
             return;
         };
         match Server::start(listen, self.requests.clone()) {
-            Ok(server) => self.server = Some(server),
+            Ok(server) => {
+                self.server = Some(server);
+                self.not_served = None;
+            }
             Err(error) => {
                 let remedy = match (listen, error.raw_os_error()) {
                     (Listen::Loopback(_), Some(libc_error)) if libc_error == AFNOSUPPORT => {
@@ -68,7 +74,12 @@ impl Export {
                     }
                     _ => "",
                 };
-                tracing::error!("metrics are not served at {listen}: {error}{remedy}");
+                let why = format!("metrics are not served at {listen}: {error}{remedy}");
+                // It is tried again and again.
+                if self.not_served.as_ref() != Some(&why) {
+                    tracing::error!("{why}");
+                    self.not_served = Some(why);
+                }
             }
         }
     }

@@ -93,6 +93,8 @@ impl Daemon {
     /// Serves a caller.
     pub(super) async fn serve(&mut self, (request, answer): Asked) {
         let asked = format!("{request:?}");
+        // Anybody may try to end a hold, as often as they like: that is no history.
+        let counts = !matches!(request, Request::Release { .. });
         let served = match request {
             Request::Pin { name, args, lasts } => self.pin(&name, args, lasts).await,
             Request::Unpin => {
@@ -120,7 +122,7 @@ impl Daemon {
             Request::Metrics => Ok(Answer::Text(self.metrics())),
             Request::Why => json(&explain(&self.policy, &self.state, self.now())),
         };
-        if let Err(refusal) = &served {
+        if let (Err(refusal), true) = (&served, counts) {
             tracing::info!("not done: {asked}: {refusal}");
             let current = self.sched_ext.read().scheduler();
             self.record(

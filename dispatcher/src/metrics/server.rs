@@ -66,6 +66,7 @@ impl Server {
             }
             Listen::Socket(path) => {
                 remove_socket(path)?;
+                safe_directory(path)?;
                 let listener = Arc::new(UnixListener::bind(path)?);
                 fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE))?;
                 let accept = move || {
@@ -93,6 +94,19 @@ impl Drop for Server {
             let _ = remove_socket(path);
         }
     }
+}
+
+/// Fails where somebody else could put something in the place of what was just made.
+fn safe_directory(path: &Path) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(path);
+    let mode = fs::metadata(directory)?.permissions().mode();
+    if mode & 0o022 != 0 && mode & 0o1000 == 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "others can write into its directory",
+        ));
+    }
+    Ok(())
 }
 
 /// Removes a socket that nobody listens on any more, but nothing else.

@@ -3,15 +3,21 @@
 //!
 //! None of them is started by asking: signals are listened for, and a property is read only of a
 //! service that is on the bus already.
+//!
+//! Anybody can send us signals. The connection hears nothing more once one of its queues is full, so each is
+//! emptied whatever else is waited for: an answer would never come.
 
 use std::num::NonZero;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{sleep, timeout};
 use zbus::fdo::{DBusProxy, PropertiesProxy};
 use zbus::names::{BusName, InterfaceName};
 use zbus::proxy::CacheProperties;
-use zbus::{Connection, MatchRule, Message, MessageStream, message};
+use zbus::{Connection, MatchRule, MessageStream, OwnedVariant, message};
 
 use super::Change;
 use crate::policy::Profile;
@@ -28,54 +34,66 @@ const PROFILES: [(&str, &str); 2] = [
 const ACTIVE: &str = "ActiveProfile";
 /// How many signals may wait to be read.
 const QUEUED: usize = 16;
+/// How long a service may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How often is asked at most, however many signals come.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+
+const LOGIND: (&str, &str, &str) = (
+    "org.freedesktop.login1",
+    "/org/freedesktop/login1",
+    "org.freedesktop.login1.Manager",
+);
+/// What logind says while the machine is about to sleep or to shut down.
+const PREPARING: [&str; 2] = ["PreparingForSleep", "PreparingForShutdown"];
 
 /// Tells of power profiles until the receiver is gone.
 pub(super) async fn profiles(bus: Connection, tell: mpsc::Sender<Change>) -> zbus::Result<()> {
     let names = DBusProxy::new(&bus).await?;
-    let mut watched = Vec::new();
+    let mut services = Vec::new();
+    let mut changes = Vec::new();
     for (name, path) in PROFILES {
-        let properties = PropertiesProxy::builder(&bus)
-            .destination(name)
-            .path(path)
-            .cache_properties(CacheProperties::No)
-            .build()
-            .await?;
+        let properties = properties(&bus, name, path).await?;
+        services.push((name, properties));
         let changed = signals(
             &bus,
             name,
             "org.freedesktop.DBus.Properties",
             "PropertiesChanged",
-        )
-        .await?
-        .map(drop);
-        let owner = names
-            .receive_name_owner_changed_with_args(&[(0, name)])
-            .await?
-            .map(drop);
-        watched.push((
-            name,
-            properties,
-            futures_util::stream::select(changed, owner),
-        ));
+        );
+        let owned = [(0, name)];
+        let owner = names.receive_name_owner_changed_with_args(&owned);
+        let (changed, owner) = (changed.await?.map(drop), owner.await?.map(drop));
+        changes.push(futures_util::stream::select(changed, owner));
     }
-    let [(new, of_new, new_changed), (old, of_old, old_changed)] = &mut watched[..] else {
+    let [new, old] = &mut changes[..] else {
         return Ok(());
     };
-    loop {
-        let mut profile = active(&names, new, of_new).await;
-        if profile.is_none() {
-            profile = active(&names, old, of_old).await;
+    let mut changes = futures_util::stream::select(new, old);
+    let changed = Notify::new();
+    let hear = async {
+        while changes.next().await.is_some() {
+            changed.notify_one();
         }
-        if tell.send(Change::Profile(profile)).await.is_err() {
-            return Ok(());
+    };
+    let ask = async {
+        loop {
+            let mut profile = None;
+            for (name, properties) in &services {
+                if profile.is_none() {
+                    profile = active(&names, name, properties).await;
+                }
+            }
+            if tell.send(Change::Profile(profile)).await.is_err() {
+                return;
+            }
+            sleep(ASK_EVERY).await;
+            changed.notified().await;
         }
-        let more = tokio::select! {
-            more = new_changed.next() => more,
-            more = old_changed.next() => more,
-        };
-        if more.is_none() {
-            return Err(zbus::Error::Failure("the bus has gone".to_owned()));
-        }
+    };
+    tokio::select! {
+        () = hear => Err(zbus::Error::Failure("the bus has gone".to_owned())),
+        () = ask => Ok(()),
     }
 }
 
@@ -85,42 +103,112 @@ async fn active(
     name: &'static str,
     properties: &PropertiesProxy<'_>,
 ) -> Option<Profile> {
-    let on_the_bus = names.name_has_owner(BusName::try_from(name).ok()?).await;
-    if !on_the_bus.is_ok_and(|there| there) {
-        return None;
-    }
-    let interface = InterfaceName::try_from(name).ok()?;
-    let value = properties.get(interface, ACTIVE).await.ok()?;
+    let value = property(names, name, name, properties, ACTIVE).await?;
     String::try_from(value).ok()?.parse().ok()
 }
 
 /// Tells when the machine is about to sleep or to shut down, and when it woke up or stays, until the
 /// receiver is gone.
-pub(super) async fn sleep(bus: Connection, tell: mpsc::Sender<Change>) -> zbus::Result<()> {
-    let logind = "org.freedesktop.login1";
-    let interface = "org.freedesktop.login1.Manager";
+pub(super) async fn sleeps(bus: Connection, tell: mpsc::Sender<Change>) -> zbus::Result<()> {
+    let (logind, path, interface) = LOGIND;
+    let names = DBusProxy::new(&bus).await?;
+    let properties = properties(&bus, logind, path).await?;
     let mut signals = futures_util::stream::select(
         signals(&bus, logind, interface, "PrepareForSleep").await?,
         signals(&bus, logind, interface, "PrepareForShutdown").await?,
     );
-    let names = DBusProxy::new(&bus).await?;
-    while let Some(signal) = signals.next().await {
-        let Ok(signal) = signal else { continue };
-        let Ok(begins) = signal.body().deserialize::<bool>() else {
-            continue;
-        };
-        if !is_from(&names, logind, &signal).await {
-            continue;
+    let mut owners = names
+        .receive_name_owner_changed_with_args(&[(0, logind)])
+        .await?;
+    // Who may say such things: whoever owns the name.
+    let owner: Mutex<Option<String>> = Mutex::default();
+    let owner = || owner.lock().unwrap_or_else(PoisonError::into_inner);
+    let changed = Notify::new();
+    let hear = async {
+        loop {
+            tokio::select! {
+                Some(of) = owners.next() => {
+                    if let Ok(of) = of.args() {
+                        *owner() = of.new_owner().as_ref().map(ToString::to_string);
+                        changed.notify_one();
+                    }
+                }
+                Some(signal) = signals.next() => {
+                    let Ok(signal) = signal else { continue };
+                    let sender = signal.header().sender().map(ToString::to_string);
+                    let Ok(begins) = signal.body().deserialize::<bool>() else { continue };
+                    let known = sender.is_some() && *owner() == sender;
+                    if known && tell.send(Change::Sleep { begins }).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                else => return Err(zbus::Error::Failure("the bus has gone".to_owned())),
+            }
         }
-        if tell.send(Change::Sleep { begins }).await.is_err() {
-            return Ok(());
+    };
+    // What was said while nobody heard it, at first and when logind was started anew.
+    let ask = async {
+        loop {
+            let asked = names.get_name_owner(BusName::try_from(logind)?);
+            if let Ok(Ok(name)) = timeout(ANSWER_WITHIN, asked).await {
+                *owner() = Some(name.to_string());
+            }
+            let mut begins = Some(false);
+            for preparing in PREPARING {
+                let value = property(&names, logind, interface, &properties, preparing).await;
+                let value = value.and_then(|value| bool::try_from(value).ok());
+                begins = begins.zip(value).map(|(one, other)| one || other);
+            }
+            if let Some(begins) = begins
+                && tell.send(Change::Sleep { begins }).await.is_err()
+            {
+                return Ok(());
+            }
+            sleep(ASK_EVERY).await;
+            changed.notified().await;
         }
+    };
+    tokio::select! {
+        ended = hear => ended,
+        ended = ask => ended,
     }
-    Err(zbus::Error::Failure("the bus has gone".to_owned()))
 }
 
-/// The signals of that name from whoever owns the name `sender` on the bus, who need not be there
-/// yet; see also [`is_from`].
+/// The properties of what is at `path` of the service called `name`.
+async fn properties<'a>(
+    bus: &Connection,
+    name: &'static str,
+    path: &'static str,
+) -> zbus::Result<PropertiesProxy<'a>> {
+    PropertiesProxy::builder(bus)
+        .destination(name)
+        .path(path)
+        .cache_properties(CacheProperties::No)
+        .build()
+        .await
+}
+
+/// A property of the service called `name`, if it is on the bus and says it in time.
+async fn property(
+    names: &DBusProxy<'_>,
+    name: &'static str,
+    interface: &'static str,
+    properties: &PropertiesProxy<'_>,
+    property: &str,
+) -> Option<OwnedVariant> {
+    let asked = async {
+        let on_the_bus = names.name_has_owner(BusName::try_from(name).ok()?).await;
+        if !on_the_bus.is_ok_and(|there| there) {
+            return None;
+        }
+        let interface = InterfaceName::try_from(interface).ok()?;
+        properties.get(interface, property).await.ok()
+    };
+    timeout(ANSWER_WITHIN, asked).await.ok().flatten()
+}
+
+/// The signals of that name from whoever owns the name `sender` on the bus, who need not be there yet; and
+/// from whoever else sends them to us alone.
 async fn signals(
     bus: &Connection,
     sender: &'static str,
@@ -134,14 +222,4 @@ async fn signals(
         .member(member)
         .build();
     MessageStream::for_match_rule(rule?, bus, NonZero::new(QUEUED)).await
-}
-
-/// Whether `signal` comes from the owner of the name `sender`. The bus passes on to us whatever
-/// anybody sends to us alone.
-async fn is_from(names: &DBusProxy<'_>, sender: &'static str, signal: &Message) -> bool {
-    let Ok(sender) = BusName::try_from(sender) else {
-        return false;
-    };
-    let owner = names.get_name_owner(sender).await;
-    owner.is_ok_and(|owner| signal.header().sender() == Some(&owner))
 }

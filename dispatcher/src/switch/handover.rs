@@ -70,9 +70,11 @@ fn watch(sched_ext: &SchedExt, old: &Scheduler, opener: Option<Opener>) -> Hando
     let enabled = sched_ext.enable_seq();
     let begun = Instant::now();
     let mut near = false;
+    let mut last_look = begun;
     let at = loop {
+        let look = Instant::now();
         match sched_ext.read() {
-            KernelState::Disabled | KernelState::Unsupported => break Instant::now(),
+            KernelState::Disabled | KernelState::Unsupported => break between(last_look),
             KernelState::Enabled { ops }
                 if !is_of(&ops, old) || sched_ext.enable_seq() != enabled =>
             {
@@ -82,6 +84,7 @@ fn watch(sched_ext: &SchedExt, old: &Scheduler, opener: Option<Opener>) -> Hando
             KernelState::Disabling if near => thread::sleep(NEAR),
             _ => near |= uevents.wait(LOOK_EVERY_MS),
         }
+        last_look = look;
     };
     let taken = match opener.map(Opener::open) {
         None => None,
@@ -93,12 +96,20 @@ fn watch(sched_ext: &SchedExt, old: &Scheduler, opener: Option<Opener>) -> Hando
 
 /// When the kernel does not say `disabled` any more.
 fn taken(sched_ext: &SchedExt, since: Instant) -> Option<Instant> {
+    let mut last_look = Instant::now();
     while since.elapsed() < WATCHED {
         // Whoever was let in goes on here, on this CPU, meanwhile.
         thread::sleep(NEAR);
+        let look = Instant::now();
         if sched_ext.read() != KernelState::Disabled {
-            return Some(Instant::now());
+            return Some(between(last_look));
         }
+        last_look = look;
     }
     None
+}
+
+/// The best guess at when something happened that was not so at the last look, and is now.
+fn between(last_look: Instant) -> Instant {
+    last_look + last_look.elapsed() / 2
 }

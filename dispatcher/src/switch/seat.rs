@@ -125,20 +125,19 @@ impl Seat {
     ) -> Result<(SchedulerProcess, u64), NotHot> {
         let marks = self.marks();
         let hotplugs = self.sched_ext.hotplug_seq();
-        let (mut new, mut gate) =
-            match SchedulerProcess::start_gated(scheduler, children, &self.cgroups) {
-                Ok(started) => started,
-                Err(StartError::Gate(error @ GateError::Unsupported { .. })) => {
-                    return Err(NotHot::NoGate(error.to_string()));
-                }
-                Err(error) => {
-                    let failure = Failure::of(Fault::New(Cause::NotLoaded), error.to_string());
-                    return Err(NotHot::failed(None, failure));
-                }
-            };
+        let (mut new, mut gate) = match SchedulerProcess::start_gated(scheduler, &self.cgroups) {
+            Ok(started) => started,
+            Err(StartError::Gate(error @ GateError::Unsupported { .. })) => {
+                return Err(NotHot::NoGate(error.to_string()));
+            }
+            Err(error) => {
+                let failure = Failure::of(Fault::New(Cause::NotLoaded), error.to_string());
+                return Err(NotHot::failed(None, failure));
+            }
+        };
         new.marks = marks;
         let not_through = match self
-            .fill_through(&mut new, &mut gate, scheduler, hotplugs, cancel)
+            .fill_through(&mut new, &mut gate, children, hotplugs, cancel)
             .await
         {
             Ok(gap_us) => {
@@ -173,7 +172,7 @@ impl Seat {
         &mut self,
         new: &mut SchedulerProcess,
         gate: &mut Gate,
-        scheduler: &Scheduler,
+        children: &Children,
         hotplugs: Option<u64>,
         cancel: &mut watch::Receiver<bool>,
     ) -> Result<u64, NotThrough> {
@@ -186,6 +185,7 @@ impl Seat {
         }
         self.idle_latency.loaded(&mut new.marks);
         new.hurry();
+        new.list(children);
         let opener = gate
             .opener(&pending)
             .map_err(|error| Failure::of(Fault::Nobody, error.to_string()))?;
@@ -211,7 +211,8 @@ impl Seat {
                 return Err(failure.into());
             }
         };
-        let confirmed = confirmed(&self.sched_ext, scheduler, enabled_before, ATTACH_WITHIN);
+        let scheduler = new.scheduler().clone();
+        let confirmed = confirmed(&self.sched_ext, &scheduler, enabled_before, ATTACH_WITHIN);
         let seated = async {
             tokio::select! {
                 seated = confirmed => seated,
@@ -316,6 +317,7 @@ impl Seat {
             Handover::Kept(state) => {
                 let (mut old, _) = joined(leaving).await;
                 old.list_again(listed);
+                old.take_your_time();
                 self.old = Some(old);
                 let name = &scheduler.name;
                 return Err(Failure::of(

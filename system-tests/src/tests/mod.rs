@@ -111,6 +111,7 @@ const FAULTS: &[Test] = tests![
     faults::daemon::a_daemon_that_is_killed_at_any_step_of_a_swap_leaves_a_sane_machine,
     faults::daemon::a_daemon_that_is_asked_to_leave_at_any_step_of_a_swap_leaves_nothing,
     faults::daemon::a_daemon_that_hangs_is_replaced_by_another,
+    faults::bus::a_flood_of_signals_from_anybody_cuts_no_line,
     faults::bus::the_bus_may_be_restarted_stopped_and_hang,
     faults::bus::without_a_bus_at_its_start_it_works_and_gets_there_later,
     faults::disk::a_full_disk_and_a_read_only_one_cost_only_the_file_of_the_history,

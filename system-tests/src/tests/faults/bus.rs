@@ -1,10 +1,12 @@
 //! The system bus is restarted, stopped, hangs or is not there yet: schedulers do not wait for it.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use zbus::Variant;
 
 use super::{Ground, a_game_is_served, says_what_the_kernel_says, with_a_game};
 use crate::service::{self, Bus};
@@ -56,6 +58,49 @@ pub(in crate::tests) fn without_a_bus_at_its_start_it_works_and_gets_there_later
         "{history:?}"
     );
     Ok(())
+}
+
+/// How many signals of each kind are sent without a pause.
+const FLOOD: usize = 2000;
+
+pub(in crate::tests) fn a_flood_of_signals_from_anybody_cuts_no_line() -> anyhow::Result<()> {
+    let ground = Ground::at_rest(with_a_game()?)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let connection = zbus::Connection::system().await?;
+        let (service, nothing) = (
+            Some("org.autoext.AutoExt1"),
+            "org.freedesktop.UPower.PowerProfiles",
+        );
+        for _ in 0..FLOOD {
+            let logind = ("/org/freedesktop/login1", "org.freedesktop.login1.Manager");
+            connection
+                .emit_signal(service, logind.0, logind.1, "PrepareForSleep", &true)
+                .await?;
+            let changed = (
+                nothing,
+                HashMap::<&str, Variant<'_>>::new(),
+                Vec::<&str>::new(),
+            );
+            let properties = "org.freedesktop.DBus.Properties";
+            let path = "/org/freedesktop/UPower/PowerProfiles";
+            connection
+                .emit_signal(service, path, properties, "PropertiesChanged", &changed)
+                .await?;
+        }
+        anyhow::Ok(())
+    })?;
+    // It answers, is not asleep, and does its work.
+    ground.is_sane("a flood of signals")?;
+    ensure!(
+        ground.bus.string("Mode") == "auto",
+        "{}",
+        ground.bus.string("Mode")
+    );
+    a_game_is_served()?;
+    ground.works()
 }
 
 /// Waits until the daemon is on the bus again.
