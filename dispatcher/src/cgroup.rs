@@ -79,6 +79,11 @@ impl Cgroups {
         }
     }
 
+    /// The service's own cgroup, in which the daemon and all schedulers are.
+    pub(crate) fn service(&self) -> Option<&Path> {
+        self.service.as_deref()
+    }
+
     /// A cgroup for one scheduler; none where there are none.
     pub(crate) fn create(&self) -> Option<Cgroup> {
         let service = self.service.as_ref()?;

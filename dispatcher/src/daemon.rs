@@ -237,9 +237,13 @@ impl Daemon {
         config: PathBuf,
         policy: Policy,
         observe: bool,
-        profiler: Profiler,
+        mut profiler: Profiler,
         export: Export,
     ) -> Self {
+        let cgroups = Cgroups::take_over();
+        if let Some(service) = cgroups.service() {
+            profiler.leave_out(service);
+        }
         let sched_ext = SchedExt::below("/sys".as_ref());
         let (reputation, failed_before) = Reputation::open(
             &directory("STATE_DIRECTORY", STATE_DIRECTORY),
@@ -255,7 +259,7 @@ impl Daemon {
             sched_ext,
             power_supplies: PowerSupplies::below("/sys".as_ref()),
             children: Children::default(),
-            cgroups: Cgroups::take_over(),
+            cgroups,
             last_sample: profiler.sample(),
             profiler,
             processes: None,

@@ -129,6 +129,12 @@ impl Profiler {
         &self.machine
     }
 
+    /// From now on the CPU time of what is in this cgroup is not part of any load: it is auto-ext's
+    /// own, and that of the schedulers it starts.
+    pub fn leave_out(&mut self, cgroup: &Path) {
+        self.proc.own(cgroup);
+    }
+
     /// The signals whose BPF program could not be attached, with the reason. What the kernel
     /// counts anyway still measures some of them in part.
     #[must_use]

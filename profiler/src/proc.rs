@@ -9,13 +9,21 @@ use crate::sample::KernelTotals;
 /// Reads below a root, which tests replace.
 pub(crate) struct ProcReader {
     root: PathBuf,
+    /// The cgroup of auto-ext.
+    own: Option<PathBuf>,
 }
 
 impl ProcReader {
     pub(crate) fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
+            own: None,
         }
+    }
+
+    /// From now on what is in this cgroup counts as auto-ext's own.
+    pub(crate) fn own(&mut self, cgroup: &Path) {
+        self.own = Some(cgroup.to_owned());
     }
 
     pub(crate) fn read(&self) -> KernelTotals {
@@ -36,6 +44,7 @@ impl ProcReader {
             dirtied_pages: vmstat("nr_dirtied"),
             net_bytes: net.map(|(bytes, _)| bytes),
             net_packets: net.map(|(_, packets)| packets),
+            own_us: self.own.as_deref().and_then(used),
         }
     }
 
@@ -48,6 +57,15 @@ impl ProcReader {
     fn text(&self, path: &str) -> Option<String> {
         fs::read_to_string(self.root.join(path)).ok()
     }
+}
+
+/// The microseconds of CPU time that all that was in a cgroup has used
+/// (Documentation/admin-guide/cgroup-v2.rst).
+fn used(cgroup: &Path) -> Option<u64> {
+    field(
+        &fs::read_to_string(cgroup.join("cpu.stat")).ok()?,
+        "usage_usec",
+    )
 }
 
 /// The `total` of the `some` line of a pressure file, in microseconds
@@ -135,8 +153,11 @@ mod tests {
                 "Inter-|   Receive  |  Transmit\n face |bytes packets\n    lo: 100 2 0 0 0 0 0 0 100 2 0 0 0 0 0 0\n  eth0: 5 1 0 0 0 0 0 0 7 3 0 0 0 0 0 0\n",
             ),
         ]);
+        let cgroup = proc_with(&[("cpu.stat", "usage_usec 11\nuser_usec 5\n")]);
+        let mut reader = ProcReader::new(root.path());
+        reader.own(cgroup.path());
         assert_eq!(
-            ProcReader::new(root.path()).read(),
+            reader.read(),
             KernelTotals {
                 psi_io_us: Some(58_761_459),
                 psi_memory_us: Some(7),
@@ -145,6 +166,7 @@ mod tests {
                 dirtied_pages: Some(3),
                 net_bytes: Some(212),
                 net_packets: Some(8),
+                own_us: Some(11),
             }
         );
     }
@@ -162,6 +184,8 @@ mod tests {
             ("proc/pressure/io", "some nonsense"),
             ("proc/net/dev", "a\nb\nlo 1 2"),
         ]);
-        assert_eq!(ProcReader::new(root.path()).read(), KernelTotals::default());
+        let mut reader = ProcReader::new(root.path());
+        reader.own(root.path());
+        assert_eq!(reader.read(), KernelTotals::default());
     }
 }

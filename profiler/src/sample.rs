@@ -107,4 +107,6 @@ pub struct KernelTotals {
     pub net_bytes: Option<u64>,
     /// Packets received and sent by them.
     pub net_packets: Option<u64>,
+    /// Microseconds of CPU time that auto-ext used, the schedulers it started included.
+    pub own_us: Option<u64>,
 }

@@ -4,6 +4,7 @@
 //! a 128-CPU server. `net`, `mem` and `interactive` are shares of the CPU time that was *used*:
 //! one saturated stream is as much a network load on 128 CPUs as on two. Where little CPU time is
 //! used they fade to zero, so that neither the timers of an idle machine nor a quiet download count.
+//! What auto-ext uses itself, to load a scheduler for example, is no part of the load.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -120,7 +121,9 @@ impl Signals {
         let window = after.at_ns.checked_sub(before.at_ns).filter(|ns| *ns > 0)? as f64;
         let cpus = f64::from(after.cpus.max(1));
         let sched = delta(&before.sched, &after.sched);
-        let busy = sched.map(|(b, a)| grown(b.busy_ns, a.busy_ns));
+        let own = delta(&before.kernel.own_us, &after.kernel.own_us)
+            .map_or(0.0, |(b, a)| grown(b, a) * 1000.0);
+        let busy = sched.map(|(b, a)| (grown(b.busy_ns, a.busy_ns) - own).max(0.0));
         let used = |floor: f64| {
             busy.unwrap_or(0.0)
                 .max(floor.max(FLOOR_SHARE * cpus) * window)
@@ -256,6 +259,29 @@ mod tests {
             assert_eq!(signals.get(Signal::Cpu), Some(1.0));
             assert_eq!(signals.get(Signal::Parallel), Some(0.0));
         }
+    }
+
+    #[test]
+    fn what_auto_ext_uses_itself_is_no_load() {
+        let own = |us| KernelTotals {
+            own_us: us,
+            ..KernelTotals::default()
+        };
+        let busy = |ns| SchedTotals {
+            busy_ns: ns,
+            ..SchedTotals::default()
+        };
+        let mut before = sample(4, SECOND, busy(0));
+        before.kernel = own(Some(500));
+        let cpu = |us| {
+            let mut after = sample(4, 2 * SECOND, busy(3 * SECOND));
+            after.kernel = own(us);
+            let signals = Signals::between(&before, &after, &MACHINE).unwrap();
+            signals.get(Signal::Cpu)
+        };
+        assert_eq!(cpu(Some(1_000_500)), Some(0.5));
+        assert_eq!(cpu(Some(9_000_000)), Some(0.0));
+        assert_eq!(cpu(None), Some(0.75));
     }
 
     #[test]
