@@ -155,7 +155,8 @@ pub(super) fn edits_are_in_force_at_once_and_twenty_a_second_restart_nothing() -
     let after = (kernel::enable_seq(), bus.number("SchedulerPid")?);
     ensure!(
         before == after,
-        "enable_seq and process were {before:?}, are {after:?}"
+        "enable_seq and process were {before:?}, are {after:?}: {:#?}",
+        service::history(6)?
     );
     policy::write(&policy(62).replace("scx_bpfland", "scx_cosmos"))?;
     wait::until(

@@ -127,7 +127,17 @@ impl fmt::Display for Record {
         match (&self.error, self.gap()) {
             (Some(error), _) => write!(f, "failed: {error}"),
             (None, None) => f.write_str("done"),
-            (None, Some(gap)) => write!(f, "{} us without a scheduler", gap.disabled_us),
+            (None, Some(gap)) => {
+                write!(
+                    f,
+                    "{} us without a scheduler, {} to {} possible",
+                    gap.disabled_us, gap.at_least_us, gap.at_most_us
+                )?;
+                match self.reported_us {
+                    Some(reported) => write!(f, ", {reported} announced"),
+                    None => Ok(()),
+                }
+            }
         }
     }
 }

@@ -6,6 +6,9 @@ use std::io::{self, Write};
 use super::record::{Gap, Record};
 use crate::bench::statistics::{percentile, spread};
 
+/// Up to so many milliseconds an announced gap agrees with the sampler.
+const AGREES: f64 = 2.0;
+
 const AUTO_EXT: &str = "auto-ext";
 const SCX_LOADER: &str = "scx_loader";
 
@@ -93,17 +96,21 @@ impl<'a> Series<'a> {
         let all = self.records.iter();
         let differences: Vec<_> = all
             .filter_map(|record| Some(record.gap()?.off_by(record.reported_us?)))
+            .map(milliseconds)
             .collect();
-        match differences.iter().max() {
-            None => Ok(()),
-            Some(worst) => writeln!(
-                out,
-                "  auto-ext announced {} of its {} gaps, off by {:.2} ms at most beyond what the sampler cannot tell",
-                differences.len(),
-                self.gaps.len(),
-                milliseconds(*worst)
-            ),
+        if differences.is_empty() {
+            return Ok(());
         }
+        let (_, median, worst) = spread(&differences);
+        let near = differences.iter().filter(|off| **off <= AGREES).count();
+        writeln!(
+            out,
+            "  auto-ext announced {} of its {} gaps; beyond what the sampler cannot tell they are off by {median:.2} ms \
+             (median), {:.2} (95th), {worst:.2} (worst), {near} of them by {AGREES} ms at most",
+            differences.len(),
+            self.gaps.len(),
+            percentile(&differences, 95),
+        )
     }
 }
 
