@@ -84,7 +84,17 @@ pub(crate) enum Event {
 /// A scheduler at the door. Dropping it leaves it there.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Pending(u64);
+pub(crate) struct Pending {
+    id: u64,
+    thread: i32,
+}
+
+impl Pending {
+    /// The thread that is to attach it.
+    pub(crate) fn thread(&self) -> i32 {
+        self.thread
+    }
+}
 
 /// A gate, and all processes and threads that descend from the one behind it.
 #[derive(Debug)]
@@ -197,7 +207,7 @@ impl Gate {
         Ok(Opener {
             listener: listener.map_err(|error| broken("its opener", error))?,
             open: Arc::clone(&self.open),
-            pending: pending.0,
+            pending: pending.id,
         })
     }
 
@@ -212,7 +222,7 @@ impl Gate {
     /// Not when it has gone meanwhile, which [`Gate::next`] tells.
     #[expect(clippy::needless_pass_by_value, reason = "it is answered once")]
     pub(crate) fn refuse(&mut self, pending: Pending, errno: Errno) -> Result<(), GateError> {
-        answered(notify::fail(self.listener.as_fd(), pending.0, errno))
+        answered(notify::fail(self.listener.as_fd(), pending.id, errno))
     }
 
     /// Answers the call that waits, unless it is that of a scheduler at the closed door.
@@ -239,7 +249,10 @@ impl Gate {
             }
             if attaches {
                 let waits = notify::still_waits(self.listener.as_fd(), call.id);
-                return Ok(waits.then_some(Pending(call.id)));
+                return Ok(waits.then_some(Pending {
+                    id: call.id,
+                    thread: call.thread.as_raw(),
+                }));
             }
         }
         self.proceed(call.id).map(|()| None)

@@ -178,7 +178,7 @@ pub(super) fn waiting(listener: BorrowedFd<'_>) -> nix::Result<Waiting> {
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) id: u64,
-    thread: Pid,
+    pub(super) thread: Pid,
     kind: Kind,
 }
 

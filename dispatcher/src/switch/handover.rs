@@ -15,7 +15,7 @@ use crate::children::is_of;
 use crate::gate::{GateError, Opener};
 use crate::kernel::{KernelState, SchedExt};
 use crate::policy::Scheduler;
-use crate::priority;
+use crate::priority::First;
 use crate::uevent::BlockingUevents;
 
 /// How long it waits at most for the kernel's word before it looks by itself, in milliseconds.
@@ -52,7 +52,7 @@ pub(super) async fn hand_over(
     let (tell, told) = oneshot::channel();
     let (again, name) = (sched_ext.clone(), "handover".to_owned());
     let thread = thread::Builder::new().name(name).spawn(move || {
-        priority::go_first();
+        let _first = First::this();
         // Nobody listens any more only when the daemon ends.
         let _ = tell.send(watch(&sched_ext, &old, opener));
     });

@@ -21,6 +21,7 @@ use crate::gate::{Gate, GateError, Opener};
 use crate::idle_latency::{IdleLatency, Marks};
 use crate::kernel::{KernelState, SchedExt};
 use crate::policy::Scheduler;
+use crate::priority::First;
 use crate::scheduler_process::{SchedulerProcess, StartError};
 
 /// How long one that is loaded may take to be enabled; in an emulated machine it is a second.
@@ -185,6 +186,7 @@ impl Seat {
         }
         self.idle_latency.loaded(&mut new.marks);
         new.hurry();
+        let _first = First::of(pending.thread());
         new.list(children);
         let opener = gate
             .opener(&pending)
