@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::known;
 use crate::policy::Scheduler;
+use crate::program::file_name;
 
 /// The list, shared by all who hold a copy.
 #[derive(Clone, Debug, Default)]
@@ -50,8 +51,7 @@ impl Drop for Listed {
 /// Whether the operations called `ops` can be those of `scheduler`. A program that is not known may
 /// call its operations what it likes, but for the name of a known one.
 pub(crate) fn is_of(ops: &str, scheduler: &Scheduler) -> bool {
-    let file_name = scheduler.command.rsplit('/').next().unwrap_or_default();
-    match known::by_name(file_name) {
+    match known::by_name(file_name(&scheduler.command)) {
         Some(expected) => known::by_ops(ops) == Some(expected),
         None => known::by_ops(ops).is_none(),
     }

@@ -29,6 +29,11 @@ pub enum ProgramError {
     },
 }
 
+/// The name of the program's file, by which the kernel's word and the history know a scheduler.
+pub(crate) fn file_name(command: &str) -> &str {
+    command.rsplit('/').next().unwrap_or_default()
+}
+
 /// The path of the program that `command` names, a file name or an absolute path, behind all links.
 ///
 /// # Errors

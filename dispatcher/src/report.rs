@@ -9,6 +9,7 @@ use crate::core::{Moment, State};
 use crate::kernel::{KernelState, SchedExt};
 use crate::known;
 use crate::policy::{Candidate, KERNEL};
+use crate::program::file_name;
 
 /// What the kernel runs, and whose it is; asked at the moment of asking.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -139,7 +140,7 @@ pub(crate) fn scheduler_name(candidate: &Candidate) -> String {
     match candidate {
         Candidate::Kernel => KERNEL.to_owned(),
         Candidate::Scheduler(scheduler) => {
-            let file_name = scheduler.command.rsplit('/').next().unwrap_or_default();
+            let file_name = file_name(&scheduler.command);
             known::by_name(file_name)
                 .map_or(file_name, |known| known.command)
                 .to_owned()

@@ -63,8 +63,7 @@ pub(crate) async fn run(json: bool, config: &Path) -> anyhow::Result<ExitCode> {
             .as_ref()
             .and_then(|path| versions.get(path).cloned().flatten());
         // The history knows them by the names of their files.
-        let file = line.command.rsplit('/').next().unwrap_or_default();
-        line.last_end = ends.get(file).cloned();
+        line.last_end = ends.get(program::file_name(&line.command)).cloned();
         line.quarantined_until = quarantined.get(&line.name).copied();
     }
     let out = &mut style::stdout();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::theme::Theme;
+use crate::clock::microseconds;
 use crate::history::{Entry, Kind};
 use crate::plain::plain;
 
@@ -38,7 +39,7 @@ pub(crate) fn lines(
     width: usize,
     theme: Theme,
 ) -> Vec<String> {
-    let begin = now.saturating_sub(u64::try_from(back.as_micros()).unwrap_or(u64::MAX));
+    let begin = now.saturating_sub(microseconds(back));
     let stretches: Vec<Stretch> = stretches(history, now)
         .into_iter()
         .filter(|stretch| stretch.to > begin)

@@ -20,10 +20,8 @@ struct Progress {
     /// The test that runs.
     current: Option<String>,
     passed: BTreeSet<String>,
-    /// In this attempt.
+    /// What has failed, in whichever attempt; it may have passed since.
     failed: BTreeSet<String>,
-    /// In the attempt before.
-    failed_before: BTreeSet<String>,
 }
 
 impl Progress {
@@ -46,31 +44,27 @@ impl Progress {
         set.extend(self.current.take());
     }
 
-    fn begin_again(&mut self) {
-        self.current = None;
-        self.failed_before = std::mem::take(&mut self.failed);
-    }
-
     /// What the tests are told of those before.
     fn names(&self) -> String {
         let names: Vec<&str> = self.passed.iter().map(String::as_str).collect();
         names.join(" ")
     }
 
+    /// What has failed and not passed.
+    fn left(&self) -> BTreeSet<&String> {
+        self.failed.difference(&self.passed).collect()
+    }
+
     fn count(&self) -> Count {
-        let length = |set: &BTreeSet<String>| u64::try_from(set.len()).unwrap_or(u64::MAX);
-        let second: BTreeSet<_> = self
-            .failed_before
-            .intersection(&self.passed)
-            .cloned()
-            .collect();
+        let second: BTreeSet<_> = self.failed.intersection(&self.passed).collect();
         if !second.is_empty() {
             say(format!("at the second attempt only: {second:?}"));
         }
+        let number = |length| u64::try_from(length).unwrap_or(u64::MAX);
         Count {
-            passed: length(&self.passed),
-            failed: length(&self.failed),
-            second: length(&second),
+            passed: number(self.passed.len()),
+            failed: number(self.left().len()),
+            second: number(second.len()),
         }
     }
 }
@@ -87,16 +81,16 @@ pub(super) fn in_machine(prefix: &str, machine: &Machine, words: &[&str]) -> Res
     let mut progress = Progress::default();
     let mut failures = 0;
     for _ in 0..=BOOTS {
+        progress.current = None;
         let machine = machine.clone().env(PASSED, progress.names());
         let mut lines = shown(&prefix, |line| progress.note(line));
         let attempt = machine.attempt(&command, &mut |bytes| lines.feed(bytes));
         lines.finish()?;
         let why = match attempt {
             Ok(Attempt::Exit(exit)) if exit.status == 0 => return Ok(progress.count()),
-            Ok(Attempt::Exit(_)) => format!("failed: {:?}", progress.failed),
+            Ok(Attempt::Exit(_)) => format!("failed: {:?}", progress.left()),
             Ok(Attempt::Emulation(why)) => {
                 say(format!("{why}; the other tests go on in a new machine"));
-                progress.current = None;
                 continue;
             }
             Err(error) => {
@@ -112,7 +106,6 @@ pub(super) fn in_machine(prefix: &str, machine: &Machine, words: &[&str]) -> Res
         say(format!(
             "{why}; what has not passed is run once more, in a new machine"
         ));
-        progress.begin_again();
     }
     bail!("the emulation failed {BOOTS} machines");
 }
@@ -156,7 +149,6 @@ mod tests {
     #[test]
     fn what_passes_at_the_second_attempt_only_is_counted_apart() {
         let mut progress = noted(&["test a ... ok", "test b ... FAILED", "test c ... FAILED"]);
-        progress.begin_again();
         progress.note("test b ... ok");
         progress.note("test c ... FAILED");
         let count = Count {

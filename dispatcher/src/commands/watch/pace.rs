@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::clock::microseconds;
+
 /// The time from one frame to the next is at least this many times what the last one cost, with all
 /// that was done for it: a share of 0.5 % of a CPU, as not all
 /// of it can be told before.
@@ -34,7 +36,7 @@ impl Rest {
 
     fn set(&self, rest: Duration) {
         // It is a few seconds at most.
-        let us = u64::try_from(rest.as_micros()).unwrap_or(u64::MAX);
+        let us = microseconds(rest);
         self.0.store(us, Ordering::Relaxed);
     }
 }
