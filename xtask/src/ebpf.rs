@@ -24,6 +24,13 @@ pub(crate) fn build_ebpf() -> Result<()> {
     step("building the profiler", || run(&mut cargo))
 }
 
+/// Builds what attaches BPF programs the way of the prototype, for the benchmarks.
+pub(crate) fn build_prototype() -> Result<()> {
+    let mut cargo = cargo_with_linker()?;
+    cargo.args(["build", "--release", "--package", "auto-ext-prototype"]);
+    step("building the prototype's way", || run(&mut cargo))
+}
+
 /// Builds what install.sh installs: the program, the manual pages and the completions.
 pub(crate) fn build() -> Result<()> {
     tools::ensure_components()?;

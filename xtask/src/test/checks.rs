@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result};
 use crate::command::{cargo, command};
 use crate::{ebpf, tools, workspace};
 
-/// The crate that compiles only for the BPF target.
-const EBPF: &str = "auto-ext-profiler-ebpf";
+/// The crates that compile only for the BPF target.
+const EBPF: [&str; 2] = ["auto-ext-profiler-ebpf", "auto-ext-prototype-ebpf"];
 
 /// A check, which holds if its command succeeds.
 pub(super) struct Check {
@@ -63,16 +63,9 @@ fn formatting() -> Result<Command> {
 
 fn lints() -> Result<Command> {
     let mut cargo = ebpf::cargo_with_linker()?;
-    cargo.args([
-        "clippy",
-        "--workspace",
-        "--exclude",
-        EBPF,
-        "--all-targets",
-        "--quiet",
-        "--",
-    ]);
-    cargo.args(["-D", "warnings"]);
+    cargo.args(["clippy", "--workspace", "--all-targets", "--quiet"]);
+    cargo.args(EBPF.map(|package| format!("--exclude={package}")));
+    cargo.args(["--", "-D", "warnings"]);
     Ok(cargo)
 }
 
@@ -83,14 +76,8 @@ fn bpf_lints() -> Result<Command> {
     cargo
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_TARGET_DIR", workspace::target().join("bpf-lints"));
-    cargo.args([
-        "clippy",
-        "--package",
-        EBPF,
-        "-Z",
-        "build-std=core",
-        "--quiet",
-    ]);
+    cargo.args(["clippy", "-Z", "build-std=core", "--quiet"]);
+    cargo.args(EBPF.map(|package| format!("--package={package}")));
     cargo.args(["--target", "bpfel-unknown-none", "--", "-D", "warnings"]);
     Ok(cargo)
 }
@@ -133,28 +120,16 @@ fn scripts(directory: &str) -> Result<Vec<OsString>> {
 fn documentation() -> Result<Command> {
     let mut cargo = ebpf::cargo_with_linker()?;
     cargo.env("RUSTDOCFLAGS", "-D warnings");
-    cargo.args([
-        "doc",
-        "--workspace",
-        "--exclude",
-        EBPF,
-        "--no-deps",
-        "--quiet",
-    ]);
+    cargo.args(["doc", "--workspace", "--no-deps", "--quiet"]);
+    cargo.args(EBPF.map(|package| format!("--exclude={package}")));
     Ok(cargo)
 }
 
 /// The unit tests whose names contain `filter`.
 pub(super) fn unit_tests(filter: Option<&str>) -> Result<Command> {
     let mut cargo = ebpf::cargo_with_linker()?;
-    cargo.args([
-        "test",
-        "--workspace",
-        "--exclude",
-        EBPF,
-        "--no-fail-fast",
-        "--quiet",
-    ]);
+    cargo.args(["test", "--workspace", "--no-fail-fast", "--quiet"]);
+    cargo.args(EBPF.map(|package| format!("--exclude={package}")));
     cargo.args(filter);
     Ok(cargo)
 }

@@ -1,0 +1,101 @@
+//! Builds a package of BPF programs from another package's build script, and hands it the object.
+//!
+//! They need `core` built for the BPF target (component rust-src, unlocked on the stable toolchain by
+//! RUSTC_BOOTSTRAP) and bpf-linker, which is looked for in `AUTO_EXT_BPF_LINKER`, in the cache that
+//! `cargo xtask setup` fills, and in PATH.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const TARGET: &str = "bpfel-unknown-none";
+
+/// Builds the binary of `package`, which is called like it. Where its object is, the crate that is being
+/// built finds in the variable `AUTO_EXT_BPF_OBJECT`. Paths of `sources` that change have it built anew.
+///
+/// # Errors
+/// With what is missing, or what cargo ended with.
+pub fn build(package: &str, sources: &[&str]) -> Result<(), String> {
+    for path in sources.iter().chain(&["../Cargo.lock"]) {
+        println!("cargo:rerun-if-changed={path}");
+    }
+    println!("cargo:rerun-if-env-changed=AUTO_EXT_BPF_LINKER");
+    let variable = |name| env::var_os(name).ok_or_else(|| format!("cargo did not set {name}"));
+    let out = PathBuf::from(variable("OUT_DIR")?);
+    let target_dir = out.join("bpf");
+    let linker = find_linker().ok_or(
+        "bpf-linker was not found, which the BPF programs need: run `cargo xtask setup` once",
+    )?;
+    let mut command = Command::new(variable("CARGO")?);
+    command
+        .args([
+            "build",
+            "--release",
+            "-Z",
+            "build-std=core",
+            "--target",
+            TARGET,
+        ])
+        .args(["--package", package, "--target-dir"])
+        .arg(&target_dir)
+        .env("RUSTC_BOOTSTRAP", "1")
+        // BTF for the maps; without it the kernel cannot show their contents.
+        .env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            [
+                "-C",
+                "debuginfo=2",
+                "-C",
+                "link-arg=--btf",
+                "-C",
+                &format!("linker={}", linker.display()),
+            ]
+            .join("\u{1f}"),
+        )
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
+        .env_remove("RUSTC_WRAPPER")
+        .env_remove("RUSTFLAGS");
+    let status = command
+        .status()
+        .map_err(|error| format!("failed to run {command:?}: {error}"))?;
+    if !status.success() {
+        return Err(format!(
+            "{command:?}: {status}; `cargo xtask setup` installs what building the BPF programs needs"
+        ));
+    }
+    let object = target_dir.join(TARGET).join("release").join(package);
+    println!("cargo:rustc-env=AUTO_EXT_BPF_OBJECT={}", object.display());
+    Ok(())
+}
+
+fn find_linker() -> Option<PathBuf> {
+    if let Some(path) = env::var_os("AUTO_EXT_BPF_LINKER") {
+        return Some(path.into());
+    }
+    let cache = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::home_dir().map(|home| home.join(".cache")));
+    let cached = cache.and_then(|cache| newest_cached_linker(&cache.join("auto-ext")));
+    cached.or_else(|| {
+        env::split_paths(&env::var_os("PATH")?)
+            .map(|directory| directory.join("bpf-linker"))
+            .find(|path| path.is_file())
+    })
+}
+
+fn newest_cached_linker(cache: &Path) -> Option<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(cache)
+        .ok()?
+        .filter_map(Result::ok)
+        .filter(|entry| {
+            entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with("bpf-linker-")
+        })
+        .map(|entry| entry.path().join("bin/bpf-linker"))
+        .filter(|path| path.is_file())
+        .collect();
+    found.sort();
+    found.pop()
+}
