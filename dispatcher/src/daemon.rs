@@ -39,6 +39,7 @@ use crate::request::Requests;
 use crate::scheduler_process::SchedulerProcess;
 use crate::surroundings::{self, Change, PowerSupplies};
 use crate::uevent::{Subsystem, Uevents};
+use crate::window_timer::WindowTimer;
 use crate::{program, switch};
 use export::Export;
 use line::{Change as LineChange, Line};
@@ -125,7 +126,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     daemon.record(Kind::Started, &current, &current, &version, "");
 
     let mut alive = every(alive_every());
-    let mut windows = every(daemon.policy.window);
+    let window_timer = WindowTimer::new()?;
+    let mut window = daemon.policy.window;
     let mut textfiles = every(daemon.policy.metrics.every);
     let mut program_looks = every(LOOK_FOR_PROGRAMS_EVERY);
     let good = sleep(boots::GOOD_AFTER);
@@ -175,7 +177,16 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             // What is wrong with it has been said and recorded by then.
             () = policy_changed => drop(daemon.reload().await),
             () = &mut good, if !good.is_elapsed() => drop(tokio::spawn(daemon.boot_is_good())),
-            _ = windows.tick() => daemon.window().await,
+            () = window_timer.ended() => {
+                let begun = Instant::now();
+                daemon.window().await;
+                let next = if daemon.state.levels_may_change() {
+                    window / 2
+                } else {
+                    window
+                };
+                window_timer.end_after(next.saturating_sub(begun.elapsed()))?;
+            }
             _ = textfiles.tick() => {
                 daemon.serve_metrics();
                 daemon.write_textfile();
@@ -187,8 +198,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
                 daemon.look_at_appetite();
             }
         }
-        if windows.period() != daemon.policy.window {
-            windows = every(daemon.policy.window);
+        if window != daemon.policy.window {
+            window = daemon.policy.window;
+            window_timer.end_after(window)?;
         }
         if textfiles.period() != daemon.policy.metrics.every {
             textfiles = every(daemon.policy.metrics.every);

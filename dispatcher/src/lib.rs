@@ -44,3 +44,4 @@ mod surroundings;
 mod switch;
 pub mod trace;
 mod uevent;
+mod window_timer;

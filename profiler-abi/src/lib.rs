@@ -23,7 +23,14 @@ pub struct SchedCounters {
     pub busy: u64,
     /// How many switches from one task to another, or to idle, the run queue had counted then.
     pub switches: u64,
-    /// Busy nanoseconds since the last of them.
+    /// The task that ran then: its address, its number, which is 0 for the idle task, and how often it had
+    /// gone to sleep.
+    pub task: u64,
+    /// See `task`.
+    pub pid: u64,
+    /// See `task`.
+    pub sleeps: u64,
+    /// Busy nanoseconds since its burst began.
     pub burst_ns: u64,
     /// Nanoseconds in which the CPU was not idle.
     pub busy_ns: u64,
@@ -103,8 +110,9 @@ pub mod map {
 
 /// Names of the read-only globals that hold byte offsets in the running kernel's structures, as
 /// (global, structure, path of members), for the programs that fill the counters.
-pub const OFFSETS: [(&str, &str, &str); 9] = [
+pub const OFFSETS: [(&str, &str, &str); 10] = [
     ("TASK_PID", "task_struct", "pid"),
+    ("TASK_NVCSW", "task_struct", "nvcsw"),
     ("TASK_CFS_RQ", "task_struct", "se.cfs_rq"),
     ("CFS_RQ_RQ", "cfs_rq", "rq"),
     ("RQ_NR_RUNNING", "rq", "nr_running"),

@@ -5,6 +5,7 @@
 //! read-only map, so it checks `pointer + offset` against BTF like any other field access.
 
 use aya_ebpf::Global;
+use aya_ebpf::helpers::bpf_probe_read_kernel;
 
 /// Byte offset of a member in a structure of the running kernel.
 pub(crate) type Offset = Global<u64>;
@@ -27,4 +28,16 @@ pub(crate) static TASK_PID: Offset = Offset::new(0);
 pub(crate) unsafe fn read<T: Copy>(base: *const u8, offset: &Offset) -> T {
     // SAFETY: as the caller promises.
     unsafe { core::ptr::read_volatile(base.wrapping_add(offset.load() as usize).cast::<T>()) }
+}
+
+/// As [`read`], of a structure that may be gone; what is there then is not what is asked for. `None` when
+/// there is no memory.
+///
+/// # Safety
+/// `offset` must be that of a member of type `T`, which any bits are.
+#[inline(always)]
+pub(crate) unsafe fn read_past<T: Copy>(base: u64, offset: &Offset) -> Option<T> {
+    let address = base.wrapping_add(offset.load()) as *const T;
+    // SAFETY: the helper reads whatever address it is given, or says that it cannot.
+    unsafe { bpf_probe_read_kernel(address) }.ok()
 }

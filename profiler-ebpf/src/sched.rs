@@ -13,11 +13,13 @@ use aya_ebpf::macros::{btf_tracepoint, map};
 use aya_ebpf::maps::PerCpuArray;
 use aya_ebpf::programs::BtfTracePointContext;
 
-use crate::kernel::{Offset, TASK_PID, read};
+use crate::kernel::{Offset, TASK_PID, read, read_past};
 
 #[map]
 static SCHED: PerCpuArray<SchedCounters> = PerCpuArray::with_max_entries(1, 0);
 
+#[unsafe(no_mangle)]
+static TASK_NVCSW: Offset = Offset::new(0);
 #[unsafe(no_mangle)]
 static TASK_CFS_RQ: Offset = Offset::new(0);
 #[unsafe(no_mangle)]
@@ -37,6 +39,18 @@ static SHORT_BURST_NS: Global<u64> = Global::new(auto_ext_profiler_abi::SHORT_BU
 /// `PWR_EVENT_EXIT` of include/trace/events/power.h: not an idle state, but the end of one.
 const IDLE_ENDS: u32 = u32::MAX;
 
+/// What is to be seen on a CPU.
+struct Look {
+    /// The running task's address and number, and how often it has gone to sleep.
+    task: u64,
+    pid: u64,
+    sleeps: u64,
+    /// How many tasks can run on it, the running one included.
+    running: u32,
+    /// How often it switched from one task to another.
+    switches: u64,
+}
+
 #[btf_tracepoint(function = "cpu_idle")]
 fn cpu_idle(context: BtfTracePointContext) -> i32 {
     let Some(counters) = SCHED.get_ptr_mut(0) else {
@@ -45,16 +59,14 @@ fn cpu_idle(context: BtfTracePointContext) -> i32 {
     // SAFETY: the slot belongs to this CPU, and this tracepoint runs with interrupts disabled.
     let counters = unsafe { &mut *counters };
     let state: u32 = context.arg(0);
-    let (_, _, switches) = current_and_queue();
+    let look = look();
     if state == IDLE_ENDS {
-        // SAFETY: a helper without arguments.
-        counters.until = unsafe { bpf_ktime_get_ns() };
-        counters.busy = 1;
+        begin(counters, &look);
         // The switch from the idle task to the next one, if it comes, ends no burst.
-        counters.switches = switches + 1;
+        counters.switches += 1;
     } else {
         if counters.busy != 0 {
-            account(counters, switches, 0);
+            account(counters, &look, 0);
         }
         // What was not a task's was an interrupt's.
         counters.burst_ns = 0;
@@ -65,8 +77,8 @@ fn cpu_idle(context: BtfTracePointContext) -> i32 {
 
 #[btf_tracepoint(function = "hrtimer_expire_entry")]
 fn hrtimer_expire_entry(_context: BtfTracePointContext) -> i32 {
-    let (pid, running, switches) = current_and_queue();
-    if pid == 0 {
+    let look = look();
+    if look.pid == 0 {
         return 0;
     }
     let Some(counters) = SCHED.get_ptr_mut(0) else {
@@ -76,20 +88,15 @@ fn hrtimer_expire_entry(_context: BtfTracePointContext) -> i32 {
     let counters = unsafe { &mut *counters };
     if counters.busy == 0 {
         // Busy since before the programs were attached.
-        // SAFETY: a helper without arguments.
-        counters.until = unsafe { bpf_ktime_get_ns() };
-        counters.busy = 1;
-        counters.switches = switches;
+        begin(counters, &look);
     } else {
-        account(counters, switches, u64::from(running).saturating_sub(1));
+        account(counters, &look, u64::from(look.running).saturating_sub(1));
     }
     0
 }
 
-/// The running task's number, and of its run queue the tasks that can run, the running one included,
-/// and the switches.
 #[inline(always)]
-fn current_and_queue() -> (u32, u32, u64) {
+fn look() -> Look {
     // SAFETY: the current task and what it points to, with offsets from BTF. A task's cfs_rq leads to
     // the run queue of its CPU whichever class it belongs to.
     unsafe {
@@ -100,17 +107,37 @@ fn current_and_queue() -> (u32, u32, u64) {
         let fair_queued: u32 = read(rq, &RQ_FAIR_QUEUED);
         let fair_runnable: u32 = read(rq, &RQ_FAIR_RUNNABLE);
         let asleep = fair_queued.saturating_sub(fair_runnable);
-        (
-            read(current, &TASK_PID),
-            queued.saturating_sub(asleep),
-            read(rq, &RQ_NR_SWITCHES),
-        )
+        let pid: u32 = read(current, &TASK_PID);
+        Look {
+            task: current as u64,
+            pid: u64::from(pid),
+            sleeps: read(current, &TASK_NVCSW),
+            running: queued.saturating_sub(asleep),
+            switches: read(rq, &RQ_NR_SWITCHES),
+        }
     }
+}
+
+/// The CPU is busy from now on.
+#[inline(always)]
+fn begin(counters: &mut SchedCounters, look: &Look) {
+    // SAFETY: a helper without arguments.
+    counters.until = unsafe { bpf_ktime_get_ns() };
+    counters.busy = 1;
+    remember(counters, look);
+}
+
+#[inline(always)]
+fn remember(counters: &mut SchedCounters, look: &Look) {
+    counters.task = look.task;
+    counters.pid = look.pid;
+    counters.sleeps = look.sleeps;
+    counters.switches = look.switches;
 }
 
 /// Accounts for the time since the last event, in which the CPU was busy; `waiting` tasks wait now.
 #[inline(always)]
-fn account(counters: &mut SchedCounters, switches: u64, waiting: u64) {
+fn account(counters: &mut SchedCounters, look: &Look, waiting: u64) {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     let elapsed = now.saturating_sub(counters.until);
@@ -118,15 +145,38 @@ fn account(counters: &mut SchedCounters, switches: u64, waiting: u64) {
     counters.busy_ns += elapsed;
     counters.wait_ns += waiting * elapsed;
     counters.burst_ns += elapsed;
-    let ended = switches.wrapping_sub(counters.switches) as i64;
-    if ended > 0 {
-        // A task that leaves while others wait may have been preempted; then nothing is known of
-        // how long it would have run.
-        if waiting == 0 && counters.burst_ns < SHORT_BURST_NS.load() * ended as u64 {
+    let ended = look.switches.wrapping_sub(counters.switches) as i64;
+    if ended <= 0 {
+        return;
+    }
+    let slept = has_slept(counters, look);
+    let interrupted = !slept && look.pid == counters.pid;
+    if !interrupted {
+        if slept && counters.burst_ns < SHORT_BURST_NS.load() * ended as u64 {
             counters.short_ns += counters.burst_ns;
             counters.short_bursts += ended as u64;
         }
         counters.burst_ns = 0;
-        counters.switches = switches;
     }
+    remember(counters, look);
+}
+
+/// Whether the task that ran at the last look has gone to sleep since then, or ended. It has not when it was
+/// only interrupted, by a kernel thread for instance, or moved to another CPU.
+#[inline(always)]
+fn has_slept(counters: &SchedCounters, look: &Look) -> bool {
+    if counters.pid == 0 {
+        return true;
+    }
+    if counters.pid == look.pid {
+        return counters.sleeps != look.sleeps;
+    }
+    // SAFETY: offsets from BTF. A task that ended may have left its memory to something else.
+    let (pid, sleeps): (Option<u32>, Option<u64>) = unsafe {
+        (
+            read_past(counters.task, &TASK_PID),
+            read_past(counters.task, &TASK_NVCSW),
+        )
+    };
+    pid.map(u64::from) != Some(counters.pid) || sleeps != Some(counters.sleeps)
 }

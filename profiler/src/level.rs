@@ -75,17 +75,21 @@ impl Default for Thresholds {
         let threshold = |high, low| Threshold {
             high,
             low,
-            settle: Duration::from_millis(500),
+            settle: Duration::from_millis(400),
         };
         Self(Signal::ALL.map(|signal| match signal {
             Signal::Cpu => threshold(0.75, 0.55),
-            Signal::Parallel => threshold(0.8, 0.4),
-            Signal::Io => threshold(0.4, 0.2),
+            Signal::Parallel => threshold(0.6, 0.3),
+            // What starts up is read from disks first.
+            Signal::Io => Threshold {
+                settle: Duration::from_secs(1),
+                ..threshold(0.3, 0.15)
+            },
             Signal::Net => threshold(0.1, 0.05),
             // What maps and unmaps memory works on it in between.
             Signal::Mem => Threshold {
                 settle: Duration::from_secs(1),
-                ..threshold(0.07, 0.02)
+                ..threshold(0.05, 0.01)
             },
             // What starts up does so in short bursts.
             Signal::Interactive => Threshold {
@@ -145,20 +149,24 @@ impl Mean {
     /// window as if the signal had been zero, so that one window alone cannot settle anything.
     fn push(&mut self, dt: Duration, value: f64, settle: Duration) -> f64 {
         self.windows.push_back((dt, value));
-        let mut covered: Duration = self.windows.iter().map(|(dt, _)| *dt).sum();
-        while let Some((oldest, _)) = self.windows.front() {
-            if covered - *oldest < settle {
+        if settle.is_zero() {
+            self.windows.drain(..self.windows.len() - 1);
+            return value;
+        }
+        let mut area = 0.0;
+        let mut left = settle;
+        let mut needed = 0;
+        for (dt, value) in self.windows.iter().rev() {
+            let part = left.min(*dt);
+            area += part.as_secs_f64() * value;
+            left -= part;
+            needed += 1;
+            if left.is_zero() {
                 break;
             }
-            covered -= *oldest;
-            self.windows.pop_front();
         }
-        let area: f64 = self
-            .windows
-            .iter()
-            .map(|(dt, value)| dt.as_secs_f64() * value)
-            .sum();
-        area / covered.max(settle).as_secs_f64().max(f64::MIN_POSITIVE)
+        self.windows.drain(..self.windows.len() - needed);
+        area / settle.as_secs_f64()
     }
 }
 
@@ -185,6 +193,19 @@ impl LevelTracker {
     #[must_use]
     pub fn levels(&self) -> Levels {
         self.levels
+    }
+
+    /// Whether the last window alone would change a level: if the next ones are like it, one will.
+    #[must_use]
+    pub fn may_change(&self) -> bool {
+        Signal::ALL.into_iter().any(|signal| {
+            let threshold = self.thresholds.get(signal);
+            let last = self.means[signal as usize].windows.back();
+            last.is_some_and(|(_, value)| match self.levels.get(signal) {
+                Level::High => *value <= threshold.low,
+                Level::Low | Level::Unknown => *value >= threshold.high,
+            })
+        })
     }
 
     /// The thresholds in force.
@@ -264,6 +285,37 @@ mod tests {
         let mut tracker = tracker();
         assert_eq!(after(&mut tracker, 2, 1.0), Level::Low);
         assert_eq!(after(&mut tracker, 1, 1.0), Level::High);
+    }
+
+    #[test]
+    fn a_level_may_change_from_the_first_window_that_is_unlike_it_until_it_does() {
+        let mut tracker = tracker();
+        let may_change: Vec<bool> = [0.0, 0.7, 1.0, 1.0, 1.0, 0.6, 0.5, 0.0, 0.0, 0.0]
+            .map(|value| {
+                after(&mut tracker, 1, value);
+                tracker.may_change()
+            })
+            .to_vec();
+        let high = [false, false, true, true, false];
+        let low = [false, true, false, false, false];
+        assert_eq!(may_change, [high, low].concat());
+        tracker.update(WINDOW, &cpu(None));
+        assert!(!tracker.may_change());
+    }
+
+    #[test]
+    fn only_the_time_to_settle_counts_however_long_the_windows_are() {
+        let milliseconds = Duration::from_millis;
+        let mut tracker = tracker();
+        tracker.update(milliseconds(900), &cpu(Some(0.0)));
+        tracker.update(milliseconds(400), &cpu(Some(1.0)));
+        let level = |tracker: &mut LevelTracker, dt| {
+            tracker
+                .update(milliseconds(dt), &cpu(Some(1.0)))
+                .get(Signal::Cpu)
+        };
+        assert_eq!(level(&mut tracker, 349), Level::Low);
+        assert_eq!(level(&mut tracker, 2), Level::High);
     }
 
     #[test]

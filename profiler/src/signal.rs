@@ -20,7 +20,8 @@ use crate::sample::{Machine, Sample};
 pub enum Signal {
     /// Share of the time of all CPUs in which they were not idle, 0 to 1.
     Cpu,
-    /// Tasks waiting for a CPU, per CPU, from 0 up.
+    /// Tasks waiting for a CPU but for one, per CPU, from 0 up. Beside tasks that compute, a kernel
+    /// thread without hurry, such as khugepaged, can wait for seconds.
     Parallel,
     /// Share of the window in which a block request was in flight or a task stalled on IO, or of the
     /// used CPU time that writing files took, 0 to 1.
@@ -138,7 +139,7 @@ impl Signals {
         signals.set(Signal::Cpu, busy.map(|busy| share(busy, cpus * window)));
         signals.set(
             Signal::Parallel,
-            sched.map(|(b, a)| grown(b.wait_ns, a.wait_ns) / (cpus * window)),
+            sched.map(|(b, a)| (grown(b.wait_ns, a.wait_ns) / window - 1.0).max(0.0) / cpus),
         );
         signals.set(
             Signal::Interactive,
@@ -293,7 +294,7 @@ mod tests {
                 ..Default::default()
             },
         );
-        assert_eq!(signals.get(Signal::Parallel), Some(5.0));
+        assert_eq!(signals.get(Signal::Parallel), Some(4.75));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::Moment;
-use super::state::{Choice, ClassChange, Layer, Mode, ObserveCause, State};
+use super::state::{Choice, Layer, Mode, ObserveCause, State};
 use crate::kernel::KernelState;
 use crate::policy::{Candidate, Foreign, NO_CLASS, Policy, Rule};
 
@@ -13,38 +13,30 @@ use crate::policy::{Candidate, Foreign, NO_CLASS, Policy, Rule};
 /// schedulers reload themselves after CPU hotplug, and services restart them.
 const AFTER_FOREIGN: Duration = Duration::from_secs(15);
 
-/// Follows the class: a new one counts once the rules have said so for the settle time, or at once
-/// when it is already `settled`.
+/// Follows the class. A rule that comes first takes over at once, as the levels that it asks for have
+/// settled by themselves; a rule that comes later when the class has not held for the settle time, or at
+/// once when that is `settled` already.
 pub(super) fn classify(policy: &Policy, state: &mut State, now: Moment, settled: bool) {
     let matched = match state.signals {
         Some(_) => policy.rule_for(&state.circumstances()),
         None => None,
     };
-    // An application that starts or a plug that is pulled is a fact, and need not settle.
-    let overruled = matched.map(Rule::layer) > policy.rule(&state.class).map(Rule::layer);
-    let matched = matched.map_or(NO_CLASS, |rule| rule.class.as_str());
-    if matched == state.class {
-        state.class_change = None;
+    let class = matched.map_or(NO_CLASS, |rule| rule.class.as_str());
+    if class == state.class {
+        state.class_lost = None;
         return;
     }
-    let since = match &state.class_change {
-        Some(change) if change.class == matched => change.since,
-        _ => now,
+    let comes_first = match (matched, policy.rule(&state.class)) {
+        (Some(matched), Some(current)) => policy.comes_first(matched, current),
+        // Without a class there is nothing that could be held on to.
+        (_, None) => true,
+        (None, Some(_)) => false,
     };
-    // Without a class there is nothing that could be held on to.
-    let settled = settled
-        || overruled
-        || state.class == NO_CLASS
-        || now.saturating_sub(since) >= policy.stability.settle;
-    if settled {
-        state.class = matched.to_owned();
+    let lost = *state.class_lost.get_or_insert(now);
+    if settled || comes_first || now.saturating_sub(lost) >= policy.stability.settle {
+        state.class = class.to_owned();
         state.class_since = now;
-        state.class_change = None;
-    } else {
-        state.class_change = Some(ClassChange {
-            class: matched.to_owned(),
-            since,
-        });
+        state.class_lost = None;
     }
 }
 

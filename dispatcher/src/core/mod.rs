@@ -22,9 +22,7 @@ pub use decide::decide;
 pub use event::{Action, Event, Fault};
 pub use explain::{ConditionNow, Explanation, Rejected, RuleNow, SignalNow, explain, signals_now};
 pub use failures::Failure;
-pub use state::{
-    Choice, ClassChange, Hold, Layer, Mode, ObserveCause, Pin, Running, State, Switch,
-};
+pub use state::{Choice, Hold, Layer, Mode, ObserveCause, Pin, Running, State, Switch};
 
 use std::time::Duration;
 

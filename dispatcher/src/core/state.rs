@@ -95,15 +95,6 @@ impl fmt::Display for ObserveCause {
     }
 }
 
-/// A class that the levels now match, but not yet for long enough.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClassChange {
-    /// The class.
-    pub class: String,
-    /// Since when the levels match it.
-    pub since: Moment,
-}
-
 /// A switch on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Switch {
@@ -211,7 +202,8 @@ pub struct State {
     pub(crate) signals: Option<Signals>,
     pub(crate) class: String,
     pub(crate) class_since: Moment,
-    pub(crate) class_change: Option<ClassChange>,
+    /// Since when the rule of the class has not applied.
+    pub(crate) class_lost: Option<Moment>,
     pub(crate) kernel: KernelState,
     /// What the kernel runs is a scheduler of ours.
     pub(crate) ours: bool,
@@ -258,7 +250,7 @@ impl State {
             signals: None,
             class: NO_CLASS.to_owned(),
             class_since: Moment::ZERO,
-            class_change: None,
+            class_lost: None,
             kernel: KernelState::Unknown("not asked yet".to_owned()),
             ours: false,
             foreign_seen: None,
@@ -308,6 +300,12 @@ impl State {
     #[must_use]
     pub fn levels(&self) -> Levels {
         self.levels.levels()
+    }
+
+    /// Whether a level changes if the next windows are like the last one.
+    #[must_use]
+    pub fn levels_may_change(&self) -> bool {
+        self.levels.may_change()
     }
 
     /// The signals of the last window, if there was one.

@@ -243,6 +243,46 @@ fn a_spike_shorter_than_the_settle_time_changes_nothing() {
 }
 
 #[test]
+fn a_rule_that_comes_first_takes_over_at_once_and_a_later_one_after_the_settle_time() {
+    let mut machine = Machine::new();
+    let mut classes = Vec::new();
+    for (cpu, net) in [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (1.0, 0.0), (0.0, 0.0)] {
+        for window in 1..=12 {
+            machine.windows(1, cpu, net);
+            let class = machine.state.class();
+            if classes.last().is_none_or(|(_, last)| last != class) {
+                classes.push((window, class.to_owned()));
+            }
+        }
+    }
+    let expected = [
+        // Nothing is known before the first window.
+        (1, "idle"),
+        // Half a second for each level to become high.
+        (2, "cpu"),
+        (1, "network"),
+        // The level of `net` falls with the second window, and five are more than a second.
+        (6, "cpu"),
+        (5, "idle"),
+    ];
+    assert_eq!(
+        classes,
+        expected.map(|(window, class)| (window, class.to_owned()))
+    );
+}
+
+#[test]
+fn a_class_that_comes_back_within_the_settle_time_was_never_lost() {
+    let mut machine = Machine::new();
+    machine.windows(8, 1.0, 0.0);
+    for _ in 0..20 {
+        machine.windows(4, 0.0, 0.0);
+        assert_eq!(machine.state.class(), "cpu");
+        machine.windows(4, 1.0, 0.0);
+    }
+}
+
+#[test]
 fn a_scheduler_that_dies_is_left_alone_and_the_next_candidate_runs() {
     let mut machine = Machine::new();
     machine.windows(8, 1.0, 0.0);

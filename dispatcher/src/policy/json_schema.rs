@@ -238,7 +238,7 @@ fn stability() -> Value {
             duration(
                 default.settle,
                 &up_to(
-                    "How long a class must hold before it counts",
+                    "How long a class stays after its conditions ceased to hold, when only a later rule applies",
                     schema::MAX_SETTLE,
                 ),
             ),

@@ -124,7 +124,7 @@ pub struct Rule {
 pub struct Stability {
     /// How long a scheduler stays before another takes its place, 0 to 1 h.
     pub min_run: Duration,
-    /// How long a class must hold before it counts, 0 to 60 s.
+    /// How long a class stays when its rule does not apply any more and a later one does, 0 to 60 s.
     pub settle: Duration,
     /// How many switches there may be in an hour, 2 to 3600.
     pub max_switches_per_hour: u32,
@@ -178,6 +178,17 @@ impl Policy {
     #[must_use]
     pub fn rule(&self, class: &str) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.class == class)
+    }
+
+    /// Whether `one` wins over `other` when both apply.
+    #[must_use]
+    pub fn comes_first(&self, one: &Rule, other: &Rule) -> bool {
+        let place = |rule: &Rule| {
+            self.rules
+                .iter()
+                .position(|other| other.class == rule.class)
+        };
+        (one.layer(), place(other)) > (other.layer(), place(one))
     }
 
     /// What `name` stands for: `kernel`, a scheduler of the policy, or a known one, by its short or
@@ -259,7 +270,7 @@ impl Default for Stability {
     fn default() -> Self {
         Self {
             min_run: Duration::from_secs(15),
-            settle: Duration::from_millis(500),
+            settle: Duration::from_secs(1),
             max_switches_per_hour: 30,
         }
     }

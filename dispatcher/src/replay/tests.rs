@@ -104,12 +104,13 @@ fn a_load_gets_its_scheduler_once_it_is_loaded_and_keeps_it_for_its_time() {
         changes,
         [
             "250 idle kernel kernel",
-            // Half a second for the level and half a second for the class; then it loads.
-            "5000 cpu kernel flash",
-            "7000 cpu flash flash",
-            "10750 idle flash kernel",
+            // Half a second for the level; then it loads.
+            "4500 cpu kernel flash",
+            "6500 cpu flash flash",
+            // A quarter of a second for the level, and one for the class.
+            "11250 idle flash kernel",
             // It has run for 10 s.
-            "17000 idle kernel kernel",
+            "16500 idle kernel kernel",
         ]
     );
     let seconds = |names: [(&str, u64); 2]| {
@@ -117,7 +118,7 @@ fn a_load_gets_its_scheduler_once_it_is_loaded_and_keeps_it_for_its_time() {
             .map(|(name, ms)| (name.to_owned(), Duration::from_millis(ms)))
             .into()
     };
-    let mut classes: BTreeMap<_, _> = seconds([("cpu", 5750), ("idle", 24_000)]);
+    let mut classes: BTreeMap<_, _> = seconds([("cpu", 6750), ("idle", 23_000)]);
     classes.insert("none".to_owned(), Duration::from_millis(250));
     assert_eq!(
         summary,
@@ -138,20 +139,20 @@ fn one_scheduler_runs_while_the_next_is_loading() {
     let last: Vec<_> = changes.iter().rev().take(2).collect();
     assert_eq!(
         last,
-        ["22750 network cosmos cosmos", "20750 network flash cosmos"]
+        ["22250 network cosmos cosmos", "20250 network flash cosmos"]
     );
     assert_eq!(summary.switches, 2);
 }
 
 #[test]
 fn a_scheduler_that_is_no_longer_wanted_while_it_loads_is_called_off() {
-    let (changes, summary) = replay(windows(&[(Idle, 2), (Busy, 2), (Idle, 20)]));
+    let (changes, summary) = replay(windows(&[(Idle, 2), (Busy, 1), (Idle, 20)]));
     assert_eq!(
         changes,
         [
             "250 idle kernel kernel",
-            "3000 cpu kernel flash",
-            "4750 idle kernel kernel",
+            "2500 cpu kernel flash",
+            "4250 idle kernel kernel",
         ]
     );
     assert_eq!((summary.switches, summary.called_off), (0, 1));
@@ -159,12 +160,12 @@ fn a_scheduler_that_is_no_longer_wanted_while_it_loads_is_called_off() {
 
 #[test]
 fn what_came_to_nothing_is_tried_again_only_after_a_while() {
-    let (changes, _) = replay(windows(&[(Busy, 2), (Idle, 1), (Busy, 20)]));
+    let (changes, _) = replay(windows(&[(Busy, 1), (Idle, 2), (Busy, 20)]));
     let runs = changes
         .iter()
         .find(|change| change.ends_with("flash flash"));
-    // Called off at 2.75 s, tried again five seconds later.
-    assert_eq!(runs.unwrap(), "9750 cpu flash flash");
+    // Called off at 2.25 s, tried again five seconds later.
+    assert_eq!(runs.unwrap(), "9250 cpu flash flash");
 }
 
 #[test]
@@ -184,10 +185,10 @@ fn programs_and_power_count_from_their_moment() {
             "250 idle kernel kernel",
             "3000 game kernel lavd",
             "5000 game lavd lavd",
-            "20500 battery lavd flash",
-            "22500 battery flash flash",
-            "30500 idle flash kernel",
-            "32500 idle kernel kernel",
+            "21000 battery lavd flash",
+            "23000 battery flash flash",
+            "31000 idle flash kernel",
+            "33000 idle kernel kernel",
         ]
     );
 }
@@ -203,7 +204,7 @@ fn nothing_is_switched_around_sleep() {
         [
             "250 idle kernel kernel",
             // What is measured on the way to sleep does not count.
-            "10750 cpu kernel flash",
+            "10250 cpu kernel flash",
             // Five seconds after it woke up, and two to load.
             "17000 cpu flash flash",
         ]

@@ -39,7 +39,7 @@ fn the_shipped_policy_has_seven_classes_that_all_end_in_the_kernel() {
     assert_eq!(policy.signals, Thresholds::default());
     assert_eq!(policy.stability, Stability::default());
     assert_eq!(policy.stability.min_run, Duration::from_secs(15));
-    assert_eq!(policy.stability.settle, Duration::from_millis(500));
+    assert_eq!(policy.stability.settle, Duration::from_secs(1));
     assert_eq!(policy.stability.max_switches_per_hour, 30);
 }
 

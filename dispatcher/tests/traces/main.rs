@@ -31,9 +31,10 @@ const IN_PASSES: &str = "memory-in-passes";
 /// When the load begins and when it ends.
 const BEGINS: Duration = Duration::from_secs(4);
 const ENDS: Duration = Duration::from_secs(10);
-/// How long it may take until the class of a load is known: programs need a while to start in an
-/// emulated machine.
-const KNOWN_WITHIN: Duration = Duration::from_secs(2);
+/// How long it may take until the class of a load is known, where programs need a while to start in an
+/// emulated machine, and until its end is.
+const KNOWN_WITHIN: Duration = Duration::from_millis(1500);
+const IDLE_WITHIN: Duration = Duration::from_secs(3);
 
 fn shipped() -> Policy {
     Policy::load(concat!(env!("CARGO_MANIFEST_DIR"), "/../policies.yaml")).unwrap()
@@ -63,8 +64,9 @@ fn each_load_gets_its_class_in_time_and_no_other() {
         changes.dedup_by(|second, first| second.class == first.class);
         let classes: Vec<_> = changes.iter().map(|change| change.class.as_str()).collect();
         assert_eq!(classes, ["idle", class, "idle"], "{name}");
-        for (change, from) in changes[1..].iter().zip([BEGINS, ENDS]) {
-            let known = (from..from + KNOWN_WITHIN).contains(&change.at);
+        let expected = [(BEGINS, KNOWN_WITHIN), (ENDS, IDLE_WITHIN)];
+        for (change, (from, within)) in changes[1..].iter().zip(expected) {
+            let known = (from..from + within).contains(&change.at);
             assert!(known, "{name}: {} at {:?}", change.class, change.at);
         }
     }
