@@ -58,7 +58,7 @@ pub(crate) const ALL: [Load; 8] = [
     Load {
         name: "memory mapped, dirtied, unmapped",
         class: "memory",
-        command: "stress-ng --quiet --vm 4 --vm-bytes 128M",
+        command: "stress-ng --quiet --vm 4 --vm-bytes 32M",
     },
     Load {
         name: "short sleepers",

@@ -1,5 +1,5 @@
-//! What runs inside the test machine, as root: the system tests, the demonstration, and the part of
-//! the benchmark of swaps that is done there.
+//! What runs inside the test machine, as root: the system tests, the demonstration, and what of the
+//! benchmarks is done there.
 //!
 //! Everything is looked at as a user would: the kernel through sysfs, the service through systemd,
 //! D-Bus and its command line. None of auto-ext's own code is used to judge it.
@@ -11,7 +11,9 @@
 )]
 
 mod broken;
+mod classify;
 mod demo;
+mod detect;
 mod drop_in;
 mod kernel;
 mod leftovers;
@@ -36,6 +38,9 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
         ["swaps", ref targets @ ..] => end("swaps", swaps::run(targets)),
+        ["classify", ref words @ ..] => end("classify", classify::run(words)),
+        ["labelled", name] => end("labelled", classify::be_load_for_a_while(name)),
+        ["detect", ref words @ ..] => end("detect", detect::run(words)),
         ["demo"] => end("demo", demo::run()),
         ["picture"] => end("picture", picture::print()),
         ["traces"] => end("traces", trace::print_all()),

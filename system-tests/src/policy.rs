@@ -36,6 +36,19 @@ pub(crate) const ALL_DIFFERENT: Policy = Policy {
     ]),
 };
 
+/// The same scheduler, which loads quickly, for every class.
+pub(crate) const ONE_FOR_ALL: Policy = Policy {
+    name: "one scheduler for all classes",
+    rules: Some(&[
+        ("network", "net: high", "scx_cosmos"),
+        ("io", "io: high", "scx_cosmos"),
+        ("memory", "mem: high", "scx_cosmos"),
+        ("parallel", "parallel: high", "scx_cosmos"),
+        ("interactive", "interactive: high", "scx_cosmos"),
+        ("cpu", "cpu: high", "scx_cosmos"),
+    ]),
+};
+
 impl Policy {
     /// Puts the policy where the service reads it.
     pub(crate) fn install(&self) -> anyhow::Result<()> {

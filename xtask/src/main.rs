@@ -55,8 +55,7 @@ enum Task {
     /// Draw `auto-ext watch` as it is in the test machine, for the README
     Picture(picture::Arguments),
     /// Measure, and print ratios
-    #[command(subcommand)]
-    Bench(bench::Bench),
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -81,7 +80,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Vm(arguments) => return vm::vm(&arguments),
         Task::Demo(arguments) => return demo::demo(&arguments),
         Task::Picture(arguments) => return picture::picture(&arguments),
-        Task::Bench(what) => return bench::bench(&what),
+        Task::Bench(arguments) => return bench::bench(&arguments),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,34 +1,123 @@
 //! The subcommand `bench`: measures, and prints ratios. Asserts nothing about speed.
 
+mod classify;
+mod daemon;
+mod detect;
 mod load;
 mod overhead;
+mod records;
 mod replay;
+mod report;
 mod statistics;
 mod swap;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Subcommand;
 
-/// What can be measured.
+/// What `bench` is told.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    part: Option<Part>,
+    /// Only a little of each: shows that the benchmark works, not what it would find
+    #[arg(long, global = true)]
+    quick: bool,
+    /// Put the results into docs/benchmarks.md
+    #[arg(long, global = true, conflicts_with = "quick")]
+    report: bool,
+}
+
+/// What can be measured; everything if none of them is given.
 #[derive(Subcommand)]
-pub(crate) enum Bench {
+enum Part {
     /// What profiling costs on this machine: per event, and as a slowdown (needs root)
     Overhead(overhead::Arguments),
-    /// How long an hour of trace takes to replay
-    Replay,
+    /// How long it takes from a load's start to the decision and to the scheduler, in the test machine
+    Detect(detect::Arguments),
+    /// Which class many real loads get, in the test machine with few and many CPUs
+    Classify(classify::Arguments),
     /// How long the kernel is without a scheduler while schedulers are switched in the test machine,
     /// by auto-ext and by scx_loader
     Swap(swap::Arguments),
+    /// What the daemon takes from this machine: CPU, memory, wake-ups, disk (needs root)
+    Daemon(daemon::Arguments),
+    /// How long an hour of trace takes to replay
+    Replay(replay::Arguments),
+}
+
+impl Part {
+    /// All of them, as they are without arguments.
+    fn all() -> Vec<Self> {
+        vec![
+            Self::Overhead(overhead::Arguments::default()),
+            Self::Detect(detect::Arguments::default()),
+            Self::Classify(classify::Arguments::default()),
+            Self::Swap(swap::Arguments::default()),
+            Self::Daemon(daemon::Arguments::default()),
+            Self::Replay(replay::Arguments::default()),
+        ]
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Overhead(_) => "overhead",
+            Self::Detect(_) => "detect",
+            Self::Classify(_) => "classify",
+            Self::Swap(_) => "swap",
+            Self::Daemon(_) => "daemon",
+            Self::Replay(_) => "replay",
+        }
+    }
+
+    /// Measures, and writes what came of it, as far as it came.
+    fn measure(&self, quick: bool, out: &mut dyn Write) -> Result<()> {
+        match self {
+            Self::Overhead(arguments) => overhead::overhead(arguments, quick, out),
+            Self::Detect(arguments) => detect::detect(arguments, quick, out),
+            Self::Classify(arguments) => classify::classify(arguments, quick, out),
+            Self::Swap(arguments) => swap::swap(arguments, quick, out),
+            Self::Daemon(arguments) => daemon::daemon(arguments, quick, out),
+            Self::Replay(arguments) => replay::replay(arguments, quick, out),
+        }
+    }
 }
 
 /// Measures.
-pub(crate) fn bench(bench: &Bench) -> Result<ExitCode> {
-    match bench {
-        Bench::Overhead(arguments) => overhead::overhead(arguments)?,
-        Bench::Replay => replay::replay()?,
-        Bench::Swap(arguments) => swap::swap(arguments)?,
+pub(crate) fn bench(arguments: &Arguments) -> Result<ExitCode> {
+    let all = Part::all();
+    let parts = match &arguments.part {
+        Some(part) => std::slice::from_ref(part),
+        None => &all,
+    };
+    for part in parts {
+        let mut text = Vec::new();
+        let result = part.measure(arguments.quick, &mut text);
+        io::stdout().write_all(&text)?;
+        result?;
+        if arguments.report {
+            report::put(part.name(), &String::from_utf8_lossy(&text))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// As a smoke test: everything but what needs the test machine, if that is not to be used, or a kernel that
+/// takes BPF programs from us, if this one does not. Returns what was measured.
+pub(crate) fn quick(machine: bool) -> Result<Vec<&'static str>> {
+    let mut measured = Vec::new();
+    for part in Part::all() {
+        let possible = match part {
+            Part::Detect(_) | Part::Classify(_) | Part::Swap(_) => machine,
+            Part::Overhead(_) => overhead::is_possible()?,
+            Part::Daemon(_) | Part::Replay(_) => true,
+        };
+        if possible {
+            part.measure(true, &mut io::stdout())?;
+            measured.push(part.name());
+        }
+    }
+    Ok(measured)
 }

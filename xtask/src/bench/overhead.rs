@@ -1,145 +1,169 @@
-//! What the profilers cost: nanoseconds per event as the kernel counts them, and the slowdown of
-//! the load that feels the hottest tracepoint most.
+//! What the profilers cost on this machine: the slowdown of loads that feel them, and nanoseconds per event
+//! as the kernel counts them. Beside them, in the same run, the way of the prototype (`prototype/`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead as _, BufReader, Write};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 
-use super::load;
+use super::load::{self, Load};
 use super::statistics::spread;
-use crate::command::{command, not_run, output, say, step};
+use crate::command::{Running, command, output, say, step};
 use crate::{debian, ebpf, workspace};
 
 /// Whether the kernel times every run of a BPF program.
 const BPF_STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
-/// The CPU to which the pipe benchmark is pinned.
-const CPU: &str = "0";
 
 /// How much is measured.
-#[derive(clap::Args)]
-pub(crate) struct Arguments {
-    /// How many pairs of runs, one with the profilers and one without
-    #[arg(long, default_value_t = 12)]
-    pairs: usize,
-    /// How often the pipe benchmark goes to and fro in each run
-    #[arg(long, default_value_t = 200_000)]
-    loops: u32,
+#[derive(clap::Args, Default)]
+pub(super) struct Arguments {
+    /// How many rounds of each load: one with the profilers, one with the prototype's, one with none;
+    /// 12 if it is not given
+    #[arg(long)]
+    rounds: Option<usize>,
 }
 
-/// Measures and prints.
-pub(crate) fn overhead(arguments: &Arguments) -> Result<()> {
-    ensure!(arguments.pairs > 0, "--pairs must be at least 1");
+/// What is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Nothing,
+    AutoExt,
+    Prototype,
+}
+
+const WAYS: [Way; 3] = [Way::Nothing, Way::AutoExt, Way::Prototype];
+
+/// Measures.
+pub(super) fn overhead(arguments: &Arguments, quick: bool, out: &mut dyn Write) -> Result<()> {
+    let rounds = arguments.rounds.unwrap_or(if quick { 1 } else { 12 });
+    ensure!(rounds > 0, "--rounds must be at least 1");
     debian::ensure_packages()?;
     ebpf::build_release()?;
-    let out = &mut std::io::stdout();
+    ebpf::build_prototype()?;
 
-    let (with, without) = step("timing pipes with and without the profilers", || {
-        pipe_pairs(arguments)
+    writeln!(
+        out,
+        "times as long as with nothing attached: median (lowest to highest) of {rounds} rounds"
+    )?;
+    writeln!(
+        out,
+        "{:<32} {:>13} {:>24} {:>24}",
+        "load", "nothing", "auto-ext", "the prototype's way"
+    )?;
+    for load in &load::ALL {
+        let times = step(&format!("timing {}", load.name), || {
+            rounds_of(load, rounds, quick)
+        })?;
+        let (_, nothing, _) = spread(&times[0]);
+        write!(out, "{:<32} {:>8.1} {:<4}", load.name, nothing, load.unit)?;
+        for way in &times[1..] {
+            let ratios: Vec<f64> = way
+                .iter()
+                .zip(&times[0])
+                .map(|(with, without)| with / without)
+                .collect();
+            let (low, median, high) = spread(&ratios);
+            write!(
+                out,
+                " {:>24}",
+                format!("{median:.3} ({low:.3} to {high:.3})")
+            )?;
+        }
+        writeln!(out)?;
+    }
+
+    let costs = step("timing every event", || {
+        Ok([events(Way::AutoExt, quick)?, events(Way::Prototype, quick)?])
     })?;
     writeln!(
         out,
-        "taskset -c {CPU} perf bench sched pipe, {} pairs of runs",
-        arguments.pairs
+        "\nBPF programs while each load runs once, by bpf_stats, which adds about 20 ns to each event"
     )?;
-    let ratios: Vec<f64> = with
-        .iter()
-        .zip(&without)
-        .map(|(with, without)| with / without)
-        .collect();
-    let line = |name: &str, values: &[f64], unit: &str| {
-        let (low, median, high) = spread(values);
-        format!("  {name:<18} {median:>7.3} {unit} median, {low:.3} to {high:.3}")
-    };
-    writeln!(out, "{}", line("without profilers", &without, "us/op"))?;
-    writeln!(out, "{}", line("with profilers", &with, "us/op"))?;
-    writeln!(out, "{}", line("ratio", &ratios, "     "))?;
-
-    let costs = step("timing every event", || events(arguments.loops))?;
+    let mut all = Vec::new();
+    for (way, costs) in ["auto-ext", "the prototype's way"].iter().zip(&costs) {
+        let mut total = 0.0;
+        for (program, (ns, runs)) in costs {
+            writeln!(
+                out,
+                "  {way:<20} {program:<16} {ns:>7.1} ns, {runs:>8} events"
+            )?;
+            total += ns * *runs as f64 / 1e6;
+        }
+        writeln!(out, "  {way:<20} {:<16} {total:>7.1} ms", "in all")?;
+        all.push(total);
+    }
     writeln!(
         out,
-        "nanoseconds per event by bpf_stats, which adds about 20 of its own"
+        "  auto-ext takes {:.3} of the time that the prototype's way takes",
+        all[0] / all[1]
     )?;
-    for (program, (ns, runs)) in costs {
-        writeln!(out, "  {program:<18} {ns:>7.1} ns, {runs} events")?;
-    }
     Ok(())
 }
 
-/// The times per operation with and without the profilers, alternating, the order changing from pair
-/// to pair so that neither profits from a machine that gets slower or faster.
-fn pipe_pairs(arguments: &Arguments) -> Result<(Vec<f64>, Vec<f64>)> {
-    let (mut with, mut without) = (Vec::new(), Vec::new());
-    pipe(arguments.loops)?;
-    for pair in 0..arguments.pairs {
-        for profiled in [pair % 2 == 0, pair % 2 != 0] {
-            let profilers = if profiled {
-                Some(Profilers::attach()?)
-            } else {
-                None
-            };
-            let time = pipe(arguments.loops)?;
-            if profilers.is_some() {
-                with.push(time);
-            } else {
-                without.push(time);
-            }
+/// Whether BPF programs can be attached here, which takes root and a kernel that lets it.
+pub(super) fn is_possible() -> Result<bool> {
+    ebpf::build_prototype()?;
+    let attached = Attached::of(Way::Prototype);
+    if let Err(error) = &attached {
+        say(format!("no BPF program can be attached here: {error:#}"));
+    }
+    Ok(attached.is_ok())
+}
+
+/// What the load took in each round: with nothing, with ours, with the prototype's. The order changes from
+/// round to round, so that none profits from a machine that gets slower or faster.
+fn rounds_of(load: &Load, rounds: usize, quick: bool) -> Result<[Vec<f64>; 3]> {
+    let mut times = [const { Vec::new() }; 3];
+    // The first run of anything is not like the others.
+    (load.run)(quick)?;
+    for round in 0..rounds {
+        let mut order = [0, 1, 2];
+        order.rotate_left(round % 3);
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for index in order {
+            let attached = Attached::of(WAYS[index])?;
+            times[index].push((load.run)(quick)?);
+            drop(attached);
         }
         say(format!(
-            "pair {}: {:.3} us/op with, {:.3} without",
-            pair + 1,
-            with[pair],
-            without[pair]
+            "round {}: {:.3} {unit} with nothing, {:.3} with auto-ext, {:.3} the prototype's way",
+            round + 1,
+            times[0][round],
+            times[1][round],
+            times[2][round],
+            unit = load.unit
         ));
     }
-    Ok((with, without))
+    Ok(times)
 }
 
-/// Microseconds per operation of the pinned pipe benchmark.
-fn pipe(loops: u32) -> Result<f64> {
-    let mut bench = command("taskset");
-    bench.args([
-        "--cpu-list",
-        CPU,
-        "perf",
-        "bench",
-        "--format",
-        "default",
-        "sched",
-        "pipe",
-        "--loop",
-    ]);
-    bench.arg(loops.to_string());
-    let text = output(&mut bench)?;
-    text.lines()
-        .find_map(|line| line.trim().strip_suffix("usecs/op")?.trim().parse().ok())
-        .with_context(|| format!("`perf bench sched pipe` printed no usecs/op:\n{text}"))
-}
-
-/// For each of our programs, nanoseconds per run and the number of runs, under loads that make all
-/// of them run.
-fn events(loops: u32) -> Result<BTreeMap<String, (f64, u64)>> {
+/// For each program, nanoseconds per run and the number of runs, while every load runs once.
+fn events(way: Way, quick: bool) -> Result<BTreeMap<String, (f64, u64)>> {
     let before =
         fs::read_to_string(BPF_STATS).with_context(|| format!("failed to read {BPF_STATS}"))?;
     fs::write(BPF_STATS, "1")
         .with_context(|| format!("failed to write {BPF_STATS}: run as root"))?;
     let measured = (|| {
-        let profilers = Profilers::attach()?;
-        pipe(loops)?;
-        load::every_resource()?;
-        profilers.costs()
+        let attached = Attached::of(way)?;
+        for load in &load::ALL {
+            (load.run)(quick)?;
+        }
+        load::write_to_disk()?;
+        attached.context("nothing is attached")?.costs()
     })();
     fs::write(BPF_STATS, before.trim())
         .with_context(|| format!("failed to restore {BPF_STATS}"))?;
     measured
 }
 
-/// `auto-ext levels`, attached until this is dropped.
-struct Profilers {
-    child: Child,
+/// Programs that stay attached until this is dropped.
+struct Attached {
+    _running: Running,
     /// The programs that others had loaded before.
     others: BTreeSet<u32>,
 }
@@ -160,23 +184,32 @@ fn programs() -> Result<Vec<Program>> {
     serde_json::from_str(&text).context("`bpftool` printed no list of programs")
 }
 
-impl Profilers {
-    fn attach() -> Result<Self> {
+impl Attached {
+    fn of(way: Way) -> Result<Option<Self>> {
+        let mut command = match way {
+            Way::Nothing => return Ok(None),
+            Way::AutoExt => {
+                let mut levels = Command::new(workspace::release("auto-ext"));
+                levels.arg("levels");
+                levels
+            }
+            Way::Prototype => Command::new(workspace::release("auto-ext-prototype")),
+        };
         let others = programs()?.into_iter().map(|program| program.id).collect();
-        let mut levels = Command::new(workspace::release("auto-ext"));
-        levels
-            .arg("levels")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
-        let mut child = levels.spawn().with_context(|| not_run(&levels))?;
-        let stdout = child.stdout.take().context("its output is piped")?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut running = Running::start(&mut command)?;
+        let stdout = running.0.stdout.take().context("its output is piped")?;
         let mut lines = BufReader::new(stdout).lines();
+        // It is attached when it says its first line.
         if lines.next().is_none() {
-            bail!("`auto-ext levels` printed nothing: {}", child.wait()?);
+            bail!("{way:?} attached nothing: {}", running.0.wait()?);
         }
         // Read on, so that it does not stop at a full pipe; ends with the process.
         std::thread::spawn(move || lines.for_each(drop));
-        Ok(Self { child, others })
+        Ok(Some(Self {
+            _running: running,
+            others,
+        }))
     }
 
     fn costs(&self) -> Result<BTreeMap<String, (f64, u64)>> {
@@ -192,16 +225,8 @@ impl Profilers {
             .collect();
         ensure!(
             !costs.is_empty(),
-            "the kernel counted no run of a BPF program of auto-ext"
+            "the kernel counted no run of a BPF program of ours"
         );
         Ok(costs)
-    }
-}
-
-impl Drop for Profilers {
-    fn drop(&mut self) {
-        // It only reads; nothing is lost.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

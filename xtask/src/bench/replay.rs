@@ -2,7 +2,7 @@
 //! replay, one after the other, again and again.
 
 use std::fs;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -15,11 +15,18 @@ use crate::{ebpf, workspace};
 
 /// How long the trace is, in microseconds.
 const HOUR_US: u64 = 3_600_000_000;
-/// How often it is replayed.
-const TIMES: usize = 10;
+
+/// How much is measured.
+#[derive(clap::Args, Default)]
+pub(super) struct Arguments {
+    /// How often it is replayed; 10 times if it is not given
+    #[arg(long)]
+    times: Option<usize>,
+}
 
 /// Measures.
-pub(super) fn replay() -> Result<()> {
+pub(super) fn replay(arguments: &Arguments, quick: bool, out: &mut dyn Write) -> Result<()> {
+    let times = arguments.times.unwrap_or(if quick { 1 } else { 10 }).max(1);
     ebpf::build()?;
     let traces = traces()?;
     let hour = tempfile::NamedTempFile::new().context("no place for a trace")?;
@@ -45,7 +52,7 @@ pub(super) fn replay() -> Result<()> {
     drop(writer);
 
     let mut seconds = Vec::new();
-    for _ in 0..TIMES {
+    for _ in 0..times {
         let mut replay = command(workspace::release("auto-ext"));
         replay.arg("replay").arg(hour.path());
         replay
@@ -57,8 +64,8 @@ pub(super) fn replay() -> Result<()> {
     }
     let (lowest, median, highest) = spread(&seconds);
     writeln!(
-        io::stdout(),
-        "an hour of trace, {windows} windows: replayed in {median:.3} s ({lowest:.3} to {highest:.3} s, {TIMES} times)"
+        out,
+        "an hour of trace, {windows} windows: replayed in {median:.3} s ({lowest:.3} to {highest:.3} s, {times} times)"
     )?;
     Ok(())
 }

@@ -21,7 +21,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
                           "busybox-static", "xz-utils", "debian-archive-keyring"]),
     ("the tests",       &["shellcheck"]),
     ("the packages",    &["dpkg-dev", "rpm", "diffutils"]),
-    ("the benchmarks",  &["linux-perf", "bpftool"]),
+    ("the benchmarks",  &["linux-perf", "bpftool", "fio", "iperf3"]),
 ];
 
 /// The one package for which an older Debian's backports are worth their trouble: QEMU 10 emulates

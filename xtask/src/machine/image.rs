@@ -36,6 +36,32 @@ const PACKAGES: &[&str] = &[
     "libseccomp2",
 ];
 
+/// What the benchmark of classification runs, in a root of its own.
+const PROGRAMS: &[&str] = &[
+    "apache2-utils",
+    "curl",
+    "flac",
+    "gcc",
+    "libc6-dev",
+    "make",
+    "nginx-light",
+    "openssl",
+    "perl",
+    "redis-server",
+    "redis-tools",
+    "sqlite3",
+    "sysbench",
+    "xz-utils",
+];
+
+/// Which root a machine has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Root {
+    Usual,
+    /// With many programs to run as loads.
+    WithPrograms,
+}
+
 /// What nobody reads there.
 const LEFT_OUT: &[&str] = &[
     "/usr/share/man/*",
@@ -48,18 +74,22 @@ const LEFT_OUT: &[&str] = &[
 const UNCOMPRESSED: &[&str] = &["-noI", "-noD", "-noF", "-noX", "-no-progress"];
 
 /// The root's file system, made if the cache does not have it.
-pub(crate) fn root() -> Result<PathBuf> {
-    let recipe = format!("{SUITE}\n{PACKAGES:?}\n{LEFT_OUT:?}\n{UNCOMPRESSED:?}");
+pub(crate) fn root(root: Root) -> Result<PathBuf> {
+    let mut packages = PACKAGES.to_vec();
+    if root == Root::WithPrograms {
+        packages.extend(PROGRAMS);
+    }
+    let recipe = format!("{SUITE}\n{packages:?}\n{LEFT_OUT:?}\n{UNCOMPRESSED:?}");
     let name = format!("machine/root-{}.squashfs", cache::fingerprint(&recipe));
     cache::entry(name, |place| {
-        step("making the test machine's root", || make(place))
+        step("making the test machine's root", || make(place, &packages))
     })
 }
 
-fn make(place: &Path) -> Result<()> {
+fn make(place: &Path, packages: &[&str]) -> Result<()> {
     let mut mmdebstrap = command("mmdebstrap");
     mmdebstrap.args(["--quiet", "--variant=minbase", "--format=tar"]);
-    mmdebstrap.arg(format!("--include={}", PACKAGES.join(",")));
+    mmdebstrap.arg(format!("--include={}", packages.join(",")));
     mmdebstrap.args(
         LEFT_OUT
             .iter()

@@ -43,6 +43,7 @@ pub(crate) struct Machine {
     append: String,
     timeout: Duration,
     bare: bool,
+    root: image::Root,
     environment: Vec<(String, String)>,
     files: Vec<(PathBuf, String)>,
 }
@@ -58,6 +59,7 @@ impl Machine {
             append: String::new(),
             timeout: Duration::from_secs(30 * 60),
             bare: false,
+            root: image::Root::Usual,
             environment: Vec::new(),
             files: Vec::new(),
         }
@@ -90,6 +92,12 @@ impl Machine {
     /// Without auto-ext, the system tests and scx_loader; the schedulers are there.
     pub(crate) fn bare(mut self, bare: bool) -> Self {
         self.bare = bare;
+        self
+    }
+
+    /// With many programs to run as loads.
+    pub(crate) fn with_programs(mut self) -> Self {
+        self.root = image::Root::WithPrograms;
         self
     }
 
@@ -158,7 +166,7 @@ impl Machine {
 
     /// Gets everything that the machine needs into the cache; returns the kernel's version.
     pub(crate) fn prepare(&self) -> Result<String> {
-        image::root()?;
+        image::root(self.root)?;
         let kernel = kernel::Image::get(&self.kernel)?;
         accel::Accel::choose(&kernel)?;
         Ok(kernel.version)
@@ -169,7 +177,7 @@ impl Machine {
         work: &payload::Work,
         run: impl FnOnce(&qemu::Devices<'_>, &run::Directory) -> Result<T>,
     ) -> Result<T> {
-        let root = image::root()?;
+        let root = image::root(self.root)?;
         let kernel = kernel::Image::get(&self.kernel)?;
         let accel = accel::Accel::choose(&kernel)?;
 

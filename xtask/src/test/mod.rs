@@ -18,13 +18,16 @@ use anyhow::{Context as _, Result};
 
 use crate::command::{not_run, run, say};
 use crate::machine::{Kernel, Lines, Machine, Role, SYSTEM_TESTS};
-use crate::{debian, ebpf, fuzz, prometheus, setup};
+use crate::{bench, debian, ebpf, fuzz, prometheus, setup};
 use attempts::in_machine;
 use checks::{CHECKS, FUZZING, RELEASE, UNIT_TESTS};
 use count::Count;
 use install::RELEASES;
 use packages::PACKAGES;
 use sizes::SIZES;
+
+/// The step that shows that the benchmarks work.
+const BENCHMARKS: &str = "benchmarks, quickly";
 
 /// How long the system tests in one machine may take, under emulation.
 const SYSTEM_TESTS_TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -34,7 +37,7 @@ const FAULTS: &str = "system tests (faults)";
 
 /// The step that has loads, faults and edits come at random, and for how many seconds.
 const SOAK: &str = "soak";
-const SOAK_SECONDS: u32 = 300;
+const SOAK_SECONDS: u32 = 180;
 
 /// What `test` is told.
 #[derive(clap::Args)]
@@ -101,6 +104,13 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
         all.step(SIZES, |_| sizes::sizes());
     }
     all.step(PACKAGES, |_| packages::packages(machine));
+    all.step(BENCHMARKS, |_| {
+        let mut count = Count::default();
+        for _ in bench::quick(machine)? {
+            count += Count::PASSED;
+        }
+        Ok(count)
+    });
     if arguments.install {
         for release in RELEASES {
             all.step(release.step, |_| install::install(release));
@@ -121,7 +131,9 @@ impl Run {
         let fixed = CHECKS
             .iter()
             .map(|check| check.name)
-            .chain([UNIT_TESTS, FUZZING, RELEASE, FAULTS, SOAK, SIZES, PACKAGES])
+            .chain([
+                UNIT_TESTS, FUZZING, RELEASE, FAULTS, SOAK, SIZES, PACKAGES, BENCHMARKS,
+            ])
             .chain(RELEASES.iter().map(|release| release.step));
         let mut names = fixed.map(str::to_owned).chain(system);
         // A filter that names a step selects it; any other selects among the tests.

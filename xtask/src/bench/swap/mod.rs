@@ -5,13 +5,14 @@
 mod record;
 mod table;
 
-use std::io;
+use std::io::Write;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 
+use super::records::records;
 use crate::command::say;
-use crate::machine::{Kernel, Lines, Machine, Role, SYSTEM_TESTS};
+use crate::machine::{Kernel, Machine, Role, SYSTEM_TESTS};
 use crate::{debian, tools};
 use record::Record;
 
@@ -34,37 +35,40 @@ const CONDITIONS: u32 = 4;
 const BOOT_LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// How much is measured, and where.
-#[derive(clap::Args)]
-pub(crate) struct Arguments {
+#[derive(clap::Args, Default)]
+pub(super) struct Arguments {
     /// The kernel: newest, oldest or a version; newest and then oldest if it is not given
     #[arg(long)]
     kernel: Option<Kernel>,
-    /// How many swaps by each tool under each load
-    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    swaps: u16,
+    /// How many swaps by each tool under each load; 40 if it is not given
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    swaps: Option<u16>,
     /// Where the random order of the schedulers begins; printed if it is not given
     #[arg(long)]
     seed: Option<u64>,
 }
 
 /// Measures and prints.
-pub(crate) fn swap(arguments: &Arguments) -> Result<()> {
+pub(super) fn swap(arguments: &Arguments, quick: bool, out: &mut dyn Write) -> Result<()> {
+    let swaps = arguments.swaps.unwrap_or(if quick { 2 } else { 40 });
     debian::ensure_packages()?;
     tools::ensure_components()?;
     let kernels = match &arguments.kernel {
         Some(kernel) => vec![kernel.clone()],
+        None if quick => vec![Kernel::Role(Role::Newest)],
         None => vec![Kernel::Role(Role::Newest), Kernel::Role(Role::Oldest)],
     };
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..));
-    let order = order(seed, usize::from(arguments.swaps));
-    say(format!("--swaps {} --seed {seed}", arguments.swaps));
+    let order = order(seed, usize::from(swaps));
+    say(format!("--swaps {swaps} --seed {seed}"));
     for kernel in kernels {
-        let machine = Machine::new(kernel)
-            .timeout(SWAP_LIMIT * CONDITIONS * u32::from(arguments.swaps) + BOOT_LIMIT);
+        let machine =
+            Machine::new(kernel).timeout(SWAP_LIMIT * CONDITIONS * u32::from(swaps) + BOOT_LIMIT);
         let version = machine.prepare()?;
-        let (records, ended) = measure(&machine, &order);
-        let out = &mut io::stdout();
-        table::print(out, &version, seed, &records)?;
+        let mut command = vec![SYSTEM_TESTS.to_owned(), "swaps".to_owned()];
+        command.extend(order.iter().map(|round| round.join(",")));
+        let (records, ended) = records(&machine, &command, Record::to_string);
+        table::print(&mut *out, &version, seed, &records)?;
         ended?;
     }
     Ok(())
@@ -92,35 +96,6 @@ fn round(random: &mut fastrand::Rng, swaps: usize) -> Vec<&'static str> {
         last
     };
     (0..swaps).map(next).collect()
-}
-
-/// Has the machine do all swaps. What it measured is worth showing even if it did not come to its
-/// end.
-fn measure(machine: &Machine, order: &[Vec<&str>]) -> (Vec<Record>, Result<()>) {
-    let mut records: Vec<Record> = Vec::new();
-    let mut lines = Lines::new(|line: &str| {
-        if !line.starts_with('{') {
-            say(line);
-            return Ok(());
-        }
-        let record: Record =
-            serde_json::from_str(line).with_context(|| format!("the machine wrote `{line}`"))?;
-        say(record.to_string());
-        records.push(record);
-        Ok(())
-    });
-    let mut command = vec![SYSTEM_TESTS.to_owned(), "swaps".to_owned()];
-    command.extend(order.iter().map(|round| round.join(",")));
-    let exit = machine.run(&command, &mut |bytes| lines.feed(bytes));
-    let ended = lines.finish().and(exit).and_then(|exit| {
-        ensure!(
-            exit.status == 0,
-            "the swaps ended with status {}",
-            exit.status
-        );
-        Ok(())
-    });
-    (records, ended)
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ struct Series<'a> {
 
 /// Prints a table for every load.
 pub(super) fn print(
-    out: &mut impl Write,
+    out: &mut dyn Write,
     kernel: &str,
     seed: u64,
     records: &[Record],
@@ -70,7 +70,7 @@ impl<'a> Series<'a> {
         self.gaps.iter().map(value).map(milliseconds).collect()
     }
 
-    fn line(&self, out: &mut impl Write, name: &str) -> io::Result<()> {
+    fn line(&self, out: &mut dyn Write, name: &str) -> io::Result<()> {
         let (swaps, failed) = (self.records.len(), self.failed().count());
         let gaps = self.gaps.len();
         write!(out, "  {name:<10} | {swaps:>5} {failed:>7} {gaps:>5} |")?;
@@ -92,7 +92,7 @@ impl<'a> Series<'a> {
     }
 
     /// How far the gaps that auto-ext announces are from those that were sampled.
-    fn reports(&self, out: &mut impl Write) -> io::Result<()> {
+    fn reports(&self, out: &mut dyn Write) -> io::Result<()> {
         let all = self.records.iter();
         let differences: Vec<_> = all
             .filter_map(|record| Some(record.gap()?.off_by(record.reported_us?)))
@@ -115,7 +115,7 @@ impl<'a> Series<'a> {
 }
 
 /// How many times as long the kernel is without a scheduler when scx_loader switches.
-fn ratios(out: &mut impl Write, auto_ext: &Series<'_>, scx_loader: &Series<'_>) -> io::Result<()> {
+fn ratios(out: &mut dyn Write, auto_ext: &Series<'_>, scx_loader: &Series<'_>) -> io::Result<()> {
     if auto_ext.gaps.is_empty() || scx_loader.gaps.is_empty() {
         return Ok(());
     }
@@ -143,7 +143,7 @@ fn times(theirs: f64, ours: f64, bound: f64) -> String {
 }
 
 /// How well the sampler saw.
-fn sampler(out: &mut impl Write, series: &[&Series<'_>]) -> io::Result<()> {
+fn sampler(out: &mut dyn Write, series: &[&Series<'_>]) -> io::Result<()> {
     let watched = || {
         let all = series.iter().flat_map(|series| &series.records);
         all.map(|record| &record.watched)
