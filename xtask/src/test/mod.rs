@@ -37,7 +37,7 @@ const FAULTS: &str = "system tests (faults)";
 
 /// The step that has loads, faults and edits come at random, and for how many seconds.
 const SOAK: &str = "soak";
-const SOAK_SECONDS: u32 = 180;
+const SOAK_SECONDS: u32 = 120;
 
 /// What `test` is told.
 #[derive(clap::Args)]
