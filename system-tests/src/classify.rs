@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
-use crate::load;
-use crate::service;
-use crate::trace::FILE;
+use crate::{load, service, trace};
 
 /// How long the machine rests before a load, how long the load runs, and how long it rests after.
 const BEFORE: Duration = Duration::from_secs(2);
@@ -294,8 +292,10 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
     let stdout = &mut io::stdout();
     for load in LOADS.iter().filter(|load| load.name.contains(wanted)) {
         writeln!(stdout, "# {}: {}", load.name, load.why)?;
-        match shell(load.prepare).and_then(|()| record(load)) {
-            Ok(()) => stdout.write_all(&fs::read(FILE)?)?,
+        let recorded =
+            shell(load.prepare).and_then(|()| trace::record_as(load.class, load.name, "labelled"));
+        match recorded {
+            Ok(()) => stdout.write_all(&fs::read(trace::FILE)?)?,
             Err(error) => writeln!(stdout, "! {}: {error:#}", load.name)?,
         }
     }
@@ -310,20 +310,6 @@ fn shell(line: &str) -> anyhow::Result<()> {
         output.status,
         String::from_utf8_lossy(&output.stderr)
     );
-    Ok(())
-}
-
-fn record(load: &Labelled) -> anyhow::Result<()> {
-    // What the load before left to be written is not part of this one.
-    nix::unistd::sync();
-    fs::remove_file(FILE).ok();
-    let label = format!("{}: {}", load.class, load.name);
-    let status = Command::new("auto-ext")
-        .args(["record", "--out", FILE, "--label", &label, "--"])
-        .arg(std::env::current_exe()?)
-        .args(["labelled", load.name])
-        .status()?;
-    ensure!(status.success(), "{label}: {status}");
     Ok(())
 }
 

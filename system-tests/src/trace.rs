@@ -31,14 +31,20 @@ pub(crate) fn print_all() -> anyhow::Result<()> {
 
 /// Records a load, into [`FILE`].
 pub(crate) fn record(load: &Load) -> anyhow::Result<()> {
+    record_as(load.class, load.name, "load")
+}
+
+/// Records, into [`FILE`], the load of that class and name, which this program is when it is told so by
+/// `word` and the name.
+pub(crate) fn record_as(class: &str, name: &str, word: &str) -> anyhow::Result<()> {
     // What the load before left to be written is not part of this one.
     nix::unistd::sync();
     fs::remove_file(FILE).ok();
-    let label = format!("{}: {}", load.class, load.name);
+    let label = format!("{class}: {name}");
     let status = Command::new("auto-ext")
         .args(["record", "--out", FILE, "--label", &label, "--"])
         .arg(env::current_exe()?)
-        .args(["load", load.name])
+        .args([word, name])
         .status()?;
     ensure!(status.success(), "{label}: {status}");
     Ok(())

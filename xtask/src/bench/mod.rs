@@ -105,9 +105,9 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// As a smoke test: everything but what needs the test machine, if that is not to be used, or a kernel that
-/// takes BPF programs from us, if this one does not. Returns what was measured.
-pub(crate) fn quick(machine: bool) -> Result<Vec<&'static str>> {
-    let mut measured = Vec::new();
+/// takes BPF programs from us, if this one does not. Returns how many parts were measured.
+pub(crate) fn quick(machine: bool) -> Result<u64> {
+    let mut measured = 0;
     for part in Part::all() {
         let possible = match part {
             Part::Detect(_) | Part::Classify(_) | Part::Swap(_) => machine,
@@ -116,7 +116,7 @@ pub(crate) fn quick(machine: bool) -> Result<Vec<&'static str>> {
         };
         if possible {
             part.measure(true, &mut io::stdout())?;
-            measured.push(part.name());
+            measured += 1;
         }
     }
     Ok(measured)
