@@ -226,6 +226,9 @@ put_all() {
     put_if_present 644 "$src/README.md" "$prefix/share/doc/auto-ext/README.md"
     put_if_present 644 "$src/CHANGELOG.md" "$prefix/share/doc/auto-ext/CHANGELOG.md"
     put_if_present 644 "$src/LICENSE" "$prefix/share/doc/auto-ext/LICENSE"
+    # Packages and archives have it, who builds from the sources gets them with their notices.
+    notices=third-party-notices.txt
+    put_if_present 644 "$(dirname -- "$binary")/$notices" "$prefix/share/doc/auto-ext/$notices"
 }
 
 # Adds the directories created this time to those of earlier runs.

@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::command::{command, output, run_quietly, say, step};
-use crate::{debian, ebpf, tools, workspace};
+use crate::{debian, ebpf, notices, tools, workspace};
 
 /// What an unpacked release has of the sources beside what is built.
 const SOURCES: &[&str] = &[
@@ -22,6 +22,9 @@ const SOURCES: &[&str] = &[
     "CHANGELOG.md",
     "LICENSE",
 ];
+
+/// What is made beside the program for those who get it from us.
+const NOTICES: &str = "third-party-notices.txt";
 
 /// What only a Debian package has: its way to say whose it is.
 const DEBIAN_ONLY: &str = "/usr/share/doc/auto-ext/copyright";
@@ -77,6 +80,7 @@ pub(crate) fn make() -> Result<Packages> {
         }
         fs::create_dir_all(&directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
+        notices::write(&workspace::release(NOTICES))?;
         let tree = directory.join("tree");
         stage(
             &workspace::root().join("install.sh"),
@@ -164,7 +168,7 @@ fn archive(tree: &Path) -> Result<PathBuf> {
     let contents = directory().join(&name);
     fs::create_dir(&contents).with_context(|| format!("cannot make {}", contents.display()))?;
     let sources = SOURCES.iter().map(|source| workspace::root().join(source));
-    let built = ["auto-ext", "documents"].map(workspace::release);
+    let built = ["auto-ext", "documents", NOTICES].map(workspace::release);
     run_quietly(
         command("cp")
             .args(["--recursive", "--preserve=mode"])

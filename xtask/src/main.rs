@@ -10,6 +10,7 @@ mod dist;
 mod ebpf;
 mod fuzz;
 mod machine;
+mod notices;
 mod picture;
 mod prometheus;
 mod schedulers;
