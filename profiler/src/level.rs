@@ -82,7 +82,7 @@ impl Default for Thresholds {
             Signal::Parallel => threshold(0.6, 0.3),
             // What starts up is read from disks first.
             Signal::Io => Threshold {
-                settle: Duration::from_secs(1),
+                settle: Duration::from_millis(700),
                 ..threshold(0.3, 0.15)
             },
             Signal::Net => threshold(0.1, 0.05),
@@ -94,7 +94,7 @@ impl Default for Thresholds {
             // What starts up does so in short bursts.
             Signal::Interactive => Threshold {
                 settle: Duration::from_secs(1),
-                ..threshold(0.6, 0.4)
+                ..threshold(0.55, 0.35)
             },
         }))
     }

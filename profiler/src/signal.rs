@@ -85,6 +85,8 @@ pub struct Signals([Option<f64>; Signal::ALL.len()]);
 /// CPU time that is used at the least for `interactive` to reach its full share, in CPUs of a recent
 /// machine: people notice when little happens late.
 const INTERACTIVE_FLOOR: f64 = 0.25;
+/// The most of it, as a share of the CPUs: half of a machine is not little.
+const INTERACTIVE_FLOOR_SHARE: f64 = 0.5;
 /// The same for `net`, `mem` and the writing of files: throughput matters once it takes a CPU.
 const THROUGHPUT_FLOOR: f64 = 1.0;
 /// The least of both on large machines, whose housekeeping grows with them, as a share of the CPUs.
@@ -130,7 +132,9 @@ impl Signals {
                 .max(floor.max(FLOOR_SHARE * cpus) * window)
         };
         let throughput = used(THROUGHPUT_FLOOR);
-        let interactive_floor = (INTERACTIVE_FLOOR * machine.slowness()).min(THROUGHPUT_FLOOR);
+        let interactive_floor = (INTERACTIVE_FLOOR * machine.slowness())
+            .min(THROUGHPUT_FLOOR)
+            .min(INTERACTIVE_FLOOR_SHARE * cpus);
         let stalled = |before: Option<u64>, after: Option<u64>| {
             delta(&before, &after).map(|(b, a)| share(grown(b, a) * 1000.0, window))
         };
