@@ -86,9 +86,9 @@ impl Default for Thresholds {
                 ..threshold(0.3, 0.15)
             },
             Signal::Net => threshold(0.1, 0.05),
-            // What maps and unmaps memory works on it in between.
+            // What maps and unmaps memory works on it in between, and what starts up takes memory.
             Signal::Mem => Threshold {
-                settle: Duration::from_secs(1),
+                settle: Duration::from_millis(1200),
                 ..threshold(0.05, 0.01)
             },
             // What starts up does so in short bursts.
