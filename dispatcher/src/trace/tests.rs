@@ -379,34 +379,6 @@ fn every_line_is_written_at_once() {
     assert_eq!(writes.0.len(), 4);
 }
 
-/// Reads whatever there is to be read: entries, whose time does not run backwards and whose numbers
-/// are within their limits, or one error, which has a line of the text.
-fn check_any(bytes: &[u8]) {
-    let lines = bytes.iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
-    let mut reader = match Reader::new("F", bytes) {
-        Ok(reader) => reader,
-        Err(error) => return assert_eq!(error.line, 1),
-    };
-    let mut before = 0;
-    for entry in &mut reader {
-        match entry {
-            Ok(entry) => {
-                assert!(entry.at_us >= before);
-                before = entry.at_us;
-                let values = entry.signals.iter().flat_map(Signals::iter);
-                for value in values.filter_map(|(_, value)| value) {
-                    assert!(value.is_finite() && value >= 0.0);
-                }
-            }
-            Err(error) => {
-                assert!((2..=lines).contains(&error.line), "{error}");
-                assert!(!error.to_string().contains(char::is_control));
-            }
-        }
-    }
-    assert!(reader.cut_off().is_none_or(|line| line == lines));
-}
-
 fn any_entry() -> impl Strategy<Value = Entry> {
     let share = prop::option::of(0.0..=1.0_f64);
     let text = "\\PC{0,12}";
@@ -464,8 +436,8 @@ proptest! {
 
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        check_any(&bytes);
-        check_any(&[written([]), bytes].concat());
+        crate::fuzzing::trace(&bytes);
+        crate::fuzzing::trace(&[written([]), bytes].concat());
     }
 
     #[test]
@@ -478,7 +450,7 @@ proptest! {
             let end = (start + length).min(bytes.len());
             bytes.splice(start..end, insert.into_bytes());
         }
-        check_any(&bytes);
+        crate::fuzzing::trace(&bytes);
     }
 
     #[test]
@@ -493,6 +465,6 @@ proptest! {
             0..40,
         ),
     ) {
-        check_any(&[written([]), parts.concat().into_bytes()].concat());
+        crate::fuzzing::trace(&[written([]), parts.concat().into_bytes()].concat());
     }
 }

@@ -1,6 +1,5 @@
 //! What a policy file may say, what it means, and what a person who got it wrong is told.
 
-mod any_text;
 mod choosing;
 mod disk;
 mod json_schema;

@@ -16,6 +16,14 @@ use crate::command::{command, not_run, output, step};
 
 /// The one QEMU that the machine is written for.
 pub(super) const QEMU: &str = "qemu-system-x86_64";
+/// A machine with nothing but what it is given, which ends instead of booting anew.
+pub(super) const BARE: [&str; 5] = [
+    "-nodefaults",
+    "-no-user-config",
+    "-display",
+    "none",
+    "-no-reboot",
+];
 
 /// A kernel that KVM really runs is there in one or two seconds.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -128,31 +136,25 @@ fn kvm_works(kernel: &Image, qemu: &str) -> Result<bool> {
 
 fn boots(kernel: &Image, initramfs: &Path) -> Result<bool> {
     let mut qemu = command(QEMU);
-    qemu.args([
-        "-nodefaults",
-        "-no-user-config",
-        "-display",
-        "none",
-        "-no-reboot",
-    ])
-    .args([
-        "-m",
-        "512M",
-        "-smp",
-        "2",
-        "-serial",
-        "stdio",
-        "-append",
-        "console=ttyS0 panic=-1",
-    ])
-    .args(Accel::Kvm.options())
-    .arg("-kernel")
-    .arg(kernel.vmlinuz())
-    .arg("-initrd")
-    .arg(initramfs)
-    .stdin(Stdio::null())
-    .stdout(Stdio::piped())
-    .stderr(Stdio::null());
+    qemu.args(BARE)
+        .args([
+            "-m",
+            "512M",
+            "-smp",
+            "2",
+            "-serial",
+            "stdio",
+            "-append",
+            "console=ttyS0 panic=-1",
+        ])
+        .args(Accel::Kvm.options())
+        .arg("-kernel")
+        .arg(kernel.vmlinuz())
+        .arg("-initrd")
+        .arg(initramfs)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let mut child = qemu.spawn().with_context(|| not_run(&qemu))?;
     let proven = proof(&mut child);
     // It may be gone already.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::accel::{Accel, QEMU};
+use super::accel::{Accel, BARE, QEMU};
 use super::kernel::Image;
 use crate::command::command;
 
@@ -45,13 +45,7 @@ impl Devices<'_> {
         // QEMU would outlive this program if it were killed.
         let mut qemu = command("setpriv");
         qemu.args(["--pdeathsig", "KILL", QEMU]);
-        qemu.args([
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-no-reboot",
-        ]);
+        qemu.args(BARE);
         qemu.args(["-machine", "q35"]).args(self.accel.options());
         qemu.args(["-smp", &self.cpus.to_string(), "-m", self.memory]);
         qemu.arg("-kernel")

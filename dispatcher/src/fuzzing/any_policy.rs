@@ -1,39 +1,19 @@
-//! Text and bytes of all kinds, none of which may do harm.
+//! Texts of policies of all kinds, none of which may do harm.
 
-use auto_ext_dispatcher::policy::{Checked, Policy, Problem, Warning};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::{SHIPPED, uncommented, with};
+use super::policy;
+use crate::policy::Policy;
 
-/// Checks that `text` gives a policy or problems, which have a place in it, in its order.
-fn check_any(text: &str) {
-    let problems: Vec<Problem> = match Checked::parse("F", text) {
-        Ok(Checked { warnings, .. }) => {
-            let problem = |warning: &Warning| warning.problem().clone();
-            warnings.iter().map(problem).collect()
-        }
-        Err(error) => {
-            assert!(!error.problems().is_empty());
-            error.problems().to_vec()
-        }
-    };
-    assert!(problems.is_sorted_by_key(|problem| problem.at));
-    // A carriage return alone ends a line too.
-    let text = text.replace("\r\n", "\n");
-    let lines: Vec<&str> = text.split(['\n', '\r']).collect();
-    for Problem { at, message } in problems {
-        assert!((1..=lines.len()).contains(&at.line), "{at:?} {message}");
-        let columns = lines[at.line - 1].chars().count() + 1;
-        assert!((1..=columns).contains(&at.column), "{at:?} {message}");
-        assert!(!message.contains(char::is_control), "{at:?} {message}");
-    }
-}
+const SHIPPED: &str = include_str!("../../../policies.yaml");
+/// One with everything that is only there to be used.
+const UNCOMMENTED: &str = include_str!("../../../fuzz/corpus/policy/shipped-uncommented.yaml");
 
 proptest! {
     #[test]
     fn no_text_makes_the_parser_panic(text in any::<String>()) {
-        check_any(&text);
+        policy(text.as_bytes());
     }
 
     #[test]
@@ -49,7 +29,7 @@ proptest! {
             0..60,
         )
     ) {
-        check_any(&parts.concat());
+        policy(parts.concat().as_bytes());
     }
 
     #[test]
@@ -59,14 +39,14 @@ proptest! {
         let mut text: Vec<char> = SHIPPED.chars().collect();
         let end = (start + length).min(text.len());
         text.splice(start.min(end)..end, insert.chars());
-        check_any(&text.into_iter().collect::<String>());
+        policy(text.into_iter().collect::<String>().as_bytes());
     }
 
     #[test]
     fn no_number_of_cuts_and_repetitions_makes_the_parser_panic(
         edits in prop::collection::vec((any::<Index>(), any::<Index>(), 0..3), 1..12),
     ) {
-        let mut lines: Vec<String> = uncommented().lines().map(str::to_owned).collect();
+        let mut lines: Vec<String> = UNCOMMENTED.lines().map(str::to_owned).collect();
         for (from, to, edit) in edits {
             let from = from.index(lines.len());
             match edit {
@@ -81,7 +61,7 @@ proptest! {
                 }
             }
         }
-        check_any(&lines.join("\n"));
+        policy(lines.join("\n").as_bytes());
     }
 
     #[test]
@@ -103,7 +83,8 @@ proptest! {
     #[test]
     fn no_value_makes_a_number_or_duration_panic(value in "[-+0-9a-zµ. ]{0,40}|\\PC{0,40}") {
         for line in ["window: ", "stability: {max_switches_per_hour: ", "signals: {cpu: {high: "] {
-            check_any(&with(&format!("{line}{value}")));
+            let text = format!("version: 1\n{line}{value}\nrules: [{{class: idle, use: [kernel]}}]\n");
+            policy(text.as_bytes());
         }
     }
 
@@ -112,7 +93,7 @@ proptest! {
         for key in ["process", "cgroup"] {
             for value in [&text, &format!("['{text}']")] {
                 let rule = format!("{{class: a, when: {{{key}: {value}}}, use: [kernel]}}");
-                check_any(&format!("version: 1\nrules: [{rule}]\n"));
+                policy(format!("version: 1\nrules: [{rule}]\n").as_bytes());
             }
         }
     }
