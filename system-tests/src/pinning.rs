@@ -24,8 +24,8 @@ pub(crate) fn start_with(schedulers: &str) -> anyhow::Result<Bus> {
     Ok(bus)
 }
 
-/// `auto-ext pin` on its way.
-pub(crate) struct Pinning(Child);
+/// `auto-ext pin` on its way. It is gone with this.
+pub(crate) struct Pinning(Option<Child>);
 
 /// Starts `auto-ext pin` with these words.
 pub(crate) fn pin(words: &str) -> anyhow::Result<Pinning> {
@@ -36,14 +36,15 @@ pub(crate) fn pin(words: &str) -> anyhow::Result<Pinning> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map(Pinning)
+        .map(|child| Pinning(Some(child)))
         .context("failed to run `auto-ext pin`")
 }
 
 impl Pinning {
     /// Waits for its end.
-    pub(crate) fn output(self) -> anyhow::Result<Output> {
-        Ok(self.0.wait_with_output()?)
+    pub(crate) fn output(mut self) -> anyhow::Result<Output> {
+        let child = self.0.take().context("it has been waited for")?;
+        Ok(child.wait_with_output()?)
     }
 
     /// Waits for its end, which must be a failure that is said in one line; returns that line.
@@ -56,6 +57,15 @@ impl Pinning {
             output.status
         );
         Ok(error)
+    }
+}
+
+impl Drop for Pinning {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // Only where a test fails; what is left over would make the next ones fail.
+            let _ = child.kill().and_then(|()| child.wait());
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! then wait for more than five seconds, and the kernel takes the scheduler away. That is theirs, and
 //! no reason to doubt the daemon; what it makes of it is looked at, and the test begins anew.
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 
 use crate::kernel;
 use crate::service::Bus;
@@ -19,7 +19,11 @@ pub(crate) fn wait_for(
     bus: &Bus,
     mut condition: impl FnMut() -> bool,
 ) -> anyhow::Result<()> {
-    wait::until(what, &true, || has_stalled(bus) || condition())?;
+    wait::until(what, &true, || has_stalled(bus) || condition()).with_context(|| {
+        let (current, enabled) = (kernel::scheduler(), kernel::enable_seq());
+        let error = bus.string("LastError");
+        format!("{current} is in the kernel, the {enabled}th; the last error was `{error}`")
+    })?;
     ensure!(!has_stalled(bus), "{what}: {}", bus.string("LastError"));
     Ok(())
 }

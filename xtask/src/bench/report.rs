@@ -18,6 +18,9 @@ Machines are shared and noisy, so compare what stands in one section, and ratios
 times as long as on a recent machine.
 ";
 
+/// What follows in a section on what is said here.
+const RUN: &str = "\n`cargo xtask ";
+
 /// What a part measures, and what it is to show.
 struct Section {
     part: &'static str,
@@ -38,13 +41,17 @@ at most 1.03 times as long, everything else 1.01.",
 From a load's first instruction to the decision (its class) and to the scheduler that the kernel has enabled, in the
 test machine; from its end to the class `idle`; and how often another class came up while it ran. Wanted: a decision
 in 0.6 s (median) and 1.2 s (95th percentile), idle in 3 s, none taken back within 10 s. The thresholds and the time for
-which a signal's mean is taken are the shipped ones.",
+which a signal's mean is taken are the shipped ones. Another class comes up where 24 programs that start at once fault
+their memory in (`memory`; a page fault takes 9 us here, ten times as long as on a recent machine), and where a
+scheduler is read from the disk for the first time (`io`).",
     },
     Section {
         part: "classify",
         about: "\
 Which class of the shipped policy many loads of many programs get, in the test machine with 1 to 8 CPUs: traces of each,
-replayed. Wanted: right for 95 % of the time once a load has settled, with the shipped thresholds.",
+replayed (`cargo xtask bench classify --keep traces` records them, with `--cpus N` for some only). Wanted: right for
+95 % of the time once a load has settled, with the shipped thresholds. What reads its programs from a slow disk as it
+starts, such as `make`, is `io` until they are in memory.",
     },
     Section {
         part: "swap",
@@ -71,7 +78,7 @@ pub(super) fn put(part: &str, text: &str) -> Result<()> {
     let before = fs::read_to_string(&path).unwrap_or_default();
     let day = output(command("date").args(["--utc", "+%F"]))?;
     let asked: Vec<String> = std::env::args().skip(1).map(quote).collect();
-    let run = format!("`cargo xtask {}`, {}", asked.join(" "), day.trim());
+    let run = format!("{RUN}{}`, {}", asked.join(" "), day.trim());
     let after = with(&before, part, text, &run);
     fs::write(&path, after).with_context(|| format!("cannot write {}", path.display()))
 }
@@ -88,13 +95,14 @@ fn with(before: &str, part: &str, text: &str, run: &str) -> String {
         if section.part == part {
             let text = text.trim_end();
             report += &format!(
-                "{heading}\n{}\n\n{run}:\n\n```text\n{text}\n```\n",
+                "{heading}\n{}\n{run}:\n\n```text\n{text}\n```\n",
                 section.about
             );
         } else if let Some((_, rest)) = before.split_once(&heading) {
             let end = rest.find("\n## ").unwrap_or(rest.len());
-            report += &heading;
-            report += &rest[..end];
+            let measured = rest.find(RUN).filter(|run| *run < end);
+            let measured = &rest[measured.unwrap_or_default()..end];
+            report += &format!("{heading}\n{}\n{measured}", section.about);
         }
     }
     report
@@ -106,14 +114,26 @@ mod tests {
 
     #[test]
     fn a_section_is_replaced_and_the_others_stay_in_order() {
-        let one = with("", "swap", "first\n", "2026-11-01");
-        let two = with(&one, "overhead", "second\n", "2026-11-01");
-        let three = with(&two, "swap", "third\n", "2026-12-01");
+        let run = format!("{RUN}bench`, 2026-11-01");
+        let one = with("", "swap", "first\n", &run);
+        let two = with(&one, "overhead", "second\n", &run);
+        let other = format!("{RUN}bench`, 2026-12-01");
+        let three = with(&two, "swap", "third\n", &other);
         assert!(three.starts_with(HEAD));
         assert!(!three.contains("first") && three.matches("\n## ").count() == 2);
         let at = |text: &str| three.find(text).unwrap();
         assert!(at("## overhead") < at("second") && at("second") < at("## swap"));
         assert!(at("## swap") < at("2026-12-01") && at("2026-12-01") < at("third"));
-        assert_eq!(with(&three, "swap", "third\n", "2026-12-01"), three);
+        assert_eq!(with(&three, "swap", "third\n", &other), three);
+    }
+
+    #[test]
+    fn what_is_said_of_the_other_sections_is_renewed() {
+        let run = format!("{RUN}bench`, 2026-11-01");
+        let report = with("", "swap", "first\n", &run);
+        let older = report.replace(SECTIONS[3].about, "Something else was said.");
+        assert_ne!(older, report);
+        let both = with(&older, "replay", "second\n", &run);
+        assert!(both.contains(SECTIONS[3].about) && both.contains("first"));
     }
 }
