@@ -49,8 +49,8 @@ scheduler is read from the disk for the first time (`io`).",
         part: "classify",
         about: "\
 Which class of the shipped policy many loads of many programs get, in the test machine with 1 to 8 CPUs: traces of each,
-replayed (`cargo xtask bench classify --keep traces` records them, with `--cpus N` for some only). Wanted: right for
-95 % of the time once a load has settled, with the shipped thresholds. What reads its programs from a slow disk as it
+replayed. They are in docs/traces; `cargo xtask bench classify --keep docs/traces` records them anew, with `--cpus N`
+only some. Wanted: right for 95 % of the time once a load has settled, with the shipped thresholds. What reads its programs from a slow disk as it
 starts, such as `make`, is `io` until they are in memory; and timers that come late, as they do now and then on one
 emulated CPU, tell of tasks that waited in one lump (`parallel`).",
     },
