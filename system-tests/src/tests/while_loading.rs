@@ -85,15 +85,14 @@ fn a_cpu_goes_meanwhile() -> anyhow::Result<()> {
     let cpu = Offline::take("/sys/devices/system/cpu/cpu3/online")?;
     // The old one loads itself again, too.
     stall::wait_for("schedulers enabled", &bus, || {
-        kernel::enable_seq() > before.enabled
+        kernel::enable_seq() == before.enabled + 1
     })?;
-    let again = kernel::enable_seq();
     pinning::send(Signal::SIGCONT, loading)?;
     let output = pinning.output()?;
     ensure!(output.status.success(), "{output:?}");
     let after = Seat::now(&bus)?;
     ensure!(
-        after.enabled == again + 1 && after.pid()? != loading,
+        after.enabled == before.enabled + 2 && after.pid()? != loading,
         "{before:?} became {after:?}; the process was {loading}"
     );
     let last = &service::history(1)?[0];
