@@ -4,18 +4,36 @@
 //! RUSTC_BOOTSTRAP) and bpf-linker, which is looked for in `AUTO_EXT_BPF_LINKER`, in the cache that
 //! `cargo xtask setup` fills, and in PATH.
 
+#![expect(
+    clippy::print_stderr,
+    reason = "the way for a build script to say why it failed"
+)]
+
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 const TARGET: &str = "bpfel-unknown-none";
 
 /// Builds the binary of `package`, which is called like it. Where its object is, the crate that is being
 /// built finds in the variable `AUTO_EXT_BPF_OBJECT`. Paths of `sources` that change have it built anew.
 ///
-/// # Errors
-/// With what is missing, or what cargo ended with.
-pub fn build(package: &str, sources: &[&str]) -> Result<(), String> {
+/// Says what is missing, or what cargo ended with, when it fails.
+#[must_use]
+pub fn build(package: &str, sources: &[&str]) -> ExitCode {
+    match object(package, sources) {
+        Ok(object) => {
+            println!("cargo:rustc-env=AUTO_EXT_BPF_OBJECT={}", object.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn object(package: &str, sources: &[&str]) -> Result<PathBuf, String> {
     for path in sources.iter().chain(&["../Cargo.lock"]) {
         println!("cargo:rerun-if-changed={path}");
     }
@@ -63,9 +81,7 @@ pub fn build(package: &str, sources: &[&str]) -> Result<(), String> {
             "{command:?}: {status}; `cargo xtask setup` installs what building the BPF programs needs"
         ));
     }
-    let object = target_dir.join(TARGET).join("release").join(package);
-    println!("cargo:rustc-env=AUTO_EXT_BPF_OBJECT={}", object.display());
-    Ok(())
+    Ok(target_dir.join(TARGET).join("release").join(package))
 }
 
 fn find_linker() -> Option<PathBuf> {

@@ -11,10 +11,7 @@ use aya::{Btf, Ebpf, EbpfLoader, Endianness};
 /// is done with them calls [`give_back_memory`].
 pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
-/// Aligned as the ELF parser wants it.
-#[repr(C, align(8))]
-struct Aligned<T: ?Sized>(T);
-static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(env!("AUTO_EXT_BPF_OBJECT")));
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("AUTO_EXT_BPF_OBJECT"));
 
 /// Why nothing can be attached.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +42,7 @@ pub(crate) fn kernel_btf() -> Result<Btf, AttachError> {
 
 /// Creates the maps. No program is loaded yet.
 pub(crate) fn load(loader: &mut EbpfLoader<'_>) -> Result<Ebpf, AttachError> {
-    loader.load(&OBJECT.0).map_err(|error| {
+    loader.load(OBJECT).map_err(|error| {
         if permission_denied(&error) {
             AttachError::NotPermitted
         } else {

@@ -9,10 +9,7 @@ use aya::programs::TracePoint;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-/// Aligned as the ELF parser wants it.
-#[repr(C, align(8))]
-struct Aligned<T: ?Sized>(T);
-static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(env!("AUTO_EXT_BPF_OBJECT")));
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("AUTO_EXT_BPF_OBJECT"));
 
 /// Each program and its tracepoint.
 const PROGRAMS: [(&str, &str, &str); 6] = [
@@ -29,7 +26,7 @@ const TRACEFS: &str = "/sys/kernel/tracing";
 
 fn main() -> Result<()> {
     mount_tracefs().context("tracefs cannot be mounted")?;
-    let mut ebpf = Ebpf::load(&OBJECT.0).context("the BPF object cannot be loaded")?;
+    let mut ebpf = Ebpf::load(OBJECT).context("the BPF object cannot be loaded")?;
     for (name, category, tracepoint) in PROGRAMS {
         let program = ebpf.program_mut(name).context(name)?;
         let program: &mut TracePoint = program.try_into()?;
