@@ -9,6 +9,14 @@ use auto_ext_profiler::{Signal, Thresholds};
 use crate::{SHIPPED, uncommented, with};
 
 #[test]
+fn fuzzing_begins_with_the_policy_that_is_shipped() {
+    let shipped = include_str!("../../../fuzz/corpus/policy/shipped.yaml");
+    assert_eq!(shipped, SHIPPED);
+    let uncommented_there = include_str!("../../../fuzz/corpus/policy/shipped-uncommented.yaml");
+    assert_eq!(uncommented_there, uncommented());
+}
+
+#[test]
 fn the_shipped_policy_has_seven_classes_that_all_end_in_the_kernel() {
     let policy = Policy::load(concat!(env!("CARGO_MANIFEST_DIR"), "/../policies.yaml")).unwrap();
     let classes: Vec<_> = policy
