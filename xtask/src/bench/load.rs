@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::Write as _;
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -153,8 +152,7 @@ fn files(times: usize) -> Result<f64> {
 
 /// Writes 16 MB to the disk of the target directory.
 pub(super) fn write_to_disk() -> Result<()> {
-    let directory: &Path = &workspace::target();
-    let path = directory.join("bench-load");
+    let path = workspace::target().join("bench-load");
     let mut file =
         File::create(&path).with_context(|| format!("failed to create {}", path.display()))?;
     let data = vec![1; MEGABYTE];
