@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 const TARGET: &str = "bpfel-unknown-none";
+/// The same in every build: what the kernel runs for each event is to cost the same everywhere.
+const PROFILE: &str = "distribution";
 
 /// Builds the binary of `package`, which is called like it. Where its object is, the crate that is being
 /// built finds in the variable `AUTO_EXT_BPF_OBJECT`. Paths of `sources` that change have it built anew.
@@ -48,7 +50,8 @@ fn object(package: &str, sources: &[&str]) -> Result<PathBuf, String> {
     command
         .args([
             "build",
-            "--release",
+            "--profile",
+            PROFILE,
             "-Z",
             "build-std=core",
             "--target",
@@ -81,7 +84,7 @@ fn object(package: &str, sources: &[&str]) -> Result<PathBuf, String> {
             "{command:?}: {status}; `cargo xtask setup` installs what building the BPF programs needs"
         ));
     }
-    Ok(target_dir.join(TARGET).join("release").join(package))
+    Ok(target_dir.join(TARGET).join(PROFILE).join(package))
 }
 
 fn find_linker() -> Option<PathBuf> {

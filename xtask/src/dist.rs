@@ -45,7 +45,7 @@ pub(crate) fn dist() -> Result<()> {
         let size = fs::metadata(package)?.len();
         say(format!("{} ({} KiB)", package.display(), size / 1024));
     }
-    let glibc = glibc(&workspace::release("auto-ext"))?;
+    let glibc = glibc(&workspace::distribution("auto-ext"))?;
     say(format!("they need glibc {glibc} or newer"));
     Ok(())
 }
@@ -71,7 +71,7 @@ fn newest_glibc(symbols: &str) -> Option<String> {
 
 /// Makes the packages, each with exactly the files that install.sh installs.
 pub(crate) fn make() -> Result<Packages> {
-    ebpf::build()?;
+    ebpf::build_distribution()?;
     step("making the packages", || {
         let directory = directory();
         if directory.exists() {
@@ -80,11 +80,11 @@ pub(crate) fn make() -> Result<Packages> {
         }
         fs::create_dir_all(&directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
-        notices::write(&workspace::release(NOTICES))?;
+        notices::write(&workspace::distribution(NOTICES))?;
         let tree = directory.join("tree");
         stage(
             &workspace::root().join("install.sh"),
-            &["--binary".as_ref(), &workspace::release("auto-ext")],
+            &["--binary".as_ref(), &workspace::distribution("auto-ext")],
             &tree,
         )?;
         Ok(Packages {
@@ -168,7 +168,7 @@ fn archive(tree: &Path) -> Result<PathBuf> {
     let contents = directory().join(&name);
     fs::create_dir(&contents).with_context(|| format!("cannot make {}", contents.display()))?;
     let sources = SOURCES.iter().map(|source| workspace::root().join(source));
-    let built = ["auto-ext", "documents", NOTICES].map(workspace::release);
+    let built = ["auto-ext", "documents", NOTICES].map(workspace::distribution);
     run_quietly(
         command("cp")
             .args(["--recursive", "--preserve=mode"])

@@ -2,6 +2,7 @@
 //! beside them. How the BPF object is made is the business of the profiler crate's build script,
 //! which gets its linker from here.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
@@ -33,22 +34,27 @@ pub(crate) fn build_prototype() -> Result<()> {
 
 /// Builds what install.sh installs: the program, the manual pages and the completions.
 pub(crate) fn build() -> Result<()> {
+    build_program("release")?;
+    documents(workspace::release)
+}
+
+/// Builds the same for packages, see the profile in Cargo.toml.
+pub(crate) fn build_distribution() -> Result<()> {
+    build_program("distribution")?;
+    documents(workspace::distribution)
+}
+
+fn build_program(profile: &str) -> Result<()> {
     tools::ensure_components()?;
     let mut cargo = cargo_with_linker()?;
-    cargo.args([
-        "build",
-        "--release",
-        "--locked",
-        "--package",
-        "auto-ext-dispatcher",
-    ]);
-    step("building auto-ext", || run(&mut cargo))?;
-    documents()
+    cargo.args(["build", "--locked", "--profile", profile]);
+    cargo.args(["--package", "auto-ext-dispatcher"]);
+    step("building auto-ext", || run(&mut cargo))
 }
 
 /// Makes the manual pages and completions, where install.sh looks for them: beside the program.
-fn documents() -> Result<()> {
-    run(command(workspace::release("auto-ext-documents")).arg(workspace::release("documents")))
+fn documents(built: fn(&str) -> PathBuf) -> Result<()> {
+    run(command(built("auto-ext-documents")).arg(built("documents")))
 }
 
 /// Builds what the test machine runs: auto-ext and the system tests.
@@ -58,5 +64,5 @@ pub(crate) fn build_release() -> Result<()> {
     cargo.args(["build", "--release", "--package", "auto-ext-dispatcher"]);
     cargo.args(["--package", "auto-ext-system-tests"]);
     step("building auto-ext and its system tests", || run(&mut cargo))?;
-    documents()
+    documents(workspace::release)
 }

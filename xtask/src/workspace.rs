@@ -21,3 +21,8 @@ pub(crate) fn target() -> PathBuf {
 pub(crate) fn release(name: &str) -> PathBuf {
     target().join("release").join(name)
 }
+
+/// A program of the build for packages.
+pub(crate) fn distribution(name: &str) -> PathBuf {
+    target().join("distribution").join(name)
+}
