@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Builds and installs auto-ext, or removes it; `./install.sh --help` tells the options. In a release that is unpacked,
-# where there is nothing to build, it installs what is beside it.
+# where there is nothing to build, it installs what is beside it. What a package has installed it leaves to the package manager.
 #
 # It touches what it installs, packages of the distribution's package manager and, to build, target/, components of the
 # Rust toolchain and ~/.cache/auto-ext. The only downloads are those of the package manager, cargo and rustup. It never starts or enables the service: that is left to the administrator.
@@ -21,13 +21,9 @@ default_binary=''
 if [ ! -f "$src/Cargo.toml" ]; then default_schedulers='' default_binary=$src/auto-ext; fi
 
 # The schedulers that can be built, each with the one version that was tried.
-scheduler_version() {
-    case $1 in
-    scx_cosmos) echo 1.1.7 ;;
-    scx_bpfland | scx_lavd | scx_rusty | scx_flash | scx_beerland) echo 1.1.4 ;;
-    *) return 1 ;;
-    esac
-}
+scheduler_version() { sed -n "s/^scheduler $1 //p" "$src/packaging/needed" | grep .; }
+
+known_schedulers() { sed -n 's/^scheduler scx_\([^ ]*\) .*/\1/p' "$src/packaging/needed" | paste -s -d , | sed 's/,/, /g'; }
 
 usage() {
     cat <<EOF
@@ -36,13 +32,14 @@ Build auto-ext and install it on this machine (as root), or remove it.
 
   --schedulers LIST  schedulers to install if they are missing, separated by commas, or 'none'
                      (default: ${default_schedulers:-none}; with --destdir: none)
-                     known: bpfland, cosmos, lavd, rusty, flash, beerland
+                     known: $(known_schedulers)
   --binary FILE      install this auto-ext binary instead of building one, with the manual pages
                      and completions in the directory 'documents' beside it
   --prefix DIR       install below DIR (default: /usr)
   --destdir DIR      stage the same files below DIR; the system stays untouched, root is not needed
   --uninstall        stop the service and remove what was installed (give the same --prefix); keep /etc/auto-ext
-  --purge            with --uninstall: remove /etc/auto-ext too
+                     and /var/lib/auto-ext: your policy, and what is remembered of schedulers that failed
+  --purge            with --uninstall: remove these two as well
   -h, --help         show this text
 
 Exit status: 0 done, 1 failed, 2 bad usage.
@@ -240,6 +237,58 @@ put_directories() {
     put 644 "$work/directories.sorted" "$share/directories"
 }
 
+# --- What a package has installed is the package's ---
+
+# What only one of the two can have. Not the policy: a package that was removed still owns an edited one.
+program_files() {
+    cat <<END
+$prefix/bin/auto-ext
+$prefix/lib/systemd/system/auto-ext.service
+/lib/systemd/system/auto-ext.service
+/usr/share/dbus-1/system.d/org.autoext.AutoExt1.conf
+/usr/share/polkit-1/actions/org.autoext.AutoExt1.policy
+$share/policies.yaml
+END
+}
+
+# owner_of FILE: prints the package that owns it and the command that removes that, or fails. A system may have the
+# tools of more than one package manager.
+owner_of() {
+    if command -v dpkg-query >/dev/null; then
+        owner=$(LC_ALL=C dpkg-query --search "$1" 2>/dev/null | sed -n '/^diversion /d; s/[:,].*//p' | head -n 1)
+        if [ -n "$owner" ]; then
+            echo "$owner" "apt remove $owner"
+            return
+        fi
+    fi
+    if command -v rpm >/dev/null && owner=$(rpm --query --queryformat '%{NAME}\n' --file "$1" 2>/dev/null); then
+        owner=$(printf '%s\n' "$owner" | head -n 1) remove='rpm --erase'
+        if command -v zypper >/dev/null; then remove='zypper remove'; fi
+        if command -v dnf >/dev/null; then remove='dnf remove'; fi
+        echo "$owner" "$remove $owner"
+        return
+    fi
+    if command -v pacman >/dev/null && owner=$(pacman -Qqo "$1" 2>/dev/null); then
+        owner=$(printf '%s\n' "$owner" | head -n 1)
+        echo "$owner" "pacman -R $owner"
+        return
+    fi
+    return 1
+}
+
+# Ends this when a package owns any of the files: dpkg and rpm would overwrite or miss what is changed behind their back.
+require_no_package() {
+    if [ "$staged" = yes ]; then return; fi
+    for file in $(program_files); do
+        if ! [ -e "$file" ] || ! owner=$(owner_of "$file"); then continue; fi
+        warn "$file belongs to the package ${owner%% *}; nothing was changed."
+        case $mode in
+        install) die "Upgrade that package, or remove it (${owner#* }) and run this again." ;;
+        uninstall) die "Remove that package: ${owner#* }" ;;
+        esac
+    done
+}
+
 # --- The build: run by the user who called sudo if the sources are theirs, with their toolchain; nothing becomes root's ---
 
 find_builder() {
@@ -344,21 +393,25 @@ install_packages() {
     esac
 }
 
-# What `cargo xtask build` needs: a C compiler, and LLVM unless bpf-linker is there already.
-packages_for_auto_ext() {
-    case $pm in
-    apt-get) echo gcc libc6-dev ;;
-    *) echo gcc ;;
-    esac
-    if ! has_rust_src; then first_package rust-src || true; fi
-    if builder_has bpf-linker; then return; fi
+# packages_for WHAT: as packaging/needed names them. Only those are looked up that this release may not have.
+packages_for() {
     llvm=$(rustc_llvm)
-    case $pm in
-    apt-get) first_package "llvm-$llvm-dev" ;;
-    dnf) first_package "llvm$llvm-devel" llvm-devel ;;
-    zypper) first_package "llvm$llvm-devel" ;;
-    pacman) first_package llvm ;;
-    esac || no_package_of_llvm
+    listed=$(sed -n "s/^packages $1 $pm //p" "$src/packaging/needed")
+    for names in $listed; do
+        case $names in
+        *LLVM* | *'|'*)
+            # shellcheck disable=SC2046 # a list of package names
+            first_package $(printf '%s' "$names" | sed "s/LLVM/$llvm/g; s/|/ /g") || return 1
+            ;;
+        *) echo "$names" ;;
+        esac
+    done
+}
+
+packages_for_auto_ext() {
+    packages_for auto-ext
+    if ! has_rust_src; then first_package rust-src || true; fi
+    if ! builder_has bpf-linker; then packages_for bpf-linker || no_package_of_llvm; fi
 }
 
 # Rust's newest release can be ahead of a distribution's LLVM.
@@ -368,23 +421,10 @@ no_package_of_llvm() {
     die "or install bpf-linker another way; nothing was installed."
 }
 
-# What the scx schedulers need: clang 18 or newer, libelf, zlib.
-packages_for_schedulers() {
-    case $pm in
-    apt-get) echo gcc libc6-dev make pkg-config libelf-dev zlib1g-dev && first_package clang-19 clang ;;
-    dnf) echo gcc make pkgconf-pkg-config elfutils-libelf-devel zlib-devel clang ;;
-    zypper) echo gcc make pkg-config libelf-devel zlib-devel clang ;;
-    pacman) echo gcc make pkgconf libelf zlib clang ;;
-    esac
-}
-
 # The distribution's package of the schedulers, where it is known to have one.
 scheduler_package() {
-    case $pm in
-    pacman) first_package scx-scheds ;;
-    zypper) first_package scx ;;
-    *) false ;;
-    esac
+    own=$(sed -n "s/^scx $pm //p" "$src/packaging/needed")
+    [ -n "$own" ] && first_package "$own"
 }
 
 # --- Schedulers ---
@@ -448,6 +488,16 @@ install_scheduler() {
 
 systemd_runs() { [ "$staged" = no ] && [ -d /run/systemd/system ]; }
 
+# As systemd tells for ConditionVirtualization=!container, which the unit has; without it, by what containers leave.
+in_container() {
+    if command -v systemd-detect-virt >/dev/null; then
+        systemd-detect-virt --container --quiet
+    else
+        [ -e /run/systemd/container ] || [ -e /run/.containerenv ] || [ -e /.dockerenv ] ||
+            tr '\0' '\n' </proc/1/environ 2>/dev/null | grep -q '^container='
+    fi
+}
+
 reload_system() {
     if ! systemd_runs; then return; fi
     systemctl daemon-reload
@@ -459,7 +509,7 @@ require_root() {
 }
 
 require_sources() {
-    for file in policies.yaml systemd/auto-ext.service; do
+    for file in policies.yaml systemd/auto-ext.service packaging/needed; do
         [ -f "$src/$file" ] || die "$src/$file is missing; nothing was changed"
     done
     if [ -n "$binary" ] && [ ! -f "$binary" ]; then die "there is no file $binary; nothing was changed"; fi
@@ -467,6 +517,7 @@ require_sources() {
 
 install_all() {
     require_sources
+    require_no_package
     missing=$(missing_schedulers)
     pm=''
     if [ "$staged" = no ] && { [ -z "$binary" ] || [ -n "$missing" ]; }; then find_package_manager; fi
@@ -495,7 +546,7 @@ install_dependencies() {
         install_packages "$package"
         missing=$(missing_schedulers)
     fi
-    if [ -n "$missing" ]; then packages="$packages $(packages_for_schedulers)"; fi
+    if [ -n "$missing" ]; then packages="$packages $(packages_for schedulers)"; fi
     # shellcheck disable=SC2086 # a list of package names
     install_packages $packages
 }
@@ -518,7 +569,10 @@ report() {
     if [ ! -e /sys/kernel/btf/vmlinux ]; then
         say "This kernel has no BTF (CONFIG_DEBUG_INFO_BTF): neither the profiler nor any scheduler can be loaded."
     fi
-    if ! systemd_runs; then
+    if in_container; then
+        say "This is a container, where the service does not start: the scheduler is that of the whole machine, so install" \
+            "auto-ext on the host."
+    elif ! systemd_runs; then
         say "systemd does not run here, so there is no service: let your init system run '$auto_ext daemon' as root."
     elif systemctl is-active --quiet auto-ext.service; then
         say "The service still runs as it was started; to use what was just installed: systemctl restart auto-ext"
@@ -530,6 +584,7 @@ report() {
 }
 
 uninstall_all() {
+    require_no_package
     if systemd_runs && systemctl cat auto-ext.service >/dev/null 2>&1; then
         systemctl disable --now auto-ext.service || die "the service could not be stopped; nothing was removed"
         systemctl reset-failed auto-ext.service 2>/dev/null || true
@@ -544,8 +599,8 @@ uninstall_all() {
         "$destdir/usr/share/dbus-1/system.d/org.autoext.AutoExt1.conf" \
         "$destdir/usr/share/polkit-1/actions/org.autoext.AutoExt1.policy"
     for file in $(documents); do rm -f "$destdir$prefix/share/$file"; done
-    rm -rf "$destdir$share" "$destdir$prefix/share/doc/auto-ext" "$destdir/var/lib/auto-ext" "$destdir/run/auto-ext"
-    if [ "$purge" = yes ]; then rm -rf "$destdir/etc/auto-ext"; fi
+    rm -rf "$destdir$share" "$destdir$prefix/share/doc/auto-ext" "$destdir/run/auto-ext"
+    if [ "$purge" = yes ]; then rm -rf "$destdir/etc/auto-ext" "$destdir/var/lib/auto-ext"; fi
     # The schedulers' statistics sockets, unless one of somebody else's is running.
     case $(cat "$destdir/sys/kernel/sched_ext/state" 2>/dev/null) in
     disabled | '') rm -rf "$destdir/run/scx" ;;
@@ -553,7 +608,9 @@ uninstall_all() {
     remove_directories
     reload_system
     say "auto-ext is removed."
-    if [ -d "$destdir/etc/auto-ext" ]; then say "Kept: $destdir/etc/auto-ext (--uninstall --purge removes it)"; fi
+    for dir in /etc/auto-ext /var/lib/auto-ext; do
+        if [ -d "$destdir$dir" ]; then say "Kept: $destdir$dir (--uninstall --purge removes it)"; fi
+    done
     if [ "$staged" = no ]; then say "Packages that were installed to build or run it stay; your package manager removes them."; fi
 }
 

@@ -3,6 +3,7 @@
 
 mod bench;
 mod cache;
+mod changelog;
 mod command;
 mod debian;
 mod demo;
@@ -10,6 +11,7 @@ mod dist;
 mod ebpf;
 mod fuzz;
 mod machine;
+mod needed;
 mod notices;
 mod picture;
 mod prometheus;

@@ -49,8 +49,7 @@ pub(crate) fn bpf_linker() -> Result<PathBuf> {
     if let Some(linker) = std::env::var_os(LINKER_VARIABLE) {
         return Ok(linker.into());
     }
-    let about = output(command("rustc").args(["--version", "--verbose"]))?;
-    let llvm = llvm_version(&about).context("rustc does not say which LLVM it has")?;
+    let llvm = llvm()?;
     let (name, version) = BPF_LINKER;
     installed_as(
         &format!("{name}-{version}-llvm-{llvm}"),
@@ -64,6 +63,13 @@ pub(crate) fn bpf_linker() -> Result<PathBuf> {
             }
         },
     )
+}
+
+/// The major version of the LLVM in rustc.
+pub(crate) fn llvm() -> Result<String> {
+    let about = output(command("rustc").args(["--version", "--verbose"]))?;
+    let llvm = llvm_version(&about).context("rustc does not say which LLVM it has")?;
+    Ok(llvm.to_owned())
 }
 
 /// The major version of LLVM in what `rustc --version --verbose` says.

@@ -5,22 +5,24 @@
 pub(crate) mod archive;
 pub(crate) mod root;
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::command::{command, display, found, output, run, say, step};
+use crate::{needed, tools};
 
-/// The packages the project needs, by what needs them.
+/// The packages the project needs beside those of packaging/needed, by what needs them.
 #[rustfmt::skip]
 const PACKAGES: &[(&str, &[&str])] = &[
-    ("building",        &["gcc", "libc6-dev", "make", "pkg-config", "ca-certificates"]),
-    ("bpf-linker",      &["g++", "llvm-22-dev", "libpolly-22-dev", "zlib1g-dev", "libzstd-dev"]),
-    ("the schedulers",  &["clang-19", "libelf-dev", "libseccomp-dev", "protobuf-compiler"]),
+    ("building",        &["ca-certificates"]),
+    ("bpf-linker",      &["g++", "libpolly-LLVM-dev", "libzstd-dev"]),
+    ("the schedulers",  &["libseccomp-dev", "protobuf-compiler"]),
     ("the test machine", &["qemu-system-x86", "mmdebstrap", "uidmap", "squashfs-tools", "kmod",
                           "busybox-static", "xz-utils", "debian-archive-keyring"]),
     ("the tests",       &["shellcheck"]),
-    ("the packages",    &["dpkg-dev", "rpm", "diffutils"]),
+    ("the packages",    &["dpkg-dev", "lintian", "rpm", "diffutils"]),
     ("the benchmarks",  &["linux-perf", "bpftool", "fio", "iperf3"]),
 ];
 
@@ -52,21 +54,31 @@ pub(crate) fn ensure_packages() -> Result<()> {
     })
 }
 
-fn wanted() -> impl Iterator<Item = &'static str> {
-    PACKAGES
+/// All packages, with this major version of LLVM.
+fn wanted(llvm: &str) -> BTreeSet<String> {
+    let needed = ["auto-ext", "bpf-linker", "schedulers"]
+        .into_iter()
+        .flat_map(|what| needed::packages(what, "apt-get"));
+    let others = PACKAGES
         .iter()
-        .flat_map(|(_, packages)| packages.iter().copied())
+        .flat_map(|(_, packages)| packages.iter().copied());
+    needed
+        .chain(others)
+        .map(|package| needed::of_debian(package, llvm))
+        .collect()
 }
 
-fn missing() -> Result<Vec<&'static str>> {
+fn missing() -> Result<Vec<String>> {
+    let wanted = wanted(&tools::llvm()?);
     // dpkg-query fails if it does not know one of the names, which is no error here.
     let installed = command("dpkg-query")
         .args(["--show", "--showformat", "${db:Status-Abbrev} ${Package}\n"])
-        .args(wanted())
+        .args(&wanted)
         .output()
         .context("cannot run dpkg-query")?;
     let installed = String::from_utf8_lossy(&installed.stdout).into_owned();
-    Ok(wanted()
+    Ok(wanted
+        .into_iter()
         .filter(|name| !is_installed(&installed, name))
         .collect())
 }
@@ -83,7 +95,7 @@ pub(crate) fn is_root() -> Result<bool> {
     Ok(output(command("id").arg("-u"))?.trim() == "0")
 }
 
-fn install(missing: &[&str]) -> Result<()> {
+fn install(missing: &[String]) -> Result<()> {
     let apt = || {
         let mut apt = command("apt-get");
         apt.env("DEBIAN_FRONTEND", "noninteractive");
@@ -92,9 +104,9 @@ fn install(missing: &[&str]) -> Result<()> {
     run(apt().args(["--quiet", "update"]))?;
     let (old, package) = FROM_BACKPORTS;
     let mut rest = missing.to_vec();
-    if missing.contains(&package) && codename()? == old {
+    if missing.iter().any(|name| name == package) && codename()? == old {
         match archive::Backports::of(old).and_then(|backports| backports.install(package)) {
-            Ok(()) => rest.retain(|name| *name != package),
+            Ok(()) => rest.retain(|name| name != package),
             Err(error) => say(format!("{package} comes from {old} itself: {error:#}")),
         }
     }
@@ -132,10 +144,18 @@ mod tests {
 
     #[test]
     fn no_package_is_listed_twice() {
-        let mut all: Vec<_> = wanted().collect();
-        all.sort_unstable();
-        let count = all.len();
-        all.dedup();
-        assert_eq!(all.len(), count);
+        let others: Vec<_> = PACKAGES
+            .iter()
+            .flat_map(|(_, packages)| *packages)
+            .collect();
+        let all = wanted("22");
+        let needed: BTreeSet<_> = ["auto-ext", "bpf-linker", "schedulers"]
+            .into_iter()
+            .flat_map(|what| needed::packages(what, "apt-get"))
+            .collect();
+        assert_eq!(all.len(), needed.len() + others.len());
+        for package in ["gcc", "clang-19", "llvm-22-dev", "libpolly-22-dev"] {
+            assert!(all.contains(package), "{package}");
+        }
     }
 }
