@@ -7,11 +7,14 @@ if [ -d /run/systemd/system ]; then
     if [ "$1" != 0 ]; then systemctl try-restart auto-ext.service || :; fi
 fi
 if [ "$1" = 0 ]; then
-    rm -rf /var/lib/auto-ext /run/auto-ext
+    # /var/lib/auto-ext stays, as the policy does when it was edited: rpm has no way to say that they are to go too.
+    rm -rf /run/auto-ext
     # The schedulers' statistics sockets, unless one of somebody else's is running.
     case $(cat /sys/kernel/sched_ext/state 2>/dev/null) in
     disabled | '') rm -rf /run/scx ;;
     esac
-    # rpm removes the files only: cargo-generate-rpm gives it no directories.
-    rmdir /etc/auto-ext /usr/share/auto-ext /usr/share/doc/auto-ext 2>/dev/null || :
+    # rpm removes the files only: cargo-generate-rpm gives it no directories. The last is Debian's, others have none.
+    for directory in /etc/auto-ext /usr/share/auto-ext /usr/share/doc/auto-ext /usr/share/zsh/vendor-completions; do
+        rmdir "$directory" 2>/dev/null || :
+    done
 fi

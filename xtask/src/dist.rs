@@ -10,12 +10,14 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::changelog::{self, About};
 use crate::command::{command, output, run_quietly, say, step};
 use crate::{debian, ebpf, notices, tools, workspace};
 
 /// What an unpacked release has of the sources beside what is built.
 const SOURCES: &[&str] = &[
     "install.sh",
+    "packaging/needed",
     "policies.yaml",
     "systemd",
     "README.md",
@@ -26,8 +28,17 @@ const SOURCES: &[&str] = &[
 /// What is made beside the program for those who get it from us.
 const NOTICES: &str = "third-party-notices.txt";
 
-/// What only a Debian package has: its way to say whose it is.
-const DEBIAN_ONLY: &str = "/usr/share/doc/auto-ext/copyright";
+/// What only a Debian package has: its ways to say whose it is and what changed.
+const DEBIAN_ONLY: [&str; 2] = [
+    "/usr/share/doc/auto-ext/changelog.Debian.gz",
+    "/usr/share/doc/auto-ext/copyright",
+];
+
+/// What a Debian package has not: the licence is in every Debian system.
+const NOT_DEBIAN: &str = "LICENSE";
+
+/// What the packages' descriptions say.
+const DESCRIPTION: &str = include_str!("../../dispatcher/Cargo.toml");
 
 /// The packages of one build.
 pub(crate) struct Packages {
@@ -35,6 +46,8 @@ pub(crate) struct Packages {
     pub(crate) rpm: PathBuf,
     /// A `.tar.gz` with install.sh and what it installs, in one directory of the archive's name.
     pub(crate) archive: PathBuf,
+    /// What all of them hold.
+    pub(crate) tree: PathBuf,
 }
 
 /// Makes the packages and says where they are.
@@ -91,6 +104,7 @@ pub(crate) fn make() -> Result<Packages> {
             deb: deb(&tree)?,
             rpm: rpm(&tree)?,
             archive: archive(&tree)?,
+            tree,
         })
     })
 }
@@ -116,6 +130,17 @@ fn stage(installer: &Path, arguments: &[&Path], tree: &Path) -> Result<()> {
 }
 
 fn deb(tree: &Path) -> Result<PathBuf> {
+    let debians = directory().join("deb");
+    run_quietly(command("cp").arg("--archive").args([tree, &debians]))?;
+    let documents = debians.join("usr/share/doc/auto-ext");
+    fs::remove_file(documents.join(NOT_DEBIAN)).with_context(|| format!("no {NOT_DEBIAN}"))?;
+    // Debian's policy names it so, and has it compressed.
+    fs::rename(documents.join("CHANGELOG.md"), documents.join("changelog"))
+        .context("no CHANGELOG.md")?;
+    run_quietly(command("gzip").arg("-9n").arg(documents.join("changelog")))?;
+    let changelog = directory().join("changelog");
+    fs::write(&changelog, debian_changelog()?)
+        .with_context(|| format!("cannot write {}", changelog.display()))?;
     let mut cargo_deb = packager(&tools::cargo_deb()?);
     cargo_deb.args(["deb", "--no-build", "--package", "auto-ext-dispatcher"]);
     run_quietly(cargo_deb.arg("--output").arg(directory()))?;
@@ -139,10 +164,29 @@ fn deb(tree: &Path) -> Result<PathBuf> {
             ))
         })
         .collect();
-    let mut expected = listing(tree)?;
-    expected.insert(format!("-rw-r--r-- root/root {DEBIAN_ONLY}"));
+    let mut expected = listing(&debians)?;
+    expected.extend(DEBIAN_ONLY.map(|path| format!("-rw-r--r-- root/root {path}")));
     compare(&deb, &listed?, &expected)?;
     Ok(deb)
+}
+
+fn debian_changelog() -> Result<String> {
+    let maintainer = DESCRIPTION
+        .lines()
+        .find_map(|line| line.strip_prefix("maintainer = \"")?.strip_suffix('"'));
+    let about = About {
+        version: env!("CARGO_PKG_VERSION"),
+        maintainer: maintainer.context("dispatcher/Cargo.toml names no maintainer")?,
+    };
+    let package = source_date().map_or_else(|| "now".to_owned(), |date| format!("@{date}"));
+    let path = workspace::root().join("CHANGELOG.md");
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    changelog::debian(&text, &about, |day| {
+        let mut date = command("date");
+        date.env("LC_ALL", "C").args(["--utc", "--rfc-email"]);
+        output(date.arg("--date").arg(day.unwrap_or(&package)))
+    })
 }
 
 fn rpm(tree: &Path) -> Result<PathBuf> {
@@ -167,14 +211,16 @@ fn archive(tree: &Path) -> Result<PathBuf> {
     let name = format!("auto-ext-{}-{ARCH}-linux", env!("CARGO_PKG_VERSION"));
     let contents = directory().join(&name);
     fs::create_dir(&contents).with_context(|| format!("cannot make {}", contents.display()))?;
-    let sources = SOURCES.iter().map(|source| workspace::root().join(source));
+    let copy = || {
+        let mut cp = command("cp");
+        cp.args(["--recursive", "--preserve=mode"]);
+        cp
+    };
+    let mut sources = copy();
+    sources.current_dir(workspace::root()).arg("--parents");
+    run_quietly(sources.args(SOURCES).arg(&contents))?;
     let built = ["auto-ext", "documents", NOTICES].map(workspace::distribution);
-    run_quietly(
-        command("cp")
-            .args(["--recursive", "--preserve=mode"])
-            .args(sources.chain(built))
-            .arg(&contents),
-    )?;
+    run_quietly(copy().args(built).arg(&contents))?;
     // Whoever unpacks it gets the same files, without sources and without a toolchain.
     let unpacked = tempfile::tempdir_in(directory()).context("no place to try the archive")?;
     stage(&contents.join("install.sh"), &[], unpacked.path())?;

@@ -8,6 +8,7 @@ mod checks;
 mod count;
 mod install;
 mod packages;
+mod rpm;
 mod sizes;
 
 use std::io::{self, BufReader, Read as _, Write as _};

@@ -1,12 +1,15 @@
-//! Owns the step that makes the packages, and installs and removes them in a machine that has never
-//! had auto-ext. What holds there is said by the system tests.
+//! Owns the step that makes the packages, judges them here, and installs and removes them in a machine
+//! that has never had auto-ext. What holds there is said by the system tests.
 
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
 
 use super::count::Count;
-use super::shown;
+use super::{rpm, shown};
+use crate::command::{command, run};
 use crate::machine::{Kernel, Machine, Role, SYSTEM_TESTS};
 use crate::{dist, ebpf, workspace};
 
@@ -19,15 +22,51 @@ pub(super) const ROLE: Role = Role::Newest;
 /// How long that may take, under emulation.
 const TIMEOUT: Duration = Duration::from_secs(20 * 60);
 
-/// Makes the packages, which compares them with what install.sh installs, and tries them in the
-/// machine if there is to be one.
+type Check = (&'static str, fn(&dist::Packages) -> Result<()>);
+
+/// What needs no machine.
+const CHECKS: &[Check] = &[
+    ("lintian_finds_no_error_in_the_deb", |packages| {
+        lintian(&packages.deb)
+    }),
+    (
+        "the_rpm_is_installed_upgraded_and_erased",
+        rpm::is_installed_upgraded_and_erased,
+    ),
+];
+
+/// Makes the packages, which compares them with what install.sh installs, checks them, and tries them in
+/// the machine if there is to be one.
 pub(super) fn packages(machine: bool) -> Result<Count> {
     let packages = dist::make()?;
     let mut count = Count::PASSED;
+    for (name, check) in CHECKS {
+        let result = check(&packages);
+        let mut stdout = io::stdout();
+        match result {
+            Ok(()) => {
+                count += Count::PASSED;
+                writeln!(stdout, "[packages] {name} ... ok")?;
+            }
+            Err(error) => {
+                count += Count::FAILED;
+                writeln!(stdout, "[packages] {name} ... FAILED: {error:#}")?;
+            }
+        }
+    }
     if machine {
         count += installed(&packages)?;
     }
     Ok(count)
+}
+
+/// As Debian's own packages are judged. What is no error is shown.
+fn lintian(deb: &Path) -> Result<()> {
+    let mut lintian = command("lintian");
+    lintian.args(["--profile", "debian", "--fail-on", "error", "--allow-root"]);
+    // It is there for packages that enter Debian's archive, where somebody filed a request for them.
+    lintian.args(["--suppress-tags", "initial-upload-closes-no-bugs"]);
+    run(lintian.arg(deb))
 }
 
 fn installed(packages: &dist::Packages) -> Result<Count> {
