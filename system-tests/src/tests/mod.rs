@@ -136,6 +136,7 @@ const REFUSING: &[Test] = tests![
 const PACKAGES: [&[Test]; 2] = [
     tests![
         packages::the_deb_starts_and_enables_nothing,
+        packages::install_sh_leaves_the_deb_to_dpkg,
         packages::the_service_of_the_deb_starts,
     ],
     tests![

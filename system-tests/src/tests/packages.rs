@@ -16,6 +16,9 @@ use crate::{kernel, service, wait};
 const DEB: &str = "/root/auto-ext.deb";
 const ARCHIVE: &str = "/root/auto-ext.tar.gz";
 
+/// What is remembered of schedulers that failed, and of the machine.
+const STATE: &str = "/var/lib/auto-ext";
+
 /// What there was before anything was installed.
 const BEFORE: &str = "/var/tmp/files-before";
 
@@ -66,6 +69,20 @@ pub(super) fn the_service_of_the_deb_starts() -> anyhow::Result<()> {
     it_runs()
 }
 
+pub(super) fn install_sh_leaves_the_deb_to_dpkg() -> anyhow::Result<()> {
+    unpack()?;
+    let before = files()?;
+    for options in ["", "--prefix /usr/local", "--uninstall --purge"] {
+        let said = service::output(&format!("{} {options}", installer()?))?;
+        let text = String::from_utf8_lossy(&said.stderr);
+        let says = text.contains("belongs to the package auto-ext; nothing was changed.")
+            && text.contains("apt remove auto-ext");
+        ensure!(said.status.code() == Some(1) && says, "{options}: {said:?}");
+    }
+    ensure!(files()? == before, "it changed files");
+    Ok(())
+}
+
 pub(super) fn the_service_of_the_deb_runs_after_a_reboot() -> anyhow::Result<()> {
     it_runs()
 }
@@ -89,6 +106,7 @@ pub(super) fn removing_the_deb_stops_everything_and_keeps_the_policy() -> anyhow
     nothing_runs()?;
     ensure!(Path::new("/etc/auto-ext/policies.yaml").exists());
     ensure!(!Path::new("/usr/bin/auto-ext").exists());
+    ensure!(Path::new(STATE).exists(), "{STATE} is gone");
     Ok(())
 }
 
@@ -105,7 +123,7 @@ pub(super) fn a_deb_that_runs_is_purged_without_a_trace() -> anyhow::Result<()> 
 }
 
 pub(super) fn the_archive_installs_what_runs() -> anyhow::Result<()> {
-    service::say(&format!("tar --extract --file {ARCHIVE} --directory /root"))?;
+    unpack()?;
     // Twice: the second changes nothing.
     for _ in 0..2 {
         install_sh("")?;
@@ -119,6 +137,10 @@ pub(super) fn uninstalling_the_archive_leaves_nothing() -> anyhow::Result<()> {
     service::restart()?;
     let _load = Load::of_class("cpu").start()?;
     wait::until("scheduler", &"scx_flash".to_owned(), kernel::scheduler)?;
+    install_sh("--uninstall")?;
+    for kept in ["/etc/auto-ext/policies.yaml", STATE] {
+        ensure!(Path::new(kept).exists(), "{kept} is gone");
+    }
     install_sh("--uninstall --purge")?;
     nothing_is_left()
 }
@@ -136,12 +158,21 @@ fn dpkg(action: &str) -> anyhow::Result<()> {
     .map(drop)
 }
 
-fn install_sh(options: &str) -> anyhow::Result<()> {
+fn unpack() -> anyhow::Result<()> {
+    service::say(&format!("tar --extract --file {ARCHIVE} --directory /root")).map(drop)
+}
+
+/// install.sh of the archive.
+fn installer() -> anyhow::Result<String> {
     let directory = fs::read_dir("/root")?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.join("install.sh").exists())
         .context("the archive has no install.sh")?;
-    service::say(&format!("{}/install.sh {options}", directory.display())).map(drop)
+    Ok(directory.join("install.sh").display().to_string())
+}
+
+fn install_sh(options: &str) -> anyhow::Result<()> {
+    service::say(&format!("{} {options}", installer()?)).map(drop)
 }
 
 fn it_runs() -> anyhow::Result<()> {

@@ -7,6 +7,8 @@ mod attempts;
 mod checks;
 mod count;
 mod install;
+mod little;
+mod owned;
 mod packages;
 mod rpm;
 mod sizes;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::count::Count;
-use super::{rpm, shown};
+use super::{owned, rpm, shown};
 use crate::command::{command, run};
 use crate::machine::{Kernel, Machine, Role, SYSTEM_TESTS};
 use crate::{dist, ebpf, workspace};
@@ -32,6 +32,10 @@ const CHECKS: &[Check] = &[
     (
         "the_rpm_is_installed_upgraded_and_erased",
         rpm::is_installed_upgraded_and_erased,
+    ),
+    (
+        "install_sh_leaves_what_a_package_owns",
+        owned::install_sh_leaves_what_a_package_owns,
     ),
 ];
 
