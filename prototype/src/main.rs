@@ -1,5 +1,5 @@
-//! Attaches the programs of the prototype's way, says so in one line, and runs until its standard input ends.
-//! Only the benchmarks use it.
+//! Attaches counters on hot paths, says so in one line, and runs until its standard input ends. Only the
+//! benchmarks use it.
 
 use std::io::{Read as _, Write as _};
 

@@ -1,4 +1,4 @@
-//! What the prototype attached, from its description: on each of five tracepoints programs that count into one
+//! How a load would be told from the obvious tracepoints: on each of five of them programs that count into one
 //! hash map that all CPUs share, with atomics. Two of them are on `sched_switch`.
 
 #![no_std]

@@ -1,5 +1,5 @@
 //! What the profilers cost on this machine: the slowdown of loads that feel them, and nanoseconds per event
-//! as the kernel counts them. Beside them, in the same run, the way of the prototype (`prototype/`).
+//! as the kernel counts them. Beside them, in the same run, counters on the hot paths (`prototype/`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,13 +14,16 @@ use super::statistics::spread;
 use crate::command::{Running, command, output, say, step};
 use crate::{debian, ebpf, workspace};
 
+/// What is measured beside auto-ext.
+const COUNTERS: &str = "hot-path counters";
+
 /// Whether the kernel times every run of a BPF program.
 const BPF_STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 /// How much is measured.
 #[derive(clap::Args, Default)]
 pub(super) struct Arguments {
-    /// How many rounds of each load: one with the profilers, one with the prototype's, one with none;
+    /// How many rounds of each load: one with the profilers, one with the counters on hot paths, one with none;
     /// 12 if it is not given
     #[arg(long)]
     rounds: Option<usize>,
@@ -51,7 +54,7 @@ pub(super) fn overhead(arguments: &Arguments, quick: bool, out: &mut dyn Write) 
     writeln!(
         out,
         "{:<32} {:>13} {:>24} {:>24}",
-        "load", "nothing", "auto-ext", "the prototype's way"
+        "load", "nothing", "auto-ext", COUNTERS
     )?;
     for load in &load::ALL {
         let times = step(&format!("timing {}", load.name), || {
@@ -83,7 +86,7 @@ pub(super) fn overhead(arguments: &Arguments, quick: bool, out: &mut dyn Write) 
         "\nBPF programs while each load runs once, by bpf_stats, which adds about 20 ns to each event"
     )?;
     let mut all = Vec::new();
-    for (way, costs) in ["auto-ext", "the prototype's way"].iter().zip(&costs) {
+    for (way, costs) in ["auto-ext", COUNTERS].iter().zip(&costs) {
         let mut total = 0.0;
         for (program, (ns, runs)) in costs {
             writeln!(
@@ -97,7 +100,7 @@ pub(super) fn overhead(arguments: &Arguments, quick: bool, out: &mut dyn Write) 
     }
     writeln!(
         out,
-        "  auto-ext takes {:.3} of the time that the prototype's way takes",
+        "  auto-ext takes {:.3} of the time that the {COUNTERS} take",
         all[0] / all[1]
     )?;
     Ok(())
@@ -113,7 +116,7 @@ pub(super) fn is_possible() -> Result<bool> {
     Ok(attached.is_ok())
 }
 
-/// What the load took in each round: with nothing, with ours, with the prototype's. The order changes from
+/// What the load took in each round: with nothing, with ours, with the counters on hot paths. The order changes from
 /// round to round, so that none profits from a machine that gets slower or faster.
 fn rounds_of(load: &Load, rounds: usize, quick: bool) -> Result<[Vec<f64>; 3]> {
     let mut times = [const { Vec::new() }; 3];
@@ -131,7 +134,7 @@ fn rounds_of(load: &Load, rounds: usize, quick: bool) -> Result<[Vec<f64>; 3]> {
             drop(attached);
         }
         say(format!(
-            "round {}: {:.3} {unit} with nothing, {:.3} with auto-ext, {:.3} the prototype's way",
+            "round {}: {:.3} {unit} with nothing, {:.3} with auto-ext, {:.3} {COUNTERS}",
             round + 1,
             times[0][round],
             times[1][round],
