@@ -12,6 +12,8 @@ mod owned;
 mod packages;
 mod rpm;
 mod sizes;
+#[cfg(test)]
+mod words;
 
 use std::io::{self, BufReader, Read as _, Write as _};
 use std::process::{ExitCode, Stdio};
