@@ -18,7 +18,7 @@ use zbus::Connection;
 pub(crate) const SERVICES: [&str; 2] = ["scx.service", "scx_loader.service"];
 
 /// How long systemd may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Who holds the scheduler that is enabled.
 #[derive(Clone, Debug, PartialEq, Eq)]

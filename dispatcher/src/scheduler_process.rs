@@ -31,12 +31,12 @@ use crate::program::{self, ProgramError};
 
 /// How long a scheduler may take to leave by itself before it is killed. All known ones leave within
 /// a second, on a slow machine too.
-const LEAVE_WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 /// The same for one that still loads: most do not look up before they have loaded, and there is nothing
 /// in the kernel yet that they could take back.
 const LEAVE_LOADING_WITHIN: Duration = Duration::from_secs(1);
 /// How long a killed process may take to be gone. One that the kernel holds on to cannot be waited for.
-const GONE_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const GONE_WITHIN: Duration = Duration::from_secs(10);
 /// What is kept of a scheduler's output to explain its end: lines, and bytes per line.
 const LAST_LINES: usize = 20;
 const LINE_LIMIT: u64 = 1024;

@@ -25,7 +25,7 @@ use crate::priority::First;
 use crate::scheduler_process::{SchedulerProcess, StartError};
 
 /// How long one that is loaded may take to be enabled; in an emulated machine it is a second.
-const ATTACH_WITHIN: Duration = Duration::from_secs(15);
+pub(super) const ATTACH_WITHIN: Duration = Duration::from_secs(15);
 /// How often a scheduler is loaded at most, when CPUs come or go meanwhile.
 const LOADS: usize = 3;
 

@@ -5,7 +5,11 @@ use std::fs;
 
 use tokio::time::sleep;
 
+use super::seat::ATTACH_WITHIN;
+use super::wait::DISABLE_WITHIN;
 use super::*;
+use crate::foreign::ANSWER_WITHIN;
+use crate::scheduler_process::{GONE_WITHIN, LEAVE_WITHIN};
 
 const POLL: Duration = Duration::from_millis(5);
 
@@ -82,4 +86,20 @@ async fn one_that_is_called_off_is_ended_and_the_old_one_stays() {
     let switched = from_sleeper_to("1002", LOAD_WITHIN, cancel);
     let (failure, ()) = tokio::join!(switched, called_off);
     assert_eq!(failure.fault, Fault::Cancelled);
+}
+
+/// The longest way from SIGTERM to the end: a switch that has begun waits for the kernel, for somebody
+/// else's scheduler and for its own to be attached, which then has to be stopped again.
+#[test]
+fn the_unit_gives_a_stop_the_time_that_all_limits_add_up_to() {
+    let unit = include_str!("../../../systemd/auto-ext.service");
+    let stop = DISABLE_WITHIN.max(LEAVE_WITHIN + GONE_WITHIN);
+    let switch = DISABLE_WITHIN + ANSWER_WITHIN + DISABLE_WITHIN + ATTACH_WITHIN;
+    let limits = switch + stop;
+    let given = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("TimeoutStopSec="))
+        .unwrap();
+    assert!(humantime::parse_duration(given).unwrap() > limits);
+    assert!(unit.contains(&format!("add up to {} s", limits.as_secs())));
 }
