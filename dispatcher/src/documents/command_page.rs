@@ -106,8 +106,8 @@ fn service() -> Roff {
         bold("auto-ext-policies"),
         roman("(5), names it and says what is to run. What runs is always asked of the kernel. "),
         bold("systemctl enable --now auto-ext"),
-        roman(" starts the service, now and at every boot; while it is stopped, and whenever "),
-        roman("something fails, the kernel's own scheduler runs. Programs ask it over D-Bus: "),
+        roman(" starts the service, now and at every boot; while it is stopped, and when none of the "),
+        roman("schedulers that are wanted can run, the kernel's own does. Programs ask it over D-Bus: "),
         bold("busctl introspect org.autoext.AutoExt1 /org/autoext/AutoExt1"),
         roman("."),
     ]);
