@@ -402,8 +402,11 @@ mod tests {
     async fn shell(script: &str) -> SchedulerProcess {
         let scheduler = Scheduler {
             name: "shell".into(),
-            command: "/bin/sh".into(),
-            args: vec!["-c".into(), script.into()],
+            command: "/usr/bin/env".into(),
+            // A shell cannot trap what was ignored when it was started, as SIGINT is in the background.
+            args: ["--default-signal=INT", "sh", "-c", script]
+                .map(str::to_owned)
+                .into(),
         };
         let process =
             SchedulerProcess::start(&scheduler, &Children::default(), &Cgroups::of(None)).unwrap();
@@ -417,15 +420,21 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_was_asked_to_leave_has_not_failed_whatever_its_status() {
-        for at_sigint in [
-            "exit 3",
-            "echo Error: EXIT: runnable task stall; exit 1",
-            "kill -SEGV $$",
-            "kill -KILL $$",
+        for (at_sigint, code, signal) in [
+            ("exit 3", Some(3), None),
+            (
+                "echo Error: EXIT: runnable task stall; exit 1",
+                Some(1),
+                None,
+            ),
+            ("kill -SEGV $$", None, Some(Signal::SIGSEGV as i32)),
+            ("kill -KILL $$", None, Some(Signal::SIGKILL as i32)),
         ] {
             let mut process =
                 shell(&format!("trap '{at_sigint}' INT; echo ready; {FOR_EVER}")).await;
             assert_eq!(process.stop().await, Ok(None), "{at_sigint}");
+            let status = process.child.try_wait().unwrap().unwrap();
+            assert_eq!((status.code(), status.signal()), (code, signal));
         }
     }
 
