@@ -86,14 +86,14 @@ enum Command {
     Pin {
         /// `kernel`, a scheduler of the policy, or a known one such as bpfland or scx_bpfland
         name: String,
-        /// For how long, such as 30m
+        /// For how long, such as 30m; an earlier pin that lasts longer is then in force again
         #[arg(long = "for", value_name = "TIME", value_parser = pin_time)]
         lasts: Option<std::time::Duration>,
         /// Arguments for the scheduler, in place of the policy's
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Leave the choice to the policy again
+    /// End all pins: leave the choice to the policy again
     Unpin,
     /// Keep the scheduler that runs while a command runs, whose exit code is passed on
     Hold {

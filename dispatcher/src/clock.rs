@@ -4,6 +4,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 
+use crate::core::Moment;
+
+/// The least time of sleep that is noticed. Two clocks cannot be read at once; whoever reads them may have
+/// to wait for a CPU between the two.
+const SLEEP: Duration = Duration::from_secs(1);
+
 /// CLOCK_REALTIME in microseconds.
 pub(crate) fn now_us() -> u64 {
     SystemTime::now()
@@ -20,4 +26,113 @@ pub(crate) fn microseconds(duration: Duration) -> u64 {
 /// cost anything.
 pub(crate) fn cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
+/// The moments of the daemon's decisions, which go on while the machine sleeps: what ends in half an hour
+/// ends then, whoever closes the lid meanwhile.
+#[derive(Debug)]
+pub(crate) struct Moments {
+    begun: Duration,
+    /// How long the machine has slept since its boot, as far as has been told.
+    slept: Duration,
+}
+
+/// The two clocks at one moment.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    /// CLOCK_BOOTTIME, which goes on during sleep.
+    since_boot: Duration,
+    /// CLOCK_MONOTONIC, which does not; read after the other, so that the difference is never too large.
+    awake: Duration,
+}
+
+impl Moments {
+    /// The first is now.
+    pub(crate) fn begin() -> Self {
+        Self::begin_at(Reading::now())
+    }
+
+    /// The time since the first.
+    pub(crate) fn now(&self) -> Moment {
+        since_boot().saturating_sub(self.begun)
+    }
+
+    /// How long the machine slept since this was asked before; `None` when it did not.
+    pub(crate) fn slept(&mut self) -> Option<Duration> {
+        self.slept_at(Reading::now())
+    }
+
+    fn begin_at(reading: Reading) -> Self {
+        Self {
+            begun: reading.since_boot,
+            slept: reading.slept(),
+        }
+    }
+
+    fn slept_at(&mut self, reading: Reading) -> Option<Duration> {
+        let slept = reading.slept().saturating_sub(self.slept);
+        if slept < SLEEP {
+            return None;
+        }
+        self.slept += slept;
+        Some(slept)
+    }
+}
+
+impl Reading {
+    fn now() -> Self {
+        let since_boot = since_boot();
+        Self {
+            since_boot,
+            awake: clock(ClockId::CLOCK_MONOTONIC),
+        }
+    }
+
+    fn slept(self) -> Duration {
+        self.since_boot.saturating_sub(self.awake)
+    }
+}
+
+fn since_boot() -> Duration {
+    clock(ClockId::CLOCK_BOOTTIME)
+}
+
+fn clock(id: ClockId) -> Duration {
+    clock_gettime(id)
+        .expect("every Linux has these clocks and the argument is valid")
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn reading(since_boot: u32, awake: u32) -> Reading {
+        Reading {
+            since_boot: since_boot * SECOND,
+            awake: awake * SECOND,
+        }
+    }
+
+    #[test]
+    fn sleep_is_noticed_once_and_a_moment_between_two_readings_is_none() {
+        let mut moments = Moments::begin_at(reading(500, 400));
+        assert_eq!(moments.slept_at(reading(510, 410)), None);
+        let mut late = reading(520, 420);
+        late.awake += SECOND / 2;
+        assert_eq!(moments.slept_at(late), None);
+        assert_eq!(moments.slept_at(reading(1130, 430)), Some(600 * SECOND));
+        assert_eq!(moments.slept_at(reading(1140, 440)), None);
+    }
+
+    #[test]
+    fn moments_follow_the_clock_that_goes_on_during_sleep() {
+        let moments = Moments::begin();
+        let before = since_boot();
+        let now = moments.now();
+        let after = since_boot();
+        assert!(before - moments.begun <= now && now <= after - moments.begun);
+    }
 }

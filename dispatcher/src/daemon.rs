@@ -17,7 +17,7 @@ use auto_ext_profiler::{Profiler, Sample, Signals};
 use crate::boots::{self, Boots};
 use crate::cgroup::Cgroups;
 use crate::children::Children;
-use crate::clock::now_us;
+use crate::clock::{Moments, now_us};
 use crate::core::{Action, Event, Failure, Moment, State, decide};
 use crate::history::{History, Kind};
 use crate::kernel::{self, SchedExt};
@@ -45,7 +45,7 @@ struct Daemon {
     config: PathBuf,
     policy: Policy,
     state: State,
-    started: Instant,
+    moments: Moments,
     sched_ext: SchedExt,
     power_supplies: PowerSupplies,
     children: Children,
@@ -95,7 +95,7 @@ impl Daemon {
             config,
             state: State::new(&policy, observe),
             policy,
-            started: Instant::now(),
+            moments: Moments::begin(),
             current: (sched_ext.read().scheduler(), sched_ext.enable_seq()),
             sched_ext,
             power_supplies: PowerSupplies::below("/sys".as_ref()),
@@ -121,15 +121,33 @@ impl Daemon {
     }
 
     fn now(&self) -> Moment {
-        self.started.elapsed()
+        self.moments.now()
     }
 
     fn thoughts(&self) -> Thoughts {
-        Thoughts::of(&self.state, self.now(), now_us(), self.since, self.switches)
+        Thoughts::of(
+            &self.policy,
+            &self.state,
+            self.now(),
+            now_us(),
+            self.since,
+            self.switches,
+        )
     }
 
     /// Has an event decided, carries out what comes of it, and shows the result.
     async fn happened(&mut self, event: Event) {
+        // Not all machines say that they sleep, and what happened meanwhile may be heard of first.
+        if let Some(slept) = self.moments.slept() {
+            tracing::debug!("the machine slept for {slept:?}");
+            self.decided(Event::Slept(slept));
+        }
+        self.decided(event);
+        self.show().await;
+    }
+
+    /// Has an event decided, and carries out what comes of it.
+    fn decided(&mut self, event: Event) {
         let class = self.state.class().to_owned();
         let safe = self.state.is_safe();
         let (state, actions) = decide(&self.policy, &self.state, event, self.now());
@@ -156,7 +174,6 @@ impl Daemon {
                 Action::Cancel => self.cancel_switch(),
             }
         }
-        self.show().await;
     }
 
     /// Shows what the kernel runs and what is thought of it.

@@ -47,7 +47,7 @@ pub(crate) fn end(status: ExitStatus, lines: &VecDeque<String>, out_of_memory: b
 /// kernel/sched/ext.c; schedulers print the same words. `None` for what is no failure.
 pub(crate) fn of_the_kernel(reason: &str) -> Option<Cause> {
     let causes = [
-        ("stall", Cause::Stalled),
+        ("task stall", Cause::Stalled),
         ("watchdog failed to check in", Cause::Stalled),
         ("soft lockup", Cause::Stalled),
         ("hard lockup", Cause::Stalled),
@@ -157,6 +157,11 @@ mod tests {
                 Cause::Crashed,
             ),
             (EXIT_1, "", Cause::Crashed),
+            (
+                EXIT_1,
+                "Error: failed to install a handler of signals",
+                Cause::Crashed,
+            ),
             (
                 Signal::SIGKILL as i32,
                 "Error: EXIT: runnable task stall",

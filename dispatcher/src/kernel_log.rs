@@ -46,6 +46,17 @@ impl KernelLog {
 
     /// The failure for which the kernel last disabled a scheduler since this was asked before.
     pub(crate) fn ejection(&mut self) -> Option<End> {
+        // The scheduler itself is named in many ways; only one can run.
+        self.last_ejection(|_| true)
+    }
+
+    /// The failure for which the kernel last disabled the scheduler with these operations since it was
+    /// asked for any.
+    pub(crate) fn ejection_of(&mut self, ops: &str) -> Option<End> {
+        self.last_ejection(|of| of == ops)
+    }
+
+    fn last_ejection(&mut self, is_meant: impl Fn(&str) -> bool) -> Option<End> {
         let file = self.0.as_mut()?;
         let mut record = [0; RECORD];
         let mut last = None;
@@ -54,8 +65,11 @@ impl KernelLog {
                 Ok(0) => break,
                 Ok(length) => {
                     let text = String::from_utf8_lossy(&record[..length]);
-                    // The scheduler itself is named in many ways; only one can run.
-                    last = disabled(&text).or(last);
+                    if let Some((ops, end)) = disabled(&text)
+                        && is_meant(ops)
+                    {
+                        last = Some(end);
+                    }
                 }
                 // Overwritten before it was read: the next are there.
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
@@ -67,29 +81,32 @@ impl KernelLog {
 
     /// The end of a process, together with what the kernel says of it.
     pub(crate) fn complete(&mut self, end: End) -> End {
-        match (self.ejection(), end.cause) {
-            (Some(ejection), Cause::Left | Cause::Crashed | Cause::Killed) => End {
-                text: format!("{end}; {ejection}"),
-                ..ejection
-            },
-            _ => end,
-        }
+        complete(end, self.ejection())
     }
 }
 
-/// What a record says of a scheduler that was disabled for an error:
+/// The end of a process whose scheduler the kernel has disabled for an error, if that is so.
+pub(crate) fn complete(end: End, ejection: Option<End>) -> End {
+    match (ejection, end.cause) {
+        (Some(ejection), Cause::Left | Cause::Crashed | Cause::Killed) => End {
+            text: format!("{end}; {ejection}"),
+            ..ejection
+        },
+        _ => end,
+    }
+}
+
+/// What a record says of a scheduler that was disabled for an error, with the name of its operations:
 /// `6,1234,5678,-;sched_ext: BPF scheduler "x" disabled (runnable task stall)`.
-fn disabled(record: &str) -> Option<End> {
+fn disabled(record: &str) -> Option<(&str, End)> {
     let (_, text) = record.split_once(';')?;
     let text = text.lines().next()?;
     let said = text.strip_prefix("sched_ext: BPF scheduler \"")?;
-    let (_, reason) = said.rsplit_once("\" disabled (")?;
+    let (ops, reason) = said.rsplit_once("\" disabled (")?;
     let reason = reason.strip_suffix(')')?;
     let cause = ending::of_the_kernel(reason)?;
-    Some(End {
-        cause,
-        text: format!("the kernel disabled it: {reason}"),
-    })
+    let text = format!("the kernel disabled it: {reason}");
+    Some((ops, End { cause, text }))
 }
 
 #[cfg(test)]
@@ -100,7 +117,8 @@ mod tests {
 
     #[test]
     fn only_errors_of_schedulers_are_ejections() {
-        let stall = disabled(STALL).unwrap();
+        let (ops, stall) = disabled(STALL).unwrap();
+        assert_eq!(ops, "bpfland_1.1.4");
         assert_eq!(stall.cause, Cause::Stalled);
         assert_eq!(stall.text, "the kernel disabled it: runnable task stall");
         for other in [
@@ -112,6 +130,20 @@ mod tests {
         ] {
             assert_eq!(disabled(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn the_ejection_of_another_scheduler_is_not_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("kmsg");
+        std::fs::write(&path, "").unwrap();
+        let mut log = KernelLog::open(&path);
+        std::fs::write(&path, STALL).unwrap();
+        assert_eq!(log.ejection_of("cosmos_1.1.7"), None);
+        log = KernelLog::open(&path);
+        std::fs::write(&path, STALL.repeat(2)).unwrap();
+        let stalled = log.ejection_of("bpfland_1.1.4").map(|end| end.cause);
+        assert_eq!(stalled, Some(Cause::Stalled));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::children::Children;
 use crate::core::{Moment, State};
 use crate::kernel::{KernelState, SchedExt};
 use crate::known;
-use crate::policy::{Candidate, KERNEL};
+use crate::policy::{Candidate, KERNEL, Policy};
 use crate::program::file_name;
 
 /// What the kernel runs, and whose it is; asked at the moment of asking.
@@ -75,17 +75,26 @@ pub(crate) struct Thoughts {
     pub(crate) since: u64,
     /// How often the scheduler changed since the daemon's start.
     pub(crate) switches: u64,
-    /// Schedulers that are left alone because they failed, and until when (as `since`).
+    /// Schedulers that are left alone because they failed, and until when (as `since`): by the policy's
+    /// names, or by program and arguments where it has none.
     pub(crate) quarantined: BTreeMap<String, u64>,
-    /// The last failure; empty when there was none.
+    /// The last failure, and what is wrong with the policy's file as long as something is; empty when there
+    /// was none.
     pub(crate) last_error: String,
     /// The daemon's version.
     pub(crate) version: String,
 }
 
 impl Thoughts {
-    /// Of `state` at `now`, which on the wall clock is `now_us`.
-    pub(crate) fn of(state: &State, now: Moment, now_us: u64, since: u64, switches: u64) -> Self {
+    /// Of `state` under `policy` at `now`, which on the wall clock is `now_us`.
+    pub(crate) fn of(
+        policy: &Policy,
+        state: &State,
+        now: Moment,
+        now_us: u64,
+        since: u64,
+        switches: u64,
+    ) -> Self {
         let signals = state
             .signals()
             .into_iter()
@@ -124,11 +133,11 @@ impl Thoughts {
             since,
             switches,
             quarantined: state
-                .quarantined(now)
+                .quarantined(policy, now)
                 .into_iter()
                 .map(|(name, until)| (name, wall(until)))
                 .collect(),
-            last_error: state.last_error().to_owned(),
+            last_error: state.last_error(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }

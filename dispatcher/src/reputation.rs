@@ -231,6 +231,8 @@ fn write(path: &Path, queue: &mpsc::Receiver<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::{Event, State, decide};
+    use crate::policy::Policy;
 
     const HOUR: Duration = Duration::from_hours(1);
     /// A program that every machine has.
@@ -300,6 +302,25 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replace("\"size\":", "\"size\":1")).unwrap();
         assert_eq!(found(directory.path(), "6.18", 2 * HOUR), []);
+    }
+
+    #[test]
+    fn a_file_of_before_that_has_one_scheduler_under_two_names_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        kept(directory.path());
+        let path = directory.path().join(FILE);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let record = text.trim_matches(['[', ']']);
+        let renamed = record.replace("\"name\":\"env\"", "\"name\":\"alias\"");
+        assert_ne!(record, renamed);
+        std::fs::write(&path, format!("[{record},{renamed}]")).unwrap();
+        let mut state = State::new(&Policy::default(), false);
+        let remembered = Event::Remembered(found(directory.path(), "6.18", 2 * HOUR));
+        (state, _) = decide(&Policy::default(), &state, remembered, Moment::ZERO);
+        let names: Vec<_> = state.failures().map(|failure| &failure.scheduler).collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+        let quarantined = state.quarantined(&Policy::default(), Moment::ZERO);
+        assert_eq!(quarantined, [("/usr/bin/env -x".to_owned(), HOUR)].into());
     }
 
     #[test]

@@ -217,7 +217,7 @@ impl SchedulerProcess {
     }
 
     /// Asks the process to leave, kills it if it does not, and waits until it is gone. Returns how it
-    /// ended where that was not our doing: all known schedulers leave with status 0 when asked.
+    /// ended where that was not our doing. One that was asked has left as asked, with whatever status.
     ///
     /// # Errors
     /// When even killing it does not end it.
@@ -234,17 +234,13 @@ impl SchedulerProcess {
     }
 
     async fn stop_within(&mut self, patience: Duration) -> Result<Option<End>, String> {
+        if let Some(end) = self.has_ended() {
+            return Ok(Some(end));
+        }
         self.signal(Signal::SIGINT);
         if let Ok(ended) = timeout(patience, self.child.wait()).await {
             self.reaped();
-            let asked = |status: &ExitStatus| {
-                // Without a handler the signal itself is the end; a shell passes it on as 130.
-                status.signal() == Some(Signal::SIGINT as i32) || status.code() == Some(130)
-            };
-            let crashed = ended
-                .ok()
-                .filter(|status| !status.success() && !asked(status));
-            return Ok(crashed.map(|status| self.end(status)));
+            return Ok(ended.ok().and_then(|status| self.own_end(status)));
         }
         tracing::warn!(
             scheduler = self.scheduler.name,
@@ -287,6 +283,22 @@ impl SchedulerProcess {
             // It may have ended by itself a moment ago.
             let _ = killpg(Pid::from_raw(pid), signal);
         }
+    }
+
+    /// How the process, which was asked to leave, ended by something else, as far as that is certain. What
+    /// the kernel had against its scheduler is asked elsewhere.
+    fn own_end(&self, status: ExitStatus) -> Option<End> {
+        let end = self.end(status);
+        if matches!(end.cause, Cause::Spinning | Cause::OutOfMemory) {
+            return Some(end);
+        }
+        // Without a handler the signal itself is the end; a shell passes it on as 130.
+        let by_signal = status.signal() == Some(Signal::SIGINT as i32);
+        if !status.success() && !by_signal && status.code() != Some(130) {
+            let scheduler = &self.scheduler.name;
+            tracing::info!(scheduler, "{scheduler} left when it was asked to: {end}");
+        }
+        None
     }
 
     fn end(&self, status: ExitStatus) -> End {
@@ -379,5 +391,62 @@ async fn listen(
             }
             lines.push_back(text.to_owned());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A shell that runs `script` and has said that it is ready.
+    async fn shell(script: &str) -> SchedulerProcess {
+        let scheduler = Scheduler {
+            name: "shell".into(),
+            command: "/usr/bin/env".into(),
+            // A shell cannot trap what was ignored when it was started, as SIGINT is in the background.
+            args: ["--default-signal=INT", "sh", "-c", script]
+                .map(str::to_owned)
+                .into(),
+        };
+        let process =
+            SchedulerProcess::start(&scheduler, &Children::default(), &Cgroups::of(None)).unwrap();
+        while process.last_lines.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        process
+    }
+
+    const FOR_EVER: &str = "while :; do sleep 0.01; done";
+
+    #[tokio::test]
+    async fn one_that_was_asked_to_leave_has_not_failed_whatever_its_status() {
+        for (at_sigint, code, signal) in [
+            ("exit 3", Some(3), None),
+            (
+                "echo Error: EXIT: runnable task stall; exit 1",
+                Some(1),
+                None,
+            ),
+            ("kill -SEGV $$", None, Some(Signal::SIGSEGV as i32)),
+            ("kill -KILL $$", None, Some(Signal::SIGKILL as i32)),
+        ] {
+            let mut process =
+                shell(&format!("trap '{at_sigint}' INT; echo ready; {FOR_EVER}")).await;
+            assert_eq!(process.stop().await, Ok(None), "{at_sigint}");
+            let status = process.child.try_wait().unwrap().unwrap();
+            assert_eq!((status.code(), status.signal()), (code, signal));
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_had_ended_before_it_was_asked_has_failed() {
+        let mut process = shell("echo ready; exit 3").await;
+        // Not waited for by anybody yet.
+        let pid = Pid::from_raw(process.pid.try_into().unwrap());
+        let flags = nix::sys::wait::WaitPidFlag::WEXITED | nix::sys::wait::WaitPidFlag::WNOWAIT;
+        nix::sys::wait::waitid(nix::sys::wait::Id::Pid(pid), flags).unwrap();
+        let end = process.stop().await.unwrap().unwrap();
+        assert_eq!(end.cause, Cause::Crashed);
+        assert!(end.text.starts_with("exited with status 3"), "{end}");
     }
 }

@@ -5,6 +5,7 @@
 
 mod conflicts;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
@@ -251,11 +252,12 @@ fn judge(facts: &Facts) -> Vec<Finding> {
                 );
             }
             for name in &told.quarantined {
+                let word = shell_word(name);
                 add(
                     Weight::Weakens,
                     format!(
                         "{name} is left alone because it failed: see `auto-ext schedulers`; when it is mended: \
-                         `auto-ext schedulers --forgive {name}`"
+                         `auto-ext schedulers --forgive {word}`"
                     ),
                 );
             }
@@ -283,9 +285,25 @@ fn judge(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
+/// As one word of a shell's command line.
+fn shell_word(text: &str) -> Cow<'_, str> {
+    let plain = |char: char| char.is_alphanumeric() || "-_./".contains(char);
+    if text.chars().all(plain) {
+        return text.into();
+    }
+    format!("'{}'", text.replace('\'', r"'\''")).into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_to_be_typed_is_one_word() {
+        assert_eq!(shell_word("lavd-performance"), "lavd-performance");
+        assert_eq!(shell_word("scx_flash -m a"), "'scx_flash -m a'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+    }
 
     fn sound() -> Facts {
         Facts {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Moment;
 use super::cause::{Cause, End};
 use super::event::Action;
+use super::pins::Pin;
 use super::state::{Mode, ObserveCause, Running, State, Switch};
 use crate::kernel::KernelState;
 use crate::policy::{Candidate, Foreign, Policy};
@@ -42,9 +43,13 @@ pub(super) fn watch_seat(state: &mut State, now: Moment) {
 /// The actions that bring in what was chosen, as far as the policy's limits allow.
 pub(super) fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action> {
     if let Some(switch) = &mut state.switching {
+        let same = switch.to.is_same_as(&state.choice.desired);
+        if same {
+            // Perhaps under another name.
+            switch.to = state.choice.desired.clone();
+        }
         state.choice.waits = Some(switch.progress());
-        let wanted = switch.to == state.choice.desired && !state.asleep;
-        if wanted || switch.cancelled {
+        if (same && !state.asleep) || switch.cancelled {
             return Vec::new();
         }
         switch.cancelled = true;
@@ -57,15 +62,14 @@ pub(super) fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action
         Mode::Observe(_) | Mode::Yielded => return Vec::new(),
     }
     let pinned = state
-        .pin
-        .as_ref()
-        .is_some_and(|pin| pin.to == state.choice.desired);
+        .pin()
+        .is_some_and(|pin| pin.to.is_same_as(&state.choice.desired));
     let replace_foreign = pinned || policy.foreign == Foreign::Replace;
     let foreign_in_the_way = replace_foreign && state.foreign_runs();
     match (&mut state.running, &state.choice.desired) {
         (None, Candidate::Kernel) if !foreign_in_the_way => {
             if pinned {
-                state.establish_pin();
+                state.pins.establish();
             }
             return Vec::new();
         }
@@ -76,22 +80,21 @@ pub(super) fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action
             running.scheduler = desired.clone();
             running.layer = state.choice.layer;
             if pinned {
-                state.establish_pin();
+                state.pins.establish();
             }
             return Vec::new();
         }
         _ => {}
     }
-    // A person's word is carried out at once; only if nothing comes of it, it waits like any.
-    let first_of_pin = state.pin.as_ref().is_some_and(|pin| !pin.established);
+    let urgent = state.pin().is_some_and(Pin::is_urgent);
     // For what did not count when it came, no switch was kept back.
     let goes_home = state.choice.desired == Candidate::Kernel
         && state
             .running
             .as_ref()
             .is_some_and(|running| !running.counts);
-    let counts = !first_of_pin && !goes_home;
-    let hindrance = hindrance(policy, state, first_of_pin, foreign_in_the_way, now);
+    let counts = !urgent && !goes_home;
+    let hindrance = hindrance(policy, state, urgent, foreign_in_the_way, now);
     if let Some(why) = hindrance.or_else(|| over_limit(policy, state, now).filter(|_| counts)) {
         state.choice.waits = Some(why);
         return Vec::new();
@@ -117,7 +120,7 @@ pub(super) fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action
 fn hindrance(
     policy: &Policy,
     state: &State,
-    first_of_pin: bool,
+    urgent: bool,
     foreign_in_the_way: bool,
     now: Moment,
 ) -> Option<String> {
@@ -128,11 +131,11 @@ fn hindrance(
     if within(state.awake_since, AFTER_SLEEP) {
         return Some("waits a moment after the machine woke up".to_owned());
     }
-    if within(state.failed_at, AFTER_FAILURE) && !first_of_pin {
+    if within(state.failed_at, AFTER_FAILURE) && !urgent {
         return Some("waits a moment after a switch that came to nothing".to_owned());
     }
     if let Some(running) = &state.running {
-        if !first_of_pin && let Some(why) = stays(policy, state, running, now) {
+        if !urgent && let Some(why) = stays(policy, state, running, now) {
             return Some(why);
         }
     } else if state.kernel != KernelState::Disabled && !foreign_in_the_way {

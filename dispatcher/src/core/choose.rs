@@ -53,7 +53,7 @@ pub(super) fn mode(policy: &Policy, state: &State, now: Moment) -> Mode {
         KernelState::Unsupported => Mode::Observe(ObserveCause::NoSchedExt),
         _ if state.observe_asked => Mode::Observe(ObserveCause::Asked),
         KernelState::Unknown(why) => Mode::Observe(ObserveCause::KernelUnknown(why.clone())),
-        _ if state.pin.is_some() => Mode::Pinned,
+        _ if state.pin().is_some() => Mode::Pinned,
         _ if let Some(why) = state.trust.lost(now) => {
             Mode::Observe(ObserveCause::Safe(why.to_owned()))
         }
@@ -66,7 +66,7 @@ pub(super) fn mode(policy: &Policy, state: &State, now: Moment) -> Mode {
 
 /// What should run, and why.
 pub(super) fn choose(policy: &Policy, state: &State, now: Moment) -> Choice {
-    if let Some(pin) = &state.pin {
+    if let Some(pin) = state.pin() {
         let because = match pin.lasts {
             None => "pinned".to_owned(),
             Some(lasts) => format!("pinned for {}", humantime::format_duration(lasts)),
@@ -153,7 +153,7 @@ fn rejection(state: &State, candidate: &Candidate, now: Moment) -> Option<String
     };
     // One that runs does not mind that its file is being replaced; one that a person named, or
     // that ran when it was held, need not be in the policy.
-    let by_rule = state.pin.is_none() && state.holds.is_empty();
+    let by_rule = state.pin().is_none() && state.holds.is_empty();
     let runs = state
         .running()
         .is_some_and(|running| running.is_same_as(scheduler));

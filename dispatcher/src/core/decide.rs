@@ -10,7 +10,7 @@ use super::act::{act, watch_seat};
 use super::cause::{Cause, End};
 use super::choose::{choose, classify, mode};
 use super::event::{Action, Event, Fault};
-use super::state::{Hold, Layer, Pin, Running, State};
+use super::state::{Hold, Layer, Running, State};
 use crate::kernel::KernelState;
 use crate::policy::{Candidate, Policy, Scheduler};
 
@@ -22,9 +22,7 @@ pub fn decide(policy: &Policy, state: &State, event: Event, now: Moment) -> (Sta
     let mut next = state.clone();
     let settled = event == Event::PolicyChanged;
     take_in(policy, &mut next, event, now);
-    if next.pin.as_ref().is_some_and(|pin| pin.is_over(now)) {
-        (next.pin, next.pin_before) = (None, None);
-    }
+    next.pins.end_those_over(now);
     classify(policy, &mut next, now, settled);
     watch_seat(&mut next, now);
     next.mode = mode(policy, &next, now);
@@ -56,17 +54,23 @@ fn take_in(policy: &Policy, state: &mut State, event: Event, now: Moment) {
             error,
             fault,
             left,
-        } => switch_failed(state, &to, &error, fault, left, now),
+        } => {
+            let to = state.as_called_now(to);
+            switch_failed(state, &to, &error, fault, left, now);
+        }
         Event::SchedulerExited { scheduler, end } => {
+            // The policy may call it something else since it was started.
             let running = state
                 .running
-                .take_if(|running| running.scheduler == scheduler);
+                .take_if(|running| running.scheduler.is_same_as(&scheduler));
             if running.as_ref().is_none_or(|running| running.counts) {
                 state.limit.add(now);
             }
-            // The kernel may have said before that it ended it, and why.
-            if !running.is_some_and(|running| running.blamed) {
-                state.blame(&scheduler, &end, now);
+            match running {
+                // The kernel may have said before that it ended it, and why.
+                Some(running) if running.blamed => {}
+                Some(running) => state.blame(&running.scheduler, &end, now),
+                None => state.blame(&scheduler, &end, now),
             }
         }
         Event::SchedulerEjected(end) => state.blame_running(&end, now),
@@ -75,16 +79,15 @@ fn take_in(policy: &Policy, state: &mut State, event: Event, now: Moment) {
         Event::Distrusted { why } => state.trust.lose(&why, now),
         Event::Trusted => state.trust.restore(),
         Event::PolicyProblem { error } => {
-            state.last_error = error;
-            state.policy_problem = true;
+            state.policy_problem = Some(error);
+            state.failed_since = false;
         }
         Event::PolicyChanged => {
             state.levels.set_thresholds(policy.signals);
             // What nobody asks about is not followed, and would stay for ever.
             Arc::make_mut(&mut state.processes).retain(|_, process| policy.wants(process));
-            if std::mem::take(&mut state.policy_problem) {
-                state.last_error.clear();
-            }
+            state.policy_problem = None;
+            call_by_the_names_of(policy, state);
         }
         Event::Processes(events) => {
             let processes = Arc::make_mut(&mut state.processes);
@@ -99,17 +102,9 @@ fn take_in(policy: &Policy, state: &mut State, event: Event, now: Moment) {
             if let Candidate::Scheduler(scheduler) = &to {
                 state.failures.try_again(scheduler, now);
             }
-            if let Some(pin) = state.pin.take().filter(|pin| pin.established) {
-                state.pin_before = Some(pin);
-            }
-            state.pin = Some(Pin {
-                to,
-                lasts,
-                since: now,
-                established: false,
-            });
+            state.pins.add(to, lasts, now);
         }
-        Event::Unpinned => (state.pin, state.pin_before) = (None, None),
+        Event::Unpinned => state.pins.clear(),
         Event::Held {
             cookie,
             application,
@@ -117,6 +112,7 @@ fn take_in(policy: &Policy, state: &mut State, event: Event, now: Moment) {
         } => {
             if state.holds.is_empty() {
                 state.held = state.runs_or_will_run();
+                state.held_is_open = state.switching.is_some();
             }
             let hold = Hold {
                 application,
@@ -126,6 +122,19 @@ fn take_in(policy: &Policy, state: &mut State, event: Event, now: Moment) {
         }
         Event::Released { cookie } => {
             state.holds.remove(&cookie);
+        }
+        Event::Slept(time) => {
+            // These are to last while the machine runs.
+            let moments = [
+                state.class_lost.as_mut(),
+                state.foreign_seen.as_mut(),
+                state.unseated_since.as_mut(),
+                state.running.as_mut().map(|running| &mut running.since),
+            ];
+            for moment in moments.into_iter().flatten() {
+                *moment = (*moment + time).min(now);
+            }
+            state.awake_since = Some(now);
         }
         Event::FallsAsleep => state.asleep = true,
         Event::WakesUp => {
@@ -151,12 +160,33 @@ fn follow(policy: &Policy, processes: &mut BTreeMap<u32, Process>, event: Proces
     }
 }
 
+/// Has all that is remembered called what the policy calls it.
+fn call_by_the_names_of(policy: &Policy, state: &mut State) {
+    let running = state.running.as_mut().map(|running| &mut running.scheduler);
+    let switching = state.switching.as_mut().map(|switch| &mut switch.to);
+    let candidates = state.pins.named_mut().chain(switching);
+    let candidates = candidates.chain([&mut state.held]);
+    let schedulers = candidates.filter_map(|candidate| match candidate {
+        Candidate::Kernel => None,
+        Candidate::Scheduler(scheduler) => Some(scheduler),
+    });
+    for scheduler in schedulers.chain(running) {
+        let names = policy.names_of(scheduler);
+        if let Some(name) = names.first()
+            && !names.contains(scheduler.name.as_str())
+        {
+            scheduler.name = (*name).to_owned();
+        }
+    }
+}
+
 fn switched(state: &mut State, to: Candidate, now: Moment) {
+    let to = state.as_called_now(to);
     let (layer, counts) = state.end_switch(now);
     // If it was somebody else's seat, it is not any more.
     state.foreign_seen = None;
-    if state.pin.as_ref().is_some_and(|pin| pin.to == to) {
-        state.establish_pin();
+    if state.pin().is_some_and(|pin| pin.to.is_same_as(&to)) {
+        state.pins.establish();
     }
     state.running = match to {
         Candidate::Kernel => None,
@@ -168,6 +198,7 @@ fn switched(state: &mut State, to: Candidate, now: Moment) {
             blamed: false,
         }),
     };
+    state.hold_what_came();
 }
 
 fn switch_failed(
@@ -181,25 +212,24 @@ fn switch_failed(
     // Loading is work, whatever came of it.
     let (layer, counts) = state.end_switch(now);
     let before = state.running.take();
-    state.running = left.map(|scheduler| Running {
-        since: before.as_ref().map_or(now, |running| running.since),
-        layer: before.as_ref().map_or(layer, |running| running.layer),
-        counts: before.as_ref().map_or(counts, |running| running.counts),
-        blamed: before.is_some_and(|running| running.blamed),
-        scheduler,
+    state.running = left.map(|scheduler| match before {
+        Some(before) if before.scheduler.is_same_as(&scheduler) => before,
+        // The new one, which cannot be ended.
+        _ => Running {
+            scheduler,
+            since: now,
+            layer,
+            counts,
+            blamed: matches!(fault, Fault::New(_)),
+        },
     });
+    state.hold_what_came();
     state.failed_at = (!matches!(fault, Fault::New(_))).then_some(now);
     if fault == Fault::Cancelled {
+        state.pins.wait();
         return;
     }
-    // Whoever asked for it is told; what was before is in force again.
-    if state
-        .pin
-        .as_ref()
-        .is_some_and(|pin| !pin.established && pin.to == *to)
-    {
-        state.pin = state.pin_before.take();
-    }
+    state.pins.failed(to);
     let blamed = match (fault, to, &state.running) {
         (Fault::New(cause), Candidate::Scheduler(new), _) => Some((new, cause)),
         (Fault::Old, _, Some(old)) => Some((&old.scheduler, Cause::Stuck)),
@@ -232,13 +262,6 @@ impl State {
         (layer, counts)
     }
 
-    pub(super) fn establish_pin(&mut self) {
-        if let Some(pin) = &mut self.pin {
-            pin.established = true;
-            self.pin_before = None;
-        }
-    }
-
     /// Takes note that `scheduler`, which ran, failed.
     fn blame(&mut self, scheduler: &Scheduler, end: &End, now: Moment) {
         self.failures.add(scheduler, end, now);
@@ -261,16 +284,39 @@ impl State {
     }
 
     fn failed(&mut self, error: String) {
-        self.last_error = error;
-        self.policy_problem = false;
+        self.last_failure = error;
+        self.failed_since = true;
     }
 
     /// What will run if nothing else happens.
     fn runs_or_will_run(&self) -> Candidate {
-        match (&self.switching, &self.running) {
-            (Some(switch), _) if !switch.cancelled => switch.to.clone(),
-            (_, Some(running)) => Candidate::Scheduler(running.scheduler.clone()),
-            (_, None) => Candidate::Kernel,
+        match &self.switching {
+            Some(switch) if !switch.cancelled => switch.to.clone(),
+            _ => self.runs(),
+        }
+    }
+
+    fn runs(&self) -> Candidate {
+        match &self.running {
+            Some(running) => Candidate::Scheduler(running.scheduler.clone()),
+            None => Candidate::Kernel,
+        }
+    }
+
+    /// Holds what runs after the switch during which the first of the holds began, whatever came of it: a
+    /// hold forces no change.
+    fn hold_what_came(&mut self) {
+        if std::mem::take(&mut self.held_is_open) {
+            self.held = self.runs();
+        }
+    }
+
+    /// What a switch was to bring in, by the name that it has by now.
+    fn as_called_now(&self, to: Candidate) -> Candidate {
+        let switching = self.switching.as_ref().map(|switch| &switch.to);
+        match switching.filter(|switching| switching.is_same_as(&to)) {
+            Some(switching) => switching.clone(),
+            None => to,
         }
     }
 

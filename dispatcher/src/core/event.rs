@@ -106,6 +106,8 @@ pub enum Event {
         /// Its number.
         cookie: u32,
     },
+    /// The machine slept for this long since the last event, as its clocks say.
+    Slept(Duration),
     /// The machine is about to sleep or to shut down.
     FallsAsleep,
     /// The machine woke up, or is not shut down after all.

@@ -147,9 +147,13 @@ fn would_change(state: &State, rules: &[RuleNow], now: Moment) -> Vec<String> {
                 let left = pin.lasts?.saturating_sub(now.saturating_sub(pin.since));
                 Some(humantime::format_duration(Duration::from_secs(left.as_secs())).to_string())
             });
-            return vec![match end {
-                Some(left) => format!("the end of the pin, in {left}, or `auto-ext unpin`"),
-                None => "`auto-ext unpin`".to_owned(),
+            return vec![match (end, state.pins.next()) {
+                (Some(left), None) => format!("the end of the pin, in {left}, or `auto-ext unpin`"),
+                (Some(left), Some(next)) => format!(
+                    "the end of the pin, in {left}, when {} is pinned as before, or `auto-ext unpin`",
+                    next.to
+                ),
+                (None, _) => "`auto-ext unpin`".to_owned(),
             }];
         }
         Layer::Hold => {

@@ -1,6 +1,5 @@
 //! Which schedulers failed lately, and how long they are left alone for it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Moment;
@@ -12,8 +11,8 @@ const DOES_WELL: Duration = Duration::from_hours(2);
 /// How many are remembered. A policy has fewer schedulers; pins can come with any arguments.
 const MOST: usize = 512;
 
-/// The failures, each of one program with its arguments: with others it may well run. The latest is
-/// last.
+/// The failures, each of one program with its arguments: with others it may well run, under another
+/// name it is the same. The latest is last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Failures(Vec<Failure>);
 
@@ -46,7 +45,7 @@ impl Failures {
         let before = self
             .0
             .iter()
-            .position(|failure| failure.scheduler == *scheduler);
+            .position(|failure| failure.scheduler.is_same_as(scheduler));
         let count = before
             .map_or(0, |at| self.0.remove(at).count)
             .saturating_add(1);
@@ -62,10 +61,19 @@ impl Failures {
         });
     }
 
-    /// Takes in what was known before the decisions began.
+    /// Takes in what was known before the decisions began. Of two failures of the same scheduler, which
+    /// older versions kept under two names, the worse counts.
     pub(crate) fn remember(&mut self, failures: Vec<Failure>) {
-        for failure in failures {
-            self.0.retain(|known| known.scheduler != failure.scheduler);
+        for mut failure in failures {
+            let same = |known: &Failure| known.scheduler.is_same_as(&failure.scheduler);
+            if let Some(at) = self.0.iter().position(same) {
+                let known = self.0.remove(at);
+                let count = failure.count.max(known.count);
+                if known.until > failure.until {
+                    failure = known;
+                }
+                failure.count = count;
+            }
             self.push(failure);
         }
     }
@@ -80,7 +88,7 @@ impl Failures {
     /// Ends the time for which `scheduler` is left alone; if it fails again it counts as before.
     pub(crate) fn try_again(&mut self, scheduler: &Scheduler, now: Moment) {
         for failure in &mut self.0 {
-            if failure.scheduler == *scheduler {
+            if failure.scheduler.is_same_as(scheduler) {
                 failure.until = failure.until.min(now);
             }
         }
@@ -100,21 +108,13 @@ impl Failures {
     /// The failure for which `scheduler` is left alone at `now`; `None` when it is not.
     pub(crate) fn quarantine(&self, scheduler: &Scheduler, now: Moment) -> Option<&str> {
         let mut failures = self.0.iter();
-        let failure = failures.find(|failure| failure.scheduler == *scheduler)?;
+        let failure = failures.find(|failure| failure.scheduler.is_same_as(scheduler))?;
         (now < failure.until).then_some(&failure.end.text)
     }
 
-    /// The name of every scheduler that is left alone at `now`, and until when.
-    pub(crate) fn quarantined(&self, now: Moment) -> BTreeMap<String, Moment> {
-        let mut names = BTreeMap::new();
-        for Failure {
-            scheduler, until, ..
-        } in self.0.iter().filter(|failure| now < failure.until)
-        {
-            let latest = names.entry(scheduler.name.clone()).or_insert(*until);
-            *latest = (*until).max(*latest);
-        }
-        names
+    /// The failures for which schedulers are left alone at `now`.
+    pub(crate) fn quarantined(&self, now: Moment) -> impl Iterator<Item = &Failure> {
+        self.0.iter().filter(move |failure| now < failure.until)
     }
 }
 
@@ -141,6 +141,14 @@ mod tests {
         }
     }
 
+    /// Until when the only one that is left alone is.
+    fn until(failures: &Failures, now: Moment) -> Moment {
+        let mut quarantined = failures.quarantined(now);
+        let until = quarantined.next().unwrap().until;
+        assert_eq!(quarantined.next(), None);
+        until
+    }
+
     #[test]
     fn each_failure_doubles_the_time_up_to_a_limit() {
         let bpfland = scheduler(&[]);
@@ -150,7 +158,7 @@ mod tests {
         for _ in 0..20 {
             failures.add(&bpfland, &end(Cause::Crashed), now);
             assert_eq!(failures.quarantine(&bpfland, now), Some("crashed"));
-            let until = failures.quarantined(now)["bpfland"];
+            let until = until(&failures, now);
             assert!(until - now >= last && until - now <= DAY);
             last = until - now;
             now = until;
@@ -164,7 +172,7 @@ mod tests {
         let left_alone = |cause| {
             let mut failures = Failures::default();
             failures.add(&scheduler(&[]), &end(cause), Duration::ZERO);
-            failures.quarantined(Duration::ZERO)["bpfland"]
+            until(&failures, Duration::ZERO)
         };
         assert_eq!(left_alone(Cause::Killed), MINUTE / 2);
         assert_eq!(left_alone(Cause::Stalled), 60 * MINUTE);
@@ -179,7 +187,7 @@ mod tests {
         failures.add(&bpfland, &stalled, Duration::ZERO);
         failures.add(&bpfland, &stalled, 179 * MINUTE);
         assert_eq!(count(&failures), Some(2));
-        let until = failures.quarantined(180 * MINUTE)["bpfland"];
+        let until = until(&failures, 180 * MINUTE);
         failures.add(&bpfland, &stalled, until + 120 * MINUTE);
         assert_eq!(count(&failures), Some(1));
     }
@@ -193,6 +201,46 @@ mod tests {
     }
 
     #[test]
+    fn under_another_name_it_has_failed_too() {
+        let renamed = Scheduler {
+            name: "fast".into(),
+            ..scheduler(&[])
+        };
+        let crashed = end(Cause::Crashed);
+        let mut failures = Failures::default();
+        failures.add(&scheduler(&[]), &crashed, Duration::ZERO);
+        assert!(failures.quarantine(&renamed, Duration::ZERO).is_some());
+        failures.add(&renamed, &crashed, Duration::ZERO);
+        let counts: Vec<u32> = failures.iter().map(|failure| failure.count).collect();
+        assert_eq!(counts, [2]);
+        failures.try_again(&scheduler(&[]), Duration::ZERO);
+        assert_eq!(failures.quarantine(&renamed, Duration::ZERO), None);
+    }
+
+    #[test]
+    fn of_what_was_known_under_two_names_the_worse_counts() {
+        let known = |name: &str, count, until| Failure {
+            scheduler: Scheduler {
+                name: name.into(),
+                ..scheduler(&[])
+            },
+            count,
+            end: end(Cause::Crashed),
+            back_off: 5 * MINUTE,
+            until,
+        };
+        let mut failures = Failures::default();
+        failures.remember(vec![
+            known("bpfland", 1, 5 * MINUTE),
+            known("fast", 3, MINUTE),
+        ]);
+        let [failure] = &failures.0[..] else {
+            panic!("{failures:?}")
+        };
+        assert_eq!((failure.count, failure.until), (3, 5 * MINUTE));
+    }
+
+    #[test]
     fn what_was_known_before_counts_on() {
         let mut before = Failures::default();
         before.add(&scheduler(&[]), &end(Cause::Crashed), Duration::ZERO);
@@ -200,11 +248,7 @@ mod tests {
         failures.remember(before.iter().cloned().collect());
         assert_eq!(failures, before);
         failures.add(&scheduler(&[]), &end(Cause::Crashed), Duration::ZERO);
-        assert_eq!(
-            failures.quarantined(Duration::ZERO)["bpfland"],
-            MINUTE,
-            "doubled"
-        );
+        assert_eq!(until(&failures, Duration::ZERO), MINUTE, "doubled");
         failures.forget("scx_bpfland");
         assert_eq!(failures, Failures::default());
     }

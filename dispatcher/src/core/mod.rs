@@ -11,6 +11,7 @@ mod event;
 mod explain;
 mod failures;
 mod limit;
+mod pins;
 mod state;
 mod trust;
 
@@ -22,9 +23,11 @@ pub use decide::decide;
 pub use event::{Action, Event, Fault};
 pub use explain::{ConditionNow, Explanation, Rejected, RuleNow, SignalNow, explain, signals_now};
 pub use failures::Failure;
-pub use state::{Choice, Hold, Layer, Mode, ObserveCause, Pin, Running, State, Switch};
+pub use pins::Pin;
+pub use state::{Choice, Hold, Layer, Mode, ObserveCause, Running, State, Switch};
 
 use std::time::Duration;
 
-/// A moment: the time since some fixed one, for instance the start of the daemon or of a trace.
+/// A moment: the time since some fixed one, for instance the start of the daemon or of a trace. It goes on
+/// while the machine sleeps; what counts only while it is awake is moved on by [`Event::Slept`].
 pub type Moment = Duration;

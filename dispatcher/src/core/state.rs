@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use auto_ext_profiler::{LevelTracker, Levels, Process, Signals};
 
 use super::Moment;
 use super::failures::{Failure, Failures};
 use super::limit::SwitchLimit;
+use super::pins::{Pin, Pins};
 use super::trust::Trust;
 use crate::kernel::KernelState;
 use crate::policy::{self, Candidate, Circumstances, NO_CLASS, Policy, Power, Profile, Scheduler};
@@ -133,28 +133,6 @@ impl Layer {
     pub(crate) const LOWEST: Self = Self::Rule(policy::Layer::Measured);
 }
 
-/// What a person wants to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pin {
-    /// What.
-    pub to: Candidate,
-    /// For how long; `None`: until it is unpinned.
-    pub lasts: Option<Duration>,
-    /// Since when.
-    pub since: Moment,
-    /// It has run. Until then, an attempt has to wait for nothing, and a failure ends the pin.
-    pub(crate) established: bool,
-}
-
-impl Pin {
-    /// Whether it has ended by itself at `now`.
-    #[must_use]
-    pub fn is_over(&self, now: Moment) -> bool {
-        self.lasts
-            .is_some_and(|lasts| now.saturating_sub(self.since) >= lasts)
-    }
-}
-
 /// One application's wish that what runs stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
@@ -214,12 +192,12 @@ pub struct State {
     pub(crate) processes: Arc<BTreeMap<u32, Process>>,
     pub(crate) power: Option<Power>,
     pub(crate) profile: Option<Profile>,
-    pub(crate) pin: Option<Pin>,
-    /// The pin to return to when `pin` cannot be established.
-    pub(crate) pin_before: Option<Pin>,
+    pub(crate) pins: Pins,
     pub(crate) holds: BTreeMap<u32, Hold>,
-    /// What ran when the first of the holds began.
+    /// What ran when the first of the holds began; while `held_is_open`, what will run as far as is known.
     pub(crate) held: Candidate,
+    /// The first of the holds began during the switch that is on its way: what comes of that is held.
+    pub(crate) held_is_open: bool,
     /// The scheduler that auto-ext runs.
     pub(crate) running: Option<Running>,
     /// Since when the kernel does not run it although its process lives.
@@ -235,9 +213,12 @@ pub struct State {
     /// When a switch last came to nothing.
     pub(crate) failed_at: Option<Moment>,
     pub(crate) limit: SwitchLimit,
-    pub(crate) last_error: String,
-    /// `last_error` is about the policy.
-    pub(crate) policy_problem: bool,
+    /// What last failed beside the policy, for people; empty when nothing did.
+    pub(crate) last_failure: String,
+    /// What is wrong with the policy's file, for as long as it is.
+    pub(crate) policy_problem: Option<String>,
+    /// That was before `last_failure`.
+    pub(crate) failed_since: bool,
 }
 
 impl State {
@@ -258,10 +239,10 @@ impl State {
             processes: Arc::default(),
             power: None,
             profile: None,
-            pin: None,
-            pin_before: None,
+            pins: Pins::default(),
             holds: BTreeMap::new(),
             held: Candidate::Kernel,
+            held_is_open: false,
             running: None,
             unseated_since: None,
             switching: None,
@@ -279,8 +260,9 @@ impl State {
             trust: Trust::default(),
             failed_at: None,
             limit: SwitchLimit::default(),
-            last_error: String::new(),
-            policy_problem: false,
+            last_failure: String::new(),
+            policy_problem: None,
+            failed_since: false,
         }
     }
 
@@ -358,7 +340,7 @@ impl State {
     /// What a person wants to run.
     #[must_use]
     pub fn pin(&self) -> Option<&Pin> {
-        self.pin.as_ref()
+        self.pins.current()
     }
 
     /// The holds by their numbers.
@@ -397,10 +379,29 @@ impl State {
         self.switching.as_ref()
     }
 
-    /// The schedulers that are left alone at `now` because they failed, and until when.
+    /// The schedulers that are left alone at `now` because they failed, and until when: by every name
+    /// that `policy` has for them, or else by their program and arguments.
     #[must_use]
-    pub fn quarantined(&self, now: Moment) -> BTreeMap<String, Moment> {
-        self.failures.quarantined(now)
+    pub fn quarantined(&self, policy: &Policy, now: Moment) -> BTreeMap<String, Moment> {
+        let mut quarantined = BTreeMap::new();
+        for failure in self.failures.quarantined(now) {
+            for name in shown_names(policy, &failure.scheduler) {
+                let latest = quarantined.entry(name).or_insert(failure.until);
+                *latest = failure.until.max(*latest);
+            }
+        }
+        quarantined
+    }
+
+    /// The program of the scheduler that [`Self::quarantined`] calls `name`.
+    #[must_use]
+    pub fn quarantined_program(&self, policy: &Policy, name: &str, now: Moment) -> Option<&str> {
+        let is_called = |failure: &&Failure| {
+            let names = shown_names(policy, &failure.scheduler);
+            names.iter().any(|shown| shown == name)
+        };
+        let failure = self.failures.quarantined(now).find(is_called)?;
+        Some(&failure.scheduler.command)
     }
 
     /// Whether nothing is started because schedulers are not trusted.
@@ -414,15 +415,33 @@ impl State {
         self.failures.iter()
     }
 
-    /// Whether the last thing that went wrong is the policy.
+    /// Whether something is wrong with the policy's file.
     #[must_use]
     pub fn has_policy_problem(&self) -> bool {
-        self.policy_problem
+        self.policy_problem.is_some()
     }
 
-    /// The last failure, for people; empty when there was none.
+    /// The last failure, for people, and what is wrong with the policy's file as long as something is;
+    /// empty when there was none.
     #[must_use]
-    pub fn last_error(&self) -> &str {
-        &self.last_error
+    pub fn last_error(&self) -> String {
+        let failure = &self.last_failure;
+        match &self.policy_problem {
+            None => failure.clone(),
+            Some(problem) if self.failed_since => {
+                format!("{failure}; and the policy's file is not in force: {problem}")
+            }
+            Some(problem) => problem.clone(),
+        }
     }
+}
+
+/// Every name that `policy` has for `scheduler`, or else its program with its arguments.
+fn shown_names(policy: &Policy, scheduler: &Scheduler) -> Vec<String> {
+    let names = policy.names_of(scheduler).into_iter().map(str::to_owned);
+    let names: Vec<String> = names.collect();
+    if names.is_empty() {
+        return vec![scheduler.command_line()];
+    }
+    names
 }

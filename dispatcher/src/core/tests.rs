@@ -17,10 +17,14 @@ mod properties;
 const WINDOW: Duration = Duration::from_millis(250);
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Another name of bpfland.
+const ALIAS: &str = "fast";
+
 fn scheduler(name: &str) -> Scheduler {
+    let program = if name == ALIAS { "bpfland" } else { name };
     Scheduler {
         name: name.into(),
-        command: format!("scx_{name}"),
+        command: format!("scx_{program}"),
         args: Vec::new(),
     }
 }
@@ -71,6 +75,8 @@ struct Machine {
     switches: Vec<(Moment, String)>,
     /// Switches to these fail.
     broken: BTreeSet<String>,
+    /// The process that runs, which keeps the name that it was started with.
+    process: Option<Scheduler>,
 }
 
 impl Machine {
@@ -83,6 +89,7 @@ impl Machine {
             now: SECOND,
             switches: Vec::new(),
             broken: BTreeSet::new(),
+            process: None,
         };
         machine.kernel(KernelState::Disabled);
         let all = ["bpfland", "cosmos", "flash"].map(str::to_owned);
@@ -90,18 +97,42 @@ impl Machine {
         machine
     }
 
+    /// The event is decided, and nothing is done about it.
+    fn decides(&mut self, event: Event) -> Vec<Action> {
+        let (state, actions) = decide(&self.policy, &self.state, event, self.now);
+        self.state = state;
+        actions
+    }
+
+    /// This signal brings a switch, which is on its way from then on.
+    fn begins_to_switch_for(&mut self, signal: Signal) -> Candidate {
+        let mut signals = Signals::default();
+        signals.set(signal, Some(1.0));
+        let window = Event::Window {
+            dt: SECOND,
+            signals,
+        };
+        match &self.decides(window)[..] {
+            [Action::Switch { to, .. }] => to.clone(),
+            actions => panic!("{actions:?}"),
+        }
+    }
+
     fn happens(&mut self, event: Event) {
         let mut events = vec![event];
         while let Some(event) = events.pop() {
-            let (state, actions) = decide(&self.policy, &self.state, event, self.now);
-            self.state = state;
-            for action in actions {
+            for action in self.decides(event) {
                 let Action::Switch { to, .. } = action else {
                     continue;
                 };
                 self.check_reluctance();
+                self.check_identity(&to);
                 let counts = self.state.switching.as_ref().unwrap().counts;
-                let fails = self.broken.contains(to.name());
+                let program = match &to {
+                    Candidate::Kernel => None,
+                    Candidate::Scheduler(to) => to.command.strip_prefix("scx_"),
+                };
+                let fails = program.is_some_and(|program| self.broken.contains(program));
                 if counts {
                     let name = if fails { FAILURE } else { to.name() };
                     self.switches.push((self.now, name.to_owned()));
@@ -111,10 +142,14 @@ impl Machine {
                         to,
                         error: "refused".into(),
                         fault: Fault::New(Cause::NotLoaded),
-                        left: self.state.running().cloned(),
+                        left: self.process.clone(),
                     });
                     continue;
                 }
+                self.process = match &to {
+                    Candidate::Kernel => None,
+                    Candidate::Scheduler(to) => Some(to.clone()),
+                };
                 let kernel = Event::Kernel {
                     state: match &to {
                         Candidate::Kernel => KernelState::Disabled,
@@ -146,6 +181,19 @@ impl Machine {
         );
     }
 
+    /// Nothing takes its own place under another name, nor the place of what it left because it failed.
+    fn check_identity(&self, to: &Candidate) {
+        let Candidate::Scheduler(to) = to else {
+            return;
+        };
+        let runs = self.process.as_ref().filter(|_| self.state.ours);
+        assert!(
+            !runs.is_some_and(|process| process.is_same_as(to)),
+            "{to:?}"
+        );
+        assert_eq!(self.state.failures.quarantine(to, self.now), None, "{to:?}");
+    }
+
     /// The kernel says something that is not of our doing.
     fn kernel(&mut self, state: KernelState) {
         self.happens(Event::Kernel { state, ours: false });
@@ -165,7 +213,7 @@ impl Machine {
     }
 
     fn dies(&mut self) {
-        if let Some(scheduler) = self.state.running().cloned() {
+        if let Some(scheduler) = self.process.take() {
             if self
                 .state
                 .running
@@ -176,13 +224,53 @@ impl Machine {
             }
             self.state.kernel = KernelState::Disabled;
             self.happens(Event::SchedulerExited {
-                scheduler,
+                scheduler: scheduler.clone(),
                 end: End {
                     cause: Cause::Killed,
                     text: "crashed".into(),
                 },
             });
+            assert!(
+                !self
+                    .state
+                    .running()
+                    .is_some_and(|running| running.is_same_as(&scheduler))
+            );
+            let failures = self.state.failures();
+            let failures = failures.filter(|failure| failure.scheduler.is_same_as(&scheduler));
+            assert_eq!(failures.count(), 1, "{scheduler:?}");
         }
+    }
+
+    /// The policy calls bpfland this, first to last, and is in force at once.
+    fn calls_bpfland(&mut self, names: &[&str]) {
+        let aliases = ["bpfland", ALIAS];
+        for rule in &mut self.policy.rules {
+            let before = rule.candidates.len();
+            rule.candidates.retain(|to| !aliases.contains(&to.name()));
+            if rule.candidates.len() < before {
+                rule.candidates.splice(0..0, candidates(names));
+            }
+        }
+        let named = names.iter().map(|&name| (name.to_owned(), scheduler(name)));
+        self.policy.schedulers = named.collect();
+        let others = ["cosmos", "flash"].iter().chain(names);
+        // As the daemon does it.
+        self.happens(Event::Installed(
+            others.map(|&name| name.to_owned()).collect(),
+        ));
+        self.happens(Event::PolicyChanged);
+    }
+
+    fn quarantined(&self) -> Vec<String> {
+        let quarantined = self.state.quarantined(&self.policy, self.now);
+        quarantined.into_keys().collect()
+    }
+
+    /// The machine sleeps.
+    fn sleeps(&mut self, time: Duration) {
+        self.now += time;
+        self.happens(Event::Slept(time));
     }
 
     fn running(&self) -> &str {
@@ -297,8 +385,7 @@ fn a_scheduler_that_dies_is_left_alone_and_the_next_candidate_runs() {
     );
     machine.dies();
     assert_eq!(machine.running(), "kernel");
-    let quarantined = machine.state.quarantined(machine.now);
-    assert_eq!(quarantined.keys().collect::<Vec<_>>(), ["bpfland", "flash"]);
+    assert_eq!(machine.quarantined(), ["bpfland", "flash"]);
     machine.windows(200, 1.0, 0.0);
     assert_eq!(machine.running(), "bpfland");
 }
@@ -401,14 +488,7 @@ fn a_scheduler_that_does_not_let_go_is_to_blame_and_not_pulled_at_all_the_time()
             .reason()
             .contains("bpfland does not let go: does not end")
     );
-    assert_eq!(
-        machine
-            .state
-            .quarantined(machine.now)
-            .keys()
-            .collect::<Vec<_>>(),
-        ["bpfland"]
-    );
+    assert_eq!(machine.quarantined(), ["bpfland"]);
     machine.windows(200, 0.0, 0.0);
     assert_eq!(machine.running(), "kernel");
 }
@@ -460,9 +540,7 @@ fn a_decision_that_changes_calls_the_switch_off_once_and_pauses() {
             dt: WINDOW,
             signals: Signals::default(),
         };
-        let (state, actions) = decide(&machine.policy, &machine.state, event, machine.now);
-        machine.state = state;
-        actions == [Action::Cancel]
+        machine.decides(event) == [Action::Cancel]
     };
     assert!(cancels(&mut machine));
     assert!(!cancels(&mut machine), "once is enough");

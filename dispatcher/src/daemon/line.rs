@@ -195,7 +195,7 @@ mod tests {
 
     fn thoughts() -> Thoughts {
         let state = CoreState::new(&Policy::default(), true);
-        Thoughts::of(&state, Duration::ZERO, 0, 0, 0)
+        Thoughts::of(&Policy::default(), &state, Duration::ZERO, 0, 0, 0)
     }
 
     #[tokio::test]

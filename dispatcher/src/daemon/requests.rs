@@ -160,13 +160,24 @@ impl Daemon {
     }
 
     async fn forgive(&mut self, name: &str) -> Result<Answer, Refusal> {
-        match named(&self.policy, name)? {
-            Candidate::Scheduler(Scheduler { command, .. }) => {
+        // What is left alone may be in no policy any more.
+        let shown = self
+            .state
+            .quarantined_program(&self.policy, name, self.now());
+        let command = match shown {
+            Some(command) => Some(command.to_owned()),
+            None => match named(&self.policy, name)? {
+                Candidate::Scheduler(Scheduler { command, .. }) => Some(command),
+                Candidate::Kernel => None,
+            },
+        };
+        match command {
+            Some(command) => {
                 tracing::info!("the failures of {command} are forgotten");
                 self.happened(Event::Forgiven { command }).await;
                 Ok(Answer::Done)
             }
-            Candidate::Kernel => {
+            None => {
                 let message = "the kernel's own scheduler is never left alone";
                 Err(Refusal::Invalid(message.to_owned()))
             }

@@ -8,6 +8,8 @@ use crate::clock::now_us;
 use crate::core::{End, Event, Fault};
 use crate::history::{Entry, Kind, Way};
 use crate::idle_latency::IdleLatency;
+use crate::kernel::KernelState;
+use crate::kernel_log::complete;
 use crate::policy::{Candidate, Scheduler};
 use crate::report::scheduler_name;
 use crate::scheduler_process::SchedulerProcess;
@@ -17,6 +19,8 @@ use crate::switch::{self, Done, Failure, Outcome};
 pub(super) struct Switching {
     task: JoinHandle<Outcome>,
     cancel: watch::Sender<bool>,
+    /// The scheduler of ours that ran before, and what the kernel called it if it was enabled.
+    old: Option<(Scheduler, Option<String>)>,
     from: String,
     reason: String,
 }
@@ -33,6 +37,15 @@ impl Switching {
 impl Daemon {
     pub(super) fn begin_switch(&mut self, to: Candidate, reason: String, replace_foreign: bool) {
         let from = self.sched_ext.read().scheduler();
+        // It may have been disabled a moment ago, and nobody told yet.
+        let ops = match self.state.kernel() {
+            KernelState::Enabled { ops } if self.state.ours() => Some(ops.clone()),
+            _ => None,
+        };
+        let old = self
+            .running
+            .as_ref()
+            .map(|process| (process.scheduler().clone(), ops));
         let (cancel, cancelled) = watch::channel(false);
         let switch = switch::Switch {
             sched_ext: self.sched_ext.clone(),
@@ -46,6 +59,7 @@ impl Daemon {
         self.switching = Some(Switching {
             task,
             cancel,
+            old,
             from,
             reason,
         });
@@ -65,7 +79,24 @@ impl Daemon {
             to,
             result,
         } = outcome;
-        let Switching { from, reason, .. } = switching;
+        let Switching {
+            old, from, reason, ..
+        } = switching;
+        let stays = match (&running, &old) {
+            (Some(process), Some((old, _))) => process.scheduler().is_same_as(old),
+            _ => false,
+        };
+        // What the kernel says of a scheduler with that name could else be about the new one.
+        let ejected = old.filter(|_| stays || result.is_ok());
+        let ejected = ejected.and_then(|old| self.ejected_meanwhile(old));
+        let (crashed, ejected) = match (crashed, ejected) {
+            (Some((old, end)), ejected) => {
+                let ejection = ejected.map(|(_, ejection)| ejection);
+                (Some((old, complete(end, ejection))), None)
+            }
+            (None, ejected) if stays => (None, ejected),
+            (None, ejected) => (ejected, None),
+        };
         if let Some((scheduler, end)) = crashed {
             let name = scheduler_name(&Candidate::Scheduler(scheduler.clone()));
             tracing::warn!(scheduler = name, "{name} had ended by itself: {end}");
@@ -105,6 +136,17 @@ impl Daemon {
                 }
             }
         }
+        if let Some((old, end)) = ejected
+            && self.running_unseated().is_some()
+        {
+            self.scheduler_ejected(old, end).await;
+        }
+    }
+
+    /// The old scheduler of a switch, if the kernel disabled it for an error meanwhile, and for which.
+    fn ejected_meanwhile(&mut self, old: (Scheduler, Option<String>)) -> Option<(Scheduler, End)> {
+        let (scheduler, ops) = old;
+        Some((scheduler, self.kernel_log.ejection_of(&ops?)?))
     }
 
     async fn switched(&mut self, from: &str, to: Candidate, now: &str, reason: &str, done: Done) {

@@ -230,7 +230,7 @@ impl Service {
 
     /// What the bus and `why` show.
     fn show(&self) {
-        let Thoughts { reason, .. } = Thoughts::of(&self.state, self.now, 0, 0, 0);
+        let Thoughts { reason, .. } = Thoughts::of(&POLICY, &self.state, self.now, 0, 0, 0);
         assert!(!reason.contains(char::is_control), "{reason}");
         assert!(reason.len() <= MAX_REASON, "{reason}");
         let explanation = explain(&POLICY, &self.state, self.now);

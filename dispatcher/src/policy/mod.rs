@@ -24,8 +24,8 @@ mod syntax;
 mod when;
 mod yaml;
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -39,12 +39,16 @@ pub use self::metrics::{Listen, Metrics};
 pub use self::pattern::{Pattern, PatternError};
 pub(crate) use self::schedulers::{MAX_ARG, MAX_ARGS};
 pub(crate) use self::schema::{MAX_WINDOW, MIN_WINDOW};
+use crate::known;
 
 /// The candidate that means: no sched_ext scheduler, the kernel's own.
 pub const KERNEL: &str = "kernel";
 
 /// The class when no rule matches; no rule may take the name.
 pub const NO_CLASS: &str = "none";
+
+/// How much of a program and its arguments is shown in one line, in bytes.
+pub const MAX_COMMAND_LINE: usize = 200;
 
 /// A valid policy. The default is that of an empty file if there could be one: no rules, so that
 /// the kernel's own scheduler always runs.
@@ -87,7 +91,8 @@ pub enum Foreign {
     Replace,
 }
 
-/// A scheduler and how to run it.
+/// A scheduler and how to run it. The name is what people call it; which one it is, is told by its
+/// program and arguments, see [`Self::is_same_as`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scheduler {
     /// The policy's name for it; the short name when a rule uses a known scheduler that the
@@ -198,6 +203,24 @@ impl Policy {
         schedulers::find(name, |name| self.schedulers.get(name).cloned().map(Some)).flatten()
     }
 
+    /// Every name that this policy has for this program with these arguments, or else the short one of a
+    /// known scheduler if it stands for that. None for what only a pin with arguments of its own, or an
+    /// earlier policy, can have started.
+    #[must_use]
+    pub fn names_of(&self, scheduler: &Scheduler) -> BTreeSet<&str> {
+        let own = self.schedulers.values().chain(self.used_schedulers());
+        let own = own.filter(|own| own.is_same_as(scheduler));
+        let mut names: BTreeSet<&str> = own.map(|own| own.name.as_str()).collect();
+        if names.is_empty()
+            && let Some(known) = known::by_name(&scheduler.command)
+            && let Some(Candidate::Scheduler(named)) = self.candidate(known.name())
+            && named.is_same_as(scheduler)
+        {
+            names.insert(known.name());
+        }
+        names
+    }
+
     /// The schedulers that some rule would like to run, in the order of the rules; one that several
     /// would like comes several times.
     pub fn used_schedulers(&self) -> impl Iterator<Item = &Scheduler> {
@@ -290,9 +313,44 @@ impl Scheduler {
     pub fn is_same_as(&self, other: &Self) -> bool {
         self.command == other.command && self.args == other.args
     }
+
+    /// The program with its arguments in one line, for people; what is longer than
+    /// [`MAX_COMMAND_LINE`] is cut off.
+    #[must_use]
+    pub fn command_line(&self) -> String {
+        let mut line = self.command.clone();
+        for arg in &self.args {
+            let plain = |char: char| !char.is_whitespace() && !char.is_control() && char != '"';
+            if arg.is_empty() || !arg.chars().all(plain) {
+                // Where it begins and ends is seen.
+                let _ = write!(line, " {arg:?}");
+            } else {
+                line.push(' ');
+                line.push_str(arg);
+            }
+            if line.len() > MAX_COMMAND_LINE {
+                break;
+            }
+        }
+        if line.len() > MAX_COMMAND_LINE {
+            line.truncate(line.floor_char_boundary(MAX_COMMAND_LINE));
+            line.push_str("...");
+        }
+        line
+    }
 }
 
 impl Candidate {
+    /// Whether both are the kernel's own scheduler, or the same program with the same arguments.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Kernel, Self::Kernel) => true,
+            (Self::Scheduler(one), Self::Scheduler(other)) => one.is_same_as(other),
+            (Self::Kernel, Self::Scheduler(_)) | (Self::Scheduler(_), Self::Kernel) => false,
+        }
+    }
+
     /// The policy's name for it; [`KERNEL`] for the kernel's own scheduler.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 
 use crate::policy;
 use crate::service::{self, Bus};
@@ -66,5 +66,34 @@ pub(super) fn an_invalid_policy_does_not_stop_the_service() -> anyhow::Result<()
     );
     ensure!(bus.string("CurrentScheduler") == "kernel");
     ensure!(bus.string("DesiredScheduler") == "kernel");
+
+    // What fails meanwhile does not make it valid.
+    let refused = service::output("auto-ext pin bpfland -- --nonsense")?;
+    ensure!(refused.status.code() == Some(1), "{refused:?}");
+    let both = bus.string("LastError");
+    ensure!(
+        both.starts_with("bpfland: ") && both.ends_with(&error),
+        "{both}"
+    );
+    let quarantined = service::busctl("Quarantined")?;
+    ensure!(
+        quarantined.contains("\"scx_bpfland --nonsense\""),
+        "{quarantined}"
+    );
+    ensure!(!is_valid()?, "an invalid policy is called valid");
+    policy::write(policy::QUIET)?;
+    service::say("auto-ext reload")?;
+    ensure!(is_valid()?, "a mended policy is called invalid");
+    let error = bus.string("LastError");
+    ensure!(!error.contains("policies.yaml"), "{error}");
     Ok(())
+}
+
+/// Whether the metrics call the policy valid.
+fn is_valid() -> anyhow::Result<bool> {
+    let metrics = service::say("auto-ext metrics --format prometheus")?;
+    let valid = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("auto_ext_policy_valid "));
+    Ok(valid.context("it is not told")?.parse::<f64>()? == 1.0)
 }

@@ -96,6 +96,8 @@ const ONCE: &[Test] = tests![
     while_loading::of_two_requests_at_once_one_is_carried_out,
     while_loading::stopping_the_service_while_it_switches_leaves_nothing_behind,
     reputation::a_failure_is_remembered_until_it_is_forgiven_or_its_program_replaced,
+    reputation::a_renamed_scheduler_that_dies_is_noticed_at_once_and_left_alone_by_each_name,
+    reputation::one_that_leaves_when_asked_has_not_failed_whatever_its_status,
     reputation::two_boots_that_went_down_bring_the_safe_mode,
     watching::watch_shows_loads_switches_and_restarts_on_terminals_of_any_size,
     watching::watch_takes_little_and_gives_the_terminal_back,

@@ -1,12 +1,13 @@
 //! What is held against schedulers, for how long, and the safe mode.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::ensure;
 use serde_json::Value;
 
 use crate::service::{self, Bus};
-use crate::{broken, kernel, policy, wait};
+use crate::{broken, kernel, pinning, policy, wait};
 
 /// An idle machine wants a scheduler, the first of these that can be had.
 fn start_wanting(schedulers: &str, candidates: &str) -> anyhow::Result<Bus> {
@@ -53,7 +54,7 @@ pub(super) fn a_failure_is_remembered_until_it_is_forgiven_or_its_program_replac
     for command in ["systemctl restart", "systemctl kill --signal=KILL"] {
         service::say(&format!("{command} auto-ext.service"))?;
         wait::until("left alone by the next daemon", &one, left_alone)?;
-        std::thread::sleep(std::time::Duration::from_secs(2));
+        std::thread::sleep(Duration::from_secs(2));
         ensure!(
             failures() == before + 1,
             "{command}: {} failures",
@@ -74,6 +75,60 @@ pub(super) fn a_failure_is_remembered_until_it_is_forgiven_or_its_program_replac
     Ok(())
 }
 
+pub(super) fn a_renamed_scheduler_that_dies_is_noticed_at_once_and_left_alone_by_each_name()
+-> anyhow::Result<()> {
+    let bus = start_wanting("first: {command: scx_cosmos}", "first, kernel")?;
+    wait::until("scheduler", &"scx_cosmos".to_owned(), kernel::scheduler)?;
+    let (before, enabled) = (failures(), kernel::enable_seq());
+    policy::write(
+        "version: 1\nschedulers: {second: {command: scx_cosmos}, third: {command: scx_cosmos}}\n\
+         rules: [{class: idle, use: [second, third, kernel]}]\n\
+         stability: {min_run: 1s, max_switches_per_hour: 100}\n",
+    )?;
+    service::say("auto-ext reload")?;
+    ensure!(kernel::enable_seq() == enabled, "it was loaded again");
+    let pid = bus.number("SchedulerPid")?;
+    service::say(&format!("kill -KILL {pid}"))?;
+    let names = vec!["second".to_owned(), "third".to_owned()];
+    let took = wait::until("left alone", &names, left_alone)?;
+    eprintln!("\n  left alone {took:.1?} after it was killed");
+    ensure!(
+        took < Duration::from_secs(10),
+        "noticed after {took:.1?} only"
+    );
+    let error = bus.string("LastError");
+    ensure!(error == "second: was killed by SIGKILL", "{error}");
+    // Still within the shortest time for which one is left alone.
+    std::thread::sleep(Duration::from_secs(10));
+    ensure!(failures() == before + 1, "{} failures", failures());
+    ensure!(kernel::scheduler() == "kernel" && kernel::enable_seq() == enabled);
+    Ok(())
+}
+
+pub(super) fn one_that_leaves_when_asked_has_not_failed_whatever_its_status() -> anyhow::Result<()>
+{
+    let rude = "#!/bin/sh\ntrap 'wait $child; exit 3' INT\nscx_cosmos & child=$!\nwait $child\n";
+    let rude = broken::wrapped_cosmos("rude", rude)?;
+    let bus = pinning::start_with(&format!("rude: {{command: {rude}}}"))?;
+    let before = failures();
+    for next in ["kernel", "bpfland", "kernel"] {
+        service::say("auto-ext pin rude")?;
+        service::say(&format!("auto-ext pin {next}"))?;
+        let (left_alone, error) = (left_alone(), bus.string("LastError"));
+        ensure!(
+            left_alone.is_empty() && error.is_empty(),
+            "{next}: {left_alone:?}, {error}"
+        );
+    }
+    ensure!(failures() == before, "{} failures", failures() - before);
+    let said = service::say("journalctl --unit auto-ext --boot --output cat")?;
+    ensure!(
+        said.contains("rude left when it was asked to: exited with status 3"),
+        "its status is not told"
+    );
+    service::say("auto-ext unpin").map(drop)
+}
+
 pub(super) fn sysrq_brings_the_safe_mode_until_a_person_ends_it() -> anyhow::Result<()> {
     let bus = start_wanting("", "bpfland, kernel")?;
     wait::until("scheduler", &"scx_bpfland".to_owned(), kernel::scheduler)?;
@@ -92,7 +147,7 @@ pub(super) fn sysrq_brings_the_safe_mode_until_a_person_ends_it() -> anyhow::Res
     wait::until("the scheduler's process", &1, || {
         service::processes().map_or(0, |processes| processes.len())
     })?;
-    std::thread::sleep(std::time::Duration::from_secs(5));
+    std::thread::sleep(Duration::from_secs(5));
     ensure!(kernel::scheduler() == "kernel" && kernel::enable_seq() == enabled);
     let doctor = service::output("auto-ext doctor")?;
     ensure!(
@@ -124,7 +179,7 @@ pub(super) fn two_boots_that_went_down_bring_the_safe_mode() -> anyhow::Result<(
     wait::until("mode", &"observe".to_owned(), || bus.string("Mode"))?;
     let reason = bus.string("Reason");
     ensure!(reason.contains("went down 2 times in a row"), "{reason}");
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    std::thread::sleep(Duration::from_secs(2));
     ensure!(kernel::enable_seq() == enabled, "something was started");
     // Stopped in good order: it was not the machine's end.
     service::restart()?;

@@ -17,7 +17,7 @@ impl Machine {
     }
 
     fn exits(&mut self, cause: Cause) {
-        let scheduler = self.state.running().cloned().unwrap();
+        let scheduler = self.process.take().unwrap();
         self.state.kernel = KernelState::Disabled;
         let end = end(cause);
         self.happens(Event::SchedulerExited { scheduler, end });
@@ -58,6 +58,182 @@ fn one_that_the_kernel_ended_and_that_then_exits_has_failed_once() {
         (failures[0].count, failures[0].end.cause),
         (1, Cause::Stalled)
     );
+}
+
+#[test]
+fn a_renamed_scheduler_that_dies_is_noticed_at_once_and_has_failed_once() {
+    let mut machine = Machine::new();
+    machine.windows(8, 1.0, 0.0);
+    machine.calls_bpfland(&[ALIAS]);
+    assert_eq!(machine.running(), ALIAS);
+    machine.exits(Cause::Crashed);
+    assert_eq!(machine.running(), "flash");
+    assert_eq!(machine.state.last_error(), "fast: crashed");
+    assert_eq!(machine.quarantined(), [ALIAS]);
+    machine.windows(80, 1.0, 0.0);
+    let counts: Vec<u32> = machine
+        .state
+        .failures()
+        .map(|failure| failure.count)
+        .collect();
+    assert_eq!(counts, [1]);
+    // Back by its first name it is the same still.
+    machine.calls_bpfland(&["bpfland"]);
+    assert_eq!(
+        (machine.running(), &machine.quarantined()[..]),
+        ("flash", &["bpfland".to_owned()][..])
+    );
+}
+
+#[test]
+fn one_that_the_kernel_ended_and_that_then_exits_under_another_name_has_failed_once() {
+    let mut machine = Machine::new();
+    machine.windows(8, 1.0, 0.0);
+    machine.state.kernel = KernelState::Disabled;
+    machine.state.ours = false;
+    machine.decides(Event::SchedulerEjected(end(Cause::Stalled)));
+    machine.policy.schedulers = [(ALIAS.to_owned(), scheduler(ALIAS))].into();
+    machine.decides(Event::PolicyChanged);
+    machine.decides(Event::SchedulerExited {
+        scheduler: scheduler("bpfland"),
+        end: end(Cause::Crashed),
+    });
+    let failures: Vec<_> = machine.state.failures().collect();
+    assert_eq!((failures.len(), failures[0].count), (1, 1));
+    assert_eq!(machine.state.running(), None);
+}
+
+#[test]
+fn one_that_failed_is_left_alone_under_each_of_its_names_and_with_other_arguments_it_is_not() {
+    let mut machine = Machine::new();
+    machine.calls_bpfland(&[ALIAS, "bpfland"]);
+    machine.windows(8, 1.0, 0.0);
+    assert_eq!(machine.running(), ALIAS);
+    machine.dies();
+    assert_eq!(machine.running(), "flash");
+    assert_eq!(machine.quarantined(), ["bpfland", ALIAS]);
+    let with_arguments = |args: &[&str]| Scheduler {
+        args: args.iter().map(|&arg| arg.to_owned()).collect(),
+        ..scheduler("bpfland")
+    };
+    let quick = Scheduler {
+        name: "quick".into(),
+        ..with_arguments(&["-m", "performance"])
+    };
+    machine.policy.schedulers.insert("quick".into(), quick);
+    assert_eq!(machine.quarantined(), ["bpfland", ALIAS]);
+    for args in [&["-m", "performance"][..], &["-m performance"], &["-w"]] {
+        let scheduler = with_arguments(args);
+        let end = end(Cause::NotLoaded);
+        machine.decides(Event::SchedulerExited { scheduler, end });
+    }
+    assert_eq!(
+        machine.quarantined(),
+        [
+            "bpfland",
+            ALIAS,
+            "quick",
+            "scx_bpfland \"-m performance\"",
+            "scx_bpfland -w"
+        ]
+    );
+}
+
+#[test]
+fn the_name_of_what_failed_with_long_arguments_is_short() {
+    let mut machine = Machine::new();
+    let long = Scheduler {
+        args: vec!["\n\u{e4}".repeat(500); 60],
+        ..scheduler("flash")
+    };
+    let end = end(Cause::NotLoaded);
+    machine.decides(Event::SchedulerExited {
+        scheduler: long,
+        end,
+    });
+    let [name] = &machine.quarantined()[..] else {
+        panic!("{:?}", machine.quarantined())
+    };
+    assert!(
+        name.starts_with("scx_flash ") && name.ends_with("..."),
+        "{name}"
+    );
+    assert!(
+        name.len() < 210 && !name.contains(char::is_control),
+        "{name}"
+    );
+}
+
+#[test]
+fn a_rename_while_it_loads_does_not_call_it_off() {
+    let mut machine = Machine::new();
+    machine.windows(1, 1.0, 0.0);
+    let to = machine.begins_to_switch_for(Signal::Cpu);
+    machine.calls_bpfland(&[ALIAS]);
+    let switching = machine.state.switching().unwrap();
+    assert_eq!((switching.to.name(), switching.cancelled), (ALIAS, false));
+    machine.process = Some(scheduler("bpfland"));
+    machine.happens(Event::Kernel {
+        state: KernelState::Enabled {
+            ops: "bpfland".into(),
+        },
+        ours: true,
+    });
+    machine.happens(Event::Switched { to });
+    assert_eq!((machine.running(), machine.switches.len()), (ALIAS, 0));
+}
+
+#[test]
+fn a_quarantine_goes_on_while_the_machine_sleeps_and_a_day_of_the_safe_mode_does() {
+    let mut machine = Machine::new();
+    machine.windows(8, 1.0, 0.0);
+    machine.exits(Cause::Stalled);
+    machine.sleeps(Duration::from_hours(2));
+    assert_eq!(machine.quarantined(), [""; 0]);
+    machine.happens(Event::Distrusted {
+        why: "of a test".into(),
+    });
+    assert!(machine.state.is_safe());
+    machine.sleeps(Duration::from_hours(24));
+    assert!(!machine.state.is_safe());
+}
+
+#[test]
+fn the_time_to_load_again_does_not_pass_while_the_machine_sleeps() {
+    let mut machine = Machine::new();
+    machine.windows(8, 1.0, 0.0);
+    machine.kernel(KernelState::Disabled);
+    machine.windows(4, 1.0, 0.0);
+    machine.sleeps(Duration::from_hours(8));
+    machine.windows(4 * 50, 1.0, 0.0);
+    assert_eq!(
+        (machine.running(), machine.state.last_error()),
+        ("bpfland", String::new())
+    );
+    machine.windows(4 * 10, 1.0, 0.0);
+    assert_eq!(machine.running(), "flash");
+}
+
+#[test]
+fn an_invalid_policy_stays_one_whatever_fails_until_it_is_mended() {
+    let mut machine = Machine::new();
+    machine.windows(8, 1.0, 0.0);
+    machine.dies();
+    let error = "policies.yaml:2:1: error: no".to_owned();
+    machine.happens(Event::PolicyProblem {
+        error: error.clone(),
+    });
+    assert_eq!(machine.state.last_error(), error);
+    machine.dies();
+    assert!(machine.state.has_policy_problem());
+    let said = machine.state.last_error();
+    assert!(
+        said.starts_with("flash: crashed") && said.ends_with(&error),
+        "{said}"
+    );
+    machine.happens(Event::PolicyChanged);
+    assert!(!machine.state.has_policy_problem());
+    assert_eq!(machine.state.last_error(), "flash: crashed");
 }
 
 #[test]

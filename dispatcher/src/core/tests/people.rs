@@ -58,6 +58,98 @@ fn a_pin_with_a_time_ends_by_itself() {
 }
 
 #[test]
+fn the_end_of_a_pin_brings_back_the_one_before_it_at_once() {
+    let mut machine = Machine::new();
+    machine.policy.stability.min_run = 10 * MINUTE;
+    machine.pin("cosmos", Some(60 * MINUTE));
+    machine.pin("flash", Some(2 * MINUTE));
+    let explained = explain(&machine.policy, &machine.state, machine.now);
+    assert_eq!(
+        explained.would_change,
+        ["the end of the pin, in 2m, when cosmos is pinned as before, or `auto-ext unpin`"]
+    );
+    machine.windows(4 * 119, 1.0, 0.0);
+    assert_eq!(machine.running(), "flash");
+    machine.windows(4, 1.0, 0.0);
+    assert_eq!(
+        (machine.state.mode(), machine.running()),
+        (&Mode::Pinned, "cosmos")
+    );
+    assert_eq!(machine.state.reason(), "pinned for 1h");
+    machine.windows(4 * 60 * 58, 1.0, 0.0);
+    assert_eq!(
+        (machine.state.mode(), machine.running()),
+        (&Mode::Auto, "bpfland")
+    );
+}
+
+#[test]
+fn the_end_of_all_pins_is_the_end_of_those_before_them_too() {
+    let mut machine = Machine::new();
+    machine.pin("cosmos", None);
+    machine.pin("flash", Some(MINUTE));
+    machine.happens(Event::Unpinned);
+    assert_eq!(machine.state.mode(), &Mode::Auto);
+    machine.windows(4 * 70, 1.0, 0.0);
+    assert_eq!(
+        (machine.state.mode(), machine.running()),
+        (&Mode::Auto, "bpfland")
+    );
+}
+
+#[test]
+fn a_pin_ends_in_its_time_though_the_machine_sleeps_meanwhile() {
+    let mut machine = Machine::new();
+    machine.pin("cosmos", None);
+    machine.pin("flash", Some(30 * MINUTE));
+    machine.windows(8, 0.0, 0.0);
+    machine.happens(Event::FallsAsleep);
+    machine.sleeps(29 * MINUTE);
+    machine.happens(Event::WakesUp);
+    machine.windows(80, 0.0, 0.0);
+    assert_eq!(machine.running(), "flash");
+    machine.sleeps(8 * 60 * MINUTE);
+    machine.windows(4, 0.0, 0.0);
+    assert!(
+        machine.state.reason().contains("woke up"),
+        "{}",
+        machine.state.reason()
+    );
+    machine.windows(20, 0.0, 0.0);
+    assert_eq!(machine.running(), "cosmos");
+}
+
+#[test]
+fn the_minimum_and_the_wait_for_others_count_only_while_the_machine_is_awake() {
+    let mut machine = Machine::new();
+    machine.windows(8, 1.0, 0.0);
+    machine.sleeps(8 * 60 * MINUTE);
+    machine.windows(4 * 10, 0.0, 0.0);
+    assert_eq!(
+        (machine.state.class(), machine.running()),
+        ("idle", "bpfland")
+    );
+    machine.windows(4 * 10, 0.0, 0.0);
+    assert_eq!(machine.running(), "kernel");
+
+    let homemade = KernelState::Enabled {
+        ops: "homemade".into(),
+    };
+    machine.kernel(homemade);
+    machine.now += WINDOW;
+    // It leaves for the time of sleep, and loads again.
+    machine.sleeps(8 * 60 * MINUTE);
+    machine.kernel(KernelState::Disabled);
+    machine.windows(4 * 10, 1.0, 0.0);
+    assert_eq!(
+        (machine.state.mode(), machine.running()),
+        (&Mode::Yielded, "kernel")
+    );
+    machine.windows(4 * 10, 1.0, 0.0);
+    assert_eq!(machine.running(), "bpfland");
+}
+
+#[test]
 fn a_pin_that_fails_at_first_is_no_pin_and_what_ran_stays() {
     let mut machine = Machine::new();
     machine.broken = ["flash".to_owned()].into();
@@ -102,13 +194,12 @@ fn a_pin_with_arguments_that_it_does_not_take_leaves_alone_what_runs_without_the
         to: to.clone(),
         lasts: None,
     };
-    let (state, actions) = decide(&machine.policy, &machine.state, asked, machine.now);
+    let actions = machine.decides(asked);
     assert!(
         matches!(&actions[..], [Action::Switch { .. }]),
         "{actions:?}"
     );
-    assert_eq!(state.reason(), "pinned; flash is being brought in");
-    machine.state = state;
+    assert_eq!(machine.state.reason(), "pinned; flash is being brought in");
     machine.happens(Event::SwitchFailed {
         to,
         error: "refused".into(),
@@ -217,6 +308,105 @@ fn a_hold_keeps_what_runs_until_the_last_one_ends() {
     assert_eq!(
         (machine.state.mode(), machine.running()),
         (&Mode::Auto, "cosmos")
+    );
+}
+
+/// A switch from bpfland to cosmos is on its way when a hold begins, and ends by `event`.
+fn held_during_a_switch(end: impl FnOnce(&mut Machine, Candidate)) -> Machine {
+    let mut machine = Machine::new();
+    machine.windows(8, 1.0, 0.0);
+    machine.now += MINUTE;
+    machine.windows(1, 1.0, 0.0);
+    let to = machine.begins_to_switch_for(Signal::Net);
+    let held = machine.decides(Event::Held {
+        cookie: 1,
+        application: "game".into(),
+        reason: "plays".into(),
+    });
+    assert_eq!(held, [], "it is not called off");
+    end(&mut machine, to);
+    machine
+}
+
+fn fails(fault: Fault) -> impl FnOnce(&mut Machine, Candidate) {
+    move |machine, to| {
+        machine.happens(Event::SwitchFailed {
+            to,
+            error: "refused".into(),
+            fault,
+            left: Some(scheduler("bpfland")),
+        });
+    }
+}
+
+#[test]
+fn a_hold_during_a_switch_holds_what_comes_of_it_and_forces_nothing() {
+    let mut machine = held_during_a_switch(|machine, to| {
+        machine.process = Some(scheduler("cosmos"));
+        machine.happens(Event::Switched { to });
+    });
+    machine.windows(400, 1.0, 0.0);
+    assert_eq!(
+        (machine.state.mode(), machine.running()),
+        (&Mode::Held, "cosmos")
+    );
+    for fault in [
+        Fault::New(Cause::NotLoaded),
+        Fault::New(Cause::TooSlow),
+        Fault::Nobody,
+        Fault::Cancelled,
+    ] {
+        let mut machine = held_during_a_switch(fails(fault));
+        let before = machine.switches.len();
+        machine.windows(4 * 600, 0.0, 1.0);
+        assert_eq!(
+            (
+                machine.state.mode(),
+                machine.running(),
+                machine.switches.len()
+            ),
+            (&Mode::Held, "bpfland", before),
+            "{fault:?}: {}",
+            machine.state.reason()
+        );
+        machine.happens(Event::Released { cookie: 1 });
+        machine.windows(80, 0.0, 1.0);
+        assert_eq!(machine.running(), "cosmos", "{fault:?}");
+    }
+}
+
+#[test]
+fn a_hold_during_a_switch_that_is_called_off_too_late_holds_what_came_in() {
+    let mut machine = held_during_a_switch(|machine, to| {
+        assert_eq!(machine.decides(Event::FallsAsleep), [Action::Cancel]);
+        machine.process = Some(scheduler("cosmos"));
+        machine.happens(Event::Switched { to });
+        machine.happens(Event::WakesUp);
+    });
+    let before = machine.switches.len();
+    machine.windows(400, 1.0, 0.0);
+    assert_eq!(
+        (machine.running(), machine.switches.len()),
+        ("cosmos", before)
+    );
+}
+
+#[test]
+fn a_pin_during_such_a_hold_overrules_it_and_what_came_of_the_switch_is_held_after_it() {
+    let mut machine = held_during_a_switch(|machine, to| {
+        let pinned = machine.decides(Event::Pinned {
+            to: candidates(&["flash"]).swap_remove(0),
+            lasts: None,
+        });
+        assert_eq!(pinned, [Action::Cancel]);
+        fails(Fault::Cancelled)(machine, to);
+    });
+    assert_eq!(machine.running(), "flash");
+    machine.happens(Event::Unpinned);
+    machine.windows(80, 0.0, 1.0);
+    assert_eq!(
+        (machine.state.mode(), machine.running()),
+        (&Mode::Held, "bpfland")
     );
 }
 

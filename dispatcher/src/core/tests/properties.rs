@@ -18,9 +18,19 @@ enum Step {
     Battery(bool),
     Asleep(bool),
     Reload,
-    Pin(&'static str),
+    Names(&'static [&'static str]),
+    Sleep(u64),
+    Pin(&'static str, Option<u64>),
     Unpin,
 }
+
+/// What a policy may call bpfland: also by two names at once.
+const NAMES: [&[&str]; 4] = [
+    &["bpfland"],
+    &[ALIAS],
+    &[ALIAS, "bpfland"],
+    &["bpfland", ALIAS],
+];
 
 /// What can happen while loads alone decide what runs.
 fn measured_step() -> impl Strategy<Value = Step> {
@@ -44,6 +54,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Battery),
         1 => any::<bool>().prop_map(Step::Asleep),
         1 => Just(Step::Reload),
+        2 => prop::sample::select(&NAMES[..]).prop_map(Step::Names),
+        1 => (1u64..100_000).prop_map(Step::Sleep),
     ]
 }
 
@@ -51,7 +63,11 @@ fn step() -> impl Strategy<Value = Step> {
 fn step_or_pin() -> impl Strategy<Value = Step> {
     prop_oneof![
         10 => step(),
-        1 => prop_oneof![Just("flash"), Just("bpfland"), Just("kernel")].prop_map(Step::Pin),
+        1 => (
+            prop::sample::select(&["flash", "bpfland", ALIAS, "kernel"][..]),
+            prop::option::of(1u64..3600),
+        )
+            .prop_map(|(name, lasts)| Step::Pin(name, lasts)),
         1 => Just(Step::Unpin),
     ]
 }
@@ -109,9 +125,11 @@ fn perform(machine: &mut Machine, step: &Step) {
         Step::Asleep(true) => machine.happens(Event::FallsAsleep),
         Step::Asleep(false) => machine.happens(Event::WakesUp),
         Step::Reload => machine.happens(Event::PolicyChanged),
-        Step::Pin(name) => machine.happens(Event::Pinned {
+        Step::Names(names) => machine.calls_bpfland(names),
+        Step::Sleep(seconds) => machine.sleeps(Duration::from_secs(*seconds)),
+        Step::Pin(name, lasts) => machine.happens(Event::Pinned {
             to: candidates(&[name]).swap_remove(0),
-            lasts: None,
+            lasts: lasts.map(Duration::from_secs),
         }),
         Step::Unpin => machine.happens(Event::Unpinned),
     }
@@ -210,7 +228,7 @@ proptest! {
         let mut machine = run(stability, &steps);
         machine.happens(Event::WakesUp);
         if pinned {
-            perform(&mut machine, &Step::Pin("kernel"));
+            perform(&mut machine, &Step::Pin("kernel", None));
             machine.windows(4 * 6, 1.0, 0.0);
         } else {
             for step in [Step::Unpin, Step::Hold(false), Step::Game(false), Step::Battery(false)] {
