@@ -234,6 +234,8 @@ pub struct State {
     pub(crate) trust: Trust,
     /// When a switch last came to nothing.
     pub(crate) failed_at: Option<Moment>,
+    /// The schedulers that did not come to run through nobody's fault, an entry for each attempt since they last ran.
+    pub(crate) fruitless: Vec<Scheduler>,
     pub(crate) limit: SwitchLimit,
     pub(crate) last_error: String,
     /// `last_error` is about the policy.
@@ -278,6 +280,7 @@ impl State {
             failures: Failures::default(),
             trust: Trust::default(),
             failed_at: None,
+            fruitless: Vec::new(),
             limit: SwitchLimit::default(),
             last_error: String::new(),
             policy_problem: false,

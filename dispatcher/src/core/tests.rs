@@ -71,6 +71,8 @@ struct Machine {
     switches: Vec<(Moment, String)>,
     /// Switches to these fail.
     broken: BTreeSet<String>,
+    /// Whose fault that is.
+    fault: Fault,
 }
 
 impl Machine {
@@ -83,6 +85,7 @@ impl Machine {
             now: SECOND,
             switches: Vec::new(),
             broken: BTreeSet::new(),
+            fault: Fault::New(Cause::NotLoaded),
         };
         machine.kernel(KernelState::Disabled);
         let all = ["bpfland", "cosmos", "flash"].map(str::to_owned);
@@ -110,7 +113,7 @@ impl Machine {
                     events.push(Event::SwitchFailed {
                         to,
                         error: "refused".into(),
-                        fault: Fault::New(Cause::NotLoaded),
+                        fault: self.fault,
                         left: self.state.running().cloned(),
                     });
                     continue;
