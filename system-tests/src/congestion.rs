@@ -29,8 +29,8 @@ const TWO: [u8; 16] = [0xb7, 0, 0, 0, 2, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
 const NEEDED: [&str; 3] = ["ssthresh", "cong_avoid", "undo_cwnd"];
 const NAME: &[u8] = b"auto_ext_test";
 
-/// Puts it into the kernel until what is returned is dropped.
-pub(crate) fn attach() -> anyhow::Result<OwnedFd> {
+/// Puts it into the kernel until what is returned is dropped: the link and, as schedulers keep it too, the map.
+fn attach() -> anyhow::Result<[OwnedFd; 2]> {
     let types = Btf::from_file("/sys/kernel/btf/vmlinux")?;
     let (operations_id, operations) = structure(&types, "tcp_congestion_ops")?;
     let (value_id, value) = structure(&types, "bpf_struct_ops_tcp_congestion_ops")?;
@@ -61,7 +61,7 @@ pub(crate) fn attach() -> anyhow::Result<OwnedFd> {
     attr.number(8, ATTACH_STRUCT_OPS);
     let link = bpf(LINK_CREATE, &attr).context("its link")?;
     // SAFETY: the kernel has just opened this file for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(link) })
+    Ok([unsafe { OwnedFd::from_raw_fd(link) }, map])
 }
 
 /// Is in the kernel until it is ended; with `once`, for a moment.
