@@ -12,6 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, getpgid};
+use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
+
 const ROOT: &str = "/sys/fs/cgroup";
 /// Where the daemon itself goes: a cgroup with controllers for its children has no processes.
 const DAEMON: &str = "daemon";
@@ -116,6 +120,11 @@ impl Cgroups {
 }
 
 impl Cgroup {
+    /// Its directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The file into which a process writes `0` to enter.
     pub(crate) fn entrance(&self) -> io::Result<File> {
         OpenOptions::new()
@@ -139,6 +148,34 @@ impl Cgroup {
             .lines()
             .find_map(|line| line.strip_prefix("usage_usec "))?;
         used.trim().parse().ok().map(Duration::from_micros)
+    }
+
+    /// The processes in it.
+    pub(crate) fn processes(&self) -> Vec<i32> {
+        let processes = fs::read_to_string(self.path.join("cgroup.procs")).unwrap_or_default();
+        let processes = processes.lines().filter_map(|line| line.parse().ok());
+        // 0 is one of another namespace.
+        processes.filter(|pid| *pid > 0).collect()
+    }
+
+    /// Signals the processes in it that are not in this process group.
+    pub(crate) fn signal_outside_group(&self, group: i32, signal: Signal) {
+        let is_outside = |pid: &i32| {
+            let of = getpgid(Some(Pid::from_raw(*pid)));
+            of.is_ok_and(|of| of.as_raw() != group)
+        };
+        for pid in self.processes().into_iter().filter(is_outside) {
+            let number = rustix::process::Pid::from_raw(pid);
+            let process = number.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+            let signal = rustix::process::Signal::from_named_raw(signal as i32);
+            // Looked at again: its number may have been another's before.
+            if let (Some(process), Some(signal)) = (process, signal)
+                && self.processes().contains(&pid)
+            {
+                // It may have ended by itself a moment ago.
+                let _ = pidfd_send_signal(process, signal);
+            }
+        }
     }
 
     /// Ends everything in it.

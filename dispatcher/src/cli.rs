@@ -84,7 +84,7 @@ enum Command {
     },
     /// Run this scheduler, whatever is measured, until `unpin`
     Pin {
-        /// `kernel`, a scheduler of the policy, or a known one such as bpfland or scx_bpfland
+        /// `kernel`, a scheduler of the policy, or one that is installed, such as bpfland or scx_bpfland
         name: String,
         /// For how long, such as 30m; an earlier pin that lasts longer is then in force again
         #[arg(long = "for", value_name = "TIME", value_parser = pin_time)]

@@ -41,6 +41,15 @@ const STATE_DIRECTORY: &str = "/var/lib/auto-ext";
 /// Where the counters are, which end with the machine's time.
 const RUNTIME_DIRECTORY: &str = "/run/auto-ext";
 
+/// Why the kernel is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// It has told that something changed.
+    Told,
+    /// A window has ended.
+    Window,
+}
+
 struct Daemon {
     config: PathBuf,
     policy: Policy,
@@ -67,10 +76,14 @@ struct Daemon {
     line: Option<Line>,
     kept: Kept,
     export: Export,
-    /// What the kernel ran when it was last looked at (its name and number), and since when.
+    /// What the kernel ran when it was last looked at (its name, and which enabling), and since when.
     current: (String, Option<u64>),
     since: u64,
+    /// What the kernel ran when a change was last announced.
+    told: Current,
     switches: u64,
+    /// What ran after the last change that was counted.
+    counted: String,
 }
 
 impl Daemon {
@@ -86,6 +99,8 @@ impl Daemon {
             profiler.leave_out(service);
         }
         let sched_ext = SchedExt::below("/sys".as_ref());
+        let children = Children::default();
+        let told = Current::read(&sched_ext, &children);
         let (reputation, failed_before) = Reputation::open(
             &directory("STATE_DIRECTORY", STATE_DIRECTORY),
             kernel::release(),
@@ -96,10 +111,12 @@ impl Daemon {
             state: State::new(&policy, observe),
             policy,
             moments: Moments::begin(),
-            current: (sched_ext.read().scheduler(), sched_ext.enable_seq()),
+            current: (told.current_scheduler.clone(), told.instance),
+            counted: told.current_scheduler.clone(),
+            told,
             sched_ext,
             power_supplies: PowerSupplies::below("/sys".as_ref()),
-            children: Children::default(),
+            children,
             cgroups,
             last_sample: profiler.sample(),
             profiler,
@@ -188,7 +205,7 @@ impl Daemon {
     /// Asks the kernel, and takes note of when what it says changed.
     fn read_current(&mut self) -> Current {
         let current = Current::read(&self.sched_ext, &self.children);
-        let which = (current.current_scheduler.clone(), current.enable_seq);
+        let which = (current.current_scheduler.clone(), current.instance);
         if which != self.current {
             self.current = which;
             self.since = now_us();
@@ -203,35 +220,50 @@ impl Daemon {
         self.last_sample = sample;
         let counters = self.kept.counters();
         counters.passed(dt, &self.current.0, self.state.class());
-        self.ask_kernel().await;
+        self.ask_kernel(Asked::Window).await;
         if let Some(signals) = signals {
             self.happened(Event::Window { dt, signals }).await;
         }
     }
 
-    async fn ask_kernel(&mut self) {
+    /// Asks the kernel what runs, has a change decided on, and announces it if it is not of our making.
+    async fn ask_kernel(&mut self, asked: Asked) {
         let current = Current::read(&self.sched_ext, &self.children);
         let ours = current.is_ours();
-        if *self.state.kernel() == current.state && self.state.ours() == ours {
+        let known = *self.state.kernel() == current.state && self.state.ours() == ours;
+        if known && current.which() == self.told.which() {
             return;
         }
-        let before = self.current.0.clone();
-        self.happened(Event::Kernel {
-            state: current.state,
-            ours,
-        })
-        .await;
+        // The switches of our own are announced when they have ended, with their gap.
+        let switching = self.switching.is_some();
+        if !known {
+            let state = current.state.clone();
+            self.happened(Event::Kernel { state, ours }).await;
+        }
         if let Some(scheduler) = self.running_unseated()
             && let Some(end) = self.kernel_log.ejection()
         {
             self.scheduler_ejected(scheduler, end).await;
         }
-        // The switches of our own are announced with their gap; this is somebody else's.
-        if self.switching.is_none() && self.running.is_none() && self.current.0 != before {
-            let now = self.current.0.clone();
-            self.record(Kind::Foreign, &before, &now, "not by auto-ext", "");
-            self.announce(&before, &now, "not by auto-ext", 0).await;
+        if switching || current.which() == self.told.which() {
+            return;
         }
+        let (from, to) = (&self.told.current_scheduler, &current.current_scheduler);
+        let reason = match (self.told.is_ours(), ours) {
+            // The end of its process says more, and mostly comes in a moment.
+            (true, false) if asked == Asked::Told && self.running.is_some() => return,
+            (true, false) if current.current_owner == "none" => format!("{from} lost its seat"),
+            (_, true) => format!("{to} loaded itself again"),
+            (_, false) => "not by auto-ext".to_owned(),
+        };
+        tracing::info!(scheduler = to, from, "{from} -> {to}: {reason}");
+        let somebody = !ours && (!self.told.is_ours() || current.current_owner == "foreign");
+        if somebody {
+            let (from, to) = (from.clone(), to.clone());
+            self.record(Kind::Foreign, &from, &to, &reason, "");
+        }
+        let stays = somebody || self.running.is_none();
+        self.announce(current, &reason, 0, stays).await;
     }
 
     /// The scheduler that should run and has not ended, but that the kernel does not run.
@@ -242,12 +274,12 @@ impl Daemon {
     }
 
     /// Asks the kernel and has its answer decided on, changed or not; returns what runs.
-    async fn take_in_kernel(&mut self) -> String {
+    async fn take_in_kernel(&mut self) -> Current {
         let current = Current::read(&self.sched_ext, &self.children);
         let ours = current.is_ours();
-        let state = current.state;
+        let state = current.state.clone();
         self.happened(Event::Kernel { state, ours }).await;
-        current.current_scheduler
+        current
     }
 
     /// Follows processes if the policy asks about them; all there are come as the first event.
@@ -352,12 +384,32 @@ impl Daemon {
         }
     }
 
-    async fn announce(&mut self, from: &str, to: &str, reason: &str, gap_us: u64) {
-        self.switches += 1;
+    /// Announces that the kernel runs `current`, which it did not when a change was last announced. Whether it is there to
+    /// stay is what `Switches` counts: a scheduler may lose its seat to load itself again.
+    async fn announce(&mut self, current: Current, reason: &str, gap_us: u64, counts: bool) {
+        if counts {
+            self.switches += 1;
+            self.counted.clone_from(&current.current_scheduler);
+        }
+        let before = std::mem::replace(&mut self.told, current);
         self.show().await;
         if let Some(line) = &mut self.line {
+            let (from, to) = (&before.current_scheduler, &self.told.current_scheduler);
             line.switched(from, to, reason, gap_us).await;
         }
+    }
+
+    /// Announces what the kernel runs if it is not what was last announced, and it is there to stay.
+    async fn announce_change(&mut self, reason: &str) {
+        let current = Current::read(&self.sched_ext, &self.children);
+        if current.which() != self.told.which() {
+            return self.announce(current, reason, 0, true).await;
+        }
+        if current.current_scheduler != self.counted {
+            self.switches += 1;
+            self.counted = current.current_scheduler;
+        }
+        self.show().await;
     }
 
     /// Leaves the machine with the kernel's own scheduler, whatever is on its way.
@@ -366,7 +418,7 @@ impl Daemon {
             self.running = switching.end().await;
         }
         if let Some(mut running) = self.running.take()
-            && let Err(error) = switch::stop(&self.sched_ext, &mut running).await
+            && let Err(error) = switch::stop(&self.sched_ext, &self.children, &mut running).await
         {
             let scheduler = &running.scheduler().name;
             tracing::error!(scheduler, "{scheduler} cannot be stopped: {error}");
@@ -374,6 +426,7 @@ impl Daemon {
         let (before, now) = (self.current.0.clone(), self.read_current());
         let now = now.current_scheduler;
         self.record(Kind::Stopped, &before, &now, "", "");
+        self.announce_change("auto-ext was stopped").await;
         self.export.end();
         if let Some(line) = self.line.take() {
             line.leave().await;

@@ -2,17 +2,21 @@
 //!
 //! It is asked the way its owner would: a service that is there to run schedulers is stopped, so that
 //! it does not bring its own back; another process gets SIGINT, on which all known schedulers leave.
-//! Other services are not stopped, as more than the scheduler may belong to them. Nothing is killed.
-//! Whether it may be asked at all is decided in `core`.
+//! Other services are not stopped, as more than the scheduler may belong to them. Nothing is killed, and
+//! nobody is asked of whom the kernel does not say that it holds just this scheduler: other operations than
+//! a scheduler's are in the kernel too, and schedulers of single cgroups. Whether it may be asked at all is
+//! decided in `core`.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::time::timeout;
 use zbus::Connection;
+
+use crate::struct_ops::{self, Ask};
 
 /// The services that are there to run schedulers: that of the scx project's packages, and scx_loader.
 pub(crate) const SERVICES: [&str; 2] = ["scx.service", "scx_loader.service"];
@@ -21,9 +25,16 @@ pub(crate) const SERVICES: [&str; 2] = ["scx.service", "scx_loader.service"];
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Who holds the scheduler that is enabled.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Holder {
     pid: i32,
+    /// The process itself, whoever has its number later.
+    process: OwnedFd,
+    /// Its directory in /proc.
+    path: PathBuf,
+    /// The scheduler, as the kernel shows it.
+    ops: String,
+    ask: Ask,
     /// The service of [`SERVICES`] that the process belongs to.
     service: Option<&'static str>,
 }
@@ -34,44 +45,59 @@ pub(crate) enum ForeignError {
     /// It was attached by something that lives on without a process, such as a pinned link.
     #[error("no process holds it; whoever attached it must detach it")]
     NoProcess,
-    /// Several processes have operations in the kernel, and it cannot be told whose these are.
+    /// Several processes have schedulers of that name.
     #[error("it cannot be told which of the processes {0:?} holds it; stop it yourself")]
     Several(Vec<i32>),
+    /// The kernel does not say what the operations of these are for.
+    #[error("it cannot be told whether it is that of one of the processes {0:?}; stop it yourself")]
+    Untold(Vec<i32>),
     #[error("systemd does not stop {service}: {error}")]
     Service {
         service: &'static str,
         error: zbus::Error,
     },
     #[error("process {pid} cannot be signalled: {error}")]
-    Process { pid: i32, error: nix::errno::Errno },
+    Process { pid: i32, error: rustix::io::Errno },
 }
 
 impl Holder {
-    /// The process below `root` (/proc but in tests) that holds BPF operations of the kernel
-    /// (struct_ops), preferring one that is called as schedulers are.
-    pub(crate) fn find(root: &Path) -> Result<Self, ForeignError> {
-        let mut holders: Vec<(i32, bool)> = processes(root)
-            .filter(|(_, path)| holds_struct_ops(path))
-            .map(|(pid, path)| {
-                let comm = fs::read_to_string(path.join("comm")).unwrap_or_default();
-                (pid, comm.starts_with(crate::known::PREFIX))
-            })
-            .collect();
-        if holders.iter().any(|(_, named)| *named) {
-            holders.retain(|(_, named)| *named);
+    /// The process below `root` (/proc but in tests) that holds the scheduler which the kernel shows as
+    /// `ops`.
+    pub(crate) fn find(root: &Path, ops: &str, ask: Ask) -> Result<Self, ForeignError> {
+        let (mut holders, mut untold) = (Vec::new(), Vec::new());
+        for (pid, path) in processes(root) {
+            if !struct_ops::has_link(&path) {
+                continue;
+            }
+            // First, so that what is found out is of this process.
+            let process = Pid::from_raw(pid).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
+            let Some(Ok(process)) = process else {
+                continue;
+            };
+            match holds(&path, ops, ask) {
+                Some(true) => holders.push((pid, path, process)),
+                Some(false) => {}
+                None => untold.push(pid),
+            }
         }
-        match holders[..] {
-            [] => Err(ForeignError::NoProcess),
-            [(pid, _)] => {
-                let cgroup = fs::read_to_string(root.join(pid.to_string()).join("cgroup"));
+        match (holders.pop(), holders.is_empty()) {
+            (Some((pid, path, process)), true) => {
+                let cgroup = fs::read_to_string(path.join("cgroup")).unwrap_or_default();
                 Ok(Self {
                     pid,
-                    service: service_of(&cgroup.unwrap_or_default()),
+                    process,
+                    path,
+                    ops: ops.to_owned(),
+                    ask,
+                    service: service_of(&cgroup),
                 })
             }
-            _ => Err(ForeignError::Several(
-                holders.into_iter().map(|(pid, _)| pid).collect(),
-            )),
+            (Some((last, ..)), false) => {
+                let others = holders.into_iter().map(|(pid, ..)| pid);
+                Err(ForeignError::Several(others.chain([last]).collect()))
+            }
+            (None, _) if untold.is_empty() => Err(ForeignError::NoProcess),
+            (None, _) => Err(ForeignError::Untold(untold)),
         }
     }
 
@@ -86,8 +112,12 @@ impl Holder {
             }
             None => {
                 let pid = self.pid;
+                if holds(&self.path, &self.ops, self.ask) != Some(true) {
+                    // It is about to leave by itself.
+                    return Ok(());
+                }
                 tracing::warn!("asking process {pid}, which runs another scheduler, to leave");
-                kill(Pid::from_raw(pid), Signal::SIGINT)
+                pidfd_send_signal(&self.process, Signal::INT)
                     .map_err(|error| ForeignError::Process { pid, error })
             }
         }
@@ -123,25 +153,17 @@ fn processes(root: &Path) -> impl Iterator<Item = (i32, PathBuf)> {
         })
 }
 
-/// Whether one of the process's files is a link of struct_ops (see `bpf_link_show_fdinfo` of
-/// kernel/bpf/syscall.c).
-fn holds_struct_ops(process: &Path) -> bool {
-    let Ok(files) = fs::read_dir(process.join("fd")) else {
-        return false;
-    };
-    files
-        .flatten()
-        .filter(|file| {
-            fs::read_link(file.path()).is_ok_and(|to| to.as_os_str() == "anon_inode:bpf_link")
-        })
-        .any(|file| {
-            let info = process.join("fdinfo").join(file.file_name());
-            fs::read_to_string(info).is_ok_and(|info| {
-                info.lines()
-                    .filter_map(|line| line.strip_prefix("link_type:"))
-                    .any(|kind| kind.trim() == "struct_ops")
-            })
-        })
+/// Whether this process holds the scheduler called `ops`; `None` when the kernel does not say of all that it
+/// holds what it is.
+fn holds(process: &Path, ops: &str, ask: Ask) -> Option<bool> {
+    let held = struct_ops::of_process(process, ask).into_iter();
+    let links = held.filter(|held| held.link.is_some());
+    let said: Vec<Option<bool>> = links.map(|held| held.is_scheduler(ops)).collect();
+    match &said[..] {
+        said if said.contains(&Some(true)) => Some(true),
+        said if said.contains(&None) => None,
+        _ => Some(false),
+    }
 }
 
 /// The service of [`SERVICES`] that the contents of /proc/PID/cgroup name.
@@ -153,53 +175,106 @@ fn service_of(cgroup: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::{Child, Command};
 
     use super::*;
+    use crate::struct_ops::tests::{Process, answer};
 
-    fn process(root: &Path, pid: i32, comm: &str, link: &str, cgroup: &str) {
-        let path = root.join(pid.to_string());
-        fs::create_dir_all(path.join("fd")).unwrap();
-        fs::create_dir_all(path.join("fdinfo")).unwrap();
-        fs::write(path.join("comm"), format!("{comm}\n")).unwrap();
-        fs::write(path.join("cgroup"), format!("0::{cgroup}\n")).unwrap();
-        symlink("anon_inode:bpf_link", path.join("fd/7")).unwrap();
-        let info = format!("pos:\t0\nlink_type:\t{link}\nlink_id:\t3\n");
-        fs::write(path.join("fdinfo/7"), info).unwrap();
+    const OPS: &str = "lavd_1.1.4";
+
+    /// A process, and what it holds below `root`.
+    fn process(root: &Path, cgroup: &str, file: impl Fn(&Process<'_>)) -> Child {
+        let child = Command::new("sleep").arg("100").spawn().unwrap();
+        Process::with(root, child.id(), file);
+        let path = root.join(child.id().to_string()).join("cgroup");
+        fs::write(path, format!("0::{cgroup}\n")).unwrap();
+        child
+    }
+
+    fn scheduler(process: &Process<'_>) {
+        process.link(7, "struct_ops", 3, 4);
+        process.map(8, 4, "scheduler lavd_1.1.4");
+    }
+
+    fn end(mut child: Child) {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[tokio::test]
+    async fn only_the_process_with_just_this_scheduler_is_asked_to_leave() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let others: [fn(&Process<'_>); 5] = [
+            |process| process.link(7, "tracing", 1, 2),
+            // TCP congestion control, HID.
+            |process| {
+                process.link(7, "struct_ops", 5, 6);
+                process.map(8, 6, "other");
+            },
+            |process| {
+                process.link(7, "struct_ops", 7, 8);
+                process.map(8, 8, "sub");
+            },
+            |process| {
+                process.link(7, "struct_ops", 9, 10);
+                process.map(8, 10, "scheduler lavd_1.1.3");
+            },
+            // Loaded, and not attached.
+            |process| process.map(8, 12, "scheduler lavd_1.1.4"),
+        ];
+        let mut others: Vec<Child> = others
+            .into_iter()
+            .map(|file| process(root, "/", file))
+            .collect();
+        let found = Holder::find(root, OPS, answer);
+        assert!(matches!(found, Err(ForeignError::NoProcess)), "{found:?}");
+        let mut holder = process(root, "/", scheduler);
+        let found = Holder::find(root, OPS, answer).unwrap();
+        assert_eq!(
+            (found.pid.unsigned_abs(), found.service),
+            (holder.id(), None)
+        );
+        found.ask_to_leave().await.unwrap();
+        assert_eq!(holder.wait().unwrap().signal(), Some(2));
+        // Its number may be another's now.
+        let error = found.ask_to_leave().await.unwrap_err();
+        assert!(matches!(error, ForeignError::Process { .. }), "{error}");
+        for child in &mut others {
+            assert!(child.try_wait().unwrap().is_none());
+        }
+        others.into_iter().for_each(end);
+    }
+
+    #[tokio::test]
+    async fn who_has_let_go_of_it_meanwhile_is_not_asked_any_more() {
+        let root = tempfile::tempdir().unwrap();
+        let mut holder = process(root.path(), "/", scheduler);
+        let found = Holder::find(root.path(), OPS, answer).unwrap();
+        let path = root.path().join(holder.id().to_string());
+        fs::remove_file(path.join("fd/7")).unwrap();
+        found.ask_to_leave().await.unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(holder.try_wait().unwrap().is_none());
+        end(holder);
     }
 
     #[test]
-    fn the_process_with_the_operations_is_found_and_its_service_too() {
+    fn where_it_cannot_be_told_who_holds_it_nobody_is_asked() {
         let root = tempfile::tempdir().unwrap();
-        process(
-            root.path(),
-            7,
-            "monitor",
-            "tracing",
-            "/system.slice/a.service",
-        );
-        assert!(matches!(
-            Holder::find(root.path()),
-            Err(ForeignError::NoProcess)
-        ));
-        process(
-            root.path(),
-            8,
-            "scx_lavd",
-            "struct_ops",
-            "/system.slice/scx.service",
-        );
-        process(root.path(), 9, "congestion", "struct_ops", "/");
-        let holder = Holder {
-            pid: 8,
-            service: Some("scx.service"),
-        };
-        assert_eq!(Holder::find(root.path()).unwrap(), holder);
-        process(root.path(), 10, "scx_rusty", "struct_ops", "/");
-        assert!(matches!(
-            Holder::find(root.path()),
-            Err(ForeignError::Several(_))
-        ));
+        let root = root.path();
+        // Whoever has closed the map, or must not be looked into.
+        let closed = process(root, "/", |process| process.link(7, "struct_ops", 3, 4));
+        let found = Holder::find(root, OPS, answer);
+        assert!(matches!(found, Err(ForeignError::Untold(_))), "{found:?}");
+        let service = process(root, "/system.slice/scx.service", scheduler);
+        let found = Holder::find(root, OPS, answer).unwrap();
+        assert_eq!(found.service, Some("scx.service"));
+        let second = process(root, "/", scheduler);
+        let found = Holder::find(root, OPS, answer);
+        assert!(matches!(found, Err(ForeignError::Several(_))), "{found:?}");
+        [closed, service, second].into_iter().for_each(end);
     }
 
     #[test]

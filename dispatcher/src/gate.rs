@@ -234,7 +234,7 @@ impl Gate {
             Err(error) => return Err(broken("receiving a call", error)),
         };
         if !self.is_open() {
-            let (opens_state, attaches) = match (call.opens(STATE), call.attaches_struct_ops()) {
+            let (opens_state, attaches) = match (call.opens(STATE), call.attaches_scheduler()) {
                 (Ok(opens_state), Ok(attaches)) => (opens_state, attaches),
                 (Err(error), _) | (_, Err(error)) => {
                     // So that the process hears the signal with which it is then stopped.

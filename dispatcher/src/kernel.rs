@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::known;
@@ -43,6 +44,18 @@ impl KernelState {
             _ => crate::policy::KERNEL.to_owned(),
         }
     }
+}
+
+/// What the kernel says at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// What runs.
+    pub state: KernelState,
+    /// Which enabling of a scheduler it is that runs: no two have the same number, also when the same scheduler comes
+    /// back. `None` when none is enabled or the kernel does not tell.
+    pub instance: Option<u64>,
+    /// How many schedulers have been enabled since boot; the kernel counts a moment after it says `enabled`.
+    pub enable_seq: Option<u64>,
 }
 
 /// The kernel's sched_ext directory.
@@ -88,6 +101,39 @@ impl SchedExt {
             }
         }
         KernelState::Disabling
+    }
+
+    /// Asks the kernel for all that belongs together.
+    #[must_use]
+    pub fn look(&self) -> Look {
+        let mut instance = self.instance();
+        // While one scheduler follows another, the files may be of two.
+        for _ in 0..3 {
+            let state = self.read();
+            let enable_seq = self.enable_seq();
+            let after = self.instance();
+            if after == instance {
+                let enabled = matches!(state, KernelState::Enabled { .. });
+                return Look {
+                    state,
+                    instance: instance.filter(|_| enabled),
+                    enable_seq,
+                };
+            }
+            instance = after;
+        }
+        Look {
+            state: KernelState::Disabling,
+            instance: None,
+            enable_seq: self.enable_seq(),
+        }
+    }
+
+    /// The kernel makes the directory anew for each scheduler, and gives no number of a file to a second one
+    /// (`kernfs_new_node` of fs/kernfs/dir.c).
+    fn instance(&self) -> Option<u64> {
+        let root = fs::metadata(self.directory.join("root")).ok()?;
+        Some(root.ino())
     }
 
     /// How many schedulers have been enabled since boot. `None` where the kernel does not tell.
@@ -179,6 +225,28 @@ mod tests {
                 "kernel"
             );
         }
+    }
+
+    #[test]
+    fn the_same_scheduler_that_was_enabled_again_is_another_instance() {
+        let root = sys(&[
+            ("state", "enabled\n"),
+            ("root/ops", "mine\n"),
+            ("enable_seq", "7\n"),
+        ]);
+        let sched_ext = SchedExt::below(root.path());
+        let first = sched_ext.look();
+        assert_eq!(first.enable_seq, Some(7));
+        assert_eq!(sched_ext.look(), first);
+        let directory = root.path().join("kernel/sched_ext");
+        fs::rename(directory.join("root"), directory.join("before")).unwrap();
+        fs::create_dir(directory.join("root")).unwrap();
+        fs::write(directory.join("root/ops"), "mine\n").unwrap();
+        let second = sched_ext.look();
+        assert_eq!(second.state, first.state);
+        assert_ne!(second.instance, first.instance);
+        fs::write(directory.join("state"), "disabled\n").unwrap();
+        assert_eq!(sched_ext.look().instance, None);
     }
 
     #[test]

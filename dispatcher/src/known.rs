@@ -3,6 +3,8 @@
 //! Owns their names and whether they may be picked without a person asking. Whether one is
 //! installed, quarantined or running is found out elsewhere; arguments belong to the policy.
 
+use crate::policy::KERNEL;
+
 /// One scheduler that exists in the scx project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
@@ -23,6 +25,9 @@ impl Known {
         self.command.strip_prefix(PREFIX).unwrap_or(self.command)
     }
 }
+
+/// How long the name of a scheduler that is not known may be, in bytes.
+const MAX_NAME: usize = 64;
 
 /// What every program of the scx project begins with.
 pub const PREFIX: &str = "scx_";
@@ -85,15 +90,36 @@ pub fn by_name(name: &str) -> Option<&'static Known> {
         .find(|known| known.command == name || known.name() == name)
 }
 
+/// Programs of the scx project that begin like schedulers and are none.
+const NO_SCHEDULERS: [&str; 1] = ["scx_loader"];
+
+/// The file name of the program of a scheduler that is called `name`, short or full, and is not known;
+/// `None` when that is no name as schedulers have it.
+#[must_use]
+pub fn unknown_command(name: &str) -> Option<String> {
+    let short = name.strip_prefix(PREFIX).unwrap_or(name);
+    let fits = |char: char| char.is_ascii_alphanumeric() || char == '_' || char == '-';
+    let command = format!("{PREFIX}{short}");
+    let is_name = (1..=MAX_NAME).contains(&short.len()) && short.chars().all(fits);
+    let is_scheduler = short != KERNEL && !NO_SCHEDULERS.contains(&command.as_str());
+    (is_name && is_scheduler && by_name(name).is_none()).then_some(command)
+}
+
 /// The scheduler that shows itself as `ops` in `/sys/kernel/sched_ext/root/ops`.
 ///
 /// `scx_ops_open!` of `scx_utils` appends `_VERSION[_COMMIT]_TRIPLE` to the name in the BPF
 /// program: `bpfland_1.1.4_x86_64_unknown_linux_gnu` (`build_id::ops_version_suffix`). Builds of
-/// before that, and the kernel's own examples, show the bare name. No known name has a `_`.
+/// before that, and the kernel's own examples, show the bare name. What has something else behind a known name is
+/// another scheduler.
 #[must_use]
 pub fn by_ops(ops: &str) -> Option<&'static Known> {
-    let name = ops.split_once('_').map_or(ops, |(name, _)| name);
-    ALL.iter().find(|known| known.name() == name)
+    ALL.iter().find(|known| {
+        let rest = ops.strip_prefix(known.name());
+        rest.is_some_and(|rest| {
+            let version = rest.strip_prefix('_').unwrap_or_default();
+            rest.is_empty() || version.starts_with(|first: char| first.is_ascii_digit())
+        })
+    })
 }
 
 #[cfg(test)]
@@ -140,7 +166,29 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_not_guessed() {
+    fn one_that_is_not_known_has_the_file_name_that_schedulers_have() {
+        for name in ["cake", "scx_cake"] {
+            assert_eq!(unknown_command(name).as_deref(), Some("scx_cake"));
+        }
+        for name in [
+            "",
+            "scx_",
+            "kernel",
+            "bpfland",
+            "scx_bpfland",
+            "loader",
+            "scx_loader",
+            "../sh",
+            "scx_/sh",
+            "a b",
+            "a.sh",
+        ] {
+            assert_eq!(unknown_command(name), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_guessed_from_what_its_name_begins_with() {
         for name in [
             "",
             "kernel",
@@ -159,6 +207,11 @@ mod tests {
             "bpfland-1.1.4",
             "scx_bpfland",
             "kernel",
+            "bpfland_",
+            "bpfland_mine",
+            "bpfland_mine_1.0",
+            "simple_sched_1.0",
+            "my_bpfland_1.0",
         ] {
             assert_eq!(by_ops(ops), None, "{ops:?}");
         }

@@ -40,6 +40,7 @@ mod reputation;
 mod request;
 mod scheduler_process;
 mod state_file;
+mod struct_ops;
 mod surroundings;
 mod switch;
 pub mod trace;

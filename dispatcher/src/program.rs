@@ -8,10 +8,14 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::known;
 use crate::policy::Policy;
 
 /// Where programs are searched, in this order.
 pub const DIRECTORIES: [&str; 4] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
+
+/// How many schedulers that nobody knows are told of.
+const MAX_UNKNOWN: usize = 100;
 
 /// Why a program cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
@@ -49,6 +53,28 @@ pub fn installed(policy: &Policy) -> BTreeSet<String> {
         .used_schedulers()
         .filter(|scheduler| find(&scheduler.command).is_ok())
         .map(|scheduler| scheduler.name.clone())
+        .collect()
+}
+
+/// The file names of the schedulers that are installed where
+/// programs are searched and that nobody knows.
+#[must_use]
+pub fn installed_unknown() -> BTreeSet<String> {
+    unknown_in(&DIRECTORIES.map(Path::new), 0)
+}
+
+fn unknown_in(directories: &[&Path], owner: u32) -> BTreeSet<String> {
+    let entries = directories
+        .iter()
+        .flat_map(|directory| fs::read_dir(directory).into_iter().flatten());
+    let commands = entries.flatten().filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        name.starts_with(known::PREFIX).then_some(())?;
+        known::unknown_command(&name)
+    });
+    commands
+        .filter(|command| find_in(command, directories, owner).is_ok())
+        .take(MAX_UNKNOWN)
         .collect()
 }
 
@@ -155,6 +181,25 @@ mod tests {
         let owner = fs::metadata(good.path()).unwrap().uid();
         let found = find_in("scx_a", &[bad.path(), good.path()], owner);
         assert_eq!(found, Ok(good.path().join("scx_a")));
+    }
+
+    #[test]
+    fn of_what_is_installed_only_what_can_be_a_scheduler_and_is_not_known_is_told() {
+        let directory = directory_with("scx_cake", 0o755);
+        for (name, mode) in [
+            ("scx_bpfland", 0o755),
+            ("scx_loader", 0o755),
+            ("scx_layer.py", 0o755),
+            ("scx_broken", 0o644),
+            ("sh", 0o755),
+        ] {
+            let path = directory.path().join(name);
+            fs::write(&path, "").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let owner = fs::metadata(directory.path()).unwrap().uid();
+        let found = unknown_in(&[directory.path(), directory.path()], owner);
+        assert_eq!(found, BTreeSet::from(["scx_cake".to_owned()]));
     }
 
     #[test]

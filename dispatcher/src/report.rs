@@ -6,10 +6,13 @@ use serde::Serialize;
 
 use crate::children::Children;
 use crate::core::{Moment, State};
-use crate::kernel::{KernelState, SchedExt};
+use crate::kernel::{KernelState, Look, SchedExt};
 use crate::known;
 use crate::policy::{Candidate, KERNEL, Policy};
 use crate::program::file_name;
+
+/// The owner of what auto-ext runs.
+const OURS: &str = "auto-ext";
 
 /// What the kernel runs, and whose it is; asked at the moment of asking.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -18,11 +21,11 @@ pub(crate) struct Current {
     pub(crate) current_scheduler: String,
     /// `auto-ext`, `foreign` or `none`.
     pub(crate) current_owner: String,
-    /// The process of the scheduler when it is ours, else 0.
+    /// The process that holds the scheduler when it is ours, else 0.
     pub(crate) scheduler_pid: u32,
-    /// How many schedulers the kernel had enabled since boot, this one included.
+    /// Which enabling of a scheduler it is.
     #[serde(skip)]
-    pub(crate) enable_seq: Option<u64>,
+    pub(crate) instance: Option<u64>,
     /// What the kernel said.
     #[serde(skip)]
     pub(crate) state: KernelState,
@@ -31,28 +34,43 @@ pub(crate) struct Current {
 impl Current {
     /// Asks the kernel.
     pub(crate) fn read(sched_ext: &SchedExt, children: &Children) -> Self {
-        let state = sched_ext.read();
-        let pid = match &state {
-            KernelState::Enabled { ops } => Some(children.owner_of(ops)),
-            _ => None,
-        };
-        let owner = match pid {
-            None => "none",
-            Some(None) => "foreign",
-            Some(Some(_)) => "auto-ext",
+        let (look, ours) = children.look(sched_ext);
+        let Look {
+            state, instance, ..
+        } = look;
+        let owner = match (&state, ours) {
+            (KernelState::Enabled { .. }, Some(_)) => OURS,
+            (KernelState::Enabled { .. }, None) => "foreign",
+            _ => "none",
         };
         Self {
             current_scheduler: state.scheduler(),
             current_owner: owner.to_owned(),
-            scheduler_pid: pid.flatten().unwrap_or(0),
-            enable_seq: sched_ext.enable_seq(),
+            scheduler_pid: ours.map_or(0, |owner| owner.pid),
+            instance,
             state,
         }
     }
 
+    /// What is current while there is no scheduler but the kernel's own.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            current_scheduler: KERNEL.to_owned(),
+            current_owner: "none".to_owned(),
+            scheduler_pid: 0,
+            instance: None,
+            state: KernelState::Disabled,
+        }
+    }
+
+    /// Which scheduler that is, and which enabling of it.
+    pub(crate) fn which(&self) -> (&str, Option<u64>) {
+        (&self.current_scheduler, self.instance)
+    }
+
     /// Whether what the kernel runs is a scheduler of ours.
     pub(crate) fn is_ours(&self) -> bool {
-        self.scheduler_pid != 0
+        self.current_owner == OURS
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 /// The same for one that still loads: most do not look up before they have loaded, and there is nothing
 /// in the kernel yet that they could take back.
 const LEAVE_LOADING_WITHIN: Duration = Duration::from_secs(1);
+/// How often it is looked whether what the process started has left too.
+const LOOK_FOR_OTHERS_EVERY: Duration = Duration::from_millis(10);
 /// How long a killed process may take to be gone. One that the kernel holds on to cannot be waited for.
 pub(crate) const GONE_WITHIN: Duration = Duration::from_secs(10);
 /// What is kept of a scheduler's output to explain its end: lines, and bytes per line.
@@ -143,9 +145,15 @@ impl SchedulerProcess {
         &self.scheduler
     }
 
+    /// The process that was started; the scheduler may be one that it started in turn.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Puts the process on the list of ours: from now on what the kernel runs can be its.
     pub(crate) fn list(&mut self, children: &Children) {
-        self.listed = Some(children.list(self.pid, &self.scheduler));
+        let cgroup = self.cgroup.as_ref().map(Cgroup::path);
+        self.listed = Some(children.list(self.pid, cgroup));
     }
 
     /// Takes what keeps the process on the list of ours.
@@ -237,8 +245,10 @@ impl SchedulerProcess {
         if let Some(end) = self.has_ended() {
             return Ok(Some(end));
         }
+        let until = tokio::time::Instant::now() + patience;
         self.signal(Signal::SIGINT);
         if let Ok(ended) = timeout(patience, self.child.wait()).await {
+            self.others_leave(until).await;
             self.reaped();
             return Ok(ended.ok().and_then(|status| self.own_end(status)));
         }
@@ -258,6 +268,19 @@ impl SchedulerProcess {
                 "process {} does not end even when killed",
                 self.pid
             )),
+        }
+    }
+
+    /// Waits until what the process started has left as well: a shell may not wait for the scheduler that it runs, which has
+    /// still to put back what it changed.
+    async fn others_leave(&self, until: tokio::time::Instant) {
+        let others_are_there = || match (&self.cgroup, i32::try_from(self.pid)) {
+            (Some(cgroup), _) => !cgroup.processes().is_empty(),
+            (None, Ok(group)) => killpg(Pid::from_raw(group), None).is_ok(),
+            (None, Err(_)) => false,
+        };
+        while others_are_there() && tokio::time::Instant::now() < until {
+            tokio::time::sleep(LOOK_FOR_OTHERS_EVERY).await;
         }
     }
 
@@ -282,6 +305,9 @@ impl SchedulerProcess {
         if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
             // It may have ended by itself a moment ago.
             let _ = killpg(Pid::from_raw(pid), signal);
+            if let Some(cgroup) = &self.cgroup {
+                cgroup.signal_outside_group(pid, signal);
+            }
         }
     }
 

@@ -24,8 +24,10 @@ use crate::idle_latency::IdleLatency;
 use crate::kernel::SchedExt;
 use crate::policy::{Candidate, Scheduler};
 use crate::scheduler_process::SchedulerProcess;
+use crate::struct_ops;
 use handover::{Handover, hand_over};
 use seat::Seat;
+pub(crate) use wait::DISABLE_WITHIN;
 
 /// How long a scheduler may take to load. scx_lavd needs 17 s in an emulated machine, and twice that
 /// when the machine is loaded.
@@ -38,6 +40,8 @@ pub(crate) struct Outcome {
     pub(crate) running: Option<SchedulerProcess>,
     /// The old scheduler, and how it ended by itself instead of being stopped.
     pub(crate) crashed: Option<(Scheduler, End)>,
+    /// That was before the new one came: there was none for a while.
+    pub(crate) died: bool,
     /// What was to run.
     pub(crate) to: Candidate,
     /// What was done, or why `to` does not run.
@@ -95,6 +99,8 @@ pub(crate) struct Switch {
     pub(crate) replace_foreign: bool,
     /// How long it may take to load; [`LOAD_WITHIN`] but in tests.
     pub(crate) load_within: Duration,
+    /// How long the kernel may take to let go of the old one; [`DISABLE_WITHIN`] but in tests.
+    pub(crate) disable_within: Duration,
 }
 
 impl Switch {
@@ -105,27 +111,32 @@ impl Switch {
         running: Option<SchedulerProcess>,
         mut cancel: watch::Receiver<bool>,
     ) -> Outcome {
+        if matches!(self.to, Candidate::Scheduler(_)) || self.replace_foreign {
+            // Needed when it stands at the door, or when it is asked whose the other is.
+            tokio::task::spawn_blocking(struct_ops::prepare);
+        }
         let mut seat = Seat::new(
             self.sched_ext,
+            self.children,
             running,
             self.cgroups,
             self.replace_foreign,
-            self.load_within,
+            [self.load_within, self.disable_within],
         );
         let to = self.to;
         let (new, result) = match &to {
             Candidate::Kernel => (None, seat.free(None).await.map(|_| Done::hot(0))),
-            Candidate::Scheduler(scheduler) => {
-                match seat.fill(&self.children, scheduler, &mut cancel).await {
-                    Ok((new, done)) => (Some(new), Ok(done)),
-                    Err((new, failure)) => (new, Err(failure)),
-                }
-            }
+            Candidate::Scheduler(scheduler) => match seat.fill(scheduler, &mut cancel).await {
+                Ok((new, done)) => (Some(new), Ok(done)),
+                Err((new, failure)) => (new, Err(failure)),
+            },
         };
+        let died = seat.old_has_died();
         let crashed = seat.reap(new.as_ref()).await;
         Outcome {
             running: new.or(seat.into_old()),
             crashed,
+            died,
             to,
             result,
         }
@@ -151,10 +162,16 @@ impl Done {
 /// Ends a scheduler of ours and waits until the kernel has let go of it.
 pub(crate) async fn stop(
     sched_ext: &SchedExt,
+    children: &Children,
     process: &mut SchedulerProcess,
 ) -> Result<(), String> {
-    let scheduler = process.scheduler().clone();
-    let hand_over = hand_over(sched_ext.clone(), scheduler, None);
+    let hand_over = hand_over(
+        sched_ext.clone(),
+        children.clone(),
+        process.pid(),
+        None,
+        DISABLE_WITHIN,
+    );
     let (stopped, handover) = tokio::join!(process.stop(), hand_over);
     IdleLatency::default().ended(&process.marks, None);
     stopped?;

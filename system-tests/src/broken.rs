@@ -25,6 +25,12 @@ const W0_IS_0: [u8; 8] = [0xb4, 0, 0, 0, 0, 0, 0, 0];
 const JUMP_IF_W0_IS_0: [u8; 8] = [0x16, 0, 0, 0, 0, 0, 0, 0];
 const EXIT: [u8; 8] = [0x95, 0, 0, 0, 0, 0, 0, 0];
 
+/// scx_cosmos as it is, under another name; returns its path.
+pub(crate) fn copied_cosmos(name: &str) -> anyhow::Result<String> {
+    let bytes = fs::read(COSMOS).with_context(|| format!("failed to read {COSMOS}"))?;
+    program(name, &bytes)
+}
+
 /// A script in the place of a scheduler; returns its path.
 pub(crate) fn script(name: &str, text: &str) -> anyhow::Result<String> {
     program(name, text.as_bytes())

@@ -12,6 +12,7 @@
 
 mod broken;
 mod classify;
+mod congestion;
 mod demo;
 mod detect;
 mod drop_in;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         ["load", name] => end("load", trace::be_load_for_a_while(name)),
         ["leaks", ref numbers @ ..] => end("leaks", tests::leaks::look_for_them(numbers)),
         ["soak", ref numbers @ ..] => end("soak", tests::soak::soak(numbers)),
+        ["congestion", ref words @ ..] => end("congestion", congestion::run(words)),
         ["sleepers"] => load::be_short_sleepers(),
         ["packages"] => tests::run_packages(),
         ["faults", ref filter @ ..] => tests::run_faults(filter),

@@ -93,6 +93,7 @@ pub(crate) struct Switches(SignalStream<'static>);
 
 /// A switch as it is announced.
 pub(crate) struct Switched {
+    pub(crate) from: String,
     pub(crate) to: String,
     pub(crate) gap_us: u64,
 }
@@ -163,8 +164,8 @@ impl Bus {
             };
             let signal = signal.context("the connection to the bus has ended")?;
             let body = signal.body();
-            let (_from, to, _reason, gap_us): (String, String, String, u64) = body.deserialize()?;
-            Ok(Some(Switched { to, gap_us }))
+            let (from, to, _reason, gap_us): (String, String, String, u64) = body.deserialize()?;
+            Ok(Some(Switched { from, to, gap_us }))
         })
     }
 

@@ -1,9 +1,11 @@
 //! The object on the bus: its properties, methods and signal.
 //!
-//! `CurrentScheduler` and what belongs to it are read from the kernel with every call; the rest is
-//! what the daemon thought last. Methods are passed on to the daemon.
+//! `CurrentScheduler` and what belongs to it are read from the kernel with every call, once; the rest is
+//! what the daemon thought last. All properties of one answer are of one moment. Methods are passed on to
+//! the daemon.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,10 +29,21 @@ pub(super) struct AutoExt {
     sched_ext: SchedExt,
     children: Children,
     thoughts: Mutex<Thoughts>,
+    /// What the last call for properties was answered from.
+    answered: Mutex<Option<(Call, Arc<Properties>)>>,
     authorization: Authorization,
     requests: Requests,
     /// The callers with holds, who are waited for to leave.
     holders: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// Which call: who called, and its number there.
+type Call = (Option<String>, NonZeroU32);
+
+/// All properties at one moment.
+struct Properties {
+    current: Current,
+    thoughts: Thoughts,
 }
 
 impl AutoExt {
@@ -44,6 +57,7 @@ impl AutoExt {
             sched_ext: sched_ext.clone(),
             children: children.clone(),
             thoughts: Mutex::new(thoughts),
+            answered: Mutex::default(),
             authorization: Authorization::new(),
             requests,
             holders: Arc::default(),
@@ -52,6 +66,26 @@ impl AutoExt {
 
     pub(super) fn current(&self) -> Current {
         Current::read(&self.sched_ext, &self.children)
+    }
+
+    /// The properties from which this call is answered: a call for all of them asks for one after the other.
+    fn properties(&self, call: Option<&Header<'_>>) -> Arc<Properties> {
+        let call = call.map(|header| {
+            let sender = header.sender().map(ToString::to_string);
+            (sender, header.primary().serial_num())
+        });
+        let mut answered = lock(&self.answered);
+        if let Some((before, properties)) = &*answered
+            && call.as_ref() == Some(before)
+        {
+            return Arc::clone(properties);
+        }
+        let properties = Arc::new(Properties {
+            current: self.current(),
+            thoughts: lock(&self.thoughts).clone(),
+        });
+        *answered = call.map(|call| (call, Arc::clone(&properties)));
+        properties
     }
 
     pub(super) fn think(&self, thoughts: Thoughts) {
@@ -149,73 +183,85 @@ fn caller(header: &Header<'_>) -> fdo::Result<String> {
 #[interface(name = "org.autoext.AutoExt1")]
 impl AutoExt {
     #[zbus(property)]
-    fn current_scheduler(&self) -> String {
-        self.current().current_scheduler
+    fn current_scheduler(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.properties(header.as_ref())
+            .current
+            .current_scheduler
+            .clone()
     }
 
     #[zbus(property)]
-    fn current_owner(&self) -> String {
-        self.current().current_owner
+    fn current_owner(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.properties(header.as_ref())
+            .current
+            .current_owner
+            .clone()
     }
 
     #[zbus(property)]
-    fn scheduler_pid(&self) -> u32 {
-        self.current().scheduler_pid
+    fn scheduler_pid(&self, #[zbus(header)] header: Option<Header<'_>>) -> u32 {
+        self.properties(header.as_ref()).current.scheduler_pid
     }
 
     #[zbus(property)]
-    fn desired_scheduler(&self) -> String {
-        lock(&self.thoughts).desired_scheduler.clone()
+    fn desired_scheduler(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.properties(header.as_ref())
+            .thoughts
+            .desired_scheduler
+            .clone()
     }
 
     #[zbus(property)]
-    fn mode(&self) -> String {
-        lock(&self.thoughts).mode.clone()
+    fn mode(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.properties(header.as_ref()).thoughts.mode.clone()
     }
 
     #[zbus(property)]
-    fn class(&self) -> String {
-        lock(&self.thoughts).class.clone()
+    fn class(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.properties(header.as_ref()).thoughts.class.clone()
     }
 
     #[zbus(property)]
-    fn levels(&self) -> BTreeMap<String, String> {
-        lock(&self.thoughts).levels.clone()
+    fn levels(&self, #[zbus(header)] header: Option<Header<'_>>) -> BTreeMap<String, String> {
+        self.properties(header.as_ref()).thoughts.levels.clone()
     }
 
     #[zbus(property)]
-    fn signals(&self) -> BTreeMap<String, f64> {
-        lock(&self.thoughts).signals.clone()
+    fn signals(&self, #[zbus(header)] header: Option<Header<'_>>) -> BTreeMap<String, f64> {
+        self.properties(header.as_ref()).thoughts.signals.clone()
     }
 
     #[zbus(property)]
-    fn reason(&self) -> String {
-        lock(&self.thoughts).reason.clone()
+    fn reason(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.properties(header.as_ref()).thoughts.reason.clone()
     }
 
     #[zbus(property)]
-    fn since(&self) -> u64 {
-        lock(&self.thoughts).since
+    fn since(&self, #[zbus(header)] header: Option<Header<'_>>) -> u64 {
+        self.properties(header.as_ref()).thoughts.since
     }
 
     #[zbus(property)]
-    fn switches(&self) -> u64 {
-        lock(&self.thoughts).switches
+    fn switches(&self, #[zbus(header)] header: Option<Header<'_>>) -> u64 {
+        self.properties(header.as_ref()).thoughts.switches
     }
 
     #[zbus(property)]
-    fn quarantined(&self) -> BTreeMap<String, u64> {
-        lock(&self.thoughts).quarantined.clone()
+    fn quarantined(&self, #[zbus(header)] header: Option<Header<'_>>) -> BTreeMap<String, u64> {
+        self.properties(header.as_ref())
+            .thoughts
+            .quarantined
+            .clone()
     }
 
     #[zbus(property)]
-    fn last_error(&self) -> String {
-        lock(&self.thoughts).last_error.clone()
+    fn last_error(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.properties(header.as_ref()).thoughts.last_error.clone()
     }
 
     #[zbus(property)]
-    fn version(&self) -> String {
-        lock(&self.thoughts).version.clone()
+    fn version(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.properties(header.as_ref()).thoughts.version.clone()
     }
 
     /// Runs the scheduler `name` (as in a rule of the policy; `kernel` for none), with `args` in
@@ -350,4 +396,56 @@ impl AutoExt {
         reason: &str,
         gap_us: u64,
     ) -> zbus::Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use zbus::Message;
+
+    use super::*;
+    use crate::core::State;
+    use crate::policy::Policy;
+
+    fn message() -> Message {
+        let message = Message::method_call("/", "GetAll");
+        message.build(&()).unwrap()
+    }
+
+    #[test]
+    fn all_properties_of_one_answer_are_of_one_reading_of_the_kernel() {
+        let sys = tempfile::tempdir().unwrap();
+        let directory = sys.path().join("kernel/sched_ext");
+        fs::create_dir_all(directory.join("root")).unwrap();
+        fs::write(directory.join("state"), "enabled\n").unwrap();
+        fs::write(directory.join("root/ops"), "mine\n").unwrap();
+        let policy = Policy::default();
+        let state = State::new(&policy, true);
+        let thoughts = Thoughts::of(&policy, &state, Duration::ZERO, 0, 0, 0);
+        let object = AutoExt::new(
+            &SchedExt::below(sys.path()),
+            &Children::default(),
+            thoughts.clone(),
+            Requests::channel().0,
+        );
+        let (first, second) = (message(), message());
+        fn header(message: &Message) -> Option<Header<'_>> {
+            Some(message.header())
+        }
+        assert_eq!(object.current_scheduler(header(&first)), "mine");
+        // The kernel lets go of it, and the daemon thinks again, in the middle of an answer.
+        fs::write(directory.join("state"), "disabled\n").unwrap();
+        let reason = "another".to_owned();
+        object.think(Thoughts { reason, ..thoughts });
+        assert_eq!(object.current_owner(header(&first)), "foreign");
+        assert_ne!(object.reason(header(&first)), "another");
+        assert_eq!(object.current_scheduler(header(&second)), "kernel");
+        assert_eq!(object.current_owner(header(&second)), "none");
+        assert_eq!(object.reason(header(&second)), "another");
+        // Without a call, as for a signal, it is asked each time.
+        assert_eq!(object.current_scheduler(None), "kernel");
+        fs::write(directory.join("state"), "enabled\n").unwrap();
+        assert_eq!(object.current_scheduler(None), "mine");
+    }
 }

@@ -1,4 +1,4 @@
-//! `auto-ext schedulers`: which schedulers are known, which can be run, how each last ended; and that a
+//! `auto-ext schedulers`: which schedulers are known or installed, which can be run, how each last ended; and that a
 //! person forgives one of them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +49,7 @@ struct Line {
 
 /// Prints the list; without the daemon, what it would know is left out.
 pub(crate) async fn run(json: bool, config: &Path) -> anyhow::Result<ExitCode> {
-    let mut lines = lines(config);
+    let mut lines = lines(config, &program::installed_unknown());
     let mut versions: BTreeMap<String, Option<String>> = BTreeMap::new();
     let paths: BTreeSet<String> = lines.iter().filter_map(|line| line.path.clone()).collect();
     for path in paths {
@@ -83,8 +83,8 @@ pub(crate) async fn forgive(name: &str) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The schedulers of the policy, and the known ones that it does not define.
-fn lines(config: &Path) -> Vec<Line> {
+/// The schedulers of the policy, the known ones that it does not define, and those that are installed.
+fn lines(config: &Path, installed: &BTreeSet<String>) -> Vec<Line> {
     let policy = Policy::load(config).unwrap_or_default();
     let of_policy = policy.schedulers.values().map(|scheduler| Line {
         name: scheduler.name.clone(),
@@ -100,7 +100,19 @@ fn lines(config: &Path) -> Vec<Line> {
             command: known.command.to_owned(),
             ..Line::default()
         });
-    let mut lines: Vec<Line> = of_policy.chain(known).collect();
+    let defined = |command: &str| {
+        let mut defined = policy.schedulers.values();
+        defined.any(|scheduler| scheduler.command == command)
+    };
+    let unknown = installed
+        .iter()
+        .filter(|command| !defined(command))
+        .map(|command| Line {
+            name: command.trim_start_matches(known::PREFIX).to_owned(),
+            command: command.clone(),
+            ..Line::default()
+        });
+    let mut lines: Vec<Line> = of_policy.chain(known).chain(unknown).collect();
     for line in &mut lines {
         match program::find(&line.command) {
             Ok(path) => line.path = Some(path.display().to_string()),
@@ -193,13 +205,15 @@ mod tests {
         let text = "version: 1\nschedulers:\n  bpfland: {command: scx_bpfland, args: [-m, performance]}\n  \
                     mine: {command: /opt/mine}\nrules: [{class: idle, use: [mine, bpfland]}]\n";
         std::fs::write(&config, text).unwrap();
-        let lines = lines(&config);
-        assert_eq!(lines.len(), known::ALL.len() + 1);
+        let lines = lines(&config, &BTreeSet::from(["scx_cake".to_owned()]));
+        assert_eq!(lines.len(), known::ALL.len() + 2);
+        let cake = lines.iter().filter(|line| line.name == "cake");
+        assert_eq!(cake.count(), 1, "installed, and known to nobody");
         let bpfland: Vec<_> = lines.iter().filter(|line| line.name == "bpfland").collect();
         assert_eq!(bpfland.len(), 1);
         assert_eq!(bpfland[0].args, ["-m", "performance"]);
         assert_eq!(
-            super::lines(Path::new("/nonexistent")).len(),
+            super::lines(Path::new("/nonexistent"), &BTreeSet::new()).len(),
             known::ALL.len()
         );
     }

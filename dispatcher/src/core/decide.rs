@@ -14,6 +14,11 @@ use super::state::{Hold, Layer, Running, State};
 use crate::kernel::KernelState;
 use crate::policy::{Candidate, Policy, Scheduler};
 
+/// How many attempts to bring a scheduler in may come to nothing through nobody's fault before it is left alone for it.
+const FRUITLESS_MOST: usize = 3;
+/// How many such attempts, of any scheduler, are remembered.
+const FRUITLESS_KEPT: usize = 64;
+
 /// Takes in `event`, which happened at `now`, and says what is to be done.
 ///
 /// `now` never runs backwards from call to call.
@@ -191,7 +196,7 @@ fn switched(state: &mut State, to: Candidate, now: Moment) {
     state.running = match to {
         Candidate::Kernel => None,
         Candidate::Scheduler(scheduler) => Some(Running {
-            scheduler,
+            scheduler: state.fruitful(scheduler),
             since: now,
             layer,
             counts,
@@ -230,8 +235,16 @@ fn switch_failed(
         return;
     }
     state.pins.failed(to);
+    if fault == Fault::Nobody
+        && let Candidate::Scheduler(new) = to
+    {
+        state.fruitless(new);
+    }
     let blamed = match (fault, to, &state.running) {
         (Fault::New(cause), Candidate::Scheduler(new), _) => Some((new, cause)),
+        (Fault::Nobody, Candidate::Scheduler(new), _) if state.is_fruitless(new) => {
+            Some((new, Cause::NotLoaded))
+        }
         (Fault::Old, _, Some(old)) => Some((&old.scheduler, Cause::Stuck)),
         _ => None,
     };
@@ -260,6 +273,26 @@ impl State {
             self.limit.add(now);
         }
         (layer, counts)
+    }
+
+    /// Takes note that `scheduler` did not come to run, and that it is nobody's fault.
+    fn fruitless(&mut self, scheduler: &Scheduler) {
+        if self.fruitless.len() >= FRUITLESS_KEPT {
+            self.fruitless.remove(0);
+        }
+        self.fruitless.push(scheduler.clone());
+    }
+
+    /// Whether that has happened so often since it last ran that it is likely its own fault after all.
+    fn is_fruitless(&self, scheduler: &Scheduler) -> bool {
+        let attempts = self.fruitless.iter();
+        attempts.filter(|it| it.is_same_as(scheduler)).count() >= FRUITLESS_MOST
+    }
+
+    /// Takes note that `scheduler` runs.
+    fn fruitful(&mut self, scheduler: Scheduler) -> Scheduler {
+        self.fruitless.retain(|it| !it.is_same_as(&scheduler));
+        scheduler
     }
 
     /// Takes note that `scheduler`, which ran, failed.

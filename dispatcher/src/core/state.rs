@@ -212,6 +212,8 @@ pub struct State {
     pub(crate) trust: Trust,
     /// When a switch last came to nothing.
     pub(crate) failed_at: Option<Moment>,
+    /// The schedulers that did not come to run through nobody's fault, an entry for each attempt since they last ran.
+    pub(crate) fruitless: Vec<Scheduler>,
     pub(crate) limit: SwitchLimit,
     /// What last failed beside the policy, for people; empty when nothing did.
     pub(crate) last_failure: String,
@@ -259,6 +261,7 @@ impl State {
             failures: Failures::default(),
             trust: Trust::default(),
             failed_at: None,
+            fruitless: Vec::new(),
             limit: SwitchLimit::default(),
             last_failure: String::new(),
             policy_problem: None,

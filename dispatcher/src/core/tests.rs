@@ -77,6 +77,8 @@ struct Machine {
     broken: BTreeSet<String>,
     /// The process that runs, which keeps the name that it was started with.
     process: Option<Scheduler>,
+    /// Whose fault that is.
+    fault: Fault,
 }
 
 impl Machine {
@@ -90,6 +92,7 @@ impl Machine {
             switches: Vec::new(),
             broken: BTreeSet::new(),
             process: None,
+            fault: Fault::New(Cause::NotLoaded),
         };
         machine.kernel(KernelState::Disabled);
         let all = ["bpfland", "cosmos", "flash"].map(str::to_owned);
@@ -141,7 +144,7 @@ impl Machine {
                     events.push(Event::SwitchFailed {
                         to,
                         error: "refused".into(),
-                        fault: Fault::New(Cause::NotLoaded),
+                        fault: self.fault,
                         left: self.process.clone(),
                     });
                     continue;

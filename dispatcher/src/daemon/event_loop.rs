@@ -12,10 +12,10 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
-use super::Daemon;
 use super::export::Export;
 use super::line::{Change as LineChange, Line};
 use super::switching::{ended, finished};
+use super::{Asked, Daemon};
 use crate::boots;
 use crate::bus::{BusKind, Place};
 use crate::commands::levels;
@@ -92,7 +92,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let mut changes = surroundings::listen(line.connection());
     daemon.line = Some(line);
     // Not before: another auto-ext may run, whose scheduler would be taken for somebody else's.
-    daemon.ask_kernel().await;
+    daemon.ask_kernel(Asked::Told).await;
     daemon.look_at_power().await;
     daemon.follow_processes();
     daemon.serve_metrics();
@@ -140,7 +140,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             outcome = finished(&mut daemon.switching) => daemon.switch_ended(outcome).await,
             end = ended(&mut daemon.running) => daemon.scheduler_exited(end).await,
             subsystem = kernel_told => match subsystem {
-                Subsystem::SchedExt => daemon.ask_kernel().await,
+                Subsystem::SchedExt => daemon.ask_kernel(Asked::Told).await,
                 Subsystem::PowerSupply => daemon.look_at_power().await,
             },
             events = processes_changed => daemon.happened(Event::Processes(events)).await,

@@ -1,6 +1,7 @@
 //! What callers ask of the daemon, carried out.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -8,8 +9,9 @@ use serde::Serialize;
 use super::Daemon;
 use crate::core::{Event, Mode, explain};
 use crate::history::{Entry, Kind};
+use crate::known;
 use crate::policy::{Candidate, Checked, Policy, Scheduler};
-use crate::program;
+use crate::program::{self, ProgramError};
 use crate::report::scheduler_name;
 use crate::request::{Answer, Asked, Refusal, Request};
 
@@ -63,12 +65,20 @@ impl Holders {
     }
 }
 
+/// Finds the file of a program.
+pub(crate) type Find = fn(&str) -> Result<PathBuf, ProgramError>;
+
 /// What a pin of `name` with `args` is to run.
 ///
 /// # Errors
 /// When there is no such thing, or it takes no arguments.
-pub(crate) fn to_pin(policy: &Policy, name: &str, args: Vec<String>) -> Result<Candidate, Refusal> {
-    let mut to = named(policy, name)?;
+pub(crate) fn to_pin(
+    policy: &Policy,
+    name: &str,
+    args: Vec<String>,
+    find: Find,
+) -> Result<Candidate, Refusal> {
+    let mut to = named(policy, name, find)?;
     match &mut to {
         _ if args.is_empty() => {}
         Candidate::Scheduler(scheduler) => scheduler.args = args,
@@ -80,13 +90,29 @@ pub(crate) fn to_pin(policy: &Policy, name: &str, args: Vec<String>) -> Result<C
     Ok(to)
 }
 
-/// What a caller calls `name`.
-pub(crate) fn named(policy: &Policy, name: &str) -> Result<Candidate, Refusal> {
-    policy.candidate(name).ok_or_else(|| {
-        Refusal::Invalid(format!(
-            "`{name}` is no scheduler of the policy and none that is known; see `auto-ext schedulers`"
-        ))
-    })
+/// What a caller calls `name`: something of the policy, that is known, or that is installed.
+pub(crate) fn named(policy: &Policy, name: &str, find: Find) -> Result<Candidate, Refusal> {
+    if let Some(candidate) = policy.candidate(name) {
+        return Ok(candidate);
+    }
+    if let Some(command) = known::unknown_command(name) {
+        match find(&command) {
+            Ok(_) => {
+                let name = command.trim_start_matches(known::PREFIX).to_owned();
+                let args = Vec::new();
+                return Ok(Candidate::Scheduler(Scheduler {
+                    name,
+                    command,
+                    args,
+                }));
+            }
+            Err(ProgramError::NotFound(_)) => {}
+            Err(error) => return Err(Refusal::Invalid(error.to_string())),
+        }
+    }
+    Err(Refusal::Invalid(format!(
+        "`{name}` is no scheduler of the policy and none that is known; see `auto-ext schedulers`"
+    )))
 }
 
 impl Daemon {
@@ -143,7 +169,7 @@ impl Daemon {
         args: Vec<String>,
         lasts: Option<Duration>,
     ) -> Result<Answer, Refusal> {
-        let to = to_pin(&self.policy, name, args)?;
+        let to = to_pin(&self.policy, name, args, program::find)?;
         if let Candidate::Scheduler(scheduler) = &to {
             program::find(&scheduler.command)
                 .map_err(|error| Refusal::Invalid(error.to_string()))?;
@@ -166,7 +192,7 @@ impl Daemon {
             .quarantined_program(&self.policy, name, self.now());
         let command = match shown {
             Some(command) => Some(command.to_owned()),
-            None => match named(&self.policy, name)? {
+            None => match named(&self.policy, name, program::find)? {
                 Candidate::Scheduler(Scheduler { command, .. }) => Some(command),
                 Candidate::Kernel => None,
             },
@@ -277,6 +303,34 @@ mod tests {
         assert!(!holders.remove(2, ":1.7"));
         assert_eq!(holders.remove_all(":1.7"), [1, 3, u32::MAX]);
         assert!(holders.clear().is_empty());
+    }
+
+    #[test]
+    fn a_pin_may_name_what_is_installed_and_known_to_nobody() {
+        fn find(command: &str) -> Result<PathBuf, ProgramError> {
+            match command {
+                "scx_cake" => Ok("/usr/bin/scx_cake".into()),
+                "scx_open" => Err(ProgramError::Refused {
+                    path: "/usr/bin/scx_open".into(),
+                    why: "can be changed",
+                }),
+                _ => Err(ProgramError::NotFound(command.into())),
+            }
+        }
+        let pinned = |name, args| to_pin(&Policy::default(), name, args, find);
+        for name in ["cake", "scx_cake"] {
+            let cake = Scheduler {
+                name: "cake".into(),
+                command: "scx_cake".into(),
+                args: vec!["-v".into()],
+            };
+            let found = pinned(name, vec!["-v".into()]);
+            assert_eq!(found, Ok(Candidate::Scheduler(cake)));
+        }
+        let refused = |name| pinned(name, Vec::new()).unwrap_err().to_string();
+        assert!(refused("scx_pie").contains("none that is known"));
+        assert!(refused("sh").contains("none that is known"));
+        assert_eq!(refused("open"), "/usr/bin/scx_open: can be changed");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::idle_latency::IdleLatency;
 use crate::kernel::KernelState;
 use crate::kernel_log::complete;
 use crate::policy::{Candidate, Scheduler};
-use crate::report::scheduler_name;
+use crate::report::{Current, scheduler_name};
 use crate::scheduler_process::SchedulerProcess;
 use crate::switch::{self, Done, Failure, Outcome};
 
@@ -54,6 +54,7 @@ impl Daemon {
             to,
             replace_foreign,
             load_within: switch::LOAD_WITHIN,
+            disable_within: switch::DISABLE_WITHIN,
         };
         let task = tokio::spawn(switch.make(self.running.take(), cancelled));
         self.switching = Some(Switching {
@@ -76,6 +77,7 @@ impl Daemon {
         let Outcome {
             running,
             crashed,
+            died,
             to,
             result,
         } = outcome;
@@ -101,6 +103,11 @@ impl Daemon {
             let name = scheduler_name(&Candidate::Scheduler(scheduler.clone()));
             tracing::warn!(scheduler = name, "{name} had ended by itself: {end}");
             self.record(Kind::Exited, &name, &name, &reason, &end.text);
+            if died && self.told.is_ours() {
+                // Before the next one came.
+                let why = format!("{name} {end}");
+                self.announce(Current::nothing(), &why, 0, true).await;
+            }
             self.happened(Event::SchedulerExited { scheduler, end })
                 .await;
         }
@@ -108,7 +115,7 @@ impl Daemon {
         self.running = running;
         let now = self.take_in_kernel().await;
         match result {
-            Ok(done) => self.switched(&from, to, &now, &reason, done).await,
+            Ok(done) => self.switched(&from, to, now, &reason, done).await,
             Err(Failure { error, fault }) => {
                 let name = scheduler_name(&to);
                 if fault == Fault::Cancelled {
@@ -130,8 +137,8 @@ impl Daemon {
                     left,
                 };
                 self.happened(failed).await;
-                if now != from {
-                    self.announce(&from, &now, &format!("{name}: {error}"), 0)
+                if now.which() != self.told.which() {
+                    self.announce(now, &format!("{name}: {error}"), 0, true)
                         .await;
                 }
             }
@@ -149,7 +156,15 @@ impl Daemon {
         Some((scheduler, self.kernel_log.ejection_of(&ops?)?))
     }
 
-    async fn switched(&mut self, from: &str, to: Candidate, now: &str, reason: &str, done: Done) {
+    async fn switched(
+        &mut self,
+        from: &str,
+        to: Candidate,
+        current: Current,
+        reason: &str,
+        done: Done,
+    ) {
+        let now = &current.current_scheduler;
         self.kernel_log.skip();
         let Done {
             gap_us,
@@ -158,7 +173,7 @@ impl Daemon {
         if matches!(to, Candidate::Kernel) && from == now {
             // The kernel had ended the scheduler before; only its process was cleared away.
             self.happened(Event::Switched { to }).await;
-            return self.show().await;
+            return self.announce_change(reason).await;
         }
         if let Some(why) = &cold_because {
             tracing::warn!(
@@ -197,7 +212,7 @@ impl Daemon {
             )
         });
         self.happened(Event::Switched { to }).await;
-        self.announce(from, now, reason, gap_us).await;
+        self.announce(current, reason, gap_us, true).await;
     }
 
     /// The kernel does not run `scheduler` any more, and says that it failed; its process lives.
@@ -209,7 +224,7 @@ impl Daemon {
         self.record(Kind::Exited, &from, &now, "", &end.text);
         let announced = format!("{from}: {end}");
         self.happened(Event::SchedulerEjected(end)).await;
-        self.announce(&from, &now, &announced, 0).await;
+        self.announce_change(&announced).await;
     }
 
     pub(super) async fn scheduler_exited(&mut self, end: End) {
@@ -225,12 +240,11 @@ impl Daemon {
         tracing::warn!(scheduler = from, class, "{from} ended by itself: {end}");
         // Announced below, with its reason.
         let now = self.take_in_kernel().await;
-        self.record(Kind::Exited, &from, &now, "", &end.text);
+        self.record(Kind::Exited, &from, &now.current_scheduler, "", &end.text);
         let announced = format!("{from} {end}");
         self.happened(Event::SchedulerExited { scheduler, end })
             .await;
-        let now = self.sched_ext.read().scheduler();
-        self.announce(&from, &now, &announced, 0).await;
+        self.announce_change(&announced).await;
     }
 
     /// Adds to the history what was no switch.

@@ -137,16 +137,17 @@ impl Service {
         self.serve(request);
     }
 
-    /// As the daemon serves it.
+    /// As the daemon serves it, on a machine where every scheduler is installed.
     fn serve(&mut self, request: Request) {
         let said = format!("{request:?}");
         assert!(!said.contains(char::is_control), "{said}");
         if request.check().is_err() {
             return;
         }
+        let find = |command: &str| Ok(command.into());
         match request {
             Request::Pin { name, args, lasts } => {
-                let Ok(to) = to_pin(&POLICY, &name, args) else {
+                let Ok(to) = to_pin(&POLICY, &name, args, find) else {
                     return;
                 };
                 let wanted = to.clone();
@@ -182,7 +183,7 @@ impl Service {
             }
             Request::OwnerLeft { owner } => self.leaves(&owner),
             Request::Forgive { name } => {
-                if let Ok(Candidate::Scheduler(scheduler)) = named(&POLICY, &name) {
+                if let Ok(Candidate::Scheduler(scheduler)) = named(&POLICY, &name, find) {
                     let command = scheduler.command;
                     self.happens(Event::Forgiven { command });
                 }

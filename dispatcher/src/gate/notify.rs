@@ -31,11 +31,12 @@ use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 
 use super::filter::{BPF, FILTER};
+use crate::struct_ops::{self, Operations};
 
 /// enum bpf_attach_type of linux/bpf.h.
 const BPF_STRUCT_OPS: u32 = 44;
-/// `attr.link_create.attach_type`, behind `map_fd` and `target_fd`.
-const ATTACH_TYPE: u64 = 8;
+/// The first of `attr.link_create`, of 4 bytes each: `map_fd`, `target_fd`, `attach_type`.
+const LINK_CREATE: usize = 12;
 
 const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
     .union(SealFlag::F_SEAL_WRITE)
@@ -222,17 +223,30 @@ impl Call {
         Ok(read && text.strip_suffix(&[0]) == Some(path.as_bytes()))
     }
 
-    /// Whether this attaches something that takes the place of a part of the kernel, as a scheduler
-    /// does.
-    pub(super) fn attaches_struct_ops(&self) -> nix::Result<bool> {
+    /// Whether this attaches a scheduler of the whole machine. What cannot be told to be something else counts as one:
+    /// it is better held up for nothing than let in too soon.
+    pub(super) fn attaches_scheduler(&self) -> nix::Result<bool> {
         let Kind::CreateLink { attr, size } = self.kind else {
             return Ok(false);
         };
-        let mut attach_type = [0; 4];
+        let mut text = [0; LINK_CREATE];
         // The size is an unsigned int to the kernel. What is beyond it is zero.
-        let whole = (size & u64::from(u32::MAX)) >= ATTACH_TYPE + 4;
-        let read = whole && self.read(attr.wrapping_add(ATTACH_TYPE), &mut attach_type)?;
-        Ok(read && u32::from_ne_bytes(attach_type) == BPF_STRUCT_OPS)
+        let whole = (size & u64::from(u32::MAX)) >= LINK_CREATE as u64;
+        if !whole || !self.read(attr, &mut text)? {
+            return Ok(false);
+        }
+        let [map, _target, attach_type] = [0, 4, 8].map(|at| {
+            let bytes = [text[at], text[at + 1], text[at + 2], text[at + 3]];
+            u32::from_ne_bytes(bytes)
+        });
+        if attach_type != BPF_STRUCT_OPS {
+            return Ok(false);
+        }
+        let answer = struct_ops::of_thread(self.thread.as_raw(), map.cast_signed());
+        Ok(!matches!(
+            answer.map(|answer| answer.operations),
+            Some(Operations::SubScheduler | Operations::Other)
+        ))
     }
 
     /// Whether `into` could be filled from the caller's memory.

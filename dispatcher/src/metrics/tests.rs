@@ -39,7 +39,7 @@ fn snapshot() -> Snapshot {
             current_scheduler: "odd \"name\"\\\n".into(),
             current_owner: "foreign".into(),
             scheduler_pid: 0,
-            enable_seq: None,
+            instance: None,
             state: KernelState::Disabled,
         },
         thoughts: Thoughts {

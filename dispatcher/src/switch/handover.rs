@@ -10,11 +10,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::wait::DISABLE_WITHIN;
-use crate::children::is_of;
+use crate::children::Children;
 use crate::gate::{GateError, Opener};
-use crate::kernel::{KernelState, SchedExt};
-use crate::policy::Scheduler;
+use crate::kernel::{KernelState, Look, SchedExt};
 use crate::priority::First;
 use crate::uevent::BlockingUevents;
 
@@ -42,19 +40,21 @@ pub(super) enum Handover {
     Kept(KernelState),
 }
 
-/// Waits until the kernel has let go of `old`, which is asked to leave meanwhile, and lets the next one
-/// in.
+/// Waits until the kernel has let go of the scheduler of the process `old`, which is asked to leave meanwhile, and lets the
+/// next one in; for at most `within`.
 pub(super) async fn hand_over(
     sched_ext: SchedExt,
-    old: Scheduler,
+    children: Children,
+    old: u32,
     opener: Option<Opener>,
+    within: Duration,
 ) -> Handover {
     let (tell, told) = oneshot::channel();
     let (again, name) = (sched_ext.clone(), "handover".to_owned());
     let thread = thread::Builder::new().name(name).spawn(move || {
         let _first = First::this();
         // Nobody listens any more only when the daemon ends.
-        let _ = tell.send(watch(&sched_ext, &old, opener));
+        let _ = tell.send(watch(&sched_ext, &children, old, opener, within));
     });
     match thread {
         // Without an answer it has panicked, and said so.
@@ -65,22 +65,31 @@ pub(super) async fn hand_over(
     }
 }
 
-fn watch(sched_ext: &SchedExt, old: &Scheduler, opener: Option<Opener>) -> Handover {
+fn watch(
+    sched_ext: &SchedExt,
+    children: &Children,
+    old: u32,
+    opener: Option<Opener>,
+    within: Duration,
+) -> Handover {
     let uevents = BlockingUevents::open();
-    let enabled = sched_ext.enable_seq();
+    // Whose it is takes too long to find out to do it with every look.
+    let (first, owner) = children.look(sched_ext);
+    let has_seat = owner.is_some_and(|owner| owner.child == old);
     let begun = Instant::now();
     let mut near = false;
     let mut last_look = begun;
     let at = loop {
         let look = Instant::now();
-        match sched_ext.read() {
+        let Look {
+            state, instance, ..
+        } = sched_ext.look();
+        match state {
             KernelState::Disabled | KernelState::Unsupported => break between(last_look),
-            KernelState::Enabled { ops }
-                if !is_of(&ops, old) || sched_ext.enable_seq() != enabled =>
-            {
+            KernelState::Enabled { .. } if !has_seat || instance != first.instance => {
                 return Handover::Lost { at: Instant::now() };
             }
-            state if begun.elapsed() >= DISABLE_WITHIN => return Handover::Kept(state),
+            state if begun.elapsed() >= within => return Handover::Kept(state),
             KernelState::Disabling if near => thread::sleep(NEAR),
             _ => near |= uevents.wait(LOOK_EVERY_MS),
         }

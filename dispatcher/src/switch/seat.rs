@@ -13,7 +13,7 @@ use super::handover::{Handover, hand_over};
 use super::wait::{DISABLE_WITHIN, confirmed, settled};
 use super::{Done, Failure};
 use crate::cgroup::Cgroups;
-use crate::children::Children;
+use crate::children::{Children, Listed};
 use crate::clock::microseconds;
 use crate::core::{Cause, End, Fault};
 use crate::foreign::Holder;
@@ -23,6 +23,7 @@ use crate::kernel::{KernelState, SchedExt};
 use crate::policy::Scheduler;
 use crate::priority::First;
 use crate::scheduler_process::{SchedulerProcess, StartError};
+use crate::struct_ops;
 
 /// How long one that is loaded may take to be enabled; in an emulated machine it is a second.
 pub(super) const ATTACH_WITHIN: Duration = Duration::from_secs(15);
@@ -32,10 +33,12 @@ const LOADS: usize = 3;
 /// What the kernel runs of ours: one scheduler, or none.
 pub(super) struct Seat {
     sched_ext: SchedExt,
+    children: Children,
     old: Option<SchedulerProcess>,
     replace_foreign: bool,
     cgroups: Cgroups,
     load_within: Duration,
+    disable_within: Duration,
     /// The old one when the kernel has let go of it and its process may still have to end.
     leaving: Option<JoinHandle<(SchedulerProcess, Stopped)>>,
     /// The old one when it ended by itself while the new one was loading.
@@ -59,6 +62,8 @@ struct Died {
     marks: Marks,
     end: End,
     at: Instant,
+    /// The kernel had let go of it.
+    seat_is_free: bool,
 }
 
 /// How a process ended when that was not our doing, or that it does not end.
@@ -70,17 +75,20 @@ pub(super) type NotFilled = (Option<SchedulerProcess>, Failure);
 impl Seat {
     pub(super) fn new(
         sched_ext: SchedExt,
+        children: Children,
         old: Option<SchedulerProcess>,
         cgroups: Cgroups,
         replace_foreign: bool,
-        load_within: Duration,
+        [load_within, disable_within]: [Duration; 2],
     ) -> Self {
         Self {
             sched_ext,
+            children,
             old,
             replace_foreign,
             cgroups,
             load_within,
+            disable_within,
             leaving: None,
             died: None,
             idle_latency: IdleLatency::default(),
@@ -92,15 +100,19 @@ impl Seat {
         self.old
     }
 
+    /// Whether the old scheduler ended by itself, and the kernel had none for a while.
+    pub(super) fn old_has_died(&self) -> bool {
+        self.died.as_ref().is_some_and(|died| died.seat_is_free)
+    }
+
     /// Brings `scheduler` in, the hot way if that can be.
     pub(super) async fn fill(
         &mut self,
-        children: &Children,
         scheduler: &Scheduler,
         cancel: &mut watch::Receiver<bool>,
     ) -> Result<(SchedulerProcess, Done), NotFilled> {
         for _ in 0..LOADS {
-            let why = match self.fill_hot(children, scheduler, cancel).await {
+            let why = match self.fill_hot(scheduler, cancel).await {
                 Ok((new, gap_us)) => return Ok((new, Done::hot(gap_us))),
                 Err(NotHot::Failed(not_filled)) => return Err(*not_filled),
                 Err(NotHot::Outdated) => {
@@ -110,7 +122,7 @@ impl Seat {
                 }
                 Err(NotHot::NoGate(why)) => why,
             };
-            let (new, gap_us) = self.fill_cold(children, scheduler, cancel).await?;
+            let (new, gap_us) = self.fill_cold(scheduler, cancel).await?;
             return Ok((new, Done::cold(gap_us, why)));
         }
         let error = "CPUs come and go faster than it loads";
@@ -120,7 +132,6 @@ impl Seat {
     /// Loads `scheduler` behind a gate, and lets it in. Returns the gap in microseconds.
     async fn fill_hot(
         &mut self,
-        children: &Children,
         scheduler: &Scheduler,
         cancel: &mut watch::Receiver<bool>,
     ) -> Result<(SchedulerProcess, u64), NotHot> {
@@ -138,7 +149,7 @@ impl Seat {
         };
         new.marks = marks;
         let not_through = match self
-            .fill_through(&mut new, &mut gate, children, hotplugs, cancel)
+            .fill_through(&mut new, &mut gate, hotplugs, cancel)
             .await
         {
             Ok(gap_us) => {
@@ -173,7 +184,6 @@ impl Seat {
         &mut self,
         new: &mut SchedulerProcess,
         gate: &mut Gate,
-        children: &Children,
         hotplugs: Option<u64>,
         cancel: &mut watch::Receiver<bool>,
     ) -> Result<u64, NotThrough> {
@@ -187,7 +197,7 @@ impl Seat {
         self.idle_latency.loaded(&mut new.marks);
         new.hurry();
         let _first = First::of(pending.thread());
-        new.list(children);
+        new.list(&self.children);
         let opener = gate
             .opener(&pending)
             .map_err(|error| Failure::of(Fault::Nobody, error.to_string()))?;
@@ -213,8 +223,14 @@ impl Seat {
                 return Err(failure.into());
             }
         };
-        let scheduler = new.scheduler().clone();
-        let confirmed = confirmed(&self.sched_ext, &scheduler, enabled_before, ATTACH_WITHIN);
+        let child = new.pid();
+        let confirmed = confirmed(
+            &self.sched_ext,
+            &self.children,
+            child,
+            enabled_before,
+            ATTACH_WITHIN,
+        );
         let seated = async {
             tokio::select! {
                 seated = confirmed => seated,
@@ -237,7 +253,6 @@ impl Seat {
     /// Stops the old scheduler, then starts `scheduler` without a gate.
     async fn fill_cold(
         &mut self,
-        children: &Children,
         scheduler: &Scheduler,
         cancel: &mut watch::Receiver<bool>,
     ) -> Result<(SchedulerProcess, u64), NotFilled> {
@@ -255,13 +270,14 @@ impl Seat {
         let enabled_before = self.sched_ext.enable_seq();
         let marks = self.marks();
         let mut new =
-            SchedulerProcess::start(scheduler, children, &self.cgroups).map_err(|error| {
+            SchedulerProcess::start(scheduler, &self.children, &self.cgroups).map_err(|error| {
                 let fault = Fault::New(Cause::NotLoaded);
                 (None, Failure::of(fault, error.to_string()))
             })?;
         new.marks = marks;
+        let child = new.pid();
         let result = tokio::select! {
-            seated = confirmed(&self.sched_ext, scheduler, enabled_before, self.load_within) => seated,
+            seated = confirmed(&self.sched_ext, &self.children, child, enabled_before, self.load_within) => seated,
             end = new.ended() => Err(Failure::not_loaded(end)),
             // The old one has left already, so this counts like any failure.
             () = cancelled(cancel) => Err(Failure::of(Fault::Nobody, "called off")),
@@ -293,7 +309,7 @@ impl Seat {
         let Some(mut old) = self.old.take() else {
             return self.take_free_seat(opener).await;
         };
-        let scheduler = old.scheduler().clone();
+        let child = old.pid();
         let listed = old.take_listing();
         old.hurry();
         let leaving = tokio::spawn(async move {
@@ -303,7 +319,15 @@ impl Seat {
         // The seat is free when the kernel says so; what the process has still to do is its own
         // matter.
         let let_in = opener.is_some();
-        let handover = hand_over(self.sched_ext.clone(), scheduler.clone(), opener).await;
+        let children = self.children.clone();
+        let handover = hand_over(
+            self.sched_ext.clone(),
+            children,
+            child,
+            opener,
+            self.disable_within,
+        )
+        .await;
         let freed = match handover {
             Handover::Freed { at, taken } => Ok(Freed {
                 at: Some(at),
@@ -317,20 +341,44 @@ impl Seat {
             }),
             Handover::Shut(error) => Err(Failure::of(Fault::Nobody, error.to_string())),
             Handover::Kept(state) => {
-                let (mut old, _) = joined(leaving).await;
-                old.list_again(listed);
-                old.take_your_time();
-                self.old = Some(old);
-                let name = &scheduler.name;
-                return Err(Failure::of(
-                    Fault::Old,
-                    format!("{name} could not be stopped: the kernel still says {state:?}"),
-                ));
+                let (old, stopped) = joined(leaving).await;
+                return Err(self.kept(old, &stopped, listed, &state));
             }
         };
         drop(listed);
         self.leaving = Some(leaving);
         freed
+    }
+
+    /// Takes note that the kernel has not let go of `old` although that was asked to leave, and killed.
+    fn kept(
+        &mut self,
+        mut old: SchedulerProcess,
+        stopped: &Stopped,
+        listed: Option<Listed>,
+        state: &KernelState,
+    ) -> Failure {
+        let name = old.scheduler().name.clone();
+        let error = format!("{name} could not be stopped: the kernel still says {state:?}");
+        if stopped.is_err() {
+            old.list_again(listed);
+            old.take_your_time();
+            self.old = Some(old);
+        } else {
+            // What has no process runs no more: the kernel is only not done with it.
+            let within = humantime::format_duration(self.disable_within);
+            self.died = Some(Died {
+                scheduler: old.scheduler().clone(),
+                marks: old.marks.clone(),
+                end: End {
+                    cause: Cause::Stuck,
+                    text: format!("it left, but the kernel did not let go of it within {within}"),
+                },
+                at: Instant::now(),
+                seat_is_free: false,
+            });
+        }
+        Failure::of(Fault::Old, error)
     }
 
     /// The same where no scheduler of ours runs.
@@ -360,7 +408,7 @@ impl Seat {
 
     /// Has the scheduler called `ops`, which is not ours, leave.
     async fn free_of_foreign(&self, ops: &str) -> Result<Instant, Failure> {
-        let asked = match Holder::find("/proc".as_ref()) {
+        let asked = match Holder::find("/proc".as_ref(), ops, struct_ops::ask) {
             Ok(holder) => holder.ask_to_leave().await,
             Err(error) => Err(error),
         };
@@ -390,6 +438,7 @@ impl Seat {
                         marks: old.marks.clone(),
                         end,
                         at: Instant::now(),
+                        seat_is_free: true,
                     });
                     self.old = None;
                 }

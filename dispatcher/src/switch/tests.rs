@@ -56,6 +56,7 @@ async fn from_sleeper_to(
         to: Candidate::Scheduler(sleeper("new", seconds)),
         replace_foreign: false,
         load_within,
+        disable_within: DISABLE_WITHIN,
     };
     let outcome = switch.make(Some(old), cancel).await;
     let mut running = outcome.running.unwrap();
@@ -102,4 +103,53 @@ fn the_unit_gives_a_stop_the_time_that_all_limits_add_up_to() {
         .unwrap();
     assert!(humantime::parse_duration(given).unwrap() > limits);
     assert!(unit.contains(&format!("add up to {} s", limits.as_secs())));
+}
+
+#[tokio::test]
+async fn one_whose_process_is_gone_is_not_put_back_though_the_kernel_holds_on_to_it() {
+    let (sys, sched_ext) = kernel();
+    // It has asked the kernel to end it, and the kernel hangs.
+    fs::write(sys.path().join("kernel/sched_ext/state"), "disabling\n").unwrap();
+    let (children, cgroups) = (Children::default(), Cgroups::of(None));
+    let old = SchedulerProcess::start(&sleeper("old", "1003"), &children, &cgroups).unwrap();
+    let switch = Switch {
+        sched_ext,
+        children,
+        cgroups,
+        to: Candidate::Kernel,
+        replace_foreign: false,
+        load_within: LOAD_WITHIN,
+        disable_within: Duration::from_millis(200),
+    };
+    let (_sender, cancel) = watch::channel(false);
+    let outcome = switch.make(Some(old), cancel).await;
+    assert!(outcome.running.is_none(), "{:?}", outcome.running);
+    assert!(!sleeps("1003"));
+    let (scheduler, end) = outcome.crashed.unwrap();
+    assert_eq!((&*scheduler.name, end.cause), ("old", Cause::Stuck));
+    let failure = outcome.result.unwrap_err();
+    assert_eq!(failure.fault, Fault::Old);
+    assert!(failure.error.contains("Disabling"), "{}", failure.error);
+}
+
+#[tokio::test]
+async fn a_scheduler_behind_a_shell_that_does_not_wait_for_it_leaves_the_clean_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let left = directory.path().join("left");
+    // dash dies of SIGINT at once; what it runs puts something back first.
+    let text = format!(
+        "/bin/sh -c 'trap \"sleep 0.3; echo well >{left}; exit 0\" INT; while :; do sleep 0.05; done'; true",
+        left = left.display()
+    );
+    let scheduler = Scheduler {
+        name: "wrapped".into(),
+        command: "/bin/sh".into(),
+        args: vec!["-c".into(), text],
+    };
+    let (children, cgroups) = (Children::default(), Cgroups::of(None));
+    let mut process = SchedulerProcess::start(&scheduler, &children, &cgroups).unwrap();
+    // Until its trap is set.
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(process.stop().await, Ok(None));
+    assert_eq!(fs::read_to_string(left).unwrap(), "well\n");
 }

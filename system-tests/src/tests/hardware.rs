@@ -37,6 +37,7 @@ fn cpus_come_and_go() -> anyhow::Result<()> {
         Ok((bus.number("SchedulerPid")?, bus.string("Mode"), switches))
     };
     let before = seat()?;
+    let mut announced = bus.switches()?;
     for (round, online) in (1..).zip(["0", "1", "0", "1"]) {
         let enabled = kernel::enable_seq();
         fs::write(CPU, online).with_context(|| format!("failed to write {CPU}"))?;
@@ -54,6 +55,19 @@ fn cpus_come_and_go() -> anyhow::Result<()> {
     }
     let error = bus.string("LastError");
     ensure!(error.is_empty(), "{error}");
+    // That the kernel has none for a moment, and then has it again, is told all the same.
+    let mut runs = "scx_bpfland".to_owned();
+    for _ in 0..4 {
+        loop {
+            let next = bus.next_switch(&mut announced, Duration::from_secs(10))?;
+            let next = next.context("a scheduler that loaded itself again was not announced")?;
+            ensure!(next.from == runs, "{} leaves, {runs} was there", next.from);
+            runs = next.to;
+            if runs == "scx_bpfland" {
+                break;
+            }
+        }
+    }
     Ok(())
 }
 

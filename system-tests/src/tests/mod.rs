@@ -13,6 +13,7 @@ pub(crate) mod leaks;
 mod loader;
 mod metrics;
 mod other_tools;
+mod ownership;
 mod packages;
 mod people;
 mod reputation;
@@ -79,6 +80,8 @@ const ONCE: &[Test] = tests![
     people::only_who_may_changes_something_and_everybody_reads,
     people::a_pin_outlives_loads_and_reload_and_ends_in_its_time,
     people::a_hold_keeps_what_runs_and_ends_with_its_caller,
+    ownership::a_scheduler_may_be_a_link_a_copy_or_a_script_and_be_known_to_nobody,
+    ownership::bpf_operations_that_are_no_scheduler_are_left_alone,
     other_tools::a_pin_takes_the_place_of_a_foreign_scheduler,
     other_tools::a_policy_may_say_that_foreign_schedulers_are_replaced,
     loader::scx_loader_is_not_woken,

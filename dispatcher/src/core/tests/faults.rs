@@ -317,3 +317,28 @@ fn what_failed_before_the_start_is_left_alone_until_it_is_forgiven() {
     machine.windows(80, 1.0, 0.0);
     assert_eq!(machine.running(), "bpfland");
 }
+
+#[test]
+fn one_that_again_and_again_comes_to_nothing_through_nobodys_fault_is_left_alone() {
+    let mut machine = Machine::new();
+    machine.policy.stability.max_switches_per_hour = 1000;
+    machine.broken = ["bpfland".to_owned()].into();
+    machine.fault = Fault::Nobody;
+    machine.windows(36, 1.0, 0.0);
+    assert_eq!((machine.running(), machine.switches.len()), ("kernel", 2));
+    machine.windows(40, 1.0, 0.0);
+    let failures: Vec<_> = machine.state.failures().cloned().collect();
+    assert_eq!(
+        (failures.len(), failures[0].end.cause),
+        (1, Cause::NotLoaded)
+    );
+    // Three of it, and then the next one.
+    assert_eq!((machine.running(), machine.switches.len()), ("flash", 4));
+    machine.windows(4 * 3600, 1.0, 0.0);
+    assert!(machine.switches.len() < 30, "{}", machine.switches.len());
+    // Once it has run, all is well again.
+    machine.broken.clear();
+    machine.windows(4 * 3600 * 24, 1.0, 0.0);
+    assert_eq!(machine.running(), "bpfland");
+    assert!(machine.state.fruitless.is_empty());
+}
