@@ -18,6 +18,8 @@ pub(crate) const SCHEDULERS: &[(&str, &str)] = &[
     ("scx_rusty", "1.1.4"),
     ("scx_flash", "1.1.4"),
     ("scx_beerland", "1.1.4"),
+    // The one that decides in user space.
+    ("scx_rustland", "1.1.4"),
 ];
 
 /// scx_loader, which switches schedulers on request, and the command line that requests it.
