@@ -239,18 +239,23 @@ fn prepare(service: &Path) -> Result<(), CgroupError> {
     Ok(())
 }
 
-/// What the service's schedulers are without for want of a controller, a sentence each; before the service was
-/// started, what they would be.
+/// Which limits the service's schedulers are without, and why, a sentence each; before it was started, which they
+/// would be.
 pub(crate) fn missing_limits(root: &Path) -> Vec<String> {
     let cgroups = root.join("sys/fs/cgroup");
     let service = cgroups.join("system.slice/auto-ext.service");
-    // A service that has not been started has none yet.
-    let given = if service.join(DAEMON).exists() {
-        service.join(GIVEN)
+    let there = cgroups.join("cgroup.controllers");
+    if !there.exists() {
+        return vec!["schedulers have no limits: there are no cgroups of version 2".to_owned()];
+    }
+    if service.join(DAEMON).exists() {
+        missing_controllers(&service.join(GIVEN)).collect()
+    } else if service.exists() {
+        let error = CgroupError::NotDelegated;
+        vec![format!("schedulers have no limits: {error}")]
     } else {
-        cgroups.join("cgroup.controllers")
-    };
-    missing_controllers(&given).collect()
+        missing_controllers(&there).collect()
+    }
 }
 
 /// The same, by the file that lists the controllers that they have.
@@ -302,13 +307,14 @@ mod tests {
         }
     }
 
-    /// As far as files can be cgroups: a controller whose file is a directory cannot be had.
     #[test]
-    fn without_one_controller_the_limits_of_the_other_are_kept() {
+    fn the_limits_that_are_missing_are_named_with_the_reason() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
-        let service = root.join("sys/fs/cgroup/system.slice/auto-ext.service");
+        let cgroups = root.join("sys/fs/cgroup");
+        let service = cgroups.join("system.slice/auto-ext.service");
         fs::create_dir_all(service.join(DAEMON)).unwrap();
+        fs::write(cgroups.join("cgroup.controllers"), "cpu memory").unwrap();
         let list = service.join(GIVEN);
         for (given, missing) in [
             ("memory pids\n", &[][..]),
@@ -323,11 +329,22 @@ mod tests {
                 assert!(said.contains(&format!("their {missing}:")), "{said}");
             }
         }
-        // Before its start, it is the kernel that has it or not.
         fs::remove_dir(service.join(DAEMON)).unwrap();
-        assert_eq!(missing_limits(root).len(), 2);
-        fs::write(root.join("sys/fs/cgroup/cgroup.controllers"), "memory pids").unwrap();
-        assert!(missing_limits(root).is_empty());
+        let said = missing_limits(root);
+        assert!(
+            said[0].contains("Delegate=yes") && said.len() == 1,
+            "{said:?}"
+        );
+        // Before its start, it is the kernel that has it or not.
+        fs::remove_dir_all(&service).unwrap();
+        let said = missing_limits(root);
+        assert!(
+            said[0].contains("number of tasks") && said.len() == 1,
+            "{said:?}"
+        );
+        fs::remove_dir_all(&cgroups).unwrap();
+        let said = missing_limits(root);
+        assert!(said[0].contains("version 2") && said.len() == 1, "{said:?}");
     }
 
     #[test]
