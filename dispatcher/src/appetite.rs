@@ -1,7 +1,13 @@
 //! Whether a scheduler spins: its process eats a whole CPU, and goes on doing so.
 //!
-//! Decides from what it is told; has no clock and reads nothing.
+//! One that decides in user space may well need a CPU, and more, for its work: it decides whenever a task
+//! wakes up or has used up its time. So of one of these it is asked how much it does: the machine's
+//! context switches are what it decides on, and there are thousands in each second of its time when
+//! it works, and few when it spins. Such a scheduler is known by the memory that it has locked: were it
+//! to wait for a page, nobody would run who could bring it.
 
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The share of one CPU from which on a process seems to do nothing but turn around. Those of the known
@@ -10,23 +16,33 @@ const SHARE: f64 = 0.95;
 /// For how long it must look like that.
 const FOR: Duration = Duration::from_secs(15);
 
+/// How much CPU time a scheduler in user space may need for each context switch of the machine. scx_rustland needs
+/// some 10 us, and many times that in an emulated machine.
+const PER_SWITCH: Duration = Duration::from_micros(500);
+
 /// What one process was seen to eat.
 #[derive(Debug, Default)]
 pub(crate) struct Appetite {
-    /// When it was looked at last, and the CPU time it had used by then.
-    last: Option<(Instant, Duration)>,
+    /// When it was looked at last, and the CPU time it had used by then, and what it had to do.
+    last: Option<(Instant, Duration, Option<u64>)>,
     /// Since when it was never seen to eat less.
     since: Option<Instant>,
 }
 
 impl Appetite {
-    /// Takes in the CPU time used until `now`; says whether the process spins.
-    pub(crate) fn spins(&mut self, now: Instant, used: Duration) -> bool {
-        let Some((before, used_before)) = self.last.replace((now, used)) else {
+    /// Takes in the CPU time used until `now`, and of one that decides in user space how many context switches
+    /// the machine has made; says whether the process spins.
+    pub(crate) fn spins(&mut self, now: Instant, used: Duration, switches: Option<u64>) -> bool {
+        let Some((before, used_before, switches_before)) = self.last.replace((now, used, switches))
+        else {
             return false;
         };
         let eaten = used.saturating_sub(used_before);
-        if eaten < now.saturating_duration_since(before).mul_f64(SHARE) {
+        let decided = switches
+            .zip(switches_before)
+            .map_or(0, |(now, before)| now.saturating_sub(before));
+        let worth = PER_SWITCH.saturating_mul(u32::try_from(decided).unwrap_or(u32::MAX));
+        if eaten < now.saturating_duration_since(before).mul_f64(SHARE) || eaten < worth {
             self.since = None;
             return false;
         }
@@ -41,29 +57,75 @@ impl Appetite {
     }
 }
 
+/// Whether one of these processes decides in user space what is to run.
+pub(crate) fn some_decide_in_user_space(proc: &Path, processes: &[i32]) -> bool {
+    processes.iter().any(|pid| {
+        let status = proc.join(pid.to_string()).join("status");
+        let status = fs::read_to_string(status).unwrap_or_default();
+        let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:"));
+        locked.is_some_and(|locked| !locked.trim().starts_with("0 "))
+    })
+}
+
+/// How many context switches the machine has made.
+pub(crate) fn context_switches(proc: &Path) -> Option<u64> {
+    let stat = fs::read_to_string(proc.join("stat")).ok()?;
+    let count = stat.lines().find_map(|line| line.strip_prefix("ctxt "))?;
+    count.trim().parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The looks at a process that uses these shares of a CPU, one of 5 s after the other.
-    fn looks(shares: &[f64]) -> Vec<bool> {
+    /// The looks at a process that uses these shares of a CPU, one of 5 s after the other; where it decides in user
+    /// space, with so many context switches a second.
+    fn looks(shares: &[f64], switches: Option<u64>) -> Vec<bool> {
         let (mut appetite, mut now, mut used) =
             (Appetite::default(), Instant::now(), Duration::ZERO);
-        let mut looks = vec![appetite.spins(now, used)];
+        let mut made = switches.map(|_| 0);
+        let mut looks = vec![appetite.spins(now, used, made)];
         for share in shares {
             now += Duration::from_secs(5);
             used += Duration::from_secs(5).mul_f64(*share);
-            looks.push(appetite.spins(now, used));
+            made = made.zip(switches).map(|(made, more)| made + 5 * more);
+            looks.push(appetite.spins(now, used, made));
         }
         looks
     }
 
     #[test]
     fn a_whole_cpu_all_the_time_is_spinning_and_one_pause_is_none() {
-        assert_eq!(looks(&[1.0; 5]), [false, false, false, true, true, true]);
-        assert_eq!(looks(&[1.0, 1.0, 0.9, 1.0, 1.0, 0.9]), [false; 7]);
-        assert_eq!(looks(&[0.05; 8]), [false; 9]);
+        let spins = [false, false, false, true, true, true];
+        assert_eq!(looks(&[1.0; 5], None), spins);
+        assert_eq!(looks(&[1.0, 1.0, 0.9, 1.0, 1.0, 0.9], None), [false; 7]);
+        assert_eq!(looks(&[0.05; 8], None), [false; 9]);
         // Several threads of it.
-        assert_eq!(looks(&[3.0; 3]), [false, false, false, true]);
+        assert_eq!(looks(&[3.0; 3], None), [false, false, false, true]);
+    }
+
+    #[test]
+    fn one_that_decides_in_user_space_and_has_much_to_do_does_not_spin() {
+        let spins = [false, false, false, true, true, true];
+        assert_eq!(looks(&[1.0; 5], Some(20_000)), [false; 6]);
+        assert_eq!(looks(&[1.0; 5], Some(200)), spins);
+        // Two CPUs for what is one CPU's work.
+        assert_eq!(looks(&[2.0; 5], Some(3_000)), spins);
+    }
+
+    #[test]
+    fn who_has_locked_memory_decides_in_user_space() {
+        let proc = tempfile::tempdir().unwrap();
+        for (pid, status) in [
+            ("7", "Name:\tsh\nVmLck:\t       0 kB\n"),
+            ("8", "Name:\tscx_rustland\nVmLck:\t   67584 kB\n"),
+        ] {
+            fs::create_dir(proc.path().join(pid)).unwrap();
+            fs::write(proc.path().join(pid).join("status"), status).unwrap();
+        }
+        assert!(!some_decide_in_user_space(proc.path(), &[7, 9]));
+        assert!(some_decide_in_user_space(proc.path(), &[7, 8]));
+        fs::write(proc.path().join("stat"), "cpu 1 2\nctxt 115315\nbtime 1\n").unwrap();
+        assert_eq!(context_switches(proc.path()), Some(115_315));
     }
 }

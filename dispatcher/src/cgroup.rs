@@ -2,8 +2,9 @@
 //! delegates to the service.
 //!
 //! A scheduler that grows without end is one failed scheduler, not the end of the service or the
-//! machine, and what it started ends with it. Where there is no such cgroup (version 1, started by
-//! hand, not delegated) schedulers run beside the daemon, without limits, and that is said once.
+//! machine, and what it started ends with it. Where a controller is missing, there is one limit less.
+//! Where there is no such cgroup (version 1, started by hand, not delegated) schedulers run beside
+//! the daemon, without limits. Both are said once.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -22,6 +23,8 @@ const DAEMON: &str = "daemon";
 /// What the daemon may take: at its start, while it reads the kernel's types, it is 70 MB. Callers on the bus
 /// can have it hold large messages.
 const DAEMON_MEMORY: u64 = 512 << 20;
+/// Which controllers the children of a cgroup have.
+const GIVEN: &str = "cgroup.subtree_control";
 /// What the cgroups of schedulers begin with.
 const SCHEDULER: &str = "scheduler-";
 /// A scheduler's maps, of which lavd and layered have most, take some hundred megabytes on the
@@ -31,6 +34,20 @@ const MIN_MEMORY: u64 = 1 << 30;
 const MEMORY_SHARE: u64 = 16;
 /// Schedulers have a few threads, some one per CPU.
 const MIN_TASKS: usize = 256;
+
+/// The controllers that limits need, what they limit, and how one may be missing.
+const CONTROLLERS: [(&str, &str, &str); 2] = [
+    (
+        "memory",
+        "memory",
+        "cgroup_disable=memory on the kernel's command line, or Delegate= in the unit without memory",
+    ),
+    (
+        "pids",
+        "number of tasks",
+        "cgroup_disable=pids on the kernel's command line, or Delegate= in the unit without pids",
+    ),
+];
 
 /// Why schedulers have no cgroups of their own.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +80,9 @@ impl Cgroups {
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let service = delegated(Path::new(ROOT), &own).and_then(|service| {
             prepare(&service)?;
+            for missing in missing_controllers(&service.join(GIVEN)) {
+                tracing::warn!("{missing}");
+            }
             Ok(service)
         });
         let service = service
@@ -104,18 +124,20 @@ impl Cgroups {
             ("memory.oom.group", "1".to_owned()),
             ("pids.max", self.tasks.to_string()),
         ];
-        let created = fs::create_dir(&path)
+        fs::create_dir(&path)
             .map_err(in_file(&path))
-            .and_then(|()| {
-                limits
-                    .iter()
-                    .try_for_each(|(name, value)| write(&path.join(name), value))
-            });
-        let cgroup = Cgroup { path };
-        created
             .inspect_err(|error| tracing::warn!("a scheduler runs without limits: {error}"))
-            .ok()
-            .map(|()| cgroup)
+            .ok()?;
+        for (name, value) in limits {
+            let file = path.join(name);
+            // What is missing with its controller was said at the start.
+            if let Err(error) = write(&file, &value)
+                && file.exists()
+            {
+                tracing::warn!("a scheduler runs without one of its limits: {error}");
+            }
+        }
+        Some(Cgroup { path })
     }
 }
 
@@ -232,8 +254,50 @@ fn prepare(service: &Path) -> Result<(), CgroupError> {
             drop(Cgroup { path: entry.path() });
         }
     }
-    write(&service.join("cgroup.subtree_control"), "+memory +pids")?;
-    write(&daemon.join("memory.max"), &DAEMON_MEMORY.to_string())
+    for (controller, ..) in CONTROLLERS {
+        // All in one write would be refused if one of them is missing.
+        if let Err(error) = write(&service.join(GIVEN), &format!("+{controller}")) {
+            tracing::debug!("no limits by {controller}: {error}");
+        }
+    }
+    let memory = daemon.join("memory.max");
+    if memory.exists() {
+        write(&memory, &DAEMON_MEMORY.to_string())?;
+    }
+    Ok(())
+}
+
+/// Which limits the service's schedulers are without, and why, a sentence each; before it was started, which they
+/// would be.
+pub(crate) fn missing_limits(root: &Path) -> Vec<String> {
+    let cgroups = root.join("sys/fs/cgroup");
+    let service = cgroups.join("system.slice/auto-ext.service");
+    let there = cgroups.join("cgroup.controllers");
+    if !there.exists() {
+        return vec!["schedulers have no limits: there are no cgroups of version 2".to_owned()];
+    }
+    if service.join(DAEMON).exists() {
+        missing_controllers(&service.join(GIVEN)).collect()
+    } else if service.exists() {
+        let error = CgroupError::NotDelegated;
+        vec![format!("schedulers have no limits: {error}")]
+    } else {
+        missing_controllers(&there).collect()
+    }
+}
+
+/// The same, by the file that lists the controllers that they have.
+fn missing_controllers(list: &Path) -> impl Iterator<Item = String> {
+    let there = fs::read_to_string(list).unwrap_or_default();
+    let missing = move |controller: &str| !there.split_whitespace().any(|one| one == controller);
+    CONTROLLERS
+        .into_iter()
+        .filter(move |(controller, ..)| missing(controller))
+        .map(|(controller, what, why)| {
+            format!(
+                "schedulers have no limit for their {what}: the cgroup controller {controller} is missing ({why})"
+            )
+        })
 }
 
 fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
@@ -272,6 +336,58 @@ mod tests {
     }
 
     #[test]
+    fn the_limits_that_are_missing_are_named_with_the_reason() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let cgroups = root.join("sys/fs/cgroup");
+        let service = cgroups.join("system.slice/auto-ext.service");
+        fs::create_dir_all(service.join(DAEMON)).unwrap();
+        fs::write(cgroups.join("cgroup.controllers"), "cpu memory").unwrap();
+        let list = service.join(GIVEN);
+        for (given, missing) in [
+            ("memory pids\n", &[][..]),
+            ("pids\n", &["memory"]),
+            ("cpu memory\n", &["number of tasks"]),
+            ("", &["memory", "number of tasks"]),
+        ] {
+            fs::write(&list, given).unwrap();
+            let said = missing_limits(root);
+            assert_eq!(said.len(), missing.len(), "{said:?}");
+            for (said, missing) in said.iter().zip(missing) {
+                assert!(said.contains(&format!("their {missing}:")), "{said}");
+            }
+        }
+        fs::remove_dir(service.join(DAEMON)).unwrap();
+        let said = missing_limits(root);
+        assert!(
+            said[0].contains("Delegate=yes") && said.len() == 1,
+            "{said:?}"
+        );
+        // Before its start, it is the kernel that has it or not.
+        fs::remove_dir_all(&service).unwrap();
+        let said = missing_limits(root);
+        assert!(
+            said[0].contains("number of tasks") && said.len() == 1,
+            "{said:?}"
+        );
+        fs::remove_dir_all(&cgroups).unwrap();
+        let said = missing_limits(root);
+        assert!(said[0].contains("version 2") && said.len() == 1, "{said:?}");
+    }
+
+    #[test]
+    fn a_service_is_prepared_though_controllers_are_missing() {
+        let directory = tempfile::tempdir().unwrap();
+        let service = directory.path();
+        // Nothing can be written there, as to a controller that the kernel does not have.
+        fs::create_dir(service.join(GIVEN)).unwrap();
+        prepare(service).unwrap();
+        assert!(!service.join(DAEMON).join("memory.max").exists());
+        let cgroups = Cgroups::of(Some(service.to_owned()));
+        assert!(cgroups.create().is_some());
+    }
+
+    #[test]
     fn memory_is_read_in_bytes() {
         assert_eq!(total_memory("MemTotal:  2048 kB\nMemFree: 1 kB\n"), 2 << 20);
         assert_eq!(total_memory("nonsense"), 0);
@@ -293,5 +409,7 @@ mod tests {
         fs::write(one.path.join("cpu.stat"), stat).unwrap();
         assert_eq!(one.cpu_time(), Some(Duration::from_millis(2500)));
         assert_eq!(other.cpu_time(), None);
+        fs::write(one.path.join("cgroup.procs"), "12\n345\n").unwrap();
+        assert_eq!(one.processes(), [12, 345]);
     }
 }

@@ -7,10 +7,12 @@
 //! enabled; whoever attaches a scheduler stands at the door. When it is opened, the gate is open
 //! for good: from then on, everything goes on as if there were no gate.
 //!
-//! **To be served for as long as the process lives.** A filter cannot be taken off. A call that is
-//! asked about waits until somebody is in [`Gate::next`]; once the gate is dropped, these calls
-//! fail with ENOSYS. So somebody must be in `next` also while a scheduler stands at the door (its
-//! other threads), and after it went through.
+//! **Served by a thread of its own for as long as the process lives.** A filter cannot be taken off,
+//! so calls are asked about also after the scheduler went through; once the gate is dropped, they
+//! fail with ENOSYS. The thread has a realtime priority: a scheduler that decides in user space
+//! runs nothing else while it waits for an answer, not the one who is to give it either, unless
+//! that one is none of those it schedules. Nor does the thread wait for whoever could be one: not
+//! for the daemon's loop and not for its log.
 //!
 //! **What it costs.** The filter asks about opening only as Rust's `File::open` and
 //! `read_to_string` do it. Seccomp cannot see the path, and no later filter can allow more, so that
@@ -23,28 +25,26 @@
 //! again; it holds up schedulers, not attackers. A scheduler that reads the state in another way
 //! sees the truth, and gives up by itself.
 
+mod attendant;
 mod filter;
 mod notify;
 
-use std::io;
+use std::io::{self, PipeWriter};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
-use tokio::task::{coop, spawn_blocking};
+use tokio::sync::mpsc;
 
-use notify::Waiting;
+use attendant::Attendant;
 
 const STATE: &str = "/sys/kernel/sched_ext/state";
 const NO_SCHEDULER: &str = "disabled\n";
-/// The kernel announces a call as an error when a signal keeps it from looking closer; it does so
-/// once.
-const ANNOUNCED: Interest = Interest::READABLE.add(Interest::ERROR);
+/// How many events may be waiting to be heard of. Whoever causes more waits.
+const EVENTS: usize = 16;
 
 /// Why there is no gate.
 #[derive(Debug, thiserror::Error)]
@@ -99,15 +99,25 @@ impl Pending {
 /// A gate, and all processes and threads that descend from the one behind it.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    listener: AsyncFd<OwnedFd>,
-    open: Arc<AtomicBool>,
+    listener: OwnedFd,
+    shared: Arc<Shared>,
+    events: mpsc::Receiver<Result<Event, GateError>>,
+    /// The attendant ends when this is closed.
+    _end: PipeWriter,
+}
+
+/// What a gate and its attendant know of each other.
+#[derive(Debug, Default)]
+struct Shared {
+    open: AtomicBool,
+    goes_first: AtomicBool,
 }
 
 /// What opens a gate from any thread, without delay.
 #[derive(Debug)]
 pub(crate) struct Opener {
     listener: OwnedFd,
-    open: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     pending: u64,
 }
 
@@ -117,16 +127,17 @@ impl Opener {
     /// # Errors
     /// Not when it has gone meanwhile, which [`Gate::next`] tells.
     pub(crate) fn open(self) -> Result<(), GateError> {
-        self.open.store(true, Ordering::Release);
+        self.shared.open.store(true, Ordering::Release);
         answered(notify::proceed(self.listener.as_fd(), self.pending))
     }
 }
 
 impl Gate {
-    /// Starts a process behind a closed gate. To be called in a tokio runtime.
+    /// Starts a process behind a closed gate, and the thread that serves it. To be called in a tokio
+    /// runtime.
     ///
     /// Takes the command, as its other steps before exec must come before ours: between ours and
-    /// exec, the process can open no file, because we are waiting for exec and answer nothing.
+    /// exec, the process can open no file, because nobody answers before that.
     ///
     /// # Errors
     /// Then there is no process either.
@@ -163,39 +174,37 @@ impl Gate {
     fn closed(listener: OwnedFd) -> io::Result<Self> {
         // Without it, everything takes longer, and that is all.
         let _ = notify::take_turns(listener.as_fd());
-        // SAFETY: an OwnedFd stands for the same open file for as long as the AsyncFd holds it.
-        let listener = unsafe { AsyncFd::register_with_interest(listener, ANNOUNCED) }?;
-        let open = Arc::default();
-        Ok(Self { listener, open })
+        let shared = Arc::<Shared>::default();
+        let (ended, end) = io::pipe()?;
+        let (tell, events) = mpsc::channel(EVENTS);
+        Attendant {
+            listener: listener.try_clone()?,
+            shared: Arc::clone(&shared),
+            ended,
+            tell,
+        }
+        .start()?;
+        Ok(Self {
+            listener,
+            shared,
+            events,
+            _end: end,
+        })
     }
 
-    /// Answers what needs no decision until something happens. Can be dropped and called again.
+    /// Waits until something happens. Can be dropped and called again.
     ///
     /// # Errors
     /// `Unsupported` when we may not look into the process, which shows at the first file that it
-    /// opens.
+    /// opens; whatever it calls from then on is let through.
     pub(crate) async fn next(&mut self) -> Result<Event, GateError> {
-        loop {
-            // A process that opens file after file must not keep us from everything else.
-            coop::consume_budget().await;
-            // Readiness, as tokio knows it, may be of the past, so the listener is asked first.
-            match notify::waiting(self.listener.as_fd()) {
-                Ok(Waiting::Call) => {
-                    if let Some(pending) = self.answer()? {
-                        return Ok(Event::AtTheDoor(pending));
-                    }
-                }
-                Ok(Waiting::Gone) => return Ok(Event::Gone),
-                Ok(Waiting::Nothing) => {
-                    let ready = self.listener.ready(ANNOUNCED).await;
-                    // What comes from here on is announced again.
-                    ready
-                        .map_err(|error| broken("waiting", error))?
-                        .clear_ready();
-                }
-                Err(error) => return Err(broken("waiting", error)),
-            }
-        }
+        self.events.recv().await.unwrap_or(Ok(Event::Gone))
+    }
+
+    /// Whether its thread goes before all that a scheduler schedules; to be asked once something
+    /// has happened.
+    pub(crate) fn goes_first(&self) -> bool {
+        self.shared.goes_first.load(Ordering::Acquire)
     }
 
     /// What lets this scheduler in. It must not be used any more once the scheduler was refused.
@@ -203,17 +212,17 @@ impl Gate {
     /// # Errors
     /// When there are too many open files.
     pub(crate) fn opener(&self, pending: &Pending) -> Result<Opener, GateError> {
-        let listener = self.listener.get_ref().try_clone();
+        let listener = self.listener.try_clone();
         Ok(Opener {
             listener: listener.map_err(|error| broken("its opener", error))?,
-            open: Arc::clone(&self.open),
+            shared: Arc::clone(&self.shared),
             pending: pending.id,
         })
     }
 
     /// Whether a scheduler was let in.
     pub(crate) fn is_open(&self) -> bool {
-        self.open.load(Ordering::Acquire)
+        self.shared.open.load(Ordering::Acquire)
     }
 
     /// Lets attaching fail. The gate stays closed.
@@ -223,61 +232,6 @@ impl Gate {
     #[expect(clippy::needless_pass_by_value, reason = "it is answered once")]
     pub(crate) fn refuse(&mut self, pending: Pending, errno: Errno) -> Result<(), GateError> {
         answered(notify::fail(self.listener.as_fd(), pending.id, errno))
-    }
-
-    /// Answers the call that waits, unless it is that of a scheduler at the closed door.
-    fn answer(&mut self) -> Result<Option<Pending>, GateError> {
-        let call = match notify::receive(self.listener.as_fd()) {
-            Ok(call) => call,
-            // Its thread was killed or went to handle a signal, after which it calls again.
-            Err(Errno::ENOENT) => return Ok(None),
-            Err(error) => return Err(broken("receiving a call", error)),
-        };
-        if !self.is_open() {
-            let (opens_state, attaches) = match (call.opens(STATE), call.attaches_scheduler()) {
-                (Ok(opens_state), Ok(attaches)) => (opens_state, attaches),
-                (Err(error), _) | (_, Err(error)) => {
-                    // So that the process hears the signal with which it is then stopped.
-                    self.proceed(call.id)?;
-                    let step = "reading a process's memory";
-                    return Err(GateError::Unsupported { step, error });
-                }
-            };
-            if opens_state {
-                self.tell_that_there_is_no_scheduler(call.id)?;
-                return Ok(None);
-            }
-            if attaches {
-                let waits = notify::still_waits(self.listener.as_fd(), call.id);
-                return Ok(waits.then_some(Pending {
-                    id: call.id,
-                    thread: call.thread.as_raw(),
-                }));
-            }
-        }
-        self.proceed(call.id).map(|()| None)
-    }
-
-    /// In another thread, as the kernel lets us wait until the caller has been scheduled.
-    fn tell_that_there_is_no_scheduler(&self, id: u64) -> Result<(), GateError> {
-        let listener = self.listener.get_ref().try_clone();
-        let listener = listener.map_err(|error| broken("another thread", error))?;
-        spawn_blocking(move || {
-            let listener = listener.as_fd();
-            match notify::give(listener, id, NO_SCHEDULER) {
-                Ok(()) | Err(Errno::ENOENT) => {}
-                // As if opening had failed: there are too many open files, here or there.
-                Err(error) => {
-                    tracing::warn!("the state of sched_ext cannot be given: {error}");
-                    let _ = notify::fail(listener, id, error);
-                }
-            }
-        });
-        Ok(())
-    }
-
-    fn proceed(&self, id: u64) -> Result<(), GateError> {
-        answered(notify::proceed(self.listener.as_fd(), id))
     }
 }
 

@@ -4,6 +4,7 @@
 //! installed, quarantined or running is found out elsewhere; arguments belong to the policy.
 
 use crate::policy::KERNEL;
+use crate::program::file_name;
 
 /// One scheduler that exists in the scx project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +123,15 @@ pub fn by_ops(ops: &str) -> Option<&'static Known> {
     })
 }
 
+/// Those that decide in user space, where the others do so in the kernel.
+const IN_USER_SPACE: [&str; 1] = ["scx_rustland"];
+
+/// Whether the program at that path may decide in user space: what is not known may.
+#[must_use]
+pub(crate) fn may_decide_in_user_space(command: &str) -> bool {
+    by_name(file_name(command)).is_none_or(|known| IN_USER_SPACE.contains(&known.command))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -215,5 +225,13 @@ mod tests {
         ] {
             assert_eq!(by_ops(ops), None, "{ops:?}");
         }
+    }
+
+    #[test]
+    fn what_is_not_known_may_decide_in_user_space() {
+        for command in ["scx_rustland", "/usr/bin/scx_rustland", "/opt/mine", ""] {
+            assert!(may_decide_in_user_space(command), "{command}");
+        }
+        assert!(!may_decide_in_user_space("/usr/bin/scx_bpfland"));
     }
 }

@@ -16,6 +16,7 @@ mod daemon;
 mod duration;
 mod ending;
 mod exit;
+mod file_capabilities;
 mod foreign;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -38,6 +39,7 @@ pub mod replay;
 mod report;
 mod reputation;
 mod request;
+mod scheduler_output;
 mod scheduler_process;
 mod state_file;
 mod struct_ops;

@@ -3,31 +3,31 @@
 //!
 //! Knows nothing of sched_ext; whether the process schedules is asked of the kernel (`switch`).
 
-use std::collections::VecDeque;
-use std::io::{self, Write as _};
+use std::io::{self, PipeReader, Write as _};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::sys::prctl::{set_pdeathsig, set_thp_disable};
 use nix::sys::signal::{Signal, killpg};
+use nix::time::ClockId;
 use nix::unistd::Pid;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
-use crate::appetite::Appetite;
+use crate::appetite::{self, Appetite};
 use crate::cgroup::{Cgroup, Cgroups};
 use crate::children::{Children, Listed};
 use crate::core::{Cause, End};
 use crate::ending;
+use crate::file_capabilities;
 use crate::gate::{Gate, GateError};
 use crate::idle_latency::Marks;
 use crate::policy::Scheduler;
 use crate::priority;
 use crate::program::{self, ProgramError};
+use crate::scheduler_output::Output;
 
 /// How long a scheduler may take to leave by itself before it is killed. All known ones leave within
 /// a second, on a slow machine too.
@@ -39,11 +39,8 @@ const LEAVE_LOADING_WITHIN: Duration = Duration::from_secs(1);
 const LOOK_FOR_OTHERS_EVERY: Duration = Duration::from_millis(10);
 /// How long a killed process may take to be gone. One that the kernel holds on to cannot be waited for.
 pub(crate) const GONE_WITHIN: Duration = Duration::from_secs(10);
-/// What is kept of a scheduler's output to explain its end: lines, and bytes per line.
-const LAST_LINES: usize = 20;
-const LINE_LIMIT: u64 = 1024;
-/// How long after its end they may still be on their way.
-const LAST_LINES_WITHIN: Duration = Duration::from_millis(20);
+/// How long after its end its last words may still be on their way; mostly they are there at once.
+const LAST_WORDS_WITHIN: Duration = Duration::from_millis(200);
 
 /// Why a scheduler's process could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +49,28 @@ pub(crate) enum StartError {
     Program(#[from] ProgramError),
     #[error("cannot be started: {0}")]
     Gate(#[from] GateError),
+    /// Its file asks for capabilities that the service may not have.
+    #[error(
+        "{path} cannot be executed: its file asks for capabilities (setcap) that the service may not have, {wanting}; \
+         take them off the file with `setcap -r {path}` (root's schedulers need none), or allow them to the service \
+         with `CapabilityBoundingSet={wanting}` in a drop-in (`systemctl edit auto-ext`)",
+        path = .path.display()
+    )]
+    Capabilities { path: PathBuf, wanting: String },
+}
+
+impl StartError {
+    /// Why the program at `path` could not be started.
+    fn of(path: &Path, error: GateError) -> Self {
+        if let GateError::Spawn(error) = &error
+            && error.kind() == io::ErrorKind::PermissionDenied
+            && let Some(wanting) = file_capabilities::wanting(path)
+        {
+            let path = path.to_owned();
+            return Self::Capabilities { path, wanting };
+        }
+        Self::Gate(error)
+    }
 }
 
 /// A process that is killed when this is dropped.
@@ -60,12 +79,12 @@ pub(crate) struct SchedulerProcess {
     scheduler: Scheduler,
     pid: u32,
     child: Child,
-    last_lines: Arc<Mutex<VecDeque<String>>>,
+    output: Output,
     /// As one of ours; until the process was waited for, or does not count any more.
     listed: Option<Listed>,
     reaped: bool,
-    /// Until when its last lines may still come.
-    last_lines_until: Option<Instant>,
+    /// Until when its last words may still come.
+    last_words_until: Option<Instant>,
     cgroup: Option<Cgroup>,
     appetite: Appetite,
     /// Why it was killed while it ran.
@@ -83,8 +102,10 @@ impl SchedulerProcess {
     ) -> Result<(Self, Gate), StartError> {
         let path = program::find(&scheduler.command)?;
         let cgroup = cgroups.create();
-        let (child, gate) = Gate::spawn(command(&path, scheduler, cgroup.as_ref())?)?;
-        Ok((Self::of(child, scheduler, cgroup)?, gate))
+        let (command, output) = command(&path, scheduler, cgroup.as_ref())?;
+        let started = Gate::spawn(command);
+        let (child, gate) = started.map_err(|error| StartError::of(&path, error))?;
+        Ok((Self::of(child, output, scheduler, cgroup)?, gate))
     }
 
     /// Starts the scheduler without a gate.
@@ -95,45 +116,34 @@ impl SchedulerProcess {
     ) -> Result<Self, StartError> {
         let path = program::find(&scheduler.command)?;
         let cgroup = cgroups.create();
-        let child = command(&path, scheduler, cgroup.as_ref())?
+        let (mut command, output) = command(&path, scheduler, cgroup.as_ref())?;
+        let child = command
             .spawn()
-            .map_err(GateError::Spawn)?;
-        let mut process = Self::of(child, scheduler, cgroup)?;
+            .map_err(|error| StartError::of(&path, GateError::Spawn(error)))?;
+        // It holds the other end of the output as well.
+        drop(command);
+        let mut process = Self::of(child, output, scheduler, cgroup)?;
         process.list(children);
         Ok(process)
     }
 
     fn of(
-        mut child: Child,
+        child: Child,
+        output: PipeReader,
         scheduler: &Scheduler,
         cgroup: Option<Cgroup>,
     ) -> Result<Self, StartError> {
         let pid = child
             .id()
             .ok_or_else(|| GateError::Spawn(io::Error::other("it ended before it was seen")))?;
-        let last_lines = Arc::default();
-        if let Some(output) = child.stdout.take() {
-            tokio::spawn(listen(
-                output,
-                scheduler.name.clone(),
-                Arc::clone(&last_lines),
-            ));
-        }
-        if let Some(output) = child.stderr.take() {
-            tokio::spawn(listen(
-                output,
-                scheduler.name.clone(),
-                Arc::clone(&last_lines),
-            ));
-        }
         Ok(Self {
             scheduler: scheduler.clone(),
             pid,
             child,
-            last_lines,
+            output: Output::listen(output, scheduler.name.clone()).map_err(GateError::Spawn)?,
             listed: None,
             reaped: false,
-            last_lines_until: None,
+            last_words_until: None,
             cgroup,
             appetite: Appetite::default(),
             killed_because: None,
@@ -188,15 +198,45 @@ impl SchedulerProcess {
     /// Kills a process that spins, to be called every few seconds; it then has ended by itself. One
     /// that has no seat may be loading again, which is work.
     pub(crate) fn kill_if_it_spins(&mut self, has_seat: bool, now: Instant) {
-        let used = self.cgroup.as_ref().and_then(Cgroup::cpu_time);
-        let Some(used) = used.filter(|_| has_seat) else {
+        let Some(used) = self.cpu_time().filter(|_| has_seat) else {
             self.appetite = Appetite::default();
             return;
         };
-        if self.appetite.spins(now, used) && self.killed_because.is_none() {
+        let proc = Path::new("/proc");
+        let work = if self.decides_in_user_space(proc) {
+            appetite::context_switches(proc)
+        } else {
+            None
+        };
+        if self.appetite.spins(now, used, work) && self.killed_because.is_none() {
             self.killed_because = Some(Appetite::verdict());
             self.signal(Signal::SIGKILL);
         }
+    }
+
+    /// How much CPU time it used with all that it started; only its own where it has no cgroup.
+    fn cpu_time(&self) -> Option<Duration> {
+        match &self.cgroup {
+            Some(cgroup) => cgroup.cpu_time(),
+            None => {
+                let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok())?;
+                let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(pid)).ok()?;
+                clock.now().map(Duration::from).ok()
+            }
+        }
+    }
+
+    fn decides_in_user_space(&self, proc: &Path) -> bool {
+        let processes = match &self.cgroup {
+            Some(cgroup) => cgroup.processes(),
+            None => self
+                .child
+                .id()
+                .and_then(|pid| pid.try_into().ok())
+                .into_iter()
+                .collect(),
+        };
+        appetite::some_decide_in_user_space(proc, &processes)
     }
 
     /// Waits until the process has ended and says how. Can be dropped and called again.
@@ -205,9 +245,9 @@ impl SchedulerProcess {
             Ok(status) => {
                 self.reaped();
                 // The same moment however often this is called again.
-                let until = Instant::now() + LAST_LINES_WITHIN;
-                let until = *self.last_lines_until.get_or_insert(until);
-                tokio::time::sleep_until(until.into()).await;
+                let until = Instant::now() + LAST_WORDS_WITHIN;
+                let until = *self.last_words_until.get_or_insert(until);
+                let _ = timeout_at(until.into(), self.output.ended()).await;
                 self.end(status)
             }
             Err(error) => End {
@@ -335,10 +375,7 @@ impl SchedulerProcess {
             };
         }
         let out_of_memory = self.cgroup.as_ref().is_some_and(Cgroup::ran_out_of_memory);
-        match self.last_lines.lock() {
-            Ok(lines) => ending::end(status, &lines, out_of_memory),
-            Err(_) => ending::end(status, &VecDeque::new(), out_of_memory),
-        }
+        ending::end(status, &self.output.last_lines(), out_of_memory)
     }
 }
 
@@ -348,12 +385,14 @@ impl Drop for SchedulerProcess {
     }
 }
 
-/// The scheduler's program with its arguments, and nothing else from our surroundings.
+/// The scheduler's program with its arguments, and nothing else from our surroundings; and what it will say.
 fn command(
     path: &Path,
     scheduler: &Scheduler,
     cgroup: Option<&Cgroup>,
-) -> Result<Command, StartError> {
+) -> Result<(Command, PipeReader), StartError> {
+    let (output, said) = Output::pipe().map_err(GateError::Spawn)?;
+    let said_again = said.try_clone().map_err(GateError::Spawn)?;
     let entrance = cgroup.map(Cgroup::entrance).transpose();
     let entrance = entrance.map_err(GateError::Spawn)?;
     let mut command = Command::new(path);
@@ -363,8 +402,8 @@ fn command(
         .env("PATH", program::DIRECTORIES.join(":"))
         .current_dir("/")
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stdout(said)
+        .stderr(said_again)
         // Signals from a terminal are for the daemon, which then ends its scheduler.
         .process_group(0)
         .kill_on_drop(true);
@@ -380,44 +419,7 @@ fn command(
             set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from)
         });
     }
-    Ok(command)
-}
-
-/// Logs what a scheduler says, and keeps the last of it.
-async fn listen(
-    output: impl AsyncRead + Unpin,
-    scheduler: String,
-    last_lines: Arc<Mutex<VecDeque<String>>>,
-) {
-    let mut output = BufReader::new(output);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        // A line without end must not fill the memory; its rest comes as further lines.
-        match (&mut output)
-            .take(LINE_LIMIT)
-            .read_until(b'\n', &mut line)
-            .await
-        {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
-        }
-        let text: String = String::from_utf8_lossy(&line)
-            .chars()
-            .filter(|char| !char.is_control())
-            .collect();
-        let text = text.trim();
-        if text.is_empty() {
-            continue;
-        }
-        tracing::debug!(scheduler, "{text}");
-        if let Ok(mut lines) = last_lines.lock() {
-            if lines.len() == LAST_LINES {
-                lines.pop_front();
-            }
-            lines.push_back(text.to_owned());
-        }
-    }
+    Ok((command, output))
 }
 
 #[cfg(test)]
@@ -436,7 +438,7 @@ mod tests {
         };
         let process =
             SchedulerProcess::start(&scheduler, &Children::default(), &Cgroups::of(None)).unwrap();
-        while process.last_lines.lock().unwrap().is_empty() {
+        while process.output.last_lines().is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         process

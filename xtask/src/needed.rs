@@ -68,7 +68,7 @@ mod tests {
                 assert!(packages(what, manager).count() > 0, "{what} {manager}");
             }
         }
-        assert_eq!(schedulers().count(), 6);
+        assert_eq!(schedulers().count(), 7);
         assert_eq!(bpf_clang(), "clang-19");
     }
 

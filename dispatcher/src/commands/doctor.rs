@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use anstyle::Style;
 
+use crate::cgroup;
 use crate::commands::client::Properties;
 use crate::commands::status;
 use crate::commands::style::{self, ERROR, Styled, WARNING};
@@ -49,6 +50,8 @@ struct Facts {
     kernel_config: bool,
     release: String,
     pressure: bool,
+    /// What schedulers are without for want of a cgroup controller.
+    missing_limits: Vec<String>,
     realtime: bool,
     isolated_cpus: String,
     policy: Result<(), String>,
@@ -146,6 +149,7 @@ fn gather(root: &Path, config: &Path, daemon: Result<Told, String>) -> Facts {
             || root.join("proc/config.gz").exists(),
         release,
         pressure: root.join("proc/pressure/io").exists(),
+        missing_limits: cgroup::missing_limits(root),
         realtime: text("sys/kernel/realtime") == "1",
         isolated_cpus: text("sys/devices/system/cpu/isolated"),
         policy: policy.map(drop).map_err(|error| error.to_string()),
@@ -230,6 +234,9 @@ fn judge(facts: &Facts) -> Vec<Finding> {
                 .into(),
         );
     }
+    for missing in &facts.missing_limits {
+        add(Weight::Weakens, missing.clone());
+    }
     for conflict in &facts.conflicts {
         add(Weight::Weakens, conflict.clone());
     }
@@ -313,6 +320,7 @@ mod tests {
             kernel_config: true,
             release: "7.2.13".into(),
             pressure: true,
+            missing_limits: Vec::new(),
             realtime: false,
             isolated_cpus: String::new(),
             policy: Ok(()),
@@ -346,7 +354,8 @@ mod tests {
             |facts| facts.isolated_cpus = "2-3".into(),
             |facts| facts.policy = Err("bad".into()),
         ];
-        let weakens: [fn(&mut Facts); 8] = [
+        let weakens: [fn(&mut Facts); 9] = [
+            |facts| facts.missing_limits = vec!["no limit for memory".into()],
             |facts| facts.conflicts = vec!["ananicy-cpp runs".into()],
             |facts| facts.kernel_config = false,
             |facts| facts.pressure = false,

@@ -144,25 +144,33 @@ pub(super) fn receive_listener(child: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     }
 }
 
-/// What the listener has to say.
+/// What there is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Waiting {
     Call,
-    Nothing,
     /// All processes with the filter are gone.
     Gone,
+    /// Nobody is to be served any more.
+    Ended,
 }
 
-pub(super) fn waiting(listener: BorrowedFd<'_>) -> nix::Result<Waiting> {
-    let mut fds = [PollFd::new(listener, PollFlags::POLLIN)];
+/// Waits until the listener has something to say, or the other side of `ended` is closed.
+pub(super) fn wait(listener: BorrowedFd<'_>, ended: BorrowedFd<'_>) -> nix::Result<Waiting> {
+    let mut fds = [
+        PollFd::new(listener, PollFlags::POLLIN),
+        PollFd::new(ended, PollFlags::empty()),
+    ];
     loop {
-        match poll(&mut fds, PollTimeout::ZERO) {
+        match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) => {}
             Err(Errno::EINTR) => continue,
             Err(error) => return Err(error),
         }
-        let events = fds[0].revents().unwrap_or(PollFlags::empty());
-        return Ok(if events.contains(PollFlags::POLLERR) {
+        let said = |fd: &PollFd<'_>| fd.revents().unwrap_or(PollFlags::empty());
+        let events = said(&fds[0]);
+        return Ok(if !said(&fds[1]).is_empty() {
+            Waiting::Ended
+        } else if events.contains(PollFlags::POLLERR) {
             // A signal came while the kernel waited for its lock: it has not looked.
             continue;
         } else if events.contains(PollFlags::POLLIN) {
@@ -170,7 +178,7 @@ pub(super) fn waiting(listener: BorrowedFd<'_>) -> nix::Result<Waiting> {
         } else if events.contains(PollFlags::POLLHUP) {
             Waiting::Gone
         } else {
-            Waiting::Nothing
+            continue;
         });
     }
 }

@@ -240,6 +240,23 @@ async fn once_open_the_gate_stays_open_and_tells_the_truth() {
     assert_eq!(status(child, gate).await, create_link(STRUCT_OPS, 64));
 }
 
+/// As when the daemon's loop does not get its turn: nobody listens to the gate.
+#[tokio::test]
+async fn its_calls_are_answered_though_the_loop_is_busy() {
+    let (mut child, mut gate) = gated("attaches, and opens many files");
+    let pending = at_the_door(&mut gate).await;
+    gate.opener(&pending).unwrap().open().unwrap();
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "it waits");
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    assert_eq!(status.code(), Some(0));
+}
+
 #[tokio::test]
 async fn other_uses_of_bpf_are_untouched() {
     let expected = create_link(TCX_INGRESS, 64);

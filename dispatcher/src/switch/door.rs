@@ -9,7 +9,10 @@ use tokio::time::sleep;
 use super::Failure;
 use crate::core::{Cause, Fault};
 use crate::gate::{Event, Gate, GateError, Pending};
+use crate::known;
 use crate::scheduler_process::SchedulerProcess;
+
+const NO_PRIORITY: &str = "no hot swap here: it may decide in user space, and its gate needs a realtime priority (CAP_SYS_NICE)";
 
 /// Why a scheduler was not let in; its process is still to be ended.
 pub(super) enum NotThrough {
@@ -34,6 +37,13 @@ pub(super) async fn loaded(
     let limit = humantime::format_duration(within);
     tokio::select! {
         event = gate.next() => match event {
+            // While one that decides in user space waits for an answer, nothing else runs that it schedules.
+            Ok(Event::AtTheDoor(pending)) if !gate.goes_first()
+                && known::may_decide_in_user_space(&new.scheduler().command) =>
+            {
+                let _ = gate.refuse(pending, Errno::ECANCELED);
+                Err(NotThrough::NoGate(NO_PRIORITY.to_owned()))
+            }
             Ok(Event::AtTheDoor(pending)) => Ok(pending),
             Ok(Event::Gone) => Err(Failure::not_loaded(new.ended().await).into()),
             Err(error @ GateError::Unsupported { .. }) => {
@@ -67,7 +77,7 @@ pub(super) async fn end(new: &mut SchedulerProcess, gate: &mut Gate) -> Result<(
     }
 }
 
-/// Serves a gate; who comes to its door while it is closed is turned away. Ends only if the gate breaks.
+/// Watches a gate; who comes to its door while it is closed is turned away. Ends only if the gate breaks.
 pub(super) async fn turn_away(gate: &mut Gate) {
     loop {
         match gate.next().await {
@@ -84,18 +94,20 @@ pub(super) async fn turn_away(gate: &mut Gate) {
     }
 }
 
-/// Serves the gate of a scheduler that went through for as long as its process lives: its filter
+/// Keeps the gate of a scheduler that went through for as long as its process lives: its filter
 /// asks whenever it opens a file.
 pub(super) async fn serve(mut gate: Gate, scheduler: String) {
+    let mut said = false;
     loop {
         match gate.next().await {
             // Nobody is held up at an open gate.
             Ok(Event::AtTheDoor(_)) => {}
             Ok(Event::Gone) => return,
-            Err(error) => {
+            Err(error) if !said => {
                 tracing::warn!(scheduler, "the gate of {scheduler}: {error}");
-                sleep(Duration::from_secs(1)).await;
+                said = true;
             }
+            Err(_) => {}
         }
     }
 }

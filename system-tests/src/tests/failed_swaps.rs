@@ -5,6 +5,7 @@ use std::fs;
 
 use anyhow::ensure;
 use nix::sys::signal::Signal;
+use rustix::fs::XattrFlags;
 
 use crate::leftovers::Leftovers;
 use crate::pinning::{self, Pinning, Seat};
@@ -172,6 +173,36 @@ pub(super) fn what_cannot_be_started_is_refused_at_once() -> anyhow::Result<()> 
     let error = pinning.fails()?;
     ensure!(error.contains("is not installed"), "{error}");
     unchanged("gone in between", &before, &leftovers, &bus)
+}
+
+/// As `setcap cap_sys_admin,cap_perfmon,cap_bpf+ep` does it: `struct vfs_cap_data` of linux/capability.h.
+pub(super) fn whose_file_asks_for_more_than_the_service_may_have_is_refused_with_the_remedy()
+-> anyhow::Result<()> {
+    const ATTRIBUTE: &str = "security.capability";
+    let asking = broken::wrapped_cosmos("asking", "")?;
+    fs::copy("/usr/bin/scx_cosmos", &asking)?;
+    let bus = pinning::start_with(&format!("asking: {{command: {asking}}}"))?;
+    let before = pinning::seat_bpfland(&bus)?;
+    let leftovers = Leftovers::at_rest()?;
+    let capabilities: [u32; 5] = [0x0200_0001, 1 << 21, 0, 1 << 6 | 1 << 7, 0];
+    let capabilities = capabilities.map(u32::to_le_bytes);
+    let flags = XattrFlags::empty();
+    rustix::fs::setxattr(&asking, ATTRIBUTE, capabilities.as_flattened(), flags)?;
+    let error = pinning::pin("asking")?.fails()?;
+    for said in [
+        asking.as_str(),
+        "may not have, CAP_SYS_ADMIN;",
+        &format!("`setcap -r {asking}`"),
+        "`CapabilityBoundingSet=CAP_SYS_ADMIN`",
+    ] {
+        ensure!(error.contains(said), "no {said}: {error}");
+    }
+    unchanged("capabilities", &before, &leftovers, &bus)?;
+    // The remedy is one.
+    rustix::fs::removexattr(&asking, ATTRIBUTE)?;
+    service::say("auto-ext pin asking")?;
+    ensure!(kernel::scheduler() == "scx_cosmos");
+    service::say("auto-ext pin kernel").map(drop)
 }
 
 pub(super) fn one_that_hangs_while_it_loads_is_ended_when_nobody_wants_it_any_more()

@@ -21,6 +21,7 @@ mod sizes;
 pub(crate) mod soak;
 mod surroundings;
 mod truth;
+mod user_space;
 mod watching;
 mod ways;
 mod while_loading;
@@ -93,6 +94,7 @@ const ONCE: &[Test] = tests![
     surroundings::a_power_profile_counts_as_long_as_somebody_says_it,
     applications::edits_are_in_force_at_once_and_twenty_a_second_restart_nothing,
     failed_swaps::what_cannot_be_started_is_refused_at_once,
+    failed_swaps::whose_file_asks_for_more_than_the_service_may_have_is_refused_with_the_remedy,
     failed_swaps::one_that_hangs_while_it_loads_is_ended_when_nobody_wants_it_any_more,
     while_loading::a_changed_decision_ends_what_is_loading,
     while_loading::when_the_old_scheduler_dies_meanwhile_the_new_one_gets_in,
@@ -104,6 +106,8 @@ const ONCE: &[Test] = tests![
     reputation::two_boots_that_went_down_bring_the_safe_mode,
     watching::watch_shows_loads_switches_and_restarts_on_terminals_of_any_size,
     watching::watch_takes_little_and_gives_the_terminal_back,
+    user_space::under_load_it_gets_in_runs_on_and_the_daemon_answers,
+    truth::a_scheduler_cannot_change_what_it_has_no_business_with,
     metrics::metrics_are_good_and_outlive_the_daemon,
     metrics::prometheus_scrapes_it,
 ];
@@ -113,6 +117,7 @@ const FAULTS: &[Test] = tests![
     faults::schedulers::a_scheduler_that_ends_leaves_the_kernels_own_and_is_not_loaded_again,
     faults::schedulers::a_scheduler_that_will_not_leave_is_killed_once_the_next_is_loaded,
     faults::schedulers::a_scheduler_that_is_stopped_or_spins_does_no_harm,
+    faults::schedulers::one_that_writes_without_end_costs_little_and_is_heard_to_the_end,
     faults::daemon::a_daemon_that_is_killed_at_any_step_of_a_swap_leaves_a_sane_machine,
     faults::daemon::a_daemon_that_is_asked_to_leave_at_any_step_of_a_swap_leaves_nothing,
     faults::daemon::a_daemon_that_hangs_is_replaced_by_another,

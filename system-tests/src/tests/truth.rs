@@ -11,7 +11,38 @@ use serde_json::Value;
 use crate::load::{self, Load};
 use crate::policy::{ALL_DIFFERENT, DEFAULT};
 use crate::service::{self, Bus};
-use crate::{kernel, policy, wait};
+use crate::{kernel, pinning, policy, wait};
+
+/// As seen by its process: /sys is its business, the kernel's settings are not.
+pub(super) fn a_scheduler_cannot_change_what_it_has_no_business_with() -> anyhow::Result<()> {
+    let bus = pinning::start_with("")?;
+    let pid = pinning::seat_bpfland(&bus)?.pid()?;
+    let writes = |path: &str| {
+        // What is there already, so that nothing changes.
+        let script = format!("value=$(cat {path}) && echo \"$value\" >{path}");
+        let pid = pid.to_string();
+        Command::new("nsenter")
+            .args(["--mount", "--target", &pid, "sh", "-c", &script])
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    for (path, expected) in [
+        ("/proc/sys/kernel/sysrq", false),
+        ("/proc/sys/vm/swappiness", false),
+        ("/proc/sys/vm/compact_unevictable_allowed", true),
+        ("/proc/irq/default_smp_affinity", false),
+        (
+            "/sys/devices/system/cpu/cpu0/power/pm_qos_resume_latency_us",
+            true,
+        ),
+    ] {
+        ensure!(writes(path) == expected, "{path}: expected {expected}");
+    }
+    let trigger = format!("nsenter --mount --target {pid} tee /proc/sysrq-trigger");
+    ensure!(!service::output(&trigger)?.status.success());
+    service::say("auto-ext pin kernel").map(drop)
+}
 
 pub(super) fn the_installed_service_starts_and_says_that_the_kernel_schedules() -> anyhow::Result<()>
 {

@@ -14,24 +14,32 @@ pub(super) fn where_there_can_be_no_gate_the_old_one_leaves_first_and_the_histor
 -> anyhow::Result<()> {
     {
         let _forbidden = DropIn::install("SystemCallFilter=~seccomp")?;
-        switches_are_cold_because("no hot swap here: seccomp notifications: EPERM")?;
+        let why = "no hot swap here: seccomp notifications: EPERM";
+        switches_are_cold_because(why, "cosmos")?;
+    }
+    {
+        // One that decides in user space might wait for a thread that it would have to run.
+        let _no_priority = DropIn::install("CapabilityBoundingSet=~CAP_SYS_NICE")?;
+        let why = "no hot swap here: it may decide in user space";
+        switches_are_cold_because(why, "rustland")?;
     }
     // As on a hardened machine: only those with CAP_SYS_PTRACE may look into other processes.
     let _hidden = PtraceScope::set("2")?;
     let _unprivileged = DropIn::install("CapabilityBoundingSet=~CAP_SYS_PTRACE")?;
-    switches_are_cold_because("no hot swap here: reading a process's memory: EPERM")
+    let why = "no hot swap here: reading a process's memory: EPERM";
+    switches_are_cold_because(why, "cosmos")
 }
 
-fn switches_are_cold_because(why: &str) -> anyhow::Result<()> {
+fn switches_are_cold_because(why: &str, next: &str) -> anyhow::Result<()> {
     let bus: Bus = pinning::start_with("")?;
     let before = pinning::seat_bpfland(&bus)?;
-    service::say("auto-ext pin cosmos")?;
+    service::say(&format!("auto-ext pin {next}"))?;
     let last = &service::history(1)?[0];
     let reason = last["error"].as_str().unwrap_or_default();
     ensure!(
         last["event"] == "switched"
             && last["from"] == "scx_bpfland"
-            && last["to"] == "scx_cosmos"
+            && last["to"] == format!("scx_{next}")
             && last["way"] == "cold"
             && last["gap_us"].as_u64() > Some(0)
             && reason.starts_with(why),

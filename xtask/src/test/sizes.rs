@@ -34,7 +34,7 @@ const MACHINES: [Size; 2] = [
     Size {
         cpus: 16,
         memory: "4G",
-        append: "",
+        append: "cgroup_disable=memory",
     },
 ];
 

@@ -10,7 +10,7 @@ use super::Ground;
 use crate::load::Load;
 use crate::pinning::{self, Seat};
 use crate::service::{self, Bus};
-use crate::{broken, kernel, wait};
+use crate::{broken, kernel, process, wait};
 
 /// How long it is watched that nothing comes of it.
 const WATCHED: Duration = Duration::from_secs(1);
@@ -166,6 +166,38 @@ pub(in crate::tests) fn a_scheduler_that_will_not_leave_is_killed_once_the_next_
         service::say("auto-ext pin kernel")?;
         ground.is_as_before(name)?;
     }
+    ground.works()
+}
+
+/// What a test gives away for the daemon's part of it: far more than it takes, far less than a CPU.
+const LITTLE: f64 = 0.25;
+
+pub(in crate::tests) fn one_that_writes_without_end_costs_little_and_is_heard_to_the_end()
+-> anyhow::Result<()> {
+    // It ends by itself once it is asked to, and says why last of all.
+    let flooding = "#!/bin/sh\nyes 'all is well' &\nwriter=$!\nscx_cosmos >/dev/null 2>&1 &\n\
+                    until [ -e /run/enough ]; do sleep 0.1; done\n\
+                    kill $writer; echo 'Error: the very end' >&2; exit 3\n";
+    let flooding = broken::wrapped_cosmos("flooding", flooding)?;
+    let bus = pinning::start_with(&format!("flooding: {{command: {flooding}}}"))?;
+    let ground = Ground::at_rest(bus)?;
+    service::say("auto-ext pin flooding")?;
+    let (used, begun) = (process::cpu_time(ground.daemon())?, Instant::now());
+    thread::sleep(5 * WATCHED);
+    let used = process::cpu_time(ground.daemon())? - used;
+    let share = used / begun.elapsed().as_secs_f64();
+    eprintln!("\n  the daemon used {:.1} % of a CPU", 100.0 * share);
+    ensure!(share < LITTLE, "{share}");
+    fs::write("/run/enough", "")?;
+    wait::until("last error", &true, || {
+        ground.bus.string("LastError").contains("the very end")
+    })?;
+    fs::remove_file("/run/enough")?;
+    let journal = ground.journal()?;
+    ensure!(journal.contains("writes without end"), "{journal}");
+    ensure!(journal.contains("lines were left out"), "{journal}");
+    ensure!(journal.lines().count() < 100, "{journal}");
+    ground.is_as_before("flooding")?;
     ground.works()
 }
 
