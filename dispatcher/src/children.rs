@@ -1,9 +1,10 @@
 //! The scheduler processes of ours that have not been waited for, so that anyone can tell whether what the kernel runs
 //! is ours.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::known;
+use crate::lock::lock;
 use crate::policy::Scheduler;
 use crate::program::file_name;
 
@@ -37,8 +38,7 @@ impl Children {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(u32, Scheduler)>> {
-        // A list of numbers is whole after every step, whoever panicked.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -1,8 +1,10 @@
 //! The service: turns what happens into events, has them decided, and carries the actions out.
 //!
 //! What happens is waited for in `event_loop`. What callers ask is served in `requests`, what comes of
-//! switches in `switching`; the bus is kept in `line`, metrics are written and served by `export`.
+//! switches in `switching`; the bus is kept in `line`, metrics are written and served by `export`,
+//! both on the thread of `callers`.
 
+mod callers;
 mod event_loop;
 mod export;
 mod line;
@@ -32,7 +34,7 @@ use crate::surroundings::{Change, PowerSupplies};
 use crate::{program, switch};
 pub(crate) use event_loop::{Options, run};
 use export::Export;
-use line::{Change as LineChange, Line};
+use line::{Heard, Line};
 use requests::Holders;
 use switching::Switching;
 
@@ -47,6 +49,10 @@ struct Daemon {
     state: State,
     started: Instant,
     sched_ext: SchedExt,
+    /// Another daemon may run: nothing is written that is its, and nobody is served in its place.
+    beside: bool,
+    /// Why edits of the policy are not noticed at once.
+    policy_trouble: Option<String>,
     power_supplies: PowerSupplies,
     children: Children,
     cgroups: Cgroups,
@@ -78,19 +84,31 @@ impl Daemon {
         config: PathBuf,
         policy: Policy,
         observe: bool,
+        beside: bool,
         mut profiler: Profiler,
         export: Export,
     ) -> Self {
-        let cgroups = Cgroups::take_over();
+        let cgroups = if beside {
+            Cgroups::of(None)
+        } else {
+            Cgroups::take_over()
+        };
         if let Some(service) = cgroups.service() {
             profiler.leave_out(service);
         }
         let sched_ext = SchedExt::below("/sys".as_ref());
-        let (reputation, failed_before) = Reputation::open(
-            &directory("STATE_DIRECTORY", STATE_DIRECTORY),
-            kernel::release(),
-            now_us(),
-        );
+        let state_directory = directory("STATE_DIRECTORY", STATE_DIRECTORY);
+        let (history, kept) = if beside {
+            (History::of_another(&state_directory), Kept::in_memory())
+        } else {
+            let runtime_directory = directory("RUNTIME_DIRECTORY", RUNTIME_DIRECTORY);
+            (
+                History::open(&state_directory),
+                Kept::open(&runtime_directory),
+            )
+        };
+        let (reputation, failed_before) =
+            Reputation::open(&state_directory, kernel::release(), now_us());
         Self {
             config,
             state: State::new(&policy, observe),
@@ -98,6 +116,8 @@ impl Daemon {
             started: Instant::now(),
             current: (sched_ext.read().scheduler(), sched_ext.enable_seq()),
             sched_ext,
+            beside,
+            policy_trouble: None,
             power_supplies: PowerSupplies::below("/sys".as_ref()),
             children: Children::default(),
             cgroups,
@@ -107,13 +127,13 @@ impl Daemon {
             running: None,
             switching: None,
             holders: Holders::default(),
-            history: History::open(&directory("STATE_DIRECTORY", STATE_DIRECTORY)),
+            history,
             reputation,
             failed_before,
             boots: None,
             kernel_log: KernelLog::open("/dev/kmsg".as_ref()),
             line: None,
-            kept: Kept::open(&directory("RUNTIME_DIRECTORY", RUNTIME_DIRECTORY)),
+            kept,
             export,
             since: now_us(),
             switches: 0,
@@ -125,7 +145,15 @@ impl Daemon {
     }
 
     fn thoughts(&self) -> Thoughts {
-        Thoughts::of(&self.state, self.now(), now_us(), self.since, self.switches)
+        let mut thoughts =
+            Thoughts::of(&self.state, self.now(), now_us(), self.since, self.switches);
+        // What went wrong with schedulers and policies is worth more.
+        if let Some(trouble) = &self.policy_trouble
+            && thoughts.last_error.is_empty()
+        {
+            thoughts.last_error.clone_from(trouble);
+        }
+        thoughts
     }
 
     /// Has an event decided, carries out what comes of it, and shows the result.
@@ -144,8 +172,10 @@ impl Daemon {
         if self.state.is_safe() && !safe {
             tracing::error!("{}", self.state.reason());
         }
-        self.reputation
-            .keep(self.state.failures(), self.now(), now_us());
+        if !self.beside {
+            self.reputation
+                .keep(self.state.failures(), self.now(), now_us());
+        }
         for action in actions {
             match action {
                 Action::Switch {
@@ -163,8 +193,9 @@ impl Daemon {
     async fn show(&mut self) {
         let current = self.read_current();
         let thoughts = self.thoughts();
-        if let Some(line) = &mut self.line {
-            line.show(current, thoughts).await;
+        self.export.something_happened();
+        if let Some(line) = &self.line {
+            line.show(current, thoughts);
         }
     }
 
@@ -298,21 +329,24 @@ impl Daemon {
         let written =
             tokio::task::spawn_blocking(move || boots.map_or(Ok(()), |boots| boots.write()));
         async {
-            if let Ok(Err(error)) = written.await {
+            let written = written.await;
+            if let Err(error) = written.expect("who writes neither panics nor is aborted") {
                 tracing::warn!("this boot will count as a failed one: {error}");
             }
         }
     }
 
-    /// The callers have left with the bus they were on; those of the next have other names.
-    async fn line_changed(&mut self, change: LineChange) {
-        match change {
-            LineChange::Cut => {
+    async fn line_told(&mut self, heard: Heard) {
+        match heard {
+            // The callers have left with the bus they were on; those of the next have other names.
+            Heard::Cut(taken) => {
                 for cookie in self.holders.clear() {
                     self.happened(Event::Released { cookie }).await;
                 }
+                // The line may have been let go.
+                let _ = taken.send(());
             }
-            LineChange::Tied => self.show().await,
+            Heard::Surroundings(change) => self.surroundings_changed(change).await,
         }
     }
 
@@ -338,13 +372,14 @@ impl Daemon {
     async fn announce(&mut self, from: &str, to: &str, reason: &str, gap_us: u64) {
         self.switches += 1;
         self.show().await;
-        if let Some(line) = &mut self.line {
-            line.switched(from, to, reason, gap_us).await;
+        if let Some(line) = &self.line {
+            line.switched(from, to, reason, gap_us);
         }
     }
 
-    /// Leaves the machine with the kernel's own scheduler, whatever is on its way.
-    async fn stop(mut self) {
+    /// Leaves the machine with the kernel's own scheduler, whatever is on its way. `error` is why it does not go on;
+    /// empty when it was asked to end.
+    async fn stop(mut self, error: &str) {
         if let Some(switching) = self.switching.take() {
             self.running = switching.end().await;
         }
@@ -356,7 +391,7 @@ impl Daemon {
         }
         let (before, now) = (self.current.0.clone(), self.read_current());
         let now = now.current_scheduler;
-        self.record(Kind::Stopped, &before, &now, "", "");
+        self.record(Kind::Stopped, &before, &now, "", error);
         self.export.end();
         if let Some(line) = self.line.take() {
             line.leave().await;

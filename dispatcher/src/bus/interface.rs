@@ -4,7 +4,7 @@
 //! what the daemon thought last. Methods are passed on to the daemon.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -16,7 +16,9 @@ use zbus::{Connection, fdo, interface};
 
 use super::authorization::Authorization;
 use crate::children::Children;
+use crate::history::Entry;
 use crate::kernel::SchedExt;
+use crate::lock::lock;
 use crate::report::{Current, Thoughts};
 use crate::request::{Answer, Refusal, Request, Requests};
 
@@ -26,8 +28,8 @@ const TRY_AGAIN: Duration = Duration::from_millis(100);
 pub(super) struct AutoExt {
     sched_ext: SchedExt,
     children: Children,
-    thoughts: Mutex<Thoughts>,
-    authorization: Authorization,
+    thoughts: Arc<Mutex<Thoughts>>,
+    authorization: Arc<Authorization>,
     requests: Requests,
     /// The callers with holds, who are waited for to leave.
     holders: Arc<Mutex<BTreeSet<String>>>,
@@ -37,14 +39,15 @@ impl AutoExt {
     pub(super) fn new(
         sched_ext: &SchedExt,
         children: &Children,
-        thoughts: Thoughts,
+        thoughts: Arc<Mutex<Thoughts>>,
+        authorization: Arc<Authorization>,
         requests: Requests,
     ) -> Self {
         Self {
             sched_ext: sched_ext.clone(),
             children: children.clone(),
-            thoughts: Mutex::new(thoughts),
-            authorization: Authorization::new(),
+            thoughts,
+            authorization,
             requests,
             holders: Arc::default(),
         }
@@ -52,10 +55,6 @@ impl AutoExt {
 
     pub(super) fn current(&self) -> Current {
         Current::read(&self.sched_ext, &self.children)
-    }
-
-    pub(super) fn think(&self, thoughts: Thoughts) {
-        *lock(&self.thoughts) = thoughts;
     }
 
     async fn ask(&self, request: Request) -> fdo::Result<Answer> {
@@ -104,6 +103,11 @@ impl AutoExt {
     async fn text(&self, request: Request) -> fdo::Result<String> {
         match self.ask(request).await? {
             Answer::Text(text) => Ok(text),
+            Answer::Entries(entries) => {
+                let entries: Vec<&Entry> = entries.iter().map(Arc::as_ref).collect();
+                serde_json::to_string(&entries)
+                    .map_err(|error| fdo::Error::Failed(error.to_string()))
+            }
             Answer::Done | Answer::Cookie(_) => Err(fdo::Error::Failed("no answer".to_owned())),
         }
     }
@@ -120,13 +124,8 @@ impl From<Refusal> for fdo::Error {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is locked here is replaced as a whole, so it is whole whoever panicked.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// What comes when `name`, which is on the bus, leaves it.
-async fn left(bus: &Connection, name: &str) -> fdo::Result<fdo::NameOwnerChangedStream> {
+pub(super) async fn left(bus: &Connection, name: &str) -> fdo::Result<fdo::NameOwnerChangedStream> {
     let proxy = fdo::DBusProxy::new(bus).await?;
     let left = proxy
         .receive_name_owner_changed_with_args(&[(0, name), (2, "")])
@@ -267,7 +266,9 @@ impl AutoExt {
         }
         match answer {
             Answer::Cookie(cookie) => Ok(cookie),
-            Answer::Done | Answer::Text(_) => Err(fdo::Error::Failed("no cookie".to_owned())),
+            Answer::Done | Answer::Text(_) | Answer::Entries(_) => {
+                Err(fdo::Error::Failed("no cookie".to_owned()))
+            }
         }
     }
 
