@@ -15,6 +15,7 @@ mod classify;
 mod demo;
 mod detect;
 mod drop_in;
+mod flood;
 mod kernel;
 mod leftovers;
 mod load;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         ["load", name] => end("load", trace::be_load_for_a_while(name)),
         ["leaks", ref numbers @ ..] => end("leaks", tests::leaks::look_for_them(numbers)),
         ["soak", ref numbers @ ..] => end("soak", tests::soak::soak(numbers)),
+        ["flood", seconds] => end("flood", flood::ask_without_end(seconds)),
         ["sleepers"] => load::be_short_sleepers(),
         ["packages"] => tests::run_packages(),
         ["faults", ref filter @ ..] => tests::run_faults(filter),
