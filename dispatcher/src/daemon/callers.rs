@@ -28,6 +28,8 @@ impl Callers {
             .spawn(move || {
                 // Dropped, or never sent: both mean the end.
                 let _ = runtime.block_on(ended);
+                // Not waiting for what hangs in the system.
+                runtime.shutdown_background();
             })?;
         Ok(Self {
             runtime: handle,
