@@ -6,8 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
+use tokio::task::JoinSet;
 use zbus::fdo::{self, PropertiesProxy};
 use zbus::names::InterfaceName;
 use zbus::{Connection, Proxy};
@@ -43,7 +42,7 @@ async fn by_bus(end: Instant) -> anyhow::Result<(u64, u64)> {
         .await?;
     let service: Proxy<'_> = Proxy::new(&connection, NAME, PATH, NAME).await?;
     let ask = |number: usize| {
-        let (properties, service) = (&properties, &service);
+        let (properties, service) = (properties.clone(), service.clone());
         async move {
             let interface = InterfaceName::from_static_str_unchecked(NAME);
             match number % 8 {
@@ -58,10 +57,10 @@ async fn by_bus(end: Instant) -> anyhow::Result<(u64, u64)> {
             }
         }
     };
-    let mut asked: FuturesUnordered<_> = (0..AT_A_TIME).map(ask).collect();
+    let mut asked: JoinSet<_> = (0..AT_A_TIME).map(ask).collect();
     let (mut answered, mut refused) = (0, 0);
     for number in AT_A_TIME.. {
-        match asked.next().await.context("none is left")? {
+        match asked.join_next().await.context("none is left")?? {
             Ok(()) => answered += 1,
             Err(error) if is_refusal(&error) => refused += 1,
             Err(error) => return Err(error.into()),
@@ -69,7 +68,7 @@ async fn by_bus(end: Instant) -> anyhow::Result<(u64, u64)> {
         if Instant::now() >= end {
             break;
         }
-        asked.push(ask(number));
+        asked.spawn(ask(number));
     }
     Ok((answered, refused))
 }

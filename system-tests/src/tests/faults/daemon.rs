@@ -160,7 +160,7 @@ pub(in crate::tests) fn a_second_daemon_says_who_runs_and_changes_nothing() -> a
             && pinning::processes("scx_bpfland") == [scheduler],
         "the first daemon or its scheduler has gone"
     );
-    says_what_the_kernel_says("beside others", &bus)?;
+    super::says_what_the_kernel_says("beside others", &bus)?;
 
     // The lock goes with the process, however it ends.
     let _soon = DropIn::install("RestartSec=200ms")?;
