@@ -61,7 +61,7 @@ type Start = Box<dyn Fn(Handler) -> notify::Result<RecommendedWatcher> + Send>;
 
 enum Sight {
     Watching(Watching),
-    Looking(Looking),
+    Looking(Box<Looking>),
 }
 
 /// The kernel tells of changes.
@@ -114,7 +114,7 @@ impl PolicyWatch {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let sight = match Watching::start(&path, &start) {
             Ok(watching) => Sight::Watching(watching),
-            Err(error) => Sight::Looking(Looking::begin(&path, &error, pace)),
+            Err(error) => Sight::Looking(Box::new(Looking::begin(&path, &error, pace))),
         };
         Self {
             path,
@@ -138,7 +138,8 @@ impl PolicyWatch {
             Sight::Watching(watching) => {
                 watching.changed().await;
                 if let Err(error) = watching.follow(&self.path) {
-                    self.sight = Sight::Looking(Looking::begin(&self.path, &error, self.pace));
+                    self.sight =
+                        Sight::Looking(Box::new(Looking::begin(&self.path, &error, self.pace)));
                 }
             }
             Sight::Looking(looking) => loop {

@@ -82,14 +82,13 @@ impl Properties {
         values.await
     }
 
-    fn set(
+    async fn set(
         &self,
         interface_name: InterfaceName<'_>,
         property_name: &str,
-        value: Variant<'_>,
+        _value: &Variant<'_>,
     ) -> fdo::Result<()> {
         is_ours(&interface_name)?;
-        let _ = value;
         Err(fdo::Error::PropertyReadOnly(format!(
             "`{property_name}` can only be read"
         )))
