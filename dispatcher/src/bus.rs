@@ -1,11 +1,14 @@
 //! The D-Bus side: the connection, and what is announced on it.
 //!
-//! What can be read and called is in `interface`, who may call in `authorization`.
+//! What can be read and called is in `interface`, how it is read in `properties`, who may call in
+//! `authorization`.
 
 mod authorization;
 mod interface;
+mod properties;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use zbus::object_server::InterfaceRef;
@@ -13,9 +16,12 @@ use zbus::{Connection, Variant, fdo};
 
 use crate::children::Children;
 use crate::kernel::SchedExt;
+use crate::lock::lock;
 use crate::report::{Current, Thoughts};
 use crate::request::Requests;
+use authorization::Authorization;
 use interface::AutoExt;
+use properties::Properties;
 
 /// The bus name, the interface and, with slashes, the object.
 pub(crate) const NAME: &str = "org.autoext.AutoExt1";
@@ -23,6 +29,8 @@ pub(crate) const NAME: &str = "org.autoext.AutoExt1";
 pub(crate) const PATH: &str = "/org/autoext/AutoExt1";
 /// Changes of the signals are announced at most this often; all else at once.
 const SIGNALS_EVERY: Duration = Duration::from_secs(1);
+/// A signal that has moved by less since it was announced is not announced: a machine at rest is never quite still.
+const NOTICEABLE: f64 = 0.02;
 
 /// On which bus to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -61,6 +69,8 @@ pub(crate) struct Place {
     pub(crate) kind: BusKind,
     pub(crate) sched_ext: SchedExt,
     pub(crate) children: Children,
+    /// What the daemon thinks, which replaces it.
+    pub(crate) thoughts: Arc<Mutex<Thoughts>>,
     pub(crate) requests: Requests,
 }
 
@@ -80,7 +90,7 @@ struct Shown {
 
 impl Place {
     /// Connects, shows the object and takes the name; none where there is to be none.
-    pub(crate) async fn join(&self, thoughts: Thoughts) -> Result<Option<Bus>, BusError> {
+    pub(crate) async fn join(&self) -> Result<Option<Bus>, BusError> {
         let connection = match self.kind {
             BusKind::None => return Ok(None),
             BusKind::System => Connection::system()
@@ -90,15 +100,19 @@ impl Place {
                 .await
                 .map_err(|error| BusError::Unreachable("session", error))?,
         };
+        let authorization = Arc::new(Authorization::new());
         let object = AutoExt::new(
             &self.sched_ext,
             &self.children,
-            thoughts.clone(),
+            Arc::clone(&self.thoughts),
+            Arc::clone(&authorization),
             self.requests.clone(),
         );
         let current = object.current();
+        let thoughts = lock(&self.thoughts).clone();
         connection.object_server().at(PATH, object).await?;
-        let interface = connection.object_server().interface(PATH).await?;
+        let interface: InterfaceRef<AutoExt> = connection.object_server().interface(PATH).await?;
+        Properties::install(&connection, interface.clone(), authorization).await?;
         match connection
             .request_name_with_flags(NAME, fdo::RequestNameFlags::DO_NOT_QUEUE)
             .await
@@ -136,18 +150,17 @@ impl Bus {
         tokio::spawn(self.connection.close());
     }
 
-    /// Shows what the daemon thinks now, and announces what changed.
+    /// Announces what changed.
     pub(crate) async fn show(
         &mut self,
         current: Current,
         thoughts: Thoughts,
     ) -> Result<(), zbus::Error> {
-        self.interface.get().await.think(thoughts.clone());
         let mut changed = changes(&self.shown.current.values(), &current.values());
         changed.extend(changes(&self.shown.thoughts.values(), &thoughts.values()));
-        if changed.contains_key("Signals")
-            && (changed.len() > 1 || self.signals_announced.elapsed() >= SIGNALS_EVERY)
-        {
+        let moved = noticeable(&self.shown.thoughts.signals, &thoughts.signals)
+            && self.signals_announced.elapsed() >= SIGNALS_EVERY;
+        if changed.contains_key("Signals") && (changed.len() > 1 || moved) {
             self.signals_announced = Instant::now();
         } else {
             changed.remove("Signals");
@@ -183,6 +196,15 @@ impl Bus {
         // The connection's end does the same.
         let _ = self.connection.release_name(NAME).await;
     }
+}
+
+/// Whether one of the signals has moved by as much as is announced, or is known now or not any more.
+fn noticeable(before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>) -> bool {
+    before.len() != after.len()
+        || after.iter().any(|(signal, after)| {
+            let before = before.get(signal);
+            before.is_none_or(|before| (before - after).abs() >= NOTICEABLE)
+        })
 }
 
 type Values = BTreeMap<&'static str, Variant<'static>>;
@@ -221,5 +243,33 @@ impl Thoughts {
             ("LastError", self.last_error.clone().into()),
             ("Version", self.version.clone().into()),
         ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signals<const N: usize>(values: [(&str, f64); N]) -> BTreeMap<String, f64> {
+        values.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+
+    #[test]
+    fn the_noise_of_a_machine_at_rest_is_not_announced() {
+        let announced = signals([("cpu", 0.004), ("io", 0.0)]);
+        for (after, expected) in [
+            (signals([("cpu", 0.004), ("io", 0.0)]), false),
+            (signals([("cpu", 0.013), ("io", 0.002)]), false),
+            (signals([("cpu", 0.3), ("io", 0.0)]), true),
+            (signals([("cpu", 0.004)]), true),
+            (signals([("cpu", 0.004), ("net", 0.0)]), true),
+        ] {
+            assert_eq!(noticeable(&announced, &after), expected, "{after:?}");
+        }
+        // What creeps is announced in the end.
+        assert!(noticeable(
+            &announced,
+            &signals([("cpu", 0.03), ("io", 0.0)])
+        ));
     }
 }

@@ -9,13 +9,15 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpgid};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
+
+use crate::lock::lock;
 
 const ROOT: &str = "/sys/fs/cgroup";
 /// Where the daemon itself goes: a cgroup with controllers for its children has no processes.
@@ -66,20 +68,26 @@ pub(crate) struct Cgroups {
     memory: u64,
     tasks: usize,
     started: Arc<AtomicU32>,
+    left: Left,
 }
+
+/// The cgroups of schedulers whose processes had not ended yet when they were to be removed.
+type Left = Arc<Mutex<Vec<PathBuf>>>;
 
 /// A scheduler's cgroup, which ends with all that is in it when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Cgroup {
     path: PathBuf,
+    left: Left,
 }
 
 impl Cgroups {
     /// Takes over the cgroup in which the daemon was started, if it was delegated.
     pub(crate) fn take_over() -> Self {
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let left = Left::default();
         let service = delegated(Path::new(ROOT), &own).and_then(|service| {
-            prepare(&service)?;
+            prepare(&service, &left)?;
             for missing in missing_controllers(&service.join(GIVEN)) {
                 tracing::warn!("{missing}");
             }
@@ -88,7 +96,10 @@ impl Cgroups {
         let service = service
             .inspect_err(|error| tracing::warn!("schedulers run without limits: {error}"))
             .ok();
-        Self::of(service)
+        Self {
+            left,
+            ..Self::of(service)
+        }
     }
 
     /// What is below `service`; no limits at all without it.
@@ -100,7 +111,13 @@ impl Cgroups {
             memory: (total_memory(&memory) / MEMORY_SHARE).max(MIN_MEMORY),
             tasks: (4 * cpus).max(MIN_TASKS),
             started: Arc::default(),
+            left: Left::default(),
         }
+    }
+
+    /// Removes what could not be removed when its scheduler ended.
+    pub(crate) fn clear_away(&self) {
+        lock(&self.left).retain(|path| is_left(path));
     }
 
     /// The service's own cgroup, in which the daemon and all schedulers are.
@@ -137,7 +154,8 @@ impl Cgroups {
                 tracing::warn!("a scheduler runs without one of its limits: {error}");
             }
         }
-        Some(Cgroup { path })
+        let left = Arc::clone(&self.left);
+        Some(Cgroup { path, left })
     }
 }
 
@@ -210,10 +228,16 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         self.kill();
-        // What was killed may need a moment; then it is removed with the service's, or at the next
-        // start.
-        let _ = fs::remove_dir(&self.path);
+        // What was killed may need a moment.
+        if is_left(&self.path) {
+            lock(&self.left).push(self.path.clone());
+        }
     }
+}
+
+/// Tries to remove a cgroup; whether it is still there to be removed later.
+fn is_left(path: &Path) -> bool {
+    fs::remove_dir(path).is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
 }
 
 /// The cgroup of the service that `own`, the contents of /proc/self/cgroup, is about.
@@ -243,7 +267,7 @@ fn has_attribute(path: &Path, name: &str) -> bool {
 }
 
 /// Moves the daemon aside, clears what a daemon before left, and has limits for what comes.
-fn prepare(service: &Path) -> Result<(), CgroupError> {
+fn prepare(service: &Path, left: &Left) -> Result<(), CgroupError> {
     let daemon = service.join(DAEMON);
     if !daemon.exists() {
         fs::create_dir(&daemon).map_err(in_file(&daemon))?;
@@ -251,7 +275,8 @@ fn prepare(service: &Path) -> Result<(), CgroupError> {
     write(&daemon.join("cgroup.procs"), "0")?;
     for entry in fs::read_dir(service).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(SCHEDULER) {
-            drop(Cgroup { path: entry.path() });
+            let (path, left) = (entry.path(), Arc::clone(left));
+            drop(Cgroup { path, left });
         }
     }
     for (controller, ..) in CONTROLLERS {
@@ -381,7 +406,7 @@ mod tests {
         let service = directory.path();
         // Nothing can be written there, as to a controller that the kernel does not have.
         fs::create_dir(service.join(GIVEN)).unwrap();
-        prepare(service).unwrap();
+        prepare(service, &Left::default()).unwrap();
         assert!(!service.join(DAEMON).join("memory.max").exists());
         let cgroups = Cgroups::of(Some(service.to_owned()));
         assert!(cgroups.create().is_some());
@@ -411,5 +436,21 @@ mod tests {
         assert_eq!(other.cpu_time(), None);
         fs::write(one.path.join("cgroup.procs"), "12\n345\n").unwrap();
         assert_eq!(one.processes(), [12, 345]);
+    }
+
+    #[test]
+    fn a_cgroup_whose_processes_take_their_time_is_removed_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let cgroups = Cgroups::of(Some(directory.path().to_owned()));
+        let path = directory.path().join("scheduler-0");
+        // What is in it stands for processes: the directory cannot be removed.
+        drop(cgroups.create().unwrap());
+        assert!(path.exists());
+        cgroups.clear_away();
+        assert!(path.exists());
+        fs::remove_dir_all(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        cgroups.clear_away();
+        assert!(!path.exists() && lock(&cgroups.left).is_empty());
     }
 }

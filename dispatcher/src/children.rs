@@ -7,9 +7,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::kernel::{KernelState, Look, SchedExt};
+use crate::lock::lock;
 use crate::struct_ops::{self, Ask};
 
 /// How many processes of one scheduler are looked at. It may have more tasks than these, not more processes with
@@ -214,8 +215,7 @@ impl Children {
     }
 
     fn lock(&self) -> MutexGuard<'_, List> {
-        // The list is whole after every step, whoever panicked.
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.list)
     }
 }
 

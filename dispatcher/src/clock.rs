@@ -17,6 +17,16 @@ pub(crate) fn now_us() -> u64 {
         .map_or(0, microseconds)
 }
 
+/// The last moment that has a form in RFC 3339, which ends with the year 9999.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// Microseconds of CLOCK_REALTIME as UTC, to the second. They may come from a file or from the bus: whatever is
+/// later than the year 9999 is shown as its end.
+pub(crate) fn utc(us: u64) -> String {
+    let time = UNIX_EPOCH + Duration::from_secs((us / 1_000_000).min(LAST_SECOND));
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
 /// As a number of microseconds.
 pub(crate) fn microseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
@@ -134,5 +144,13 @@ mod tests {
         let now = moments.now();
         let after = since_boot();
         assert!(before - moments.begun <= now && now <= after - moments.begun);
+    }
+
+    #[test]
+    fn every_number_of_microseconds_has_a_text() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(1_700_000_000_999_999), "2023-11-14T22:13:20Z");
+        assert_eq!(utc(253_402_300_800_000_000), "9999-12-31T23:59:59Z");
+        assert_eq!(utc(u64::MAX), "9999-12-31T23:59:59Z");
     }
 }

@@ -1,8 +1,10 @@
 //! The service: turns what happens into events, has them decided, and carries the actions out.
 //!
 //! What happens is waited for in `event_loop`. What callers ask is served in `requests`, what comes of
-//! switches in `switching`; the bus is kept in `line`, metrics are written and served by `export`.
+//! switches in `switching`; the bus is kept in `line`, metrics are written and served by `export`,
+//! both on the thread of `callers`.
 
+mod callers;
 mod event_loop;
 mod export;
 mod line;
@@ -32,7 +34,7 @@ use crate::surroundings::{Change, PowerSupplies};
 use crate::{program, switch};
 pub(crate) use event_loop::{Options, run};
 use export::Export;
-use line::{Change as LineChange, Line};
+use line::{Heard, Line};
 use requests::Holders;
 use switching::Switching;
 
@@ -43,7 +45,7 @@ const RUNTIME_DIRECTORY: &str = "/run/auto-ext";
 
 /// Why the kernel is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
+enum Occasion {
     /// It has told that something changed.
     Told,
     /// A window has ended.
@@ -56,6 +58,10 @@ struct Daemon {
     state: State,
     moments: Moments,
     sched_ext: SchedExt,
+    /// Another daemon may run: nothing is written that is its, and nobody is served in its place.
+    beside: bool,
+    /// Why edits of the policy are not noticed at once.
+    policy_trouble: Option<String>,
     power_supplies: PowerSupplies,
     children: Children,
     cgroups: Cgroups,
@@ -91,21 +97,33 @@ impl Daemon {
         config: PathBuf,
         policy: Policy,
         observe: bool,
+        beside: bool,
         mut profiler: Profiler,
         export: Export,
     ) -> Self {
-        let cgroups = Cgroups::take_over();
+        let cgroups = if beside {
+            Cgroups::of(None)
+        } else {
+            Cgroups::take_over()
+        };
         if let Some(service) = cgroups.service() {
             profiler.leave_out(service);
         }
         let sched_ext = SchedExt::below("/sys".as_ref());
         let children = Children::default();
         let told = Current::read(&sched_ext, &children);
-        let (reputation, failed_before) = Reputation::open(
-            &directory("STATE_DIRECTORY", STATE_DIRECTORY),
-            kernel::release(),
-            now_us(),
-        );
+        let state_directory = directory("STATE_DIRECTORY", STATE_DIRECTORY);
+        let (history, kept) = if beside {
+            (History::of_another(&state_directory), Kept::in_memory())
+        } else {
+            let runtime_directory = directory("RUNTIME_DIRECTORY", RUNTIME_DIRECTORY);
+            (
+                History::open(&state_directory),
+                Kept::open(&runtime_directory),
+            )
+        };
+        let (reputation, failed_before) =
+            Reputation::open(&state_directory, kernel::release(), now_us());
         Self {
             config,
             state: State::new(&policy, observe),
@@ -115,6 +133,8 @@ impl Daemon {
             counted: told.current_scheduler.clone(),
             told,
             sched_ext,
+            beside,
+            policy_trouble: None,
             power_supplies: PowerSupplies::below("/sys".as_ref()),
             children,
             cgroups,
@@ -124,13 +144,13 @@ impl Daemon {
             running: None,
             switching: None,
             holders: Holders::default(),
-            history: History::open(&directory("STATE_DIRECTORY", STATE_DIRECTORY)),
+            history,
             reputation,
             failed_before,
             boots: None,
             kernel_log: KernelLog::open("/dev/kmsg".as_ref()),
             line: None,
-            kept: Kept::open(&directory("RUNTIME_DIRECTORY", RUNTIME_DIRECTORY)),
+            kept,
             export,
             since: now_us(),
             switches: 0,
@@ -142,14 +162,21 @@ impl Daemon {
     }
 
     fn thoughts(&self) -> Thoughts {
-        Thoughts::of(
+        let mut thoughts = Thoughts::of(
             &self.policy,
             &self.state,
             self.now(),
             now_us(),
             self.since,
             self.switches,
-        )
+        );
+        // What went wrong with schedulers and policies is worth more.
+        if let Some(trouble) = &self.policy_trouble
+            && thoughts.last_error.is_empty()
+        {
+            thoughts.last_error.clone_from(trouble);
+        }
+        thoughts
     }
 
     /// Has an event decided, carries out what comes of it, and shows the result.
@@ -179,8 +206,10 @@ impl Daemon {
         if self.state.is_safe() && !safe {
             tracing::error!("{}", self.state.reason());
         }
-        self.reputation
-            .keep(self.state.failures(), self.now(), now_us());
+        if !self.beside {
+            self.reputation
+                .keep(self.state.failures(), self.now(), now_us());
+        }
         for action in actions {
             match action {
                 Action::Switch {
@@ -197,8 +226,9 @@ impl Daemon {
     async fn show(&mut self) {
         let current = self.read_current();
         let thoughts = self.thoughts();
-        if let Some(line) = &mut self.line {
-            line.show(current, thoughts).await;
+        self.export.something_happened();
+        if let Some(line) = &self.line {
+            line.show(current, thoughts);
         }
     }
 
@@ -220,14 +250,14 @@ impl Daemon {
         self.last_sample = sample;
         let counters = self.kept.counters();
         counters.passed(dt, &self.current.0, self.state.class());
-        self.ask_kernel(Asked::Window).await;
+        self.ask_kernel(Occasion::Window).await;
         if let Some(signals) = signals {
             self.happened(Event::Window { dt, signals }).await;
         }
     }
 
     /// Asks the kernel what runs, has a change decided on, and announces it if it is not of our making.
-    async fn ask_kernel(&mut self, asked: Asked) {
+    async fn ask_kernel(&mut self, occasion: Occasion) {
         let current = Current::read(&self.sched_ext, &self.children);
         let ours = current.is_ours();
         let known = *self.state.kernel() == current.state && self.state.ours() == ours;
@@ -251,7 +281,7 @@ impl Daemon {
         let (from, to) = (&self.told.current_scheduler, &current.current_scheduler);
         let reason = match (self.told.is_ours(), ours) {
             // The end of its process says more, and mostly comes in a moment.
-            (true, false) if asked == Asked::Told && self.running.is_some() => return,
+            (true, false) if occasion == Occasion::Told && self.running.is_some() => return,
             (true, false) if current.current_owner == "none" => format!("{from} lost its seat"),
             (_, true) => format!("{to} loaded itself again"),
             (_, false) => "not by auto-ext".to_owned(),
@@ -347,21 +377,24 @@ impl Daemon {
         let written =
             tokio::task::spawn_blocking(move || boots.map_or(Ok(()), |boots| boots.write()));
         async {
-            if let Ok(Err(error)) = written.await {
+            let written = written.await;
+            if let Err(error) = written.expect("who writes neither panics nor is aborted") {
                 tracing::warn!("this boot will count as a failed one: {error}");
             }
         }
     }
 
-    /// The callers have left with the bus they were on; those of the next have other names.
-    async fn line_changed(&mut self, change: LineChange) {
-        match change {
-            LineChange::Cut => {
+    async fn line_told(&mut self, heard: Heard) {
+        match heard {
+            // The callers have left with the bus they were on; those of the next have other names.
+            Heard::Cut(taken) => {
                 for cookie in self.holders.clear() {
                     self.happened(Event::Released { cookie }).await;
                 }
+                // The line may have been let go.
+                let _ = taken.send(());
             }
-            LineChange::Tied => self.show().await,
+            Heard::Surroundings(change) => self.surroundings_changed(change).await,
         }
     }
 
@@ -393,9 +426,9 @@ impl Daemon {
         }
         let before = std::mem::replace(&mut self.told, current);
         self.show().await;
-        if let Some(line) = &mut self.line {
+        if let Some(line) = &self.line {
             let (from, to) = (&before.current_scheduler, &self.told.current_scheduler);
-            line.switched(from, to, reason, gap_us).await;
+            line.switched(from, to, reason, gap_us);
         }
     }
 
@@ -412,8 +445,9 @@ impl Daemon {
         self.show().await;
     }
 
-    /// Leaves the machine with the kernel's own scheduler, whatever is on its way.
-    async fn stop(mut self) {
+    /// Leaves the machine with the kernel's own scheduler, whatever is on its way. `error` is why it does not go on;
+    /// empty when it was asked to end.
+    async fn stop(mut self, error: &str) {
         if let Some(switching) = self.switching.take() {
             self.running = switching.end().await;
         }
@@ -425,7 +459,7 @@ impl Daemon {
         }
         let (before, now) = (self.current.0.clone(), self.read_current());
         let now = now.current_scheduler;
-        self.record(Kind::Stopped, &before, &now, "", "");
+        self.record(Kind::Stopped, &before, &now, "", error);
         self.announce_change("auto-ext was stopped").await;
         self.export.end();
         if let Some(line) = self.line.take() {

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use serde::{Deserialize, Serialize};
@@ -82,7 +82,7 @@ pub(crate) struct Entry {
 /// The last entries, and the file that has them.
 #[derive(Debug)]
 pub(crate) struct History {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<Arc<Entry>>,
     writer: Option<Writer>,
 }
 
@@ -97,18 +97,20 @@ impl History {
     /// The history in `directory`; what cannot be read is left out, and said.
     pub(crate) fn open(directory: &Path) -> Self {
         let path = directory.join(FILE);
-        let entries = match read(&path) {
-            Ok(entries) => entries,
-            Err(error) => {
-                tracing::warn!("the history cannot be read: {}: {error}", path.display());
-                VecDeque::new()
-            }
-        };
-        let kept: VecDeque<String> = entries.iter().filter_map(line).collect();
+        let entries = read_or_say(&path);
+        let kept: VecDeque<String> = entries.iter().filter_map(|entry| line(entry)).collect();
         let writer = Writer::start(path, kept)
             .inspect_err(|error| tracing::warn!("the history is not written: {error}"))
             .ok();
         Self { entries, writer }
+    }
+
+    /// The same, with a file that is another daemon's to write.
+    pub(crate) fn of_another(directory: &Path) -> Self {
+        Self {
+            entries: read_or_say(&directory.join(FILE)),
+            writer: None,
+        }
     }
 
     /// Adds an entry.
@@ -122,14 +124,14 @@ impl History {
             // The thread ends only with this.
             let _ = writer.lines.send(line);
         }
-        self.entries.push_back(entry);
+        self.entries.push_back(Arc::new(entry));
         if self.entries.len() > KEPT {
             self.entries.pop_front();
         }
     }
 
     /// The last `count` entries, the newest first.
-    pub(crate) fn last(&self, count: usize) -> impl Iterator<Item = &Entry> {
+    pub(crate) fn last(&self, count: usize) -> impl Iterator<Item = &Arc<Entry>> {
         self.entries.iter().rev().take(count)
     }
 
@@ -137,8 +139,7 @@ impl History {
     pub(crate) fn close(mut self) {
         if let Some(Writer { lines, thread }) = self.writer.take() {
             drop(lines);
-            // It does not panic, and if it did there would be nothing to be done.
-            let _ = thread.join();
+            thread.join().expect("it does not panic");
         }
     }
 }
@@ -160,11 +161,18 @@ fn line(entry: &Entry) -> Option<String> {
     Some(line)
 }
 
-fn read(path: &Path) -> io::Result<VecDeque<Entry>> {
+fn read_or_say(path: &Path) -> VecDeque<Arc<Entry>> {
+    read(path).unwrap_or_else(|error| {
+        tracing::warn!("the history cannot be read: {}: {error}", path.display());
+        VecDeque::new()
+    })
+}
+
+fn read(path: &Path) -> io::Result<VecDeque<Arc<Entry>>> {
     let bytes = state_file::read(path, MAX_FILE)?;
-    let mut entries: VecDeque<Entry> = bytes
+    let mut entries: VecDeque<Arc<Entry>> = bytes
         .split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice(line).ok())
+        .filter_map(|line| serde_json::from_slice(line).map(Arc::new).ok())
         .collect();
     entries.drain(..entries.len().saturating_sub(KEPT));
     Ok(entries)
@@ -241,7 +249,7 @@ mod tests {
         with(directory.path(), 2..3);
         let history = History::open(directory.path());
         assert_eq!(numbers(&history), [2, 1, 0]);
-        assert_eq!(history.last(1).next(), Some(&entry(2)));
+        assert_eq!(history.last(1).next(), Some(&Arc::new(entry(2))));
     }
 
     #[test]
@@ -275,6 +283,19 @@ mod tests {
         history.close();
         fs::write(directory.path().join(FILE), [0xff, 0, b'\n', b'{']).unwrap();
         assert_eq!(numbers(&History::open(directory.path())), [0; 0]);
+    }
+
+    #[test]
+    fn the_file_of_another_daemon_is_read_and_not_written() {
+        let directory = tempfile::tempdir().unwrap();
+        with(directory.path(), 0..2);
+        let path = directory.path().join(FILE);
+        let before = fs::read_to_string(&path).unwrap();
+        let mut history = History::of_another(directory.path());
+        history.add(entry(2));
+        assert_eq!(numbers(&history), [2, 1, 0]);
+        history.close();
+        assert_eq!(fs::read_to_string(&path).unwrap(), before);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod appetite;
 mod boots;
+mod budget;
 mod bus;
 mod cgroup;
 mod children;
@@ -13,6 +14,7 @@ mod clock;
 mod commands;
 pub mod core;
 mod daemon;
+mod daemon_lock;
 mod duration;
 mod ending;
 mod exit;
@@ -27,6 +29,7 @@ mod idle_latency;
 pub mod kernel;
 mod kernel_log;
 pub mod known;
+mod lock;
 mod metrics;
 mod plain;
 pub mod policy;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use auto_ext_profiler::{AttachError, ProcessEvent, ProcessWatcher};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep_until, timeout_at};
 
 /// How long more is waited for once something happened. What ends within that time is never looked
@@ -24,9 +24,6 @@ pub(crate) enum ProcessesError {
     /// Their records cannot be waited for.
     #[error("the ring buffer cannot be polled: {0}")]
     Poll(#[from] io::Error),
-    /// Whoever attached them did not come back.
-    #[error("the BPF programs were not attached: {0}")]
-    Lost(#[from] JoinError),
 }
 
 /// What the kernel tells of processes, for as long as this is held.
@@ -66,8 +63,9 @@ impl Processes {
                 Stage::Attached(watch) => return watch.changed().await,
                 Stage::Failed => std::future::pending().await,
                 Stage::Attaching(attaching) => {
-                    let attached = attaching.await.map_err(ProcessesError::from);
-                    self.0 = attached.flatten().map_or_else(
+                    let attached = attaching.await;
+                    let attached = attached.expect("who attaches neither panics nor is aborted");
+                    self.0 = attached.map_or_else(
                         |error| {
                             tracing::warn!(
                                 "processes are not known, rules about them do not match: {error}"

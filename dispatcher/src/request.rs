@@ -1,16 +1,22 @@
 //! What callers may ask of the daemon, and what it answers.
 //!
 //! Whether a caller may ask at all is found out before (`bus`); whether it can be done, by the
-//! daemon.
+//! daemon. What only tells how things are is asked of it once, and told to all who want to know until something
+//! happens: those who ask without end cost it no more than one who asks.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
+use crate::history::Entry;
 use crate::policy::{MAX_ARG, MAX_ARGS};
 
 /// How many requests may wait for the daemon.
 const WAITING: usize = 32;
+/// How old what was told may be.
+const FRESH: Duration = Duration::from_millis(250);
 /// Limit of the texts that explain a hold, in bytes.
 const MAX_TEXT: usize = 256;
 
@@ -46,7 +52,7 @@ pub(crate) enum Request {
         /// As in a rule's `use`.
         name: String,
     },
-    /// The last entries of the history; answered with [`Answer::Text`].
+    /// The last entries of the history; answered with [`Answer::Entries`].
     History { count: u32 },
     /// The last decision, taken apart; answered with [`Answer::Text`].
     Why,
@@ -61,6 +67,8 @@ pub(crate) enum Answer {
     Cookie(u32),
     /// JSON, or what else was asked for.
     Text(String),
+    /// The newest first.
+    Entries(Vec<Arc<Entry>>),
 }
 
 /// Why the daemon does not do it.
@@ -82,20 +90,73 @@ pub(crate) type Asked = (Request, oneshot::Sender<Result<Answer, Refusal>>);
 
 /// The way to the daemon.
 #[derive(Clone, Debug)]
-pub(crate) struct Requests(mpsc::Sender<Asked>);
+pub(crate) struct Requests {
+    daemon: mpsc::Sender<Asked>,
+    told: Arc<Told>,
+}
+
+/// What was told of how things are.
+#[derive(Debug, Default)]
+struct Told {
+    /// Goes up with everything that happens.
+    happened: AtomicU64,
+    why: Mutex<Option<Reading>>,
+    metrics: Mutex<Option<Reading>>,
+}
+
+#[derive(Debug)]
+struct Reading {
+    /// What had happened by then.
+    happened: u64,
+    at: Instant,
+    text: String,
+}
 
 impl Requests {
     /// The way, and its end at the daemon.
     pub(crate) fn channel() -> (Self, mpsc::Receiver<Asked>) {
-        let (sender, receiver) = mpsc::channel(WAITING);
-        (Self(sender), receiver)
+        let (daemon, receiver) = mpsc::channel(WAITING);
+        let told = Arc::default();
+        (Self { daemon, told }, receiver)
+    }
+
+    /// Something happened: what was told before is not how things are any more.
+    pub(crate) fn something_happened(&self) {
+        self.told.happened.fetch_add(1, Ordering::Release);
     }
 
     /// Asks the daemon and waits for its answer.
     pub(crate) async fn ask(&self, request: Request) -> Result<Answer, Refusal> {
+        let told = match request {
+            Request::Why => &self.told.why,
+            Request::Metrics => &self.told.metrics,
+            _ => return self.ask_daemon(request).await,
+        };
+        // Whoever comes while one asks waits for the same answer.
+        let mut told = told.lock().await;
+        let happened = self.told.happened.load(Ordering::Acquire);
+        if let Some(reading) = &*told
+            && reading.happened == happened
+            && reading.at.elapsed() < FRESH
+        {
+            return Ok(Answer::Text(reading.text.clone()));
+        }
+        let at = Instant::now();
+        let answer = self.ask_daemon(request).await?;
+        if let Answer::Text(text) = &answer {
+            *told = Some(Reading {
+                happened,
+                at,
+                text: text.clone(),
+            });
+        }
+        Ok(answer)
+    }
+
+    async fn ask_daemon(&self, request: Request) -> Result<Answer, Refusal> {
         request.check()?;
         let (answer, answered) = oneshot::channel();
-        self.0
+        self.daemon
             .try_send((request, answer))
             .map_err(|_| Refusal::TooMuch("too many requests wait already".to_owned()))?;
         answered
@@ -195,6 +256,49 @@ mod tests {
                 "{request:?}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_thousand_who_ask_at_once_how_things_are_cost_the_daemon_one_answer() {
+        let (requests, mut receiver) = Requests::channel();
+        let asking: Vec<_> = (0..1000)
+            .map(|_| {
+                let requests = requests.clone();
+                tokio::spawn(async move { requests.ask(Request::Metrics).await })
+            })
+            .collect();
+        let answering = tokio::spawn(async move {
+            let mut asked = 0_u32;
+            while let Some((_, answer)) = receiver.recv().await {
+                asked += 1;
+                answer.send(Ok(Answer::Text(asked.to_string()))).unwrap();
+            }
+            asked
+        });
+        for asked in asking {
+            asked.await.unwrap().unwrap();
+        }
+        drop(requests);
+        // More only where they took longer than what was told stays fresh.
+        let asked = answering.await.unwrap();
+        assert!(asked < 100, "{asked}");
+    }
+
+    #[tokio::test]
+    async fn what_was_told_is_asked_for_again_once_something_happened() {
+        let (requests, mut receiver) = Requests::channel();
+        tokio::spawn(async move {
+            let mut asked = 0_u32;
+            while let Some((_, answer)) = receiver.recv().await {
+                asked += 1;
+                answer.send(Ok(Answer::Text(asked.to_string()))).unwrap();
+            }
+        });
+        let text = |number: u32| Ok(Answer::Text(number.to_string()));
+        assert_eq!(requests.ask(Request::Metrics).await, text(1));
+        assert_eq!(requests.ask(Request::Why).await, text(2));
+        requests.something_happened();
+        assert_eq!(requests.ask(Request::Metrics).await, text(3));
     }
 
     #[tokio::test]

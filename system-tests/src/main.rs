@@ -16,6 +16,7 @@ mod congestion;
 mod demo;
 mod detect;
 mod drop_in;
+mod flood;
 mod kernel;
 mod leftovers;
 mod load;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         ["leaks", ref numbers @ ..] => end("leaks", tests::leaks::look_for_them(numbers)),
         ["soak", ref numbers @ ..] => end("soak", tests::soak::soak(numbers)),
         ["congestion", ref words @ ..] => end("congestion", congestion::run(words)),
+        ["flood", seconds] => end("flood", flood::ask_without_end(seconds)),
         ["sleepers"] => load::be_short_sleepers(),
         ["packages"] => tests::run_packages(),
         ["faults", ref filter @ ..] => tests::run_faults(filter),

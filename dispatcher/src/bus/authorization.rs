@@ -1,15 +1,24 @@
 //! Whether a caller on D-Bus may change something: root and the service's own user may, everybody
 //! else if polkit says so. No answer is a no.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::HashMap;
+use std::future::{Future, pending};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use tokio::time::timeout;
 use zbus::message::{Flags, Header};
 use zbus::names::BusName;
 use zbus::{Connection, fdo};
-use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags, Subject};
+use zbus_polkit::policykit1::{
+    AuthorityProxy, AuthorizationResult, CheckAuthorizationFlags, Subject,
+};
+
+use super::interface::left;
+use crate::budget::{Budgets, Rate};
+use crate::lock::lock;
 
 /// The action of systemd/org.autoext.AutoExt1.policy.
 const ACTION: &str = "org.autoext.AutoExt1.manage";
@@ -20,47 +29,64 @@ const PERSON_WITHIN: Duration = Duration::from_secs(120);
 /// How many questions may be open, of all users and of one.
 const OPEN_QUESTIONS: usize = 8;
 const OF_ONE_USER: usize = 2;
-/// How many calls a user may make at once, and how many more with every second.
-const BURST: f64 = 20.0;
-const PER_SECOND: f64 = 4.0;
-/// How many users are remembered.
-const USERS: usize = 64;
+/// How many methods a user may call.
+const CALLS: Rate = Rate {
+    burst: 20.0,
+    per_second: 4.0,
+};
+/// How often a user may read properties: more often, as they are a few lines of text each.
+const READINGS: Rate = Rate {
+    burst: 200.0,
+    per_second: 40.0,
+};
+/// Of how many callers it is remembered which users they are.
+const CALLERS: usize = 256;
+
+/// How many questions polkit was asked: each has a number, by which it can be taken back.
+static ASKED: AtomicU64 = AtomicU64::new(0);
 
 /// Keeps what is needed to tell.
 #[derive(Debug)]
 pub(super) struct Authorization {
     /// The users for whom questions are open.
     questions: Mutex<Vec<u32>>,
-    budgets: Mutex<BTreeMap<u32, Budget>>,
-}
-
-/// The calls that a user may still make.
-#[derive(Clone, Copy, Debug)]
-struct Budget {
-    calls: f64,
-    at: Instant,
+    calls: Budgets,
+    readings: Budgets,
+    /// Which users callers are. A name on a bus is never another caller's.
+    users: Mutex<HashMap<String, u32>>,
 }
 
 impl Authorization {
     pub(super) fn new() -> Self {
         Self {
             questions: Mutex::default(),
-            budgets: Mutex::default(),
+            calls: Budgets::new(CALLS),
+            readings: Budgets::new(READINGS),
+            users: Mutex::default(),
         }
     }
 
     /// Whether the caller may ask for something that only takes our time.
     pub(super) async fn read(&self, bus: &Connection, header: &Header<'_>) -> fdo::Result<()> {
-        self.spend(user(bus, header).await?)
+        spend(&self.calls, self.user(bus, header).await?)
+    }
+
+    /// Whether the caller may read properties.
+    pub(super) async fn read_properties(
+        &self,
+        bus: &Connection,
+        header: &Header<'_>,
+    ) -> fdo::Result<()> {
+        spend(&self.readings, self.user(bus, header).await?)
     }
 
     /// Whether the caller may change something.
     pub(super) async fn manage(&self, bus: &Connection, header: &Header<'_>) -> fdo::Result<()> {
-        let user = user(bus, header).await?;
+        let user = self.user(bus, header).await?;
         if user == 0 || user == nix::unistd::geteuid().as_raw() {
             return Ok(());
         }
-        self.spend(user)?;
+        spend(&self.calls, user)?;
         let Some(_question) = self.open_question(user) else {
             let message = "too many callers wait for an authorization";
             return Err(fdo::Error::LimitsExceeded(message.to_owned()));
@@ -82,11 +108,7 @@ impl Authorization {
 
     /// Opens a question, until what is returned is dropped.
     fn open_question(&self, user: u32) -> Option<Question<'_>> {
-        // A list of numbers is whole after every step, whoever panicked.
-        let mut open = self
-            .questions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&self.questions);
         let theirs = open.iter().filter(|of| **of == user).count();
         if open.len() >= OPEN_QUESTIONS || theirs >= OF_ONE_USER {
             return None;
@@ -95,25 +117,34 @@ impl Authorization {
         Some(Question { of: self, user })
     }
 
-    fn spend(&self, user: u32) -> fdo::Result<()> {
-        if user == 0 {
-            return Ok(());
+    /// The user who calls, as the bus vouches for.
+    async fn user(&self, bus: &Connection, header: &Header<'_>) -> fdo::Result<u32> {
+        let Some(sender) = header.sender() else {
+            return Err(fdo::Error::AccessDenied("who calls?".to_owned()));
+        };
+        if let Some(user) = lock(&self.users).get(sender.as_str()) {
+            return Ok(*user);
         }
-        let now = Instant::now();
-        // Budgets are numbers; they are whole whoever panicked.
-        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
-        if budgets.len() >= USERS && !budgets.contains_key(&user) {
-            budgets.retain(|_, budget| budget.after(now) < BURST);
+        let user = fdo::DBusProxy::new(bus)
+            .await?
+            .get_connection_unix_user(BusName::Unique(sender.to_owned()))
+            .await?;
+        let mut users = lock(&self.users);
+        if users.len() >= CALLERS {
+            // Who still calls is asked about once more.
+            users.clear();
         }
-        let known = budgets.get(&user).map_or(BURST, |budget| budget.after(now));
-        if known < 1.0 || (budgets.len() >= USERS && !budgets.contains_key(&user)) {
-            let message = "too many calls, try again in a second";
-            return Err(fdo::Error::LimitsExceeded(message.to_owned()));
-        }
-        let calls = known - 1.0;
-        budgets.insert(user, Budget { calls, at: now });
-        Ok(())
+        users.insert(sender.to_string(), user);
+        Ok(user)
     }
+}
+
+fn spend(budgets: &Budgets, user: u32) -> fdo::Result<()> {
+    if user == 0 || budgets.spend(user) {
+        return Ok(());
+    }
+    let message = "too many calls, try again in a second";
+    Err(fdo::Error::LimitsExceeded(message.to_owned()))
 }
 
 /// A question that is open.
@@ -124,30 +155,11 @@ struct Question<'a> {
 
 impl Drop for Question<'_> {
     fn drop(&mut self) {
-        let questions = self.of.questions.lock();
-        let mut open = questions.unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&self.of.questions);
         if let Some(at) = open.iter().position(|user| *user == self.user) {
             open.swap_remove(at);
         }
     }
-}
-
-impl Budget {
-    fn after(&self, now: Instant) -> f64 {
-        let seconds = now.saturating_duration_since(self.at).as_secs_f64();
-        (self.calls + seconds * PER_SECOND).min(BURST)
-    }
-}
-
-/// The user who calls, as the bus vouches for.
-async fn user(bus: &Connection, header: &Header<'_>) -> fdo::Result<u32> {
-    let Some(sender) = header.sender() else {
-        return Err(fdo::Error::AccessDenied("who calls?".to_owned()));
-    };
-    fdo::DBusProxy::new(bus)
-        .await?
-        .get_connection_unix_user(BusName::Unique(sender.to_owned()))
-        .await
 }
 
 /// Why the caller may not; `None` when it may.
@@ -158,39 +170,70 @@ async fn ask_polkit(
 ) -> zbus::Result<Option<&'static str>> {
     let subject = Subject::new_for_message_header(header)
         .map_err(|error| zbus::Error::Failure(error.to_string()))?;
-    let (flags, within) = if interactive {
-        (
-            CheckAuthorizationFlags::ALLOW_USER_INTERACTION,
-            PERSON_WITHIN,
-        )
-    } else {
-        (CheckAuthorizationFlags::default(), ANSWER_WITHIN)
-    };
-    let details = HashMap::new();
     let authority = AuthorityProxy::new(bus).await?;
-    let asked = authority.check_authorization(&subject, ACTION, &details, flags, "");
-    match timeout(within, asked).await {
-        Ok(Ok(result)) if result.is_authorized => Ok(None),
-        Ok(Ok(result)) if result.is_challenge => Ok(Some("needs the password of an administrator")),
-        Ok(Ok(_)) => Ok(Some("polkit says no")),
-        Ok(Err(error)) => Err(error),
-        Err(_) => Ok(Some("nobody answered in time")),
+    let number = ASKED.fetch_add(1, Ordering::Relaxed);
+    let cancellation = format!("auto-ext-{number}");
+    let details = HashMap::new();
+    let ask =
+        |flags| authority.check_authorization(&subject, ACTION, &details, flags, &cancellation);
+    let take_back = async {
+        let taken_back = authority.cancel_check_authorization(&cancellation);
+        // If polkit does not even take this, there is nothing more to be done.
+        let _ = timeout(ANSWER_WITHIN, taken_back).await;
+    };
+    if !interactive {
+        let asked = ask(CheckAuthorizationFlags::default());
+        return answered(asked, ANSWER_WITHIN, pending(), take_back).await;
     }
+    let asked = ask(CheckAuthorizationFlags::ALLOW_USER_INTERACTION);
+    let caller = header.sender().map(ToString::to_string).unwrap_or_default();
+    let caller_left = async {
+        if let Ok(mut left) = left(bus, &caller).await {
+            left.next().await;
+        }
+    };
+    answered(asked, PERSON_WITHIN, caller_left, take_back).await
+}
+
+/// What polkit answers, as in [`ask_polkit`]. When the time is up or the caller is gone the question is taken back, so
+/// that no dialog stays open whose answer nobody waits for.
+async fn answered(
+    asked: impl Future<Output = zbus::Result<AuthorizationResult>>,
+    within: Duration,
+    gone: impl Future<Output = ()>,
+    take_back: impl Future<Output = ()>,
+) -> zbus::Result<Option<&'static str>> {
+    let why = tokio::select! {
+        answer = timeout(within, asked) => match answer {
+            Ok(Ok(result)) if result.is_authorized => return Ok(None),
+            Ok(Ok(result)) if result.is_challenge => {
+                return Ok(Some("needs the password of an administrator"));
+            }
+            Ok(Ok(_)) => return Ok(Some("polkit says no")),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => "nobody answered in time",
+        },
+        () = gone => "the caller has left",
+    };
+    take_back.await;
+    Ok(Some(why))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::future::ready;
+
     use super::*;
 
     #[test]
-    fn a_user_who_calls_without_end_is_slowed_down_and_others_are_not() {
+    fn root_may_ask_as_often_as_it_likes_and_a_user_may_not() {
         let authorization = Authorization::new();
-        let allowed = (0..100)
-            .filter(|_| authorization.spend(1000).is_ok())
-            .count();
-        assert!((20..30).contains(&allowed), "{allowed}");
-        assert!(authorization.spend(1001).is_ok());
-        assert!((0..100).all(|_| authorization.spend(0).is_ok()));
+        for budgets in [&authorization.calls, &authorization.readings] {
+            assert!((0..1000).all(|_| spend(budgets, 0).is_ok()));
+            let allowed = (0..1000).filter(|_| spend(budgets, 1000).is_ok()).count();
+            assert!(allowed < 500, "{allowed}");
+        }
     }
 
     #[test]
@@ -208,19 +251,23 @@ mod tests {
         assert!(authorization.open_question(1000).is_some());
     }
 
-    #[test]
-    fn budgets_come_back_and_are_bounded() {
-        let now = Instant::now();
-        let budget = Budget {
-            calls: 0.0,
-            at: now,
+    #[tokio::test]
+    async fn a_question_whose_answer_nobody_waits_for_is_taken_back() {
+        let taken_back = Cell::new(0);
+        let take_back = || async { taken_back.set(taken_back.get() + 1) };
+        let soon = Duration::from_millis(20);
+        let answer = answered(pending(), soon, pending(), take_back()).await;
+        assert_eq!(answer.unwrap(), Some("nobody answered in time"));
+        assert_eq!(taken_back.get(), 1);
+        let answer = answered(pending(), PERSON_WITHIN, ready(()), take_back()).await;
+        assert_eq!(answer.unwrap(), Some("the caller has left"));
+        assert_eq!(taken_back.get(), 2);
+        let yes = AuthorizationResult {
+            is_authorized: true,
+            is_challenge: false,
+            details: HashMap::new(),
         };
-        assert!((budget.after(now + Duration::from_secs(1)) - PER_SECOND).abs() < 0.01);
-        assert!((budget.after(now + Duration::from_hours(1)) - BURST).abs() < 0.01);
-        let authorization = Authorization::new();
-        for user in 1..1000 {
-            let _ = authorization.spend(user);
-        }
-        assert!(authorization.budgets.lock().unwrap().len() <= USERS);
+        let answer = answered(ready(Ok(yes)), PERSON_WITHIN, pending(), take_back()).await;
+        assert_eq!((answer.unwrap(), taken_back.get()), (None, 2));
     }
 }

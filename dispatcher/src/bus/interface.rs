@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -18,7 +18,9 @@ use zbus::{Connection, fdo, interface};
 
 use super::authorization::Authorization;
 use crate::children::Children;
+use crate::history::Entry;
 use crate::kernel::SchedExt;
+use crate::lock::lock;
 use crate::report::{Current, Thoughts};
 use crate::request::{Answer, Refusal, Request, Requests};
 
@@ -28,10 +30,10 @@ const TRY_AGAIN: Duration = Duration::from_millis(100);
 pub(super) struct AutoExt {
     sched_ext: SchedExt,
     children: Children,
-    thoughts: Mutex<Thoughts>,
+    thoughts: Arc<Mutex<Thoughts>>,
     /// What the last call for properties was answered from.
     answered: Mutex<Option<(Call, Arc<Properties>)>>,
-    authorization: Authorization,
+    authorization: Arc<Authorization>,
     requests: Requests,
     /// The callers with holds, who are waited for to leave.
     holders: Arc<Mutex<BTreeSet<String>>>,
@@ -50,15 +52,16 @@ impl AutoExt {
     pub(super) fn new(
         sched_ext: &SchedExt,
         children: &Children,
-        thoughts: Thoughts,
+        thoughts: Arc<Mutex<Thoughts>>,
+        authorization: Arc<Authorization>,
         requests: Requests,
     ) -> Self {
         Self {
             sched_ext: sched_ext.clone(),
             children: children.clone(),
-            thoughts: Mutex::new(thoughts),
+            thoughts,
             answered: Mutex::default(),
-            authorization: Authorization::new(),
+            authorization,
             requests,
             holders: Arc::default(),
         }
@@ -86,10 +89,6 @@ impl AutoExt {
         });
         *answered = call.map(|call| (call, Arc::clone(&properties)));
         properties
-    }
-
-    pub(super) fn think(&self, thoughts: Thoughts) {
-        *lock(&self.thoughts) = thoughts;
     }
 
     async fn ask(&self, request: Request) -> fdo::Result<Answer> {
@@ -138,6 +137,11 @@ impl AutoExt {
     async fn text(&self, request: Request) -> fdo::Result<String> {
         match self.ask(request).await? {
             Answer::Text(text) => Ok(text),
+            Answer::Entries(entries) => {
+                let entries: Vec<&Entry> = entries.iter().map(Arc::as_ref).collect();
+                serde_json::to_string(&entries)
+                    .map_err(|error| fdo::Error::Failed(error.to_string()))
+            }
             Answer::Done | Answer::Cookie(_) => Err(fdo::Error::Failed("no answer".to_owned())),
         }
     }
@@ -154,13 +158,8 @@ impl From<Refusal> for fdo::Error {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is locked here is replaced as a whole, so it is whole whoever panicked.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// What comes when `name`, which is on the bus, leaves it.
-async fn left(bus: &Connection, name: &str) -> fdo::Result<fdo::NameOwnerChangedStream> {
+pub(super) async fn left(bus: &Connection, name: &str) -> fdo::Result<fdo::NameOwnerChangedStream> {
     let proxy = fdo::DBusProxy::new(bus).await?;
     let left = proxy
         .receive_name_owner_changed_with_args(&[(0, name), (2, "")])
@@ -313,7 +312,9 @@ impl AutoExt {
         }
         match answer {
             Answer::Cookie(cookie) => Ok(cookie),
-            Answer::Done | Answer::Text(_) => Err(fdo::Error::Failed("no cookie".to_owned())),
+            Answer::Done | Answer::Text(_) | Answer::Entries(_) => {
+                Err(fdo::Error::Failed("no cookie".to_owned()))
+            }
         }
     }
 
@@ -423,10 +424,12 @@ mod tests {
         let policy = Policy::default();
         let state = State::new(&policy, true);
         let thoughts = Thoughts::of(&policy, &state, Duration::ZERO, 0, 0, 0);
+        let shown = Arc::new(Mutex::new(thoughts.clone()));
         let object = AutoExt::new(
             &SchedExt::below(sys.path()),
             &Children::default(),
-            thoughts.clone(),
+            Arc::clone(&shown),
+            Arc::new(Authorization::new()),
             Requests::channel().0,
         );
         let (first, second) = (message(), message());
@@ -437,7 +440,7 @@ mod tests {
         // The kernel lets go of it, and the daemon thinks again, in the middle of an answer.
         fs::write(directory.join("state"), "disabled\n").unwrap();
         let reason = "another".to_owned();
-        object.think(Thoughts { reason, ..thoughts });
+        *lock(&shown) = Thoughts { reason, ..thoughts };
         assert_eq!(object.current_owner(header(&first)), "foreign");
         assert_ne!(object.reason(header(&first)), "another");
         assert_eq!(object.current_scheduler(header(&second)), "kernel");

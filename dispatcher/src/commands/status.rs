@@ -2,13 +2,13 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::{Duration, UNIX_EPOCH};
 
 use anstyle::Style;
 use serde_json::{Value as Json, json};
 
 use super::client::{self, Client, Properties, property};
 use super::style::{self, ERROR, STRONG, Styled, WARNING};
+pub(crate) use crate::clock::utc as wall_time;
 use crate::exit::Code;
 use crate::kernel::SchedExt;
 use crate::plain::plain;
@@ -118,12 +118,4 @@ fn write_text(out: &mut impl Write, current: &str, daemon: Option<&Properties>) 
         writeln!(out, "Last error {}", Styled(ERROR, error))?;
     }
     Ok(())
-}
-
-/// Microseconds of CLOCK_REALTIME as UTC.
-pub(crate) fn wall_time(us: u64) -> String {
-    let time = UNIX_EPOCH
-        .checked_add(Duration::from_micros(us))
-        .unwrap_or(UNIX_EPOCH);
-    humantime::format_rfc3339_seconds(time).to_string()
 }

@@ -2,30 +2,35 @@
 //!
 //! What each event does is the daemon's own (`daemon.rs`).
 
+use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use auto_ext_profiler::Profiler;
 use nix::sys::prctl::set_thp_disable;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
+use super::callers::Callers;
 use super::export::Export;
-use super::line::{Change as LineChange, Line};
+use super::line::{Heard, Line};
 use super::switching::{ended, finished};
-use super::{Asked, Daemon};
+use super::{Daemon, Occasion};
 use crate::boots;
 use crate::bus::{BusKind, Place};
 use crate::commands::levels;
 use crate::core::Event;
+use crate::daemon_lock::{self, DaemonLock, LockError};
+use crate::exit::{Code, WithCode};
 use crate::history::Kind;
 use crate::policy::Policy;
 use crate::policy_watch::PolicyWatch;
 use crate::report::Thoughts;
-use crate::request::Requests;
-use crate::surroundings;
+use crate::request::{Asked, Requests};
 use crate::uevent::{Subsystem, Uevents};
 use crate::window_timer::WindowTimer;
 
@@ -46,8 +51,19 @@ pub(crate) struct Options {
     pub(crate) bus: BusKind,
 }
 
+/// What the loop hears from outside, beside what the daemon itself waits for.
+struct Ears {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    uevents: io::Result<Uevents>,
+    asked: mpsc::Receiver<Asked>,
+}
+
 /// Runs until SIGTERM or SIGINT; SIGHUP has the policy read again.
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
+    // First of all: whatever comes next changes something that another daemon may be using.
+    let lock = take_lock(&options)?;
     let profiler = profiler()?;
     // Huge pages would fill the holes that the kernel's types leave in the heap, with 13 MB of nothing. Not
     // before the profiler has measured what such pages cost.
@@ -59,135 +75,166 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         // Nothing is known of what the user wants, so the kernel's own scheduler runs.
         Err(error) => (Policy::default(), Some(error.to_string())),
     };
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
-    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be handled")?;
-    let uevents = Uevents::open();
-    if let Err(error) = &uevents {
+    let (requests, asked) = Requests::channel();
+    let ears = Ears {
+        terminate: signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?,
+        interrupt: signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?,
+        hangup: signal(SignalKind::hangup()).context("SIGHUP cannot be handled")?,
+        uevents: Uevents::open(),
+        asked,
+    };
+    if let Err(error) = &ears.uevents {
         tracing::warn!("the kernel's events cannot be heard, it is asked every window: {error}");
     }
-
-    let (requests, mut asked) = Requests::channel();
-    let export = Export::new(requests.clone());
-    let mut daemon = Daemon::new(options.config, policy, options.observe, profiler, export);
+    let callers = Callers::start().context("no thread to serve callers on")?;
+    let export = Export::new(requests.clone(), callers);
+    let beside = lock.is_none();
+    let (config, observe) = (options.config, options.observe);
+    let mut daemon = Daemon::new(config, policy, observe, beside, profiler, export);
     if let Some(error) = problem {
         tracing::error!("{error}");
         daemon.happened(Event::PolicyProblem { error }).await;
     }
-    daemon.look_at_the_past(options.observe).await;
+    daemon.look_at_the_past(observe).await;
     daemon.look_for_programs().await;
-    let mut policy_watch = PolicyWatch::new(&daemon.config);
-    if let Err(error) = &policy_watch {
-        tracing::warn!("edits of the policy are not noticed, use `auto-ext reload`: {error}");
-    }
-    let place = Place {
-        kind: options.bus,
-        sched_ext: daemon.sched_ext.clone(),
-        children: daemon.children.clone(),
-        requests,
-    };
-    let line = Line::tie(place, daemon.thoughts())
-        .await
-        .map_err(anyhow::Error::new)?;
-    let mut changes = surroundings::listen(line.connection());
-    daemon.line = Some(line);
-    // Not before: another auto-ext may run, whose scheduler would be taken for somebody else's.
-    daemon.ask_kernel(Asked::Told).await;
-    daemon.look_at_power().await;
-    daemon.follow_processes();
-    daemon.serve_metrics();
-    tell_systemd(NotifyState::Ready);
-    let Thoughts { mode, reason, .. } = daemon.thoughts();
-    tracing::info!(mode, reason, "running, mode {mode}: {reason}");
-    let current = daemon.current.0.clone();
-    let version = format!("version {}", env!("CARGO_PKG_VERSION"));
-    daemon.record(Kind::Started, &current, &current, &version, "");
+    // Whatever ends it, the machine is left with the kernel's own scheduler.
+    let ended = daemon.work(options.bus, requests, ears).await;
+    tell_systemd(NotifyState::Stopping);
+    let why = ended.as_ref().err();
+    let why = why.map_or_else(String::new, |error| format!("{error:#}"));
+    daemon.stop(&why).await;
+    tracing::info!("stopped");
+    drop(lock);
+    ended
+}
 
-    let mut alive = every(alive_every());
-    let window_timer = WindowTimer::new()?;
-    let mut window = daemon.policy.window;
-    let mut textfiles = every(daemon.policy.metrics.every);
-    let mut program_looks = every(LOOK_FOR_PROGRAMS_EVERY);
-    let good = sleep(boots::GOOD_AFTER);
-    tokio::pin!(good);
-    loop {
-        let kernel_told = async {
-            match &uevents {
-                Ok(uevents) => uevents.next().await,
-                Err(_) => std::future::pending().await,
-            }
+/// Makes sure that there is no other daemon; none is needed beside another by one that starts nothing and that nobody
+/// finds where they look for the service.
+fn take_lock(options: &Options) -> anyhow::Result<Option<DaemonLock>> {
+    if options.observe && options.bus != BusKind::System {
+        return Ok(None);
+    }
+    match DaemonLock::take(daemon_lock::FILE.as_ref()) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error @ LockError::File { .. }) if !nix::unistd::geteuid().is_root() => {
+            let message = format!("the service has to run as root: {error}");
+            Err(WithCode::error(Code::NotPermitted, message))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Daemon {
+    /// Takes its place on the bus, and does what is to be done about what happens until it is to end.
+    async fn work(
+        &mut self,
+        bus: BusKind,
+        requests: Requests,
+        mut ears: Ears,
+    ) -> anyhow::Result<()> {
+        let mut policy_watch = PolicyWatch::new(&self.config);
+        self.policy_trouble = policy_watch.trouble().map(str::to_owned);
+        let place = Place {
+            kind: bus,
+            sched_ext: self.sched_ext.clone(),
+            children: self.children.clone(),
+            thoughts: Arc::new(Mutex::new(self.thoughts())),
+            requests,
         };
-        let processes_changed = async {
-            match &mut daemon.processes {
-                Some(processes) => processes.changed().await,
-                None => std::future::pending().await,
-            }
-        };
-        let policy_changed = async {
-            match &mut policy_watch {
-                Ok(watch) => watch.changed().await,
-                Err(_) => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => {
-                daemon.happened(Event::Trusted).await;
-                drop(daemon.reload().await);
-            }
-            _ = alive.tick() => tell_systemd(NotifyState::Watchdog),
-            outcome = finished(&mut daemon.switching) => daemon.switch_ended(outcome).await,
-            end = ended(&mut daemon.running) => daemon.scheduler_exited(end).await,
-            subsystem = kernel_told => match subsystem {
-                Subsystem::SchedExt => daemon.ask_kernel(Asked::Told).await,
-                Subsystem::PowerSupply => daemon.look_at_power().await,
-            },
-            events = processes_changed => daemon.happened(Event::Processes(events)).await,
-            Some(change) = changes.recv() => daemon.surroundings_changed(change).await,
-            Some(asked) = asked.recv() => daemon.serve(asked).await,
-            change = line_changed(&mut daemon.line) => {
-                daemon.line_changed(change).await;
-                if let Some(line) = &daemon.line && change == LineChange::Tied {
-                    changes = surroundings::listen(line.connection());
+        let current = self.read_current();
+        let line = Line::tie(self.export.callers().runtime(), place, current).await;
+        self.line = Some(line.map_err(anyhow::Error::new)?);
+        // Not before: another auto-ext may run, whose scheduler would be taken for somebody else's.
+        self.ask_kernel(Occasion::Told).await;
+        self.look_at_power().await;
+        self.follow_processes();
+        self.serve_metrics();
+        tell_systemd(NotifyState::Ready);
+        let Thoughts { mode, reason, .. } = self.thoughts();
+        tracing::info!(mode, reason, "running, mode {mode}: {reason}");
+        let current = self.current.0.clone();
+        let version = format!("version {}", env!("CARGO_PKG_VERSION"));
+        self.record(Kind::Started, &current, &current, &version, "");
+
+        let mut alive = every(alive_every());
+        let window_timer = WindowTimer::new().context("no timer for the windows")?;
+        let mut window = self.policy.window;
+        let mut textfiles = every(self.policy.metrics.every);
+        let mut program_looks = every(LOOK_FOR_PROGRAMS_EVERY);
+        let good = sleep(boots::GOOD_AFTER);
+        tokio::pin!(good);
+        loop {
+            let kernel_told = async {
+                match &ears.uevents {
+                    Ok(uevents) => uevents.next().await,
+                    Err(_) => std::future::pending().await,
+                }
+            };
+            let processes_changed = async {
+                match &mut self.processes {
+                    Some(processes) => processes.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = ears.terminate.recv() => return Ok(()),
+                _ = ears.interrupt.recv() => return Ok(()),
+                _ = ears.hangup.recv() => {
+                    self.happened(Event::Trusted).await;
+                    drop(self.reload().await);
+                }
+                _ = alive.tick() => tell_systemd(NotifyState::Watchdog),
+                outcome = finished(&mut self.switching) => self.switch_ended(outcome).await,
+                end = ended(&mut self.running) => self.scheduler_exited(end).await,
+                subsystem = kernel_told => match subsystem {
+                    Subsystem::SchedExt => self.ask_kernel(Occasion::Told).await,
+                    Subsystem::PowerSupply => self.look_at_power().await,
+                },
+                events = processes_changed => self.happened(Event::Processes(events)).await,
+                Some(asked) = ears.asked.recv() => self.serve(asked).await,
+                heard = heard(&mut self.line) => self.line_told(heard).await,
+                () = policy_watch.changed() => {
+                    self.policy_trouble = policy_watch.trouble().map(str::to_owned);
+                    // What is wrong with it has been said and recorded by then.
+                    drop(self.reload().await);
+                    self.show().await;
+                }
+                () = &mut good, if !good.is_elapsed() => drop(tokio::spawn(self.boot_is_good())),
+                () = window_timer.ended() => {
+                    let begun = Instant::now();
+                    self.window().await;
+                    let next = if self.state.levels_may_change() {
+                        window / 2
+                    } else {
+                        window
+                    };
+                    window_timer
+                        .end_after(next.saturating_sub(begun.elapsed()))
+                        .context("the timer of the windows cannot be set")?;
+                }
+                _ = textfiles.tick() => {
+                    self.serve_metrics();
+                    self.write_textfile();
+                }
+                _ = program_looks.tick() => {
+                    self.look_for_programs().await;
+                    // The kernel's word on it may have been lost.
+                    self.look_at_power().await;
+                    self.look_at_appetite();
+                    self.cgroups.clear_away();
                 }
             }
-            // What is wrong with it has been said and recorded by then.
-            () = policy_changed => drop(daemon.reload().await),
-            () = &mut good, if !good.is_elapsed() => drop(tokio::spawn(daemon.boot_is_good())),
-            () = window_timer.ended() => {
-                let begun = Instant::now();
-                daemon.window().await;
-                let next = if daemon.state.levels_may_change() {
-                    window / 2
-                } else {
-                    window
-                };
-                window_timer.end_after(next.saturating_sub(begun.elapsed()))?;
+            if window != self.policy.window {
+                window = self.policy.window;
+                window_timer
+                    .end_after(window)
+                    .context("the timer of the windows cannot be set")?;
             }
-            _ = textfiles.tick() => {
-                daemon.serve_metrics();
-                daemon.write_textfile();
+            if textfiles.period() != self.policy.metrics.every {
+                textfiles = every(self.policy.metrics.every);
             }
-            _ = program_looks.tick() => {
-                daemon.look_for_programs().await;
-                // The kernel's word on it may have been lost.
-                daemon.look_at_power().await;
-                daemon.look_at_appetite();
-            }
-        }
-        if window != daemon.policy.window {
-            window = daemon.policy.window;
-            window_timer.end_after(window)?;
-        }
-        if textfiles.period() != daemon.policy.metrics.every {
-            textfiles = every(daemon.policy.metrics.every);
         }
     }
-    tell_systemd(NotifyState::Stopping);
-    daemon.stop().await;
-    tracing::info!("stopped");
-    Ok(())
 }
 
 /// What can be measured, which may be nothing; that is said.
@@ -219,9 +266,9 @@ fn alive_every() -> Duration {
     ALIVE_EVERY
 }
 
-async fn line_changed(line: &mut Option<Line>) -> LineChange {
+async fn heard(line: &mut Option<Line>) -> Heard {
     match line {
-        Some(line) => line.changed().await,
+        Some(line) => line.heard().await,
         None => std::future::pending().await,
     }
 }

@@ -3,12 +3,15 @@
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use tokio::task::JoinHandle;
 
 use super::Daemon;
+use super::callers::Callers;
 use crate::clock::{cpu_time, now_us};
 use crate::core::signals_now;
+use crate::lock::lock;
 use crate::metrics::server::Server;
 use crate::metrics::{self, Snapshot};
 use crate::policy::Listen;
@@ -18,20 +21,30 @@ use crate::request::Requests;
 /// What takes metrics to others.
 pub(super) struct Export {
     requests: Requests,
+    callers: Callers,
     server: Option<Server>,
     /// Why there is none where there should be one, as was said.
     not_served: Option<String>,
     /// The file that was written last.
-    textfile: Option<PathBuf>,
+    textfile: Option<Textfile>,
     writing: Option<JoinHandle<io::Result<()>>>,
     trouble: bool,
     started: u64,
 }
 
+/// A file for node_exporter, shared with whoever is writing it.
+#[derive(Clone)]
+struct Textfile {
+    path: PathBuf,
+    /// Whether it may still be put at its place; locked while it is.
+    wanted: Arc<Mutex<bool>>,
+}
+
 impl Export {
-    pub(super) fn new(requests: Requests) -> Self {
+    pub(super) fn new(requests: Requests, callers: Callers) -> Self {
         Self {
             requests,
+            callers,
             server: None,
             textfile: None,
             writing: None,
@@ -41,6 +54,16 @@ impl Export {
         }
     }
 
+    /// The thread on which callers are served.
+    pub(super) fn callers(&self) -> &Callers {
+        &self.callers
+    }
+
+    /// Something happened that callers may want to know.
+    pub(super) fn something_happened(&self) {
+        self.requests.something_happened();
+    }
+
     /// Takes back what was shown: nobody is to take it for the present.
     pub(super) fn end(&mut self) {
         self.server = None;
@@ -48,9 +71,8 @@ impl Export {
     }
 
     fn remove_textfile(&mut self) {
-        if let Some(path) = self.textfile.take() {
-            // It may never have been written.
-            let _ = fs::remove_file(path);
+        if let Some(textfile) = self.textfile.take() {
+            textfile.remove();
         }
     }
 
@@ -62,7 +84,7 @@ impl Export {
         let Some(listen) = listen else {
             return;
         };
-        match Server::start(listen, self.requests.clone()) {
+        match Server::start(self.callers.runtime(), listen, self.requests.clone()) {
             Ok(server) => {
                 self.server = Some(server);
                 self.not_served = None;
@@ -94,19 +116,15 @@ impl Export {
             return false;
         };
         self.writing = None;
-        let trouble = match written {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(error) => Some(error.to_string()),
-        };
-        if let (Some(error), false, Some(path)) = (&trouble, self.trouble, &self.textfile) {
-            let path = path.display();
+        let written = written.expect("who writes neither panics nor is aborted");
+        if let (Err(error), false, Some(textfile)) = (&written, self.trouble, &self.textfile) {
+            let path = textfile.path.display();
             tracing::warn!(
                 "metrics are not written to {path}: {error}; the unit may need its directory in \
                  ReadWritePaths="
             );
         }
-        self.trouble = trouble.is_some();
+        self.trouble = written.is_err();
         true
     }
 }
@@ -131,39 +149,63 @@ impl Daemon {
 
     /// Serves metrics where the policy says, and no longer where it said so before.
     pub(super) fn serve_metrics(&mut self) {
-        self.export.serve(self.policy.metrics.listen.as_ref());
+        if !self.beside {
+            self.export.serve(self.policy.metrics.listen.as_ref());
+        }
     }
 
     /// Writes the file that the policy wants, without waiting for the disk.
     pub(super) fn write_textfile(&mut self) {
-        if self.policy.metrics.textfile != self.export.textfile {
+        if self.beside {
+            return;
+        }
+        let wanted = self.policy.metrics.textfile.as_ref();
+        if wanted != self.export.textfile.as_ref().map(|textfile| &textfile.path) {
             self.export.remove_textfile();
-            self.export
-                .textfile
-                .clone_from(&self.policy.metrics.textfile);
+            self.export.textfile = wanted.cloned().map(Textfile::new);
             self.export.trouble = false;
         }
-        let Some(path) = self.export.textfile.clone() else {
+        let Some(textfile) = self.export.textfile.clone() else {
             return;
         };
         if self.export.may_write() {
             let text = metrics::prometheus(&self.metrics());
-            let writing = tokio::task::spawn_blocking(move || replace(&path, &text));
+            let writing = tokio::task::spawn_blocking(move || textfile.replace(&text));
             self.export.writing = Some(writing);
         }
     }
 }
 
-/// Replaces the file as a whole: whoever reads it sees the old text or the new one.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    // Not a name that the collector reads.
-    let unfinished = path.with_extension("prom.new");
-    let written = write_new(&unfinished, text).and_then(|()| fs::rename(&unfinished, path));
-    if written.is_err() {
-        // On a full disk, what is half written only takes room.
-        let _ = fs::remove_file(&unfinished);
+impl Textfile {
+    fn new(path: PathBuf) -> Self {
+        let wanted = Arc::new(Mutex::new(true));
+        Self { path, wanted }
     }
-    written
+
+    /// Replaces the file as a whole: whoever reads it sees the old text or the new one.
+    fn replace(&self, text: &str) -> io::Result<()> {
+        // Not a name that the collector reads.
+        let unfinished = self.path.with_extension("prom.new");
+        let placed = write_new(&unfinished, text).and_then(|()| {
+            let wanted = lock(&self.wanted);
+            if *wanted {
+                fs::rename(&unfinished, &self.path)?;
+            }
+            Ok(*wanted)
+        });
+        if !matches!(placed, Ok(true)) {
+            // On a full disk, what is half written only takes room.
+            let _ = fs::remove_file(&unfinished);
+        }
+        placed.map(drop)
+    }
+
+    /// Takes the file away for good: what is still being written does not bring it back.
+    fn remove(&self) {
+        *lock(&self.wanted) = false;
+        // It may never have been written.
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 /// Writes a file that is not there yet, nor a link that somebody made.
@@ -183,13 +225,25 @@ mod tests {
     fn a_textfile_is_replaced_as_a_whole_and_nothing_is_left_beside_it() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("auto-ext.prom");
-        replace(&path, "old").unwrap();
+        let textfile = Textfile::new(path.clone());
+        textfile.replace("old").unwrap();
         let old = File::open(&path).unwrap();
-        replace(&path, "new").unwrap();
+        textfile.replace("new").unwrap();
         assert_eq!(io::read_to_string(old).unwrap(), "old");
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
         let missing = directory.path().join("missing/auto-ext.prom");
-        assert!(replace(&missing, "").is_err());
+        assert!(Textfile::new(missing).replace("").is_err());
+    }
+
+    #[test]
+    fn a_write_in_flight_does_not_bring_back_a_textfile_that_was_taken_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let textfile = Textfile::new(directory.path().join("auto-ext.prom"));
+        textfile.replace("first").unwrap();
+        let in_flight = textfile.clone();
+        textfile.remove();
+        in_flight.replace("late").unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

@@ -30,7 +30,10 @@ impl Switching {
     pub(super) async fn end(self) -> Option<SchedulerProcess> {
         // It may have ended a moment ago.
         let _ = self.cancel.send(true);
-        self.task.await.ok()?.running
+        let outcome = self.task.await;
+        outcome
+            .expect("the switch neither panics nor is aborted")
+            .running
     }
 }
 

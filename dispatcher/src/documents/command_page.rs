@@ -123,7 +123,8 @@ fn files() -> Roff {
     tagged(&mut text, schema, "What a policy may contain, for editors.");
     let meaning = "What outlives the machine: history, failures, boots.";
     tagged(&mut text, "/var/lib/auto-ext", meaning);
-    let meaning = "What outlives the daemon: counters; the sockets of metrics.";
+    let meaning =
+        "What outlives the daemon: counters; the sockets of metrics; the lock of the one daemon.";
     tagged(&mut text, "/run/auto-ext", meaning);
     text
 }

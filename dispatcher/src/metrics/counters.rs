@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,8 @@ const MAX_NAME: usize = 128;
 /// How much of the file is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 const FILE: &str = "counters.json";
+/// What only time adds is written at most this often, however often somebody asks.
+const KEPT_EVERY: Duration = Duration::from_secs(1);
 
 /// The upper bounds of the buckets of gaps, in seconds; one more is without bound.
 pub(crate) const GAPS: [f64; 9] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0];
@@ -108,7 +110,11 @@ fn slot<'m, V: Default>(values: &'m mut BTreeMap<String, V>, name: &str) -> &'m 
 #[derive(Debug)]
 pub(crate) struct Kept {
     now: Counters,
-    path: PathBuf,
+    /// What is in the file.
+    written: Counters,
+    written_at: Option<Instant>,
+    /// None where it is another daemon's.
+    path: Option<PathBuf>,
     trouble: bool,
 }
 
@@ -123,8 +129,21 @@ impl Kept {
             Counters::default()
         });
         Self {
+            written: now.clone(),
             now,
-            path,
+            written_at: None,
+            path: Some(path),
+            trouble: false,
+        }
+    }
+
+    /// Counts from zero, for whoever asks while this runs.
+    pub(crate) fn in_memory() -> Self {
+        Self {
+            now: Counters::default(),
+            written: Counters::default(),
+            written_at: None,
+            path: None,
             trouble: false,
         }
     }
@@ -136,17 +155,27 @@ impl Kept {
 
     /// The counters, to be told: they are in the file by then.
     pub(crate) fn told(&mut self) -> Counters {
-        self.keep();
-        self.now.clone()
+        if self.written_at.is_none_or(|at| at.elapsed() >= KEPT_EVERY) {
+            self.keep();
+        }
+        self.written.clone()
     }
 
-    /// Writes the counters for the next daemon.
+    /// Writes the counters for the next daemon, if they are not what is in the file.
     pub(crate) fn keep(&mut self) {
-        let written = write(&self.path, &self.now);
+        if self.now == self.written && self.written_at.is_some() {
+            return;
+        }
+        self.written.clone_from(&self.now);
+        self.written_at = Some(Instant::now());
+        let Some(path) = &self.path else {
+            return;
+        };
+        let written = write(path, &self.now);
         if let Err(error) = &written
             && !self.trouble
         {
-            let path = self.path.display();
+            let path = path.display();
             tracing::warn!("counters will not outlive the daemon: {path}: {error}");
         }
         self.trouble = written.is_err();
@@ -239,6 +268,40 @@ mod tests {
         assert_eq!(counters.failures.len(), MAX_NAMES + 1);
         assert_eq!(counters.failures[OTHER], 1000 - MAX_NAMES as u64);
         assert!(counters.failures.keys().all(|name| name.len() <= MAX_NAME));
+    }
+
+    #[test]
+    fn who_asks_without_end_has_the_file_written_once_a_second_and_is_told_what_is_in_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE);
+        let mut kept = Kept::open(directory.path());
+        kept.told();
+        let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());
+        let first = inode(&path);
+        for _ in 0..100 {
+            kept.written_at = Some(Instant::now());
+            let time = Duration::from_millis(1);
+            kept.counters().passed(time, "scx_a", "idle");
+            assert_eq!(kept.told(), read(&path).unwrap());
+            assert_eq!(inode(&path), first, "it was replaced");
+        }
+        kept.written_at = Instant::now().checked_sub(KEPT_EVERY);
+        assert_eq!(kept.told().scheduler_seconds.len(), 1);
+        assert_eq!(kept.told(), read(&path).unwrap());
+        // What happened is in it at once.
+        kept.counters().starts += 1;
+        kept.keep();
+        assert_eq!(read(&path).unwrap(), kept.now);
+        let last = inode(&path);
+        kept.keep();
+        assert_eq!(inode(&path), last, "nothing was new");
+    }
+
+    #[test]
+    fn counters_beside_another_daemon_are_in_no_file() {
+        let mut kept = Kept::in_memory();
+        kept.counters().starts = 3;
+        assert_eq!(kept.told().starts, 3);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! emptied whatever else is waited for: an answer would never come.
 
 use std::num::NonZero;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -20,6 +20,7 @@ use zbus::proxy::CacheProperties;
 use zbus::{Connection, MatchRule, MessageStream, OwnedVariant, message};
 
 use super::Change;
+use crate::lock::lock;
 use crate::policy::Profile;
 
 /// The names under which power-profiles-daemon and tuned-ppd are found: today's, and that of before
@@ -122,7 +123,7 @@ pub(super) async fn sleeps(bus: Connection, tell: mpsc::Sender<Change>) -> zbus:
         .await?;
     // Who may say such things: whoever owns the name.
     let owner: Mutex<Option<String>> = Mutex::default();
-    let owner = || owner.lock().unwrap_or_else(PoisonError::into_inner);
+    let owner = || lock(&owner);
     let changed = Notify::new();
     let hear = async {
         loop {

@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal as _, Write};
 use std::os::fd::AsFd as _;
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::{Frame, Terminal};
 
 use crate::exit::{Code, WithCode};
+use crate::lock::lock;
 
 /// How long a terminal may take for what it has been sent when the program ends.
 const LAST_FRAME_WITHIN: Duration = Duration::from_millis(500);
@@ -159,11 +160,6 @@ impl Write for Frames {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-fn lock(drawn: &Mutex<Vec<u8>>) -> std::sync::MutexGuard<'_, Vec<u8>> {
-    // Bytes are bytes, whoever panicked while adding some.
-    drawn.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn take_over() -> io::Result<()> {

@@ -1,16 +1,17 @@
 //! The system bus is restarted, stopped, hangs or is not there yet: schedulers do not wait for it.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use zbus::Variant;
 
 use super::{Ground, a_game_is_served, says_what_the_kernel_says, with_a_game};
 use crate::service::{self, Bus};
-use crate::{load, pinning, wait};
+use crate::{flood, load, pinning, wait};
 
 pub(in crate::tests) fn the_bus_may_be_restarted_stopped_and_hang() -> anyhow::Result<()> {
     let mut ground = Ground::at_rest(with_a_game()?)?;
@@ -100,6 +101,60 @@ pub(in crate::tests) fn a_flood_of_signals_from_anybody_cuts_no_line() -> anyhow
         ground.bus.string("Mode")
     );
     a_game_is_served()?;
+    ground.works()
+}
+
+pub(in crate::tests) fn a_flood_of_questions_from_anybody_slows_no_decision() -> anyhow::Result<()>
+{
+    super::write_policy_with_a_game_and(&format!("metrics: {{listen: {}}}\n", flood::SOCKET))?;
+    service::restart()?;
+    let bus = Bus::connect()?;
+    wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
+    let ground = Ground::at_rest(bus)?;
+    let three = || {
+        let mut took = [
+            a_game_is_served()?,
+            a_game_is_served()?,
+            a_game_is_served()?,
+        ];
+        took.sort();
+        anyhow::Ok(took[1])
+    };
+    let quiet = three()?;
+    let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+    let asking = Command::new("sh")
+        .args([
+            "-c",
+            &format!("exec {nobody} /usr/libexec/auto-ext/system-tests flood 40"),
+        ])
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let flooded = three()?;
+    // Who may ask is answered meanwhile.
+    service::say("auto-ext status")?;
+    ground.is_sane("a flood of questions")?;
+    let output = asking.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    eprintln!(
+        "\n  a game is served after {quiet:.1?}, in a flood after {flooded:.1?}; asked: {said}"
+    );
+    let counts: Vec<u64> = said
+        .split_whitespace()
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .with_context(|| said.to_string())?;
+    let [answered, refused, http_answered, http_refused] = counts[..] else {
+        bail!("{said}");
+    };
+    ensure!(
+        refused > answered && http_refused > http_answered,
+        "nobody was told to ask less: {said}"
+    );
+    // The emulator has to share its CPUs with who asks.
+    ensure!(
+        flooded < 4 * quiet + Duration::from_secs(1),
+        "{flooded:.1?} in a flood, {quiet:.1?} without"
+    );
     ground.works()
 }
 

@@ -1,5 +1,7 @@
 //! The daemon's own end, at every step of a swap: killed, stopped, asked to leave.
 
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use std::{fs, io};
@@ -113,6 +115,134 @@ pub(in crate::tests) fn a_daemon_that_hangs_is_replaced_by_another() -> anyhow::
     let bus = next_daemon(daemon)?;
     eprintln!("\n  another daemon after {:.1?}", begun.elapsed());
     is_clear("hung", &bus)
+}
+
+/// Where the daemon keeps what the next one needs.
+const DIRECTORIES: [&str; 2] = ["/var/lib/auto-ext", "/run/auto-ext"];
+
+pub(in crate::tests) fn a_second_daemon_says_who_runs_and_changes_nothing() -> anyhow::Result<()> {
+    let bus = pinning::start_with("")?;
+    let scheduler = pinning::seat_bpfland(&bus)?.pid()?;
+    let first = service::process()?;
+    let (enabled, before) = (kernel::enable_seq(), files()?);
+    let begun = boot_file()?;
+    for words in ["", "--bus none", "--bus session", "--observe"] {
+        let second = service::output(&format!("auto-ext daemon {words}"))?;
+        let said = String::from_utf8_lossy(&second.stderr);
+        ensure!(
+            second.status.code() == Some(1) && said.contains(&format!("process {first},")),
+            "{words}: {}: {said}",
+            second.status
+        );
+    }
+    // This one may: it starts nothing, and nobody finds it where they look for the service.
+    let policy = "/tmp/beside.yaml";
+    let metrics = "metrics: {textfile: /run/auto-ext/beside.prom, every: 1s, listen: /run/auto-ext/beside.sock}";
+    fs::write(
+        policy,
+        format!("version: 1\nrules: [{{class: idle, use: [kernel]}}]\n{metrics}\n"),
+    )?;
+    let beside = service::output(&format!(
+        "timeout --signal=TERM 5 auto-ext daemon --observe --bus none --config {policy}"
+    ))?;
+    let said = String::from_utf8_lossy(&beside.stderr);
+    // It had to be asked to end, and did so in good order.
+    ensure!(
+        beside.status.code() == Some(124) && said.contains("stopped"),
+        "{}: {said}",
+        beside.status
+    );
+    ensure!(files()? == before, "{before:?}, now {:?}", files()?);
+    ensure!(boot_file()? == begun, "{begun}, now {}", boot_file()?);
+    ensure!(
+        service::process()? == first
+            && kernel::enable_seq() == enabled
+            && pinning::processes("scx_bpfland") == [scheduler],
+        "the first daemon or its scheduler has gone"
+    );
+    super::says_what_the_kernel_says("beside others", &bus)?;
+
+    // The lock goes with the process, however it ends.
+    let _soon = DropIn::install("RestartSec=200ms")?;
+    let first = Pid::from_raw(first.parse()?);
+    pinning::send(Signal::SIGKILL, first)?;
+    let bus = next_daemon(first)?;
+    is_clear("killed", &bus)?;
+
+    // One that cannot have its name ends as if it was asked to.
+    service::stop()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let _owner = runtime.block_on(async {
+        let owner = zbus::Connection::system().await?;
+        owner.request_name("org.autoext.AutoExt1").await?;
+        anyhow::Ok(owner)
+    })?;
+    let refused = service::output("auto-ext daemon")?;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    ensure!(refused.status.code() == Some(1), "{said}");
+    let boot: serde_json::Value = serde_json::from_str(&boot_file()?)?;
+    ensure!(boot["good"] == true, "the boot counts as failed: {boot}");
+    let history = fs::read_to_string("/var/lib/auto-ext/history.jsonl")?;
+    let last: serde_json::Value = serde_json::from_str(history.lines().last().unwrap_or_default())?;
+    ensure!(
+        last["event"] == "stopped"
+            && last["error"]
+                .as_str()
+                .is_some_and(|why| why.contains("taken")),
+        "{last}"
+    );
+    Ok(())
+}
+
+pub(in crate::tests) fn restarts_of_a_healthy_daemon_count_for_nothing_and_one_that_always_fails_stays_down()
+-> anyhow::Result<()> {
+    let _soon = DropIn::install("RestartSec=200ms")?;
+    pinning::start_with("")?;
+    for time in 1..=8 {
+        let said = service::output("systemctl restart auto-ext.service")?;
+        ensure!(said.status.success(), "restart {time}: {said:?}");
+    }
+    let property = |name: &str| {
+        service::say(&format!(
+            "systemctl show --property={name} --value auto-ext.service"
+        ))
+    };
+    let mut killed = 0;
+    while property("ActiveState")? != "failed" {
+        ensure!(killed <= 7, "started once more after {killed} failures");
+        let daemon = service::process()?.parse()?;
+        // Between two starts there is none.
+        if daemon > 0 && pinning::send(Signal::SIGSEGV, Pid::from_raw(daemon)).is_ok() {
+            killed += 1;
+            wait::until("the end of the daemon", &true, || {
+                service::process().is_ok_and(|now| now != daemon.to_string())
+            })?;
+        }
+        sleep(Duration::from_millis(50));
+    }
+    eprintln!("\n  down after {killed} failures: {}", property("Result")?);
+    ensure!(kernel::state() == "disabled" && leftovers::schedulers().is_empty());
+    super::switches_there_and_back(&pinning::start_with("")?)
+}
+
+/// All files there, each with its number and its last change: one that was written anew is another.
+fn files() -> anyhow::Result<BTreeMap<String, (u64, i64, i64)>> {
+    let mut files = BTreeMap::new();
+    for directory in DIRECTORIES {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            let file = entry.metadata()?;
+            let change = (file.ino(), file.ctime(), file.ctime_nsec());
+            files.insert(entry.path().display().to_string(), change);
+        }
+    }
+    Ok(files)
+}
+
+fn boot_file() -> anyhow::Result<String> {
+    Ok(fs::read_to_string("/var/lib/auto-ext/boot.json")?)
 }
 
 /// Starts a swap and goes to that step of it; returns the daemon.

@@ -95,6 +95,49 @@ const CASES: [Case; 10] = [
     },
 ];
 
+/// How many inotify instances a user may have.
+const WATCHERS: &str = "/proc/sys/fs/inotify/max_user_instances";
+
+pub(in crate::tests) fn without_watches_edits_of_the_policy_are_found_by_looking()
+-> anyhow::Result<()> {
+    let usual = fs::read_to_string(WATCHERS)?;
+    fs::write(WATCHERS, "0")?;
+    let checked = edits_are_found_by_looking();
+    fs::write(WATCHERS, usual.trim())?;
+    let bus = checked?;
+    // Tried again and again, and said when it works.
+    wait::until("trouble", &String::new(), || bus.string("LastError"))?;
+    edit("watched", &bus)?;
+    service::stop()
+}
+
+fn edits_are_found_by_looking() -> anyhow::Result<Bus> {
+    let ground = Ground::at_rest(pinning::start_with("")?)?;
+    let bus = Bus::connect()?;
+    let trouble = bus.string("LastError");
+    ensure!(
+        trouble.contains("policies.yaml cannot be watched"),
+        "{trouble}"
+    );
+    let status = service::say("auto-ext status")?;
+    ensure!(status.contains("cannot be watched"), "{status}");
+    edit("unwatched", &bus)?;
+    let said = service::say("journalctl --unit=auto-ext.service --output=cat --lines=30")?;
+    ensure!(said.contains("cannot be watched"), "{said}");
+    ground.is_sane("no watches")?;
+    Ok(bus)
+}
+
+/// Edits the policy, which comes into force.
+fn edit(class: &str, bus: &Bus) -> anyhow::Result<()> {
+    policy::write(&format!(
+        "version: 1\nrules: [{{class: {class}, use: [kernel]}}]\n"
+    ))?;
+    let took = wait::until("class", &class.to_owned(), || bus.string("Class"))?;
+    eprintln!("  an edit is in force after {took:.1?}, {class}");
+    Ok(())
+}
+
 pub(in crate::tests) fn what_is_missing_costs_what_needs_it_and_nothing_else() -> anyhow::Result<()>
 {
     policy::write(policy::QUIET)?;

@@ -143,12 +143,17 @@ pub(super) fn with_a_game() -> anyhow::Result<Bus> {
 }
 
 fn write_policy_with_a_game() -> anyhow::Result<()> {
+    write_policy_with_a_game_and("")
+}
+
+/// The same with more in it.
+fn write_policy_with_a_game_and(more: &str) -> anyhow::Result<()> {
     fs::create_dir_all("/usr/local/lib/auto-ext-tests")?;
     fs::copy("/usr/bin/sleep", GAME).with_context(|| format!("failed to write {GAME}"))?;
-    policy::write(
-        "version: 1\nrules:\n  - {class: game, when: {process: [the-game]}, use: [cosmos]}\n  \
-         - {class: idle, use: [kernel]}\nstability: {min_run: 1s, max_switches_per_hour: 1000}\n",
-    )
+    policy::write(&format!(
+        "version: 1\nrules:\n  - {{class: game, when: {{process: [the-game]}}, use: [cosmos]}}\n  \
+         - {{class: idle, use: [kernel]}}\nstability: {{min_run: 1s, max_switches_per_hour: 1000}}\n{more}"
+    ))
 }
 
 /// A game that runs until this is dropped.

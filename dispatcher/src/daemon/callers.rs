@@ -1,0 +1,54 @@
+//! The thread on which callers are served: D-Bus and HTTP, with a runtime of its own. Whatever they ask and however
+//! often, it takes nothing from decisions, and those wait for none of it.
+
+use std::io;
+use std::thread::{self, JoinHandle};
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+/// The thread, until this is dropped; all that it does ends then.
+pub(super) struct Callers {
+    runtime: Handle,
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Callers {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When there can be no more threads or open files.
+    pub(super) fn start() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (end, ended) = oneshot::channel();
+        let thread = thread::Builder::new()
+            .name("callers".to_owned())
+            .spawn(move || {
+                // Dropped, or never sent: both mean the end.
+                let _ = runtime.block_on(ended);
+                // Not waiting for what hangs in the system.
+                runtime.shutdown_background();
+            })?;
+        Ok(Self {
+            runtime: handle,
+            end: Some(end),
+            thread: Some(thread),
+        })
+    }
+
+    /// Where to run what serves callers.
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+}
+
+impl Drop for Callers {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("it does not panic");
+        }
+    }
+}
