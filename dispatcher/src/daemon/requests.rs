@@ -212,7 +212,9 @@ impl Daemon {
         match Checked::load(&self.config) {
             Ok(Checked { policy, .. })
                 if policy == self.policy && !self.state.has_policy_problem() => {}
-            Ok(Checked { policy, warnings }) => {
+            Ok(Checked {
+                policy, warnings, ..
+            }) => {
                 tracing::info!("{} is in force", self.config.display());
                 for warning in warnings {
                     tracing::warn!("{warning}");
