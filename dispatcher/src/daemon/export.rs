@@ -12,6 +12,7 @@ use crate::core::signals_now;
 use crate::metrics::server::Server;
 use crate::metrics::{self, Snapshot};
 use crate::policy::Listen;
+use crate::reach::Reader;
 use crate::report::Current;
 use crate::request::Requests;
 
@@ -100,11 +101,12 @@ impl Export {
             Err(error) => Some(error.to_string()),
         };
         if let (Some(error), false, Some(path)) = (&trouble, self.trouble, &self.textfile) {
+            let why = match Reader::ourselves().write_beside(path) {
+                Ok(()) => String::new(),
+                Err(obstacle) => format!("; {obstacle}"),
+            };
             let path = path.display();
-            tracing::warn!(
-                "metrics are not written to {path}: {error}; the unit may need its directory in \
-                 ReadWritePaths="
-            );
+            tracing::warn!("metrics are not written to {path}: {error}{why}");
         }
         self.trouble = trouble.is_some();
         true
