@@ -193,7 +193,8 @@ impl Reader {
                 if !metadata.is_dir() {
                     return Err(Obstacle::Missing(path.to_owned()));
                 }
-                self.require(Right::Pass, &next, &metadata)?;
+                let passes = self.require(Right::Pass, &next, &metadata);
+                passes.map_err(|why| self.hidden_from_us(&next, path).unwrap_or(why))?;
             }
             here = next;
         }
@@ -292,6 +293,14 @@ impl Reader {
         Err(closed(right, path, metadata))
     }
 
+    /// What most probably keeps this process, when it is the service, from what it cannot pass or find.
+    fn hidden_from_us(&self, path: &Path, asked: &Path) -> Option<Obstacle> {
+        if !self.ourselves || !self.is_limited_root() {
+            return None;
+        }
+        hidden_in(&HOMES, path, asked).or_else(|| hidden_in(&TEMPORARY, path, asked))
+    }
+
     /// Why something at `path` could not be looked at.
     fn failed(&self, error: &io::Error, path: &Path, asked: &Path) -> Obstacle {
         let kind = error.kind();
@@ -299,12 +308,7 @@ impl Reader {
             kind,
             io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
         );
-        if self.ourselves
-            && self.is_limited_root()
-            && hides
-            && let Some(hidden) =
-                hidden_in(&HOMES, path, asked).or_else(|| hidden_in(&TEMPORARY, path, asked))
-        {
+        if hides && let Some(hidden) = self.hidden_from_us(path, asked) {
             return hidden;
         }
         match kind {
