@@ -21,7 +21,7 @@ const RULE: &str = "/etc/polkit-1/rules.d/50-alice.rules";
 fn as_alice(command: &str) -> anyhow::Result<(i32, String)> {
     let output = Command::new("su")
         .args(["alice", "-c", command])
-        .stdin(std::process::Stdio::null())
+        .stdin(Stdio::null())
         .output()
         .with_context(|| format!("failed to run `{command}`"))?;
     let text = [output.stdout, output.stderr].concat();
