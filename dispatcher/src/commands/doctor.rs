@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use anstyle::Style;
 
+use crate::cli::POLICY;
 use crate::commands::client::Properties;
 use crate::commands::service_unit;
 use crate::commands::status;
@@ -174,7 +175,12 @@ fn gather(root: &Path, config: &Path, service: &Reader, daemon: Result<Told, Str
             "0" => Tracer::Off,
             _ => Tracer::Ready,
         },
-        out_of_reach: out_of_reach(config, policy.as_ref().ok(), service),
+        out_of_reach: out_of_reach(
+            // A draft somewhere else is not what the service reads.
+            Some(config).filter(|config| *config == Path::new(POLICY)),
+            policy.as_ref().ok(),
+            service,
+        ),
         policy: policy.map(drop).map_err(|error| error.to_string()),
         missing_programs,
         some_program,
@@ -184,12 +190,12 @@ fn gather(root: &Path, config: &Path, service: &Reader, daemon: Result<Told, Str
 }
 
 /// What keeps the service from its files.
-fn out_of_reach(config: &Path, policy: Option<&Policy>, service: &Reader) -> Vec<String> {
+fn out_of_reach(config: Option<&Path>, policy: Option<&Policy>, service: &Reader) -> Vec<String> {
     let mut found = Vec::new();
-    match service.read(config) {
+    match config.map(|config| (config, service.read(config))) {
         // That it is not there, or whoever asks cannot see it, is said of the policy anyway.
-        Ok(()) | Err(Obstacle::Missing(_) | Obstacle::Unseen(_)) => {}
-        Err(why) => found.push(format!(
+        None | Some((_, Ok(()) | Err(Obstacle::Missing(_) | Obstacle::Unseen(_)))) => {}
+        Some((config, Err(why))) => found.push(format!(
             "the service cannot read {}: {why}",
             config.display()
         )),
@@ -510,7 +516,11 @@ rules: [{class: idle, use: [kernel]}]
 metrics: {textfile: /home/me/auto-ext.prom, listen: /run/auto-ext/metrics.sock}
 ";
         let policy = Policy::parse("F", text).unwrap();
-        let found = out_of_reach("/root/p.yaml".as_ref(), Some(&policy), &Reader::service());
+        let found = out_of_reach(
+            Some("/root/p.yaml".as_ref()),
+            Some(&policy),
+            &Reader::service(),
+        );
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(
             found[0].starts_with("the service cannot read /root/p.yaml"),
