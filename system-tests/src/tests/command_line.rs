@@ -136,7 +136,7 @@ pub(super) fn a_recorded_load_is_replayed_by_anybody() -> anyhow::Result<()> {
         again.status.code() == Some(1) && error.contains("nothing is overwritten"),
         "{error}"
     );
-    std::fs::remove_file(FILE)?;
+    fs::remove_file(FILE)?;
     let failing = service::output(&format!("auto-ext record --out {FILE} -- false"))?;
     ensure!(failing.status.code() == Some(1), "{}", failing.status);
     ensure!(
