@@ -95,7 +95,10 @@ enum Command {
     },
     /// End all pins: leave the choice to the policy again
     Unpin,
-    /// Keep the scheduler that runs while a command runs, whose exit code is passed on
+    /// Keep the scheduler that runs while a command runs, whose exit code is passed on. Without the
+    /// daemon, or where it says no, the command runs all the same, after a warning; when the daemon or
+    /// the bus is restarted, the hold is taken anew. SIGTERM, SIGHUP, SIGINT and SIGQUIT are passed on to
+    /// the command, and if this is killed, the command gets SIGTERM
     Hold {
         /// The command with its arguments
         #[arg(last = true, required = true, value_name = "COMMAND")]
@@ -115,7 +118,7 @@ enum Command {
         #[arg(long, value_name = "NAME", conflicts_with_all = ["json", "config"])]
         forgive: Option<String>,
     },
-    /// Validate a policy
+    /// Validate a policy, and say what of it the service cannot read, run or write
     Check {
         /// The policy
         #[arg(value_name = "F", default_value = POLICY)]
@@ -230,7 +233,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             runtime()?.block_on(schedulers::run(json, &config))
         }
         Command::Check { schema: true, .. } => check::schema(),
-        Command::Check { file, .. } => check::run(&file),
+        Command::Check { file, .. } => runtime()?.block_on(check::run(&file)),
         Command::Doctor { config } => runtime()?.block_on(doctor::run(&config)),
         Command::Record {
             out,

@@ -29,7 +29,9 @@ pub fn policy(data: &[u8]) {
         return;
     };
     let problems: Vec<Problem> = match Checked::parse("F", text) {
-        Ok(Checked { policy, warnings }) => {
+        Ok(Checked {
+            policy, warnings, ..
+        }) => {
             choose(&policy, text);
             let problem = |warning: &Warning| warning.problem().clone();
             warnings.iter().map(problem).collect()

@@ -37,6 +37,7 @@ mod policy_watch;
 mod priority;
 mod processes;
 pub mod program;
+mod reach;
 mod recorder;
 pub mod replay;
 mod report;

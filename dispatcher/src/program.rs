@@ -1,15 +1,20 @@
 //! Finding the programs of schedulers.
 //!
 //! They are executed as root, so PATH is not asked: only the directories below are searched, and
-//! only a regular file is taken that nobody but root can change, itself or the way to it.
+//! only a regular file is taken that nobody but root can change, itself or the way to it. Commands
+//! that foretell what the daemon will do ask for the service (`reach`), not for whoever runs them.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File, Metadata};
+use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::sys::statvfs::{FsFlags, statvfs};
+
 use crate::known;
 use crate::policy::Policy;
+use crate::reach::{Obstacle, Reader};
 
 /// Where programs are searched, in this order.
 pub const DIRECTORIES: [&str; 4] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
@@ -20,17 +25,25 @@ const MAX_UNKNOWN: usize = 100;
 /// Why a program cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum ProgramError {
-    /// It is in none of the directories.
-    #[error("`{0}` is not installed (searched {dirs})", dirs = DIRECTORIES.join(", "))]
+    /// It is in none of the directories, or not where it should be.
+    #[error("`{0}` is not installed ({where})", where = searched(.0))]
     NotFound(String),
     /// It is there, but running it as root would be unsafe or impossible.
     #[error("{path}: {why}", path = .path.display())]
     Refused {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
-        why: &'static str,
+        /// What is wrong with it, and what to do.
+        why: String,
     },
+}
+
+fn searched(command: &str) -> String {
+    if command.starts_with('/') {
+        "there is no such file".to_owned()
+    } else {
+        format!("searched {}", DIRECTORIES.join(", "))
+    }
 }
 
 /// The name of the program's file, by which the kernel's word and the history know a scheduler.
@@ -41,9 +54,14 @@ pub(crate) fn file_name(command: &str) -> &str {
 /// The path of the program that `command` names, a file name or an absolute path, behind all links.
 ///
 /// # Errors
-/// When it is not installed, or must not be run as root.
+/// When it is not installed, or this process must not or cannot run it as root.
 pub fn find(command: &str) -> Result<PathBuf, ProgramError> {
-    find_in(command, &DIRECTORIES.map(Path::new), 0)
+    find_for(Reader::ourselves(), command)
+}
+
+/// What [`find`] says where `reader` asks.
+pub(crate) fn find_for(reader: &Reader, command: &str) -> Result<PathBuf, ProgramError> {
+    find_in(reader, command, &DIRECTORIES.map(Path::new), 0)
 }
 
 /// The policy's names of the schedulers that its rules use and that can be run.
@@ -73,12 +91,30 @@ fn unknown_in(directories: &[&Path], owner: u32) -> BTreeSet<String> {
         known::unknown_command(&name)
     });
     commands
-        .filter(|command| find_in(command, directories, owner).is_ok())
+        .filter(|command| find_in(&Reader::ourselves(), command, directories, owner).is_ok())
         .take(MAX_UNKNOWN)
         .collect()
 }
 
-fn find_in(command: &str, directories: &[&Path], owner: u32) -> Result<PathBuf, ProgramError> {
+/// Whether the program at `path`, which [`find`] found, is that of a known scheduler itself and no
+/// script around it: such a one can be asked for its version without starting anything.
+pub(crate) fn is_known_scheduler(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let is_known = known::ALL.iter().any(|known| Some(known.command) == name);
+    let mut begin = [0; ELF.len()];
+    let mut read = || File::open(path)?.read_exact(&mut begin);
+    is_known && read().is_ok() && begin == ELF
+}
+
+/// How a program begins that the kernel runs without an interpreter; see elf(5).
+const ELF: [u8; 4] = *b"\x7fELF";
+
+fn find_in(
+    reader: &Reader,
+    command: &str,
+    directories: &[&Path],
+    owner: u32,
+) -> Result<PathBuf, ProgramError> {
     let candidates: Vec<PathBuf> = if command.starts_with('/') {
         vec![PathBuf::from(command)]
     } else {
@@ -88,36 +124,129 @@ fn find_in(command: &str, directories: &[&Path], owner: u32) -> Result<PathBuf, 
             .collect()
     };
     let mut refused = None;
-    for path in candidates.into_iter().filter(|path| path.exists()) {
-        match fit(&path, owner) {
+    for path in candidates {
+        match fit(reader, &path, owner) {
             Ok(program) => return Ok(program),
-            Err(why) => refused = refused.or(Some(ProgramError::Refused { path, why })),
+            Err(Obstacle::Missing(_)) => {}
+            Err(why) => {
+                let why = why.to_string();
+                refused = refused.or(Some(ProgramError::Refused { path, why }));
+            }
         }
     }
     Err(refused.unwrap_or_else(|| ProgramError::NotFound(command.to_owned())))
 }
 
 /// The file behind all links, if it may be run as root; if not, why.
-fn fit(written: &Path, owner: u32) -> Result<PathBuf, &'static str> {
-    let path = written.canonicalize().map_err(|_| "cannot be read")?;
-    let metadata = fs::metadata(&path).map_err(|_| "cannot be read")?;
+fn fit(reader: &Reader, written: &Path, owner: u32) -> Result<PathBuf, Obstacle> {
+    // Who can replace a link or a directory on the way chooses the program as well.
+    let judge = |path: &Path, metadata: &Metadata| only_root_changes(path, metadata, owner);
+    let path = reader.walk(written, judge)?;
+    let other = |why: &str| Err(Obstacle::Other(why.to_owned()));
+    let Ok(metadata) = fs::metadata(&path) else {
+        return other("cannot be read");
+    };
     if !metadata.is_file() {
-        return Err("is not a regular file");
+        return other("is not a regular file");
     }
+    let shown = path.display();
     if metadata.permissions().mode() & 0o111 == 0 {
-        return Err("is not executable");
+        return other(&format!("is not executable: chmod 755 {shown}"));
     }
-    // Who can replace a link on the way chooses the program as well.
-    for on_the_way in path.ancestors().chain(written.ancestors()) {
-        let metadata = fs::metadata(on_the_way).map_err(|_| "is on a way that cannot be read")?;
-        let mode = metadata.permissions().mode();
-        // In a sticky directory others cannot replace what is not theirs.
-        let others_write = mode & 0o022 != 0 && !(metadata.is_dir() && mode & 0o1000 != 0);
-        if others_write || ![0, owner].contains(&metadata.uid()) {
-            return Err("can be changed or replaced by others than root, so it is not run as root");
-        }
+    reader.execute(&path, &metadata)?;
+    if statvfs(&path).is_ok_and(|file_system| file_system.flags().contains(FsFlags::ST_NOEXEC)) {
+        return other(
+            "is on a file system that is mounted noexec, so it cannot be executed: put it into \
+             /usr/local/bin",
+        );
+    }
+    let withheld = file_capabilities(&path) & !reader.bounding;
+    if withheld != 0 {
+        return other(&format!(
+            "has capabilities of its own (setcap) that the service does not have ({}), so that the \
+             kernel does not execute it: setcap -r {shown}; what schedulers need, the service gives them",
+            capability_names(withheld)
+        ));
     }
     Ok(path)
+}
+
+/// Whether nobody but root, and `owner`, can write there. The mode of a link means nothing.
+fn only_root_changes(path: &Path, metadata: &Metadata, owner: u32) -> Result<(), Obstacle> {
+    let changeable = |why| {
+        let path = path.to_owned();
+        Err(Obstacle::Changeable { path, why })
+    };
+    let shown = path.display();
+    let so = "so that the program can be changed or replaced by others than root and is not run";
+    if ![0, owner].contains(&metadata.uid()) {
+        let user = metadata.uid();
+        return changeable(format!(
+            "belongs to user {user}, {so}: chown root {shown}, or put the program into /usr/bin"
+        ));
+    }
+    let mode = metadata.mode();
+    // In a sticky directory others cannot replace what is not theirs.
+    if metadata.is_symlink() || (metadata.is_dir() && mode & 0o1000 != 0) {
+        return Ok(());
+    }
+    let (who, change) = match (mode & 0o020 != 0, mode & 0o002 != 0) {
+        (false, false) => return Ok(()),
+        (true, false) => (format!("its group ({})", metadata.gid()), "g-w"),
+        (false, true) => ("everybody".to_owned(), "o-w"),
+        (true, true) => ("everybody".to_owned(), "go-w"),
+    };
+    changeable(format!(
+        "can be written by {who}, {so}: chmod {change} {shown}, or put the program into /usr/bin"
+    ))
+}
+
+/// The capabilities that executing the file is to give, without which the kernel refuses to execute it
+/// (`get_file_caps` in security/commoncap.c). None for most files.
+fn file_capabilities(path: &Path) -> u64 {
+    // struct vfs_ns_cap_data: flags, then permitted and inheritable, low and high; all little-endian.
+    const EFFECTIVE: u32 = 1;
+    let mut data = [0_u8; 64];
+    let Ok(length) = rustix::fs::getxattr(path, "security.capability", &mut data[..]) else {
+        return 0;
+    };
+    let word = |index: usize| {
+        let bytes = data.get(4 * index..4 * index + 4)?;
+        Some(u32::from_le_bytes(bytes.try_into().ok()?))
+    };
+    let (Some(flags), Some(low)) = (word(0), word(1)) else {
+        return 0;
+    };
+    // The first version has no high words, and is as short.
+    let high = word(3).filter(|_| length >= 20).unwrap_or_default();
+    if flags & EFFECTIVE == 0 {
+        return 0;
+    }
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// As capabilities(7) names those that schedulers may have been given, and the numbers of others.
+fn capability_names(capabilities: u64) -> String {
+    const NAMES: [(u32, &str); 9] = [
+        (1, "cap_dac_override"),
+        (12, "cap_net_admin"),
+        (19, "cap_sys_ptrace"),
+        (21, "cap_sys_admin"),
+        (23, "cap_sys_nice"),
+        (24, "cap_sys_resource"),
+        (34, "cap_syslog"),
+        (38, "cap_perfmon"),
+        (39, "cap_bpf"),
+    ];
+    let name = |number: u32| {
+        let known = NAMES.iter().find(|(of, _)| *of == number);
+        known.map_or_else(
+            || format!("capability {number}"),
+            |(_, name)| (*name).to_owned(),
+        )
+    };
+    let numbers = (0..u64::BITS).filter(|number| capabilities >> number & 1 != 0);
+    numbers.map(name).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -134,7 +263,7 @@ mod tests {
 
     fn find_here(directory: &tempfile::TempDir, command: &str) -> Result<PathBuf, ProgramError> {
         let owner = fs::metadata(directory.path()).unwrap().uid();
-        find_in(command, &[directory.path()], owner)
+        find_in(Reader::ourselves(), command, &[directory.path()], owner)
     }
 
     #[test]
@@ -179,7 +308,8 @@ mod tests {
             directory_with("scx_a", 0o755),
         );
         let owner = fs::metadata(good.path()).unwrap().uid();
-        let found = find_in("scx_a", &[bad.path(), good.path()], owner);
+        let directories = [bad.path(), good.path()];
+        let found = find_in(Reader::ourselves(), "scx_a", &directories, owner);
         assert_eq!(found, Ok(good.path().join("scx_a")));
     }
 
@@ -209,5 +339,85 @@ mod tests {
         assert!(error.contains("not executable"), "{error}");
         let missing = find_here(&directory, "scx_b");
         assert_eq!(missing, Err(ProgramError::NotFound("scx_b".to_owned())));
+    }
+
+    #[test]
+    fn who_can_change_a_program_is_named_with_the_place_and_the_remedy() {
+        let directory = directory_with("scx_a", 0o755);
+        let shown = directory.path().display().to_string();
+        for (mode, who, remedy) in [
+            (0o2775, "its group", "chmod g-w"),
+            (0o757, "everybody", "chmod o-w"),
+            (0o777, "everybody", "chmod go-w"),
+        ] {
+            fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode)).unwrap();
+            let error = find_here(&directory, "scx_a").unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("{shown} can be written by {who}")),
+                "{error}"
+            );
+            assert!(error.contains(&format!("{remedy} {shown}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_link_on_the_way_counts() {
+        let (program, middle, links) = (
+            directory_with("scx_a", 0o755),
+            tempfile::tempdir().unwrap(),
+            tempfile::tempdir().unwrap(),
+        );
+        std::os::unix::fs::symlink(program.path().join("scx_a"), middle.path().join("a")).unwrap();
+        std::os::unix::fs::symlink(middle.path().join("a"), links.path().join("scx_b")).unwrap();
+        assert_eq!(find_here(&links, "scx_b"), Ok(program.path().join("scx_a")));
+        // Neither where the first link is nor where the program is.
+        fs::set_permissions(middle.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let error = find_here(&links, "scx_b").unwrap_err().to_string();
+        assert!(error.contains("changed or replaced by others"), "{error}");
+    }
+
+    #[test]
+    fn an_absolute_path_is_not_said_to_be_searched_for() {
+        let error = find("/opt/not there/scx_a").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "`/opt/not there/scx_a` is not installed (there is no such file)"
+        );
+        let error = find("scx_not_there").unwrap_err().to_string();
+        assert!(error.contains("searched /usr/local/sbin"), "{error}");
+    }
+
+    #[test]
+    fn a_program_in_a_home_directory_is_refused_for_the_service_whoever_asks() {
+        let error = find_for(&Reader::service(), "/root/.cargo/bin/scx_cosmos");
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("ProtectHome=yes"), "{error}");
+        assert!(error.contains("/usr/local/bin"), "{error}");
+    }
+
+    #[test]
+    fn only_the_program_of_a_known_scheduler_itself_is_asked_for_its_version() {
+        let directory = directory_with("scx_cosmos", 0o755);
+        let path = directory.path().join("scx_cosmos");
+        assert!(!is_known_scheduler(&path), "an empty file");
+        fs::write(&path, "#!/bin/sh\nexec /usr/bin/scx_cosmos\n").unwrap();
+        assert!(!is_known_scheduler(&path), "a script");
+        fs::write(&path, b"\x7fELF\x02\x01\x01").unwrap();
+        assert!(is_known_scheduler(&path));
+        for other in ["cosmos", "scx_cosmos-git", "scx_mine", "bash"] {
+            let other = directory.path().join(other);
+            fs::copy(&path, &other).unwrap();
+            assert!(!is_known_scheduler(&other), "{}", other.display());
+        }
+        assert!(!is_known_scheduler(&directory.path().join("scx_lavd")));
+    }
+
+    #[test]
+    fn capabilities_are_named() {
+        let some = 1 << 21 | 1 << 39 | 1;
+        assert_eq!(
+            capability_names(some),
+            "capability 0, cap_sys_admin, cap_bpf"
+        );
     }
 }

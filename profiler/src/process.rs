@@ -25,8 +25,9 @@ pub struct Process {
     /// The path of its program; empty when that cannot be read. A program that was replaced or
     /// removed meanwhile keeps its path.
     pub executable: String,
-    /// The first word of its command line, which the process itself can choose; wine puts the
-    /// Windows path of the program there. Empty when there is none; at most 4096 bytes are read.
+    /// The program as its command line has it, which the process itself can choose; wine puts the
+    /// Windows path of the program there. It is the first word, or what comes before the options
+    /// where all is written into that. Empty when there is none; at most 4096 bytes are read.
     pub argv0: String,
     /// Its cgroup below the root of the (version 2) hierarchy, such as
     /// `/system.slice/ssh.service`; empty when that cannot be read.
@@ -82,11 +83,50 @@ fn program(task: &Path) -> Option<(String, String)> {
         path.trim_end_matches(" (deleted)").to_owned()
     });
     let command_line = bytes(&task.join("cmdline"), PATH_MAX).unwrap_or_default();
-    let argv0 = text(command_line.split(|byte| *byte == 0).next()?);
+    let first = text(command_line.split(|byte| *byte == 0).next()?);
     match executable {
-        Err(_) if argv0.is_empty() => None,
-        executable => Some((executable.unwrap_or_default(), argv0)),
+        Err(_) if first.is_empty() => None,
+        executable => {
+            let executable = executable.unwrap_or_default();
+            let argv0 = without_options(&first, &executable).to_owned();
+            Some((executable, argv0))
+        }
     }
+}
+
+/// The program in the first word of a command line. Chromium and Electron write all of it into that
+/// word, joined with blanks, and others what they are doing (`nginx: worker process`, setproctitle(3)):
+/// the end of that is no program's name. A path may have blanks itself.
+fn without_options<'w>(word: &'w str, executable: &str) -> &'w str {
+    let file_name = |path: &str| {
+        path.rsplit(['/', '\\'])
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let is_it = |path: &str| !executable.is_empty() && file_name(path) == file_name(executable);
+    if !executable.is_empty()
+        && let Some(rest) = word.strip_prefix(executable)
+        && rest.starts_with(' ')
+    {
+        return &word[..executable.len()];
+    }
+    if is_it(word) {
+        return word;
+    }
+    let first = word.split(' ').next().unwrap_or_default();
+    if is_it(first) {
+        return first;
+    }
+    let options = word
+        .match_indices(" -")
+        .map(|(at, _)| at)
+        // A dash between blanks is part of many a game's name.
+        .find(|at| !matches!(word.as_bytes().get(at + 2), None | Some(b' ')));
+    let title = word.find(": ");
+    let windows = word.to_ascii_lowercase().find(".exe ").map(|at| at + 4);
+    let end = [options, title, windows].into_iter().flatten().min();
+    &word[..end.unwrap_or(word.len())]
 }
 
 /// A thread of the process other than the first.
@@ -209,6 +249,56 @@ mod tests {
         let root = proc_with(&[("7/comm", b"a\n"), ("7/exe", b"/usr/bin/a (deleted)")]);
         let process = Process::read(root.path(), 7).unwrap();
         assert_eq!(process.executable, "/usr/bin/a");
+    }
+
+    #[test]
+    fn the_end_of_a_joined_command_line_is_no_programs_name() {
+        let chromium = "/opt/Discord/Discord --type=renderer --last-game=/home/me/launcher.exe";
+        for (word, executable, argv0) in [
+            (chromium, "/opt/Discord/Discord", "/opt/Discord/Discord"),
+            (chromium, "/usr/lib/bugs/Discord", "/opt/Discord/Discord"),
+            (
+                chromium,
+                "/usr/lib/electron/electron",
+                "/opt/Discord/Discord",
+            ),
+            (chromium, "", "/opt/Discord/Discord"),
+            ("code file:///home/me/a.exe", "/usr/share/code/code", "code"),
+            (
+                "/proc/self/exe --type=gpu --x=/a/b.exe",
+                "/opt/slack/slack",
+                "/proc/self/exe",
+            ),
+            ("nginx: worker process /a/b.exe", "/usr/sbin/nginx", "nginx"),
+            (
+                "C:\\a b\\App.EXE /last=C:\\b.exe",
+                "/usr/bin/wine64-preloader",
+                "C:\\a b\\App.EXE",
+            ),
+        ] {
+            assert_eq!(
+                without_options(word, executable),
+                argv0,
+                "{word}; {executable}"
+            );
+        }
+    }
+
+    #[test]
+    fn blanks_in_a_programs_path_belong_to_it() {
+        for (word, executable) in [
+            ("./pianoteq 6", "/opt/pianoteq 6"),
+            (
+                "Z:\\My Games\\Foo - Bar\\foo.exe",
+                "/usr/bin/wine64-preloader",
+            ),
+            ("/opt/a -b/foo bar", "/opt/a -b/foo bar"),
+            ("C:\\Program Files (x86)\\a.exe", "/usr/bin/wine-preloader"),
+            ("", "/usr/bin/a"),
+            ("-bash", "/usr/bin/bash"),
+        ] {
+            assert_eq!(without_options(word, executable), word);
+        }
     }
 
     #[test]

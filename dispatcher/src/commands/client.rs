@@ -25,6 +25,15 @@ const PERSON_WITHIN: Duration = Duration::from_secs(125);
 /// All properties of the daemon by their names.
 pub(crate) type Properties = HashMap<String, OwnedVariant>;
 
+/// Whom polkit may ask for a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// Whoever sits at the terminal, if there is one.
+    Person,
+    /// Nobody.
+    Nobody,
+}
+
 /// A connection to the daemon.
 pub(crate) struct Client {
     daemon: Proxy<'static>,
@@ -74,13 +83,32 @@ impl Client {
             .map_err(|error| explained(&error))
     }
 
+    /// Comes whenever the daemon comes to the bus (true) or goes from it; ends with the bus.
+    pub(crate) async fn comings_and_goings(
+        &self,
+    ) -> anyhow::Result<impl Stream<Item = bool> + use<>> {
+        let listening = async { self.daemon.receive_owner_changed().await };
+        let owners = within(ANSWER_WITHIN, listening).await;
+        let owners = owners.map_err(|error| explained(&error))?;
+        Ok(owners.map(|owner| owner.is_some()))
+    }
+
     /// Calls a method. On a terminal, polkit may ask for a password.
     pub(crate) async fn call<B, R>(&self, method: &str, body: &B) -> anyhow::Result<R>
     where
         B: Serialize + DynamicType,
         R: for<'d> DynamicDeserialize<'d>,
     {
-        let (flags, limit) = if io::stdin().is_terminal() {
+        self.call_as(Ask::Person, method, body).await
+    }
+
+    /// Calls a method; polkit may ask whom `ask` says.
+    pub(crate) async fn call_as<B, R>(&self, ask: Ask, method: &str, body: &B) -> anyhow::Result<R>
+    where
+        B: Serialize + DynamicType,
+        R: for<'d> DynamicDeserialize<'d>,
+    {
+        let (flags, limit) = if ask == Ask::Person && io::stdin().is_terminal() {
             (MethodFlags::ALLOW_INTERACTIVE_AUTH, PERSON_WITHIN)
         } else {
             // A script is not to hang on a question that nobody sees.

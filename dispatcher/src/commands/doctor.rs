@@ -4,6 +4,7 @@
 //! in `conflicts`.
 
 mod conflicts;
+mod kernel_build;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,13 +16,16 @@ use std::process::ExitCode;
 use anstyle::Style;
 
 use crate::cgroup;
+use crate::cli::POLICY;
 use crate::commands::client::Properties;
+use crate::commands::service_unit;
 use crate::commands::status;
 use crate::commands::style::{self, ERROR, Styled, WARNING};
 use crate::kernel::{KernelState, SchedExt};
 use crate::plain::plain;
-use crate::policy::Policy;
+use crate::policy::{Listen, Policy};
 use crate::program::{self, ProgramError};
+use crate::reach::{Obstacle, Reader};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,15 +58,31 @@ struct Facts {
     missing_limits: Vec<String>,
     realtime: bool,
     isolated_cpus: String,
+    /// The CPUs of cpuset partitions that are isolated while the machine runs.
+    isolated_partitions: String,
+    function_tracer: Tracer,
+    /// What the kernel was built without and is missed.
+    not_built: Vec<&'static str>,
     policy: Result<(), String>,
     /// Each scheduler of the policy's rules that cannot be run, and why.
     missing_programs: Vec<ProgramError>,
     /// Some scheduler of the policy's rules can be run.
     some_program: bool,
+    /// What keeps the service from the policy, and from where its metrics are to be.
+    out_of_reach: Vec<String>,
     /// What others do that gets in the way, with the remedy.
     conflicts: Vec<String>,
     /// What the running daemon says, or why it cannot be asked.
     daemon: Result<Told, String>,
+}
+
+/// Whether kernel functions can be traced, which schedulers of scx 1.1.2 and later need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tracer {
+    Ready,
+    /// By kernel.ftrace_enabled.
+    Off,
+    NotBuilt,
 }
 
 /// What the daemon says of itself.
@@ -104,7 +124,8 @@ impl Told {
 pub(crate) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
     let daemon = status::ask_daemon().await.map(Told::of);
     let daemon = daemon.map_err(|error| error.to_string());
-    let findings = judge(&gather(Path::new("/"), config, daemon));
+    let service = service_unit::reader().await;
+    let findings = judge(&gather(Path::new("/"), config, &service, daemon));
     let out = &mut style::stdout();
     for finding in &findings {
         let mark = match finding.weight {
@@ -124,7 +145,7 @@ pub(crate) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn gather(root: &Path, config: &Path, daemon: Result<Told, String>) -> Facts {
+fn gather(root: &Path, config: &Path, service: &Reader, daemon: Result<Told, String>) -> Facts {
     let text = |path: &str| {
         fs::read_to_string(root.join(path))
             .map(|text| text.trim().to_owned())
@@ -135,7 +156,7 @@ fn gather(root: &Path, config: &Path, daemon: Result<Told, String>) -> Facts {
     let errors: Vec<Option<ProgramError>> = policy
         .iter()
         .flat_map(Policy::used_schedulers)
-        .map(|scheduler| program::find(&scheduler.command).err())
+        .map(|scheduler| program::find_for(service, &scheduler.command).err())
         .collect();
     let some_program = errors.iter().any(Option::is_none);
     let mut missing_programs: Vec<ProgramError> = errors.into_iter().flatten().collect();
@@ -147,17 +168,63 @@ fn gather(root: &Path, config: &Path, daemon: Result<Told, String>) -> Facts {
         btf: root.join("sys/kernel/btf/vmlinux").exists(),
         kernel_config: root.join(format!("boot/config-{release}")).exists()
             || root.join("proc/config.gz").exists(),
+        not_built: kernel_build::missing(root, &release),
         release,
         pressure: root.join("proc/pressure/io").exists(),
         missing_limits: cgroup::missing_limits(root),
         realtime: text("sys/kernel/realtime") == "1",
         isolated_cpus: text("sys/devices/system/cpu/isolated"),
+        isolated_partitions: text("sys/fs/cgroup/cpuset.cpus.isolated"),
+        function_tracer: match &*text("proc/sys/kernel/ftrace_enabled") {
+            "" => Tracer::NotBuilt,
+            "0" => Tracer::Off,
+            _ => Tracer::Ready,
+        },
+        out_of_reach: out_of_reach(
+            // A draft somewhere else is not what the service reads.
+            Some(config).filter(|config| *config == Path::new(POLICY)),
+            policy.as_ref().ok(),
+            service,
+        ),
         policy: policy.map(drop).map_err(|error| error.to_string()),
         missing_programs,
         some_program,
         conflicts: conflicts::find(root),
         daemon,
     }
+}
+
+/// What keeps the service from its files.
+fn out_of_reach(config: Option<&Path>, policy: Option<&Policy>, service: &Reader) -> Vec<String> {
+    let mut found = Vec::new();
+    match config.map(|config| (config, service.read(config))) {
+        // That it is not there, or whoever asks cannot see it, is said of the policy anyway.
+        None | Some((_, Ok(()) | Err(Obstacle::Missing(_) | Obstacle::Unseen(_)))) => {}
+        Some((config, Err(why))) => found.push(format!(
+            "the service cannot read {}: {why}",
+            config.display()
+        )),
+    }
+    let metrics = policy.map(|policy| &policy.metrics);
+    let files = metrics.map(|metrics| {
+        let socket = metrics.listen.as_ref().and_then(Listen::socket);
+        [metrics.textfile.as_deref(), socket]
+    });
+    for file in files.into_iter().flatten().flatten() {
+        if let Err(why) = service.write_beside(file) {
+            found.push(format!(
+                "the service cannot write {}: {why}",
+                file.display()
+            ));
+        }
+    }
+    found
+}
+
+/// Whether the kernel refuses schedulers while a cpuset partition is isolated: Linux 7.0 did at first
+/// ("sched_ext: Use HK_TYPE_DOMAIN_BOOT to detect isolcpus= domain isolation", in 7.1 and late 7.0).
+fn refuses_partitions(release: &str) -> bool {
+    release == "7.0" || release.starts_with("7.0.") || release.starts_with("7.0-")
 }
 
 fn judge(facts: &Facts) -> Vec<Finding> {
@@ -200,6 +267,34 @@ fn judge(facts: &Facts) -> Vec<Finding> {
             ),
         );
     }
+    if !facts.isolated_partitions.is_empty() && refuses_partitions(&facts.release) {
+        add(
+            Weight::Weakens,
+            format!(
+                "CPUs {} are isolated by cpuset partitions, with which most kernels 7.0 refuse schedulers: \
+                 make them members again (cpuset.cpus.partition), or boot Linux 7.1 or later",
+                facts.isolated_partitions
+            ),
+        );
+    }
+    match facts.function_tracer {
+        Tracer::Ready => {}
+        Tracer::Off => add(
+            Weight::Weakens,
+            "kernel.ftrace_enabled is 0, with which schedulers of scx 1.1.2 and later do not load: \
+             sysctl kernel.ftrace_enabled=1"
+                .into(),
+        ),
+        Tracer::NotBuilt => add(
+            Weight::Weakens,
+            "the kernel cannot trace its functions, with which schedulers of scx 1.1.2 and later do not load: \
+             boot one with CONFIG_FUNCTION_TRACER"
+                .into(),
+        ),
+    }
+    for missing in &facts.not_built {
+        add(Weight::Weakens, (*missing).to_owned());
+    }
     if !facts.kernel_config {
         add(
             Weight::Weakens,
@@ -220,6 +315,9 @@ fn judge(facts: &Facts) -> Vec<Finding> {
             "none of the policy's schedulers can be run: install one of those below".into(),
         ),
         Ok(()) => add(Weight::Fine, "the policy is valid".into()),
+    }
+    for why in &facts.out_of_reach {
+        add(Weight::Weakens, why.clone());
     }
     for error in &facts.missing_programs {
         add(
@@ -323,6 +421,10 @@ mod tests {
             missing_limits: Vec::new(),
             realtime: false,
             isolated_cpus: String::new(),
+            isolated_partitions: String::new(),
+            function_tracer: Tracer::Ready,
+            not_built: Vec::new(),
+            out_of_reach: Vec::new(),
             policy: Ok(()),
             missing_programs: Vec::new(),
             some_program: true,
@@ -354,8 +456,16 @@ mod tests {
             |facts| facts.isolated_cpus = "2-3".into(),
             |facts| facts.policy = Err("bad".into()),
         ];
-        let weakens: [fn(&mut Facts); 9] = [
+        let weakens: [fn(&mut Facts); 14] = [
             |facts| facts.missing_limits = vec!["no limit for memory".into()],
+            |facts| facts.function_tracer = Tracer::Off,
+            |facts| facts.function_tracer = Tracer::NotBuilt,
+            |facts| facts.not_built = vec!["no CONFIG_A"],
+            |facts| facts.out_of_reach = vec!["the service cannot read it".into()],
+            |facts| {
+                facts.isolated_partitions = "3".into();
+                facts.release = "7.0.4-arch1".into();
+            },
             |facts| facts.conflicts = vec!["ananicy-cpp runs".into()],
             |facts| facts.kernel_config = false,
             |facts| facts.pressure = false,
@@ -394,14 +504,59 @@ mod tests {
         write("boot/config-6.18.15", "");
         write("sys/kernel/sched_ext/state", "disabled\n");
         write("sys/devices/system/cpu/isolated", "2\n");
+        write("sys/fs/cgroup/cpuset.cpus.isolated", "3\n");
+        write("proc/sys/kernel/ftrace_enabled", "0\n");
         let facts = gather(
             root.path(),
             &root.path().join("none.yaml"),
+            &Reader::service(),
             Ok(Told::default()),
         );
         assert_eq!(facts.kernel, KernelState::Disabled);
         assert!(facts.kernel_config && !facts.btf && !facts.pressure && !facts.realtime);
         assert_eq!(facts.isolated_cpus, "2");
+        assert_eq!(facts.isolated_partitions, "3");
+        assert_eq!(facts.function_tracer, Tracer::Off);
         assert!(facts.policy.is_err());
+    }
+
+    #[test]
+    fn isolated_partitions_matter_only_to_kernels_that_refuse_schedulers_then() {
+        for (release, refuses) in [
+            ("6.18.15+deb13-cloud-amd64", false),
+            ("7.0.0", true),
+            ("7.0-rc4", true),
+            ("7.1.0", false),
+            ("7.2.13", false),
+        ] {
+            let mut facts = sound();
+            facts.release = release.into();
+            facts.isolated_partitions = "3".into();
+            assert_eq!(weights(&facts).len(), usize::from(refuses), "{release}");
+        }
+    }
+
+    #[test]
+    fn what_the_service_cannot_reach_is_found_whoever_asks() {
+        let text = "version: 1
+rules: [{class: idle, use: [kernel]}]
+metrics: {textfile: /home/me/auto-ext.prom, listen: /run/auto-ext/metrics.sock}
+";
+        let policy = Policy::parse("F", text).unwrap();
+        let found = out_of_reach(
+            Some("/root/p.yaml".as_ref()),
+            Some(&policy),
+            &Reader::service(),
+        );
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(
+            found[0].starts_with("the service cannot read /root/p.yaml"),
+            "{found:?}"
+        );
+        assert!(found[1].contains("/home/me/auto-ext.prom"), "{found:?}");
+        assert!(
+            found.iter().all(|why| why.contains("ProtectHome")),
+            "{found:?}"
+        );
     }
 }

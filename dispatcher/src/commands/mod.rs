@@ -1,5 +1,5 @@
 //! The commands but for the daemon, one file each; `client` is their way to the daemon, `style` their
-//! colours.
+//! colours, `service_unit` what the service can reach.
 
 pub(crate) mod check;
 pub(crate) mod client;
@@ -13,6 +13,7 @@ pub(crate) mod record;
 pub(crate) mod reload;
 pub(crate) mod replay;
 pub(crate) mod schedulers;
+mod service_unit;
 pub(crate) mod status;
 pub(crate) mod style;
 mod theme;

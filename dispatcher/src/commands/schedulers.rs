@@ -7,11 +7,16 @@ use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde::Serialize;
+use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::client::Client;
+use super::service_unit;
 use super::status::wall_time;
 use super::style::{self, ERROR, Styled, WARNING};
 use crate::history::{Entry, Kind};
@@ -19,9 +24,14 @@ use crate::known;
 use crate::plain::plain;
 use crate::policy::Policy;
 use crate::program::{self, ProgramError};
+use crate::reach::Reader;
 
 /// How long a scheduler may take to say its version.
 const VERSION_WITHIN: Duration = Duration::from_secs(5);
+/// How much of what it says is read, in bytes.
+const MAX_OUTPUT: u64 = 4096;
+/// The user and group that own nothing.
+const NOBODY: u32 = 65534;
 /// How long a version may be, in bytes.
 const MAX_VERSION: usize = 64;
 /// How far back the history is searched for the last end.
@@ -49,19 +59,19 @@ struct Line {
 
 /// Prints the list; without the daemon, what it would know is left out.
 pub(crate) async fn run(json: bool, config: &Path) -> anyhow::Result<ExitCode> {
-    let mut lines = lines(config, &program::installed_unknown());
-    let mut versions: BTreeMap<String, Option<String>> = BTreeMap::new();
+    let mut lines = lines(
+        config,
+        &service_unit::reader().await,
+        &program::installed_unknown(),
+    );
     let paths: BTreeSet<String> = lines.iter().filter_map(|line| line.path.clone()).collect();
-    for path in paths {
-        let version = version(&path).await;
-        versions.insert(path, version);
-    }
+    let versions = versions(paths).await;
     let (ends, quarantined) = ask_daemon().await.unwrap_or_default();
     for line in &mut lines {
         line.version = line
             .path
             .as_ref()
-            .and_then(|path| versions.get(path).cloned().flatten());
+            .and_then(|path| versions.get(path).cloned());
         // The history knows them by the names of their files.
         line.last_end = ends.get(program::file_name(&line.command)).cloned();
         line.quarantined_until = quarantined.get(&line.name).copied();
@@ -84,7 +94,7 @@ pub(crate) async fn forgive(name: &str) -> anyhow::Result<ExitCode> {
 }
 
 /// The schedulers of the policy, the known ones that it does not define, and those that are installed.
-fn lines(config: &Path, installed: &BTreeSet<String>) -> Vec<Line> {
+fn lines(config: &Path, service: &Reader, installed: &BTreeSet<String>) -> Vec<Line> {
     let policy = Policy::load(config).unwrap_or_default();
     let of_policy = policy.schedulers.values().map(|scheduler| Line {
         name: scheduler.name.clone(),
@@ -114,9 +124,9 @@ fn lines(config: &Path, installed: &BTreeSet<String>) -> Vec<Line> {
         });
     let mut lines: Vec<Line> = of_policy.chain(known).chain(unknown).collect();
     for line in &mut lines {
-        match program::find(&line.command) {
+        match program::find_for(service, &line.command) {
             Ok(path) => line.path = Some(path.display().to_string()),
-            Err(ProgramError::NotFound(_)) => {}
+            Err(ProgramError::NotFound(command)) if !command.starts_with('/') => {}
             Err(error) => line.error = Some(error.to_string()),
         }
         line.note = known::by_name(&line.command).map(|known| known.note);
@@ -125,16 +135,52 @@ fn lines(config: &Path, installed: &BTreeSet<String>) -> Vec<Line> {
     lines
 }
 
-/// What the program says to `--version`: the word after its name.
+/// The versions of those of the programs that are known schedulers themselves. No other is executed: a
+/// script around one, with its arguments, may start it whatever it is asked.
+async fn versions(paths: BTreeSet<String>) -> BTreeMap<String, String> {
+    let known = |path: &String| program::is_known_scheduler(Path::new(path));
+    let asked = paths.into_iter().filter(known);
+    let asked =
+        asked.map(|path| async move { version(&path).await.map(|version| (path, version)) });
+    // All at once: each may take its time.
+    let answers = asked.collect::<JoinSet<_>>().join_all().await;
+    answers.into_iter().flatten().collect()
+}
+
+/// What the program says to `--version`: the word after its name. It gets nothing from us, neither
+/// root's rights nor our surroundings.
 async fn version(path: &str) -> Option<String> {
-    let output = Command::new(path)
+    // It is inherited, and nothing here needs what it forbids.
+    nix::sys::prctl::set_no_new_privs().ok()?;
+    let mut command = Command::new(path);
+    command
         .arg("--version")
+        .env_clear()
+        .current_dir("/")
+        .process_group(0)
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = timeout(VERSION_WITHIN, output).await.ok()?.ok()?;
-    let text = String::from_utf8_lossy(&output.stdout);
+        .kill_on_drop(true);
+    if nix::unistd::geteuid().is_root() {
+        // With this all capabilities go, and with them what it takes to load a scheduler.
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let mut child = command.spawn().ok()?;
+    let mut text = Vec::new();
+    let output = child.stdout.take()?;
+    let read = timeout(
+        VERSION_WITHIN,
+        output.take(MAX_OUTPUT).read_to_end(&mut text),
+    )
+    .await;
+    // What was read is all that is of use.
+    if let Some(group) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+        // It may have ended by itself; it has not been waited for, so that the number is its own.
+        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+    }
+    read.ok()?.ok()?;
+    let text = String::from_utf8_lossy(&text);
     let mut version = text.split_whitespace().nth(1)?.to_owned();
     version.retain(|char| !char.is_control());
     version.truncate(version.floor_char_boundary(MAX_VERSION));
@@ -205,7 +251,8 @@ mod tests {
         let text = "version: 1\nschedulers:\n  bpfland: {command: scx_bpfland, args: [-m, performance]}\n  \
                     mine: {command: /opt/mine}\nrules: [{class: idle, use: [mine, bpfland]}]\n";
         std::fs::write(&config, text).unwrap();
-        let lines = lines(&config, &BTreeSet::from(["scx_cake".to_owned()]));
+        let installed = BTreeSet::from(["scx_cake".to_owned()]);
+        let lines = lines(&config, &Reader::service(), &installed);
         assert_eq!(lines.len(), known::ALL.len() + 2);
         let cake = lines.iter().filter(|line| line.name == "cake");
         assert_eq!(cake.count(), 1, "installed, and known to nobody");
@@ -213,8 +260,55 @@ mod tests {
         assert_eq!(bpfland.len(), 1);
         assert_eq!(bpfland[0].args, ["-m", "performance"]);
         assert_eq!(
-            super::lines(Path::new("/nonexistent"), &BTreeSet::new()).len(),
+            super::lines(
+                Path::new("/nonexistent"),
+                &Reader::service(),
+                &BTreeSet::new()
+            )
+            .len(),
             known::ALL.len()
         );
+    }
+
+    /// Writes a script that everybody can execute.
+    fn script(path: &Path, lines: &str) -> String {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::write(path, format!("#!/bin/sh\n{lines}\n")).unwrap();
+        for path in [path, path.parent().unwrap()] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        path.display().to_string()
+    }
+
+    #[tokio::test]
+    async fn listing_executes_no_program_but_known_schedulers_themselves() {
+        let directory = tempfile::tempdir().unwrap();
+        let ran = directory.path().join("ran");
+        let names = ["scx_cosmos", "scx_mine", "my-scheduler"];
+        let script = |name: &str| {
+            let lines = format!("echo {name} 1.0\ntouch {}", ran.display());
+            script(&directory.path().join(name), &lines)
+        };
+        let paths = names.into_iter().map(script).collect();
+        assert_eq!(versions(paths).await, BTreeMap::new());
+        assert!(!ran.exists());
+    }
+
+    #[tokio::test]
+    async fn who_is_asked_for_a_version_has_no_rights_and_no_surroundings() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("scx_a");
+        let lines = "echo scx_a \"$(id -u):$(env | grep -c HOME=):$(pwd):$1\"";
+        let said = version(&script(&path, lines)).await;
+        let user = nix::unistd::geteuid();
+        let user = if user.is_root() {
+            NOBODY
+        } else {
+            user.as_raw()
+        };
+        assert_eq!(said, Some(format!("{user}:0:/:--version")));
+        // Nor is all read that it may say.
+        let said = version(&script(&path, "echo scx_a 1.0; exec yes")).await;
+        assert_eq!(said.as_deref(), Some("1.0"));
     }
 }

@@ -36,6 +36,7 @@ use crate::commands::theme::Theme;
 use crate::core::Explanation;
 use crate::history::Entry;
 use crate::kernel::SchedExt;
+use crate::reach::Reader;
 use crate::{known, program};
 use cpus::CpuReader;
 use measure::Measurement;
@@ -158,9 +159,10 @@ impl Watch {
     fn new(news: mpsc::Sender<News>) -> Self {
         let sched_ext = SchedExt::below("/sys".as_ref());
         let mut known = Known::new(now_us(), sched_ext.read());
+        let service = Reader::service();
         known.schedulers = known::ALL
             .iter()
-            .filter(|known| program::find(known.command).is_ok())
+            .filter(|known| program::find_for(&service, known.command).is_ok())
             .map(|known| known.name().to_owned())
             .collect();
         let now = Instant::now();

@@ -15,6 +15,7 @@ use crate::lock::lock;
 use crate::metrics::server::Server;
 use crate::metrics::{self, Snapshot};
 use crate::policy::Listen;
+use crate::reach::Reader;
 use crate::report::Current;
 use crate::request::Requests;
 
@@ -118,11 +119,12 @@ impl Export {
         self.writing = None;
         let written = written.expect("who writes neither panics nor is aborted");
         if let (Err(error), false, Some(textfile)) = (&written, self.trouble, &self.textfile) {
+            let why = match Reader::ourselves().write_beside(&textfile.path) {
+                Ok(()) => String::new(),
+                Err(obstacle) => format!("; {obstacle}"),
+            };
             let path = textfile.path.display();
-            tracing::warn!(
-                "metrics are not written to {path}: {error}; the unit may need its directory in \
-                 ReadWritePaths="
-            );
+            tracing::warn!("metrics are not written to {path}: {error}{why}");
         }
         self.trouble = written.is_err();
         true

@@ -249,7 +249,9 @@ impl Daemon {
         match Checked::load(&self.config) {
             Ok(Checked { policy, .. })
                 if policy == self.policy && !self.state.has_policy_problem() => {}
-            Ok(Checked { policy, warnings }) => {
+            Ok(Checked {
+                policy, warnings, ..
+            }) => {
                 tracing::info!("{} is in force", self.config.display());
                 for warning in warnings {
                     tracing::warn!("{warning}");
@@ -312,7 +314,7 @@ mod tests {
                 "scx_cake" => Ok("/usr/bin/scx_cake".into()),
                 "scx_open" => Err(ProgramError::Refused {
                     path: "/usr/bin/scx_open".into(),
-                    why: "can be changed",
+                    why: "can be changed".into(),
                 }),
                 _ => Err(ProgramError::NotFound(command.into())),
             }

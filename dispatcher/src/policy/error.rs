@@ -4,10 +4,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{Checked, Policy};
+use super::{Policy, lookalike};
 
 /// More problems than this are counted, not kept: nobody mends a hundred at a time.
 const MAX_PROBLEMS: usize = 100;
+
+/// So many warnings are kept, and the others counted.
+pub(super) const MAX_WARNINGS: usize = 300;
 
 /// The longest excerpt of a policy that a message repeats, in characters.
 const MAX_QUOTE: usize = 60;
@@ -57,6 +60,14 @@ impl PolicyError {
     }
 }
 
+impl PolicyError {
+    /// Says where a character of `text`, which this is about, may be the cause.
+    pub(super) fn explained(mut self, text: &str) -> Self {
+        lookalike::explain(&mut self.problems, text);
+        self
+    }
+}
+
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
@@ -89,6 +100,15 @@ impl Warning {
         &self.path
     }
 
+    /// A warning about the policy that is called `path`.
+    #[must_use]
+    pub fn new(path: &Path, at: Location, message: impl Into<String>) -> Self {
+        Self {
+            path: path.to_owned(),
+            problem: Problem::new(at, message),
+        }
+    }
+
     /// What is strange, and where.
     #[must_use]
     pub fn problem(&self) -> &Problem {
@@ -110,6 +130,7 @@ pub(super) struct Problems {
     found: Vec<Problem>,
     omitted: usize,
     warnings: Vec<Problem>,
+    omitted_warnings: usize,
 }
 
 impl Problems {
@@ -130,21 +151,33 @@ impl Problems {
         }
     }
 
-    /// What is strange, but no error. There are only so many: one per rule and scheduler.
+    /// What is strange, but no error.
     pub(super) fn warn(&mut self, at: Location, message: impl Into<String>) {
-        self.warnings.push(Problem::new(at, message));
+        if self.warnings.len() < MAX_WARNINGS {
+            self.warnings.push(Problem::new(at, message));
+        } else {
+            self.omitted_warnings += 1;
+        }
     }
 
     /// `policy` with the warnings about it, in the order of the file, if nothing is wrong.
-    pub(super) fn or(mut self, path: &Path, policy: Policy) -> Result<Checked, PolicyError> {
+    pub(super) fn or(
+        mut self,
+        path: &Path,
+        policy: Policy,
+    ) -> Result<(Policy, Vec<Warning>), PolicyError> {
         if self.found.is_empty() {
             self.warnings.sort_by_key(|problem| problem.at);
+            if let (Some(last), 1..) = (self.warnings.last(), self.omitted_warnings) {
+                let more = format!("there are {} more warnings", self.omitted_warnings);
+                self.warnings.push(Problem::new(last.at, more));
+            }
             let warning = |problem| Warning {
                 path: path.to_owned(),
                 problem,
             };
             let warnings = self.warnings.into_iter().map(warning).collect();
-            return Ok(Checked { policy, warnings });
+            return Ok((policy, warnings));
         }
         self.found.sort_by_key(|problem| problem.at);
         Err(PolicyError {

@@ -8,6 +8,7 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 
 use super::error::{Location, Problem};
+use crate::reach;
 
 /// The largest policy that is read, in bytes.
 pub(super) const MAX_BYTES: u64 = 1 << 20;
@@ -15,6 +16,7 @@ pub(super) const MAX_BYTES: u64 = 1 << 20;
 /// The text of the file at `path`.
 pub(super) fn read(path: &Path) -> Result<String, Problem> {
     // Asked before opening as well: to open a device can already do something to it.
+    let unreadable = |error: &io::Error| unreadable(error, path);
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(&error))?;
     require_regular(&metadata)?;
     // A FIFO that took the file's place in between fails to read instead of waiting for a writer.
@@ -64,10 +66,11 @@ fn require_regular(metadata: &Metadata) -> Result<(), Problem> {
     )))
 }
 
-fn unreadable(error: &io::Error) -> Problem {
-    let why = match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+fn unreadable(error: &io::Error, path: &Path) -> Problem {
+    let why = match (error.kind(), reach::why_the_service_cannot_read(path)) {
+        (io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied, Some(why)) => why,
+        (io::ErrorKind::NotFound, _) => "there is no such file".to_owned(),
+        (io::ErrorKind::PermissionDenied, _) => "permission denied".to_owned(),
         _ => error.to_string(),
     };
     Problem::with_file(format!("cannot read the policy: {why}"))

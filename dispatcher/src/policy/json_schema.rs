@@ -178,7 +178,8 @@ fn conditions() -> Value {
         [
             patterns(
                 "A program that runs: the name of the process or of the program's file, or with \
-                 a `/` its path; `*` stands for anything",
+                 a `/` its path; `*` stands for anything; one that ends in `.exe` for upper and \
+                 lower case, and not for what wine runs by itself",
             ),
             patterns(
                 "A cgroup in which a program runs: its name, or with a `/` its path; `*` stands \

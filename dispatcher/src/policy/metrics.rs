@@ -50,6 +50,17 @@ impl Default for Metrics {
     }
 }
 
+impl Listen {
+    /// The path, if it is a socket.
+    #[must_use]
+    pub fn socket(&self) -> Option<&Path> {
+        match self {
+            Self::Loopback(_) => None,
+            Self::Socket(path) => Some(path),
+        }
+    }
+}
+
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -7,13 +7,15 @@
 //! The way of a file: `file` reads it, `yaml` makes a tree of it that knows every place, `schema`
 //! with `schedulers`, `rules`, `when` and `metrics` gives keys and values their meaning, helped by `fields`.
 //! All problems of the last step are reported at once; one of an earlier step stands alone, for
-//! what follows from it is noise. `json_schema` tells editors the same.
+//! what follows from it is noise. `lookalike` finds what was pasted and looks like something else;
+//! `json_schema` tells editors the same.
 
 mod conditions;
 mod error;
 mod fields;
 mod file;
 mod json_schema;
+mod lookalike;
 mod metrics;
 mod pattern;
 mod rules;
@@ -77,8 +79,12 @@ pub struct Policy {
 pub struct Checked {
     /// The policy.
     pub policy: Policy,
-    /// In the order of the file: rules that never get their turn, schedulers that no rule uses.
+    /// In the order of the file: rules that never get their turn, schedulers that no rule uses,
+    /// characters that look like others.
     pub warnings: Vec<Warning>,
+    /// Where the values of `schedulers` and `metrics` stand, by their keys joined with dots, such as
+    /// `metrics.textfile`.
+    pub places: BTreeMap<String, Location>,
 }
 
 /// What to do about a sched_ext scheduler that auto-ext did not start.
@@ -254,10 +260,22 @@ impl Checked {
     /// Those of [`Policy::parse`].
     pub fn parse(path: impl AsRef<Path>, text: &str) -> Result<Self, PolicyError> {
         let path = path.as_ref();
-        let root = yaml::parse(text).map_err(|problem| problem.in_file(path))?;
+        let root = yaml::parse(text).map_err(|problem| problem.in_file(path).explained(text))?;
         let mut problems = Problems::default();
         let policy = schema::policy(&mut problems, &root);
-        problems.or(path, policy)
+        lookalike::warn(&mut problems, &root);
+        let (policy, warnings) = problems
+            .or(path, policy)
+            .map_err(|error| error.explained(text))?;
+        let mut places = BTreeMap::new();
+        for section in ["schedulers", "metrics"] {
+            root.add_places(section, "", &mut places);
+        }
+        Ok(Self {
+            policy,
+            warnings,
+            places,
+        })
     }
 }
 

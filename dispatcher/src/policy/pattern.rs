@@ -10,16 +10,42 @@ use glob::Pattern as Glob;
 /// anything, at any length.
 const MAX_NAME: usize = 255;
 
+/// The end of the names of Windows' programs, in lower case.
+const WINDOWS: &str = ".exe";
+
+/// What wine starts by itself beside any program, and leaves running. A pattern with wildcards does
+/// not mean them; one that is such a name does.
+const WINE_SERVICES: [&str; 14] = [
+    "conhost.exe",
+    "explorer.exe",
+    "mscorsvw.exe",
+    "plugplay.exe",
+    "rpcss.exe",
+    "rundll32.exe",
+    "services.exe",
+    "spoolsv.exe",
+    "svchost.exe",
+    "tabtip.exe",
+    "wineboot.exe",
+    "wineconsole.exe",
+    "winedevice.exe",
+    "winemenubuilder.exe",
+];
+
 /// What the kernel adds to the path of a program whose file is gone, as after an update.
 const DELETED: &str = " (deleted)";
 
 /// A pattern for processes. `*` stands for any text, `/` in it or not, `?` for one character,
-/// `[abc]`, `[a-c]` and `[!a-c]` for one of those or one of all others. Upper and lower case differ.
+/// `[abc]`, `[a-c]` and `[!a-c]` for one of those or one of all others. Upper and lower case differ,
+/// but for patterns of processes that end in `.exe`, as for Windows they do not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
+    /// In lower case if `windows`.
     glob: Glob,
     subject: Subject,
+    /// It is about programs of Windows: it ends in `.exe`.
+    windows: bool,
 }
 
 /// What of a process a pattern is compared with.
@@ -67,6 +93,7 @@ impl Pattern {
     /// one, with the name that the kernel has for the process (cut after 15 bytes), and with the
     /// file names of the executable and of the first word of the command line: for a script the
     /// first of these is that of the script, for a Windows program the last is that of the `.exe`.
+    /// A program that Nix or Guix wrapped is known by its name before that, too.
     ///
     /// # Errors
     /// When `text` is no pattern, or is one that no program could match.
@@ -107,7 +134,14 @@ impl Pattern {
         if text.contains('/') && !text.starts_with(['/', '*', '?', '[']) {
             return Err(PatternError::Relative);
         }
-        let glob = Glob::new(glob).map_err(|_| match Glob::new(&glob.replace('*', "x")) {
+        let windows = matches!(subject, Subject::Name | Subject::Path)
+            && text.to_ascii_lowercase().ends_with(WINDOWS);
+        let glob = if windows {
+            glob.to_ascii_lowercase()
+        } else {
+            glob.to_owned()
+        };
+        let glob = Glob::new(&glob).map_err(|_| match Glob::new(&glob.replace('*', "x")) {
             Ok(_) => PatternError::Stars,
             Err(_) => PatternError::UnclosedBracket,
         })?;
@@ -115,6 +149,7 @@ impl Pattern {
             text: text.to_owned(),
             glob,
             subject,
+            windows,
         })
     }
 
@@ -136,15 +171,17 @@ impl Pattern {
         match self.subject {
             Subject::Name | Subject::Path if kernel_thread => false,
             Subject::Name => {
+                let file = executable.rsplit('/').next().unwrap_or_default();
                 let names = [
                     process.comm.as_str(),
-                    executable.rsplit('/').next().unwrap_or_default(),
+                    file,
+                    unwrapped(file),
                     // Programs of Windows, which wine runs, are given with their path there.
                     process.argv0.rsplit(['/', '\\']).next().unwrap_or_default(),
                 ];
                 names.into_iter().any(|name| self.matches_name(name))
             }
-            Subject::Path => self.glob.matches(executable),
+            Subject::Path => self.matches_text(executable),
             Subject::CgroupName => process
                 .cgroup
                 .split('/')
@@ -154,7 +191,20 @@ impl Pattern {
     }
 
     fn matches_name(&self, name: &str) -> bool {
-        (1..=MAX_NAME).contains(&name.len()) && self.glob.matches(name)
+        (1..=MAX_NAME).contains(&name.len()) && self.matches_text(name)
+    }
+
+    /// Whether a name or path of a program is meant.
+    fn matches_text(&self, text: &str) -> bool {
+        if !self.windows {
+            return self.glob.matches(text);
+        }
+        let text = text.to_ascii_lowercase();
+        self.glob.matches(&text) && !(self.has_wildcards() && is_wine_service(&text))
+    }
+
+    fn has_wildcards(&self) -> bool {
+        self.text.contains(['*', '?', '['])
     }
 
     /// The root, `/`, contains all cgroups and is none of those that a pattern is about.
@@ -172,7 +222,11 @@ impl Pattern {
         if self.subject != other.subject {
             return false;
         }
-        let literal = !other.text.contains(['*', '?', '[']);
+        // That matches what differs from it in case.
+        if other.windows && !self.windows && !self.text.bytes().all(|byte| b"*./".contains(&byte)) {
+            return false;
+        }
+        let literal = !other.has_wildcards();
         // Wildcards are matched here as if they were text. If only a `*` can have matched them,
         // then it matches whatever they stand for.
         let only_stars = !self.text.contains(['?', '[']) && !other.text.contains('[');
@@ -180,9 +234,26 @@ impl Pattern {
         (literal || (only_stars && !recursive))
             && match self.subject {
                 Subject::CgroupPath => self.matches_cgroup(&other.text),
-                _ => self.glob.matches(&other.text),
+                _ => self.matches_text(&other.text),
             }
     }
+}
+
+/// The name of a program before it was wrapped: `.firefox-wrapped`, of Nix, and `.firefox-real`, of
+/// Guix, are `firefox`. The wrapper itself, which sets the environment, has that name.
+fn unwrapped(file: &str) -> &str {
+    let inner = || {
+        let inner = file.strip_prefix('.')?.trim_end_matches('_');
+        let wrapped = inner.strip_suffix("-wrapped");
+        wrapped.or_else(|| inner.strip_suffix("-real"))
+    };
+    inner().map_or(file, unwrapped)
+}
+
+/// Whether a name or path in lower case is that of one of wine's own.
+fn is_wine_service(text: &str) -> bool {
+    let name = text.rsplit('/').next().unwrap_or_default();
+    WINE_SERVICES.contains(&name)
 }
 
 impl fmt::Display for Pattern {
@@ -233,11 +304,75 @@ mod tests {
 
         let windows = process("Foo.exe", "/usr/bin/wine64-preloader", "Z:\\games\\Foo.exe");
         assert!(matches("*.exe", &windows) && matches("Foo.exe", &windows));
-        assert!(!matches("foo.exe", &windows));
 
         let script = process("play.sh", "/usr/bin/bash", "/bin/sh");
         for name in ["play.sh", "bash", "sh"] {
             assert!(matches(name, &script), "{name}");
+        }
+    }
+
+    #[test]
+    fn for_programs_of_windows_upper_and_lower_case_are_the_same() {
+        let old = process(
+            "SPEED2.EXE",
+            "/usr/bin/wine-preloader",
+            "Z:\\games\\nfsu2\\SPEED2.EXE",
+        );
+        for pattern in [
+            "*.exe",
+            "speed2.exe",
+            "Speed?.Exe",
+            "*.EXE",
+            "[R-T]peed2.exe",
+        ] {
+            assert!(matches(pattern, &old), "{pattern}");
+        }
+        let path = process("a", "/opt/Game/GAME.EXE", "a");
+        assert!(matches("/opt/game/*.exe", &path));
+        // All others are programs of Linux.
+        assert!(!matches("speed2*", &old) && !matches("WINE-preloader", &old));
+        assert!(!matches("*/GAME/*", &path));
+    }
+
+    #[test]
+    fn what_wine_runs_beside_every_program_is_no_game_unless_it_is_named() {
+        for name in [
+            "services.exe",
+            "winedevice.exe",
+            "plugplay.exe",
+            "Explorer.EXE",
+        ] {
+            let argv0 = format!("C:\\windows\\system32\\{name}");
+            for executable in ["/usr/bin/wine64-preloader", &format!("/opt/wine/{name}")] {
+                let service = process(name, executable, &argv0);
+                assert!(!matches("*.exe", &service), "{name}");
+                assert!(!matches("*/*.exe", &service), "{name}");
+                assert!(matches(&name.to_lowercase(), &service), "{name}");
+            }
+        }
+        // The comm of a long name ends before its `.exe`.
+        let builder = process(
+            "winemenubuilder",
+            "/usr/bin/wine",
+            "C:\\windows\\system32\\winemenubuilder.exe",
+        );
+        assert!(!matches("*.exe", &builder));
+    }
+
+    #[test]
+    fn a_wrapped_program_is_known_by_its_own_name() {
+        for (file, name) in [
+            (".firefox-wrapped", "firefox"),
+            (".firefox-wrapped_", "firefox"),
+            ("..firefox-wrapped-wrapped", "firefox"),
+            (".emacs-29.1-real", "emacs-29.1"),
+        ] {
+            let wrapped = process(&file[..15], &format!("/nix/store/x/bin/{file}"), "x");
+            assert!(matches(name, &wrapped) && matches(file, &wrapped), "{file}");
+        }
+        for file in ["firefox-wrapped", ".firefox", ".-wrapped"] {
+            let other = process("x", &format!("/usr/bin/{file}"), "x");
+            assert!(!matches("firefox", &other), "{file}");
         }
     }
 
@@ -354,6 +489,10 @@ mod tests {
             assert!(pattern(wide).covers(&pattern(narrow)), "{wide} {narrow}");
             assert!(!pattern(narrow).covers(&pattern(wide)), "{narrow} {wide}");
         }
+        assert!(pattern("*.EXE").covers(&pattern("foo.exe")));
+        assert!(pattern("Foo.EXE").covers(&pattern("foo.exe")));
+        assert!(!pattern("Foo*").covers(&pattern("Foo.exe")));
+        assert!(!pattern("*.exe").covers(&pattern("Services.exe")));
         assert!(!pattern("a?").covers(&pattern("a*")));
         assert!(!pattern("*]").covers(&pattern("[ab]")));
         assert!(!pattern("/a/*/b").covers(&pattern("/a/**/b")));
@@ -365,8 +504,10 @@ mod tests {
     proptest! {
         #[test]
         fn what_covers_another_pattern_matches_all_that_it_matches(
-            wide in "/?[ab*?/\\[\\]!-]{1,6}", narrow in "/?[ab*?/\\[\\]!-]{1,6}",
-            names in prop::collection::vec("/?[ab*?/\\[\\]!-]{1,6}", 1..20),
+            wide in "/?[abA*?/\\[\\]!-]{1,6}(\\.exe)?", narrow in "/?[abA*?/\\[\\]!-]{1,6}(\\.exe)?",
+            names in prop::collection::vec(
+                "/?[abA*?/\\[\\]!-]{1,6}(\\.exe|\\.EXE)?|services.exe", 1..20,
+            ),
         ) {
             for make in [Pattern::for_processes, Pattern::for_cgroups] {
                 let (Ok(wide), Ok(narrow)) = (make(&wide), make(&narrow)) else {

@@ -8,11 +8,13 @@
 //! Anchors, aliases and tags are refused: no policy needs them, and without aliases a small file
 //! cannot grow when it is read.
 
+use std::collections::BTreeMap;
+
 use serde_saphyr::granit_parser::{self, Event, Marker, Parser, ScalarStyle, ScanError, Span};
 
 use super::error::{Location, Problem, quote};
 use super::file::require_size;
-use super::syntax;
+use super::{lookalike, syntax};
 
 /// How deep lists and mappings may nest, each kind of notation counted apart; a policy needs six.
 const MAX_DEPTH: usize = 16;
@@ -53,10 +55,35 @@ impl Value {
     }
 }
 
+impl Node {
+    /// Where the values below `section` stand, by their keys joined with dots. Depth is bounded where
+    /// this was read.
+    pub(super) fn add_places(
+        &self,
+        section: &str,
+        before: &str,
+        places: &mut BTreeMap<String, Location>,
+    ) {
+        let Value::Mapping(entries) = &self.value else {
+            return;
+        };
+        for (key, value) in entries {
+            if let Value::Text { text, .. } = &key.value
+                && (text == section || section.is_empty())
+            {
+                let path = format!("{before}{text}");
+                places.insert(path.clone(), value.at);
+                value.add_places("", &format!("{path}."), places);
+            }
+        }
+    }
+}
+
 /// Reads the one document in `text`.
 pub(super) fn parse(text: &str) -> Result<Node, Problem> {
     require_size(text.len() as u64)?;
     refuse_tabs(text)?;
+    lookalike::refuse_indentation(text)?;
     let mut options = granit_parser::options! {
         emit_anchor_events: true,
         emit_unresolved_aliases: true,

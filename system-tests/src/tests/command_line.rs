@@ -1,12 +1,14 @@
 //! The command line, its exit codes included.
 
-use anyhow::ensure;
+use std::fs;
+
+use anyhow::{Context as _, ensure};
 
 use crate::load::{self, Load};
 use crate::policy::{ALL_DIFFERENT, DEFAULT};
 use crate::service;
 use crate::trace::{self, FILE};
-use crate::{kernel, wait};
+use crate::{broken, kernel, policy, wait};
 
 pub(super) fn what_is_not_possible_is_said_in_one_line() -> anyhow::Result<()> {
     DEFAULT.install()?;
@@ -134,7 +136,7 @@ pub(super) fn a_recorded_load_is_replayed_by_anybody() -> anyhow::Result<()> {
         again.status.code() == Some(1) && error.contains("nothing is overwritten"),
         "{error}"
     );
-    std::fs::remove_file(FILE)?;
+    fs::remove_file(FILE)?;
     let failing = service::output(&format!("auto-ext record --out {FILE} -- false"))?;
     ensure!(failing.status.code() == Some(1), "{}", failing.status);
     ensure!(
@@ -197,4 +199,82 @@ fn wait_for_bus() -> anyhow::Result<service::Bus> {
     let bus = service::Bus::connect()?;
     wait::until("mode", &"observe".to_owned(), || bus.string("Mode"))?;
     Ok(bus)
+}
+
+/// A scheduler where `cargo install` puts it, in a home directory.
+const IN_A_HOME: &str = "/root/.cargo/bin/scx_cosmos";
+/// As old Debian systems have it: root's and the group's.
+const OF_A_GROUP: &str = "/usr/local/lib/of-a-group";
+
+pub(super) fn what_the_service_cannot_use_all_commands_say_in_the_same_words() -> anyhow::Result<()>
+{
+    let shared = format!("{OF_A_GROUP}/scx_cosmos");
+    let script = broken::script("scx_flash", "#!/bin/sh\nexec /usr/bin/scx_flash\n")?;
+    for path in [IN_A_HOME, &shared] {
+        let directory = path.rsplit_once('/').context("an absolute path")?.0;
+        fs::create_dir_all(directory)?;
+        fs::copy("/usr/bin/scx_cosmos", path)?;
+    }
+    service::say(&format!("chmod 2775 {OF_A_GROUP}"))?;
+    policy::write(&format!(
+        "version: 1\nschedulers:\n  home: {{command: {IN_A_HOME}}}\n  shared: {{command: {shared}}}\n  \
+         wrapped: {{command: {script}}}\nrules: [{{class: idle, when: {{cpu: low}}, \
+         use: [kernel, home, shared, wrapped]}}]\n"
+    ))?;
+    service::restart()?;
+    let enabled = kernel::enable_seq();
+    let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+    for (name, words) in [
+        (
+            "home",
+            "the service does not see /root, as its unit hides home directories",
+        ),
+        ("shared", "of-a-group can be written by its group (0)"),
+    ] {
+        for command in [
+            format!("auto-ext pin {name}"),
+            "auto-ext check".to_owned(),
+            format!("{nobody} auto-ext check"),
+            "auto-ext doctor".to_owned(),
+            "auto-ext schedulers".to_owned(),
+            format!("{nobody} auto-ext schedulers"),
+        ] {
+            let output = service::output(&command)?;
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            ensure!(said.contains(words), "`{command}`: {said}");
+        }
+    }
+    // Listing them started none, neither the script nor what it runs; known ones said their version.
+    let list = service::say("auto-ext schedulers --json")?;
+    let list: Vec<serde_json::Value> = serde_json::from_str(&list)?;
+    let version = |name: &str| {
+        let line = list.iter().find(|line| line["name"] == name);
+        line.map(|line| line["version"].clone()).unwrap_or_default()
+    };
+    ensure!(version("bpfland").is_string(), "{list:?}");
+    ensure!(version("wrapped").is_null(), "{list:?}");
+    ensure!(kernel::enable_seq() == enabled && kernel::scheduler() == "kernel");
+
+    // A policy of somebody else.
+    let file = "/etc/auto-ext/policies.yaml";
+    service::say(&format!("chown 65534:65534 {file}"))?;
+    service::say(&format!("chmod 640 {file}"))?;
+    let words = "belongs to user 65534";
+    let check = service::output("auto-ext check")?;
+    let warned = String::from_utf8_lossy(&check.stderr);
+    ensure!(check.status.success() && warned.contains(words), "{warned}");
+    ensure!(service::output("auto-ext reload")?.status.code() == Some(1));
+    let error = service::busctl("LastError")?;
+    ensure!(
+        error.contains(words) && error.contains("chown root"),
+        "{error}"
+    );
+    service::say(&format!("chown root:root {file}"))?;
+    service::say(&format!("chmod 644 {file}"))?;
+    for path in [IN_A_HOME, &shared] {
+        fs::remove_file(path)?;
+    }
+    fs::remove_dir(OF_A_GROUP)?;
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! What people ask for, and who may.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 
@@ -21,7 +21,7 @@ const RULE: &str = "/etc/polkit-1/rules.d/50-alice.rules";
 fn as_alice(command: &str) -> anyhow::Result<(i32, String)> {
     let output = Command::new("su")
         .args(["alice", "-c", command])
-        .stdin(std::process::Stdio::null())
+        .stdin(Stdio::null())
         .output()
         .with_context(|| format!("failed to run `{command}`"))?;
     let text = [output.stdout, output.stderr].concat();
@@ -34,18 +34,19 @@ pub(super) fn only_who_may_changes_something_and_everybody_reads() -> anyhow::Re
     service::restart()?;
     service::say("useradd alice")?;
     let enabled = kernel::enable_seq();
-    for command in [
-        "auto-ext pin bpfland",
-        "auto-ext unpin",
-        "auto-ext hold -- true",
-        "auto-ext reload",
-    ] {
+    for command in ["auto-ext pin bpfland", "auto-ext unpin", "auto-ext reload"] {
         let (code, text) = as_alice(command)?;
         ensure!(
             code == 4 && text.contains("not permitted"),
             "{command}: {code}: {text}"
         );
     }
+    // What is to run runs all the same.
+    let (code, text) = as_alice("auto-ext hold -- sh -c 'exit 5'")?;
+    ensure!(
+        code == 5 && text.contains("not permitted"),
+        "{code}: {text}"
+    );
     ensure!(kernel::enable_seq() == enabled && kernel::scheduler() == "kernel");
     for command in [
         "auto-ext status",
@@ -145,5 +146,94 @@ pub(super) fn a_hold_keeps_what_runs_and_ends_with_its_caller() -> anyhow::Resul
         .status()?;
     ensure!(status.code() == Some(7), "{status}");
     wait::until("scheduler at rest", &"kernel".to_owned(), kernel::scheduler)?;
+    Ok(())
+}
+
+/// What is held while this runs has another name than anything else here.
+const HELD: &str = "/root/held-command";
+
+/// `auto-ext hold` with a command that does nothing, and what it says on standard error.
+fn hold() -> anyhow::Result<Child> {
+    fs::copy("/usr/bin/sleep", HELD)?;
+    Command::new("auto-ext")
+        .args(["hold", "--", HELD, "1000"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("failed to run auto-ext hold")
+}
+
+fn held_commands() -> usize {
+    let found = service::output("pgrep --count --full ^/root/held-command");
+    let found = found.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    found
+        .ok()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(usize::MAX)
+}
+
+pub(super) fn a_hold_outlives_the_daemon_and_never_leaves_its_command_behind() -> anyhow::Result<()>
+{
+    policy::write(policy::QUIET)?;
+    service::restart()?;
+    let bus = Bus::connect()?;
+    let mode = |mode: &str| wait::until("mode", &mode.to_owned(), || bus.string("Mode"));
+    let mut holder = hold()?;
+    mode("held")?;
+    for how in [
+        "systemctl restart auto-ext.service",
+        "systemctl kill --signal=KILL auto-ext.service",
+    ] {
+        let daemon = service::process()?;
+        service::say(how)?;
+        wait::until("another daemon", &true, || {
+            service::process().is_ok_and(|now| now != daemon && now != "0")
+        })?;
+        mode("held")?;
+    }
+    // Without a daemon the command runs on, and is asked to end as whoever ends its wrapper means it.
+    service::stop()?;
+    ensure!(holder.try_wait()?.is_none() && held_commands() == 1);
+    service::say(&format!("kill -TERM {}", holder.id()))?;
+    let output = holder.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.code() == Some(128 + 15),
+        "{}: {said}",
+        output.status
+    );
+    let warnings = said.matches("not held any more").count();
+    ensure!(warnings == 1 && said.lines().count() == 1, "{said}");
+    ensure!(held_commands() == 0);
+
+    let holder = hold()?;
+    wait::until("the command without a daemon", &1, held_commands)?;
+    service::restart()?;
+    mode("held")?;
+    service::say(&format!("kill -HUP {}", holder.id()))?;
+    let output = holder.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.code() == Some(128 + 1),
+        "{}: {said}",
+        output.status
+    );
+    ensure!(
+        said.contains("warning: the scheduler is not held"),
+        "{said}"
+    );
+    mode("auto")?;
+
+    for (signal, code) in [("INT", Some(128 + 2)), ("KILL", None)] {
+        let holder = hold()?;
+        mode("held")?;
+        wait::until("the command", &1, held_commands)?;
+        service::say(&format!("kill -{signal} {}", holder.id()))?;
+        let output = holder.wait_with_output()?;
+        ensure!(output.status.code() == code, "{signal}: {}", output.status);
+        wait::until("no command", &0, held_commands)?;
+        mode("auto")?;
+    }
+    fs::remove_file(HELD)?;
     Ok(())
 }

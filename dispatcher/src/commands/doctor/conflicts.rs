@@ -9,24 +9,39 @@ use crate::foreign::SERVICES;
 const DEPTH: usize = 3;
 const CGROUPS: usize = 2000;
 
+/// Where systemd finds units and what wants them, see systemd.unit(5); in these the administrator's come
+/// before the packages'.
+const UNIT_DIRECTORIES: [&str; 6] = [
+    "etc/systemd/system",
+    "run/systemd/system",
+    "run/systemd/generator",
+    "usr/local/lib/systemd/system",
+    "usr/lib/systemd/system",
+    "lib/systemd/system",
+];
+const MASKING_DIRECTORIES: [&str; 2] = ["etc/systemd/system", "run/systemd/system"];
+/// How many entries of each are looked at; there are some 400.
+const UNITS: usize = 10_000;
+
 /// Each conflict with its remedy, of the machine whose files are below `root`.
 pub(super) fn find(root: &Path) -> Vec<String> {
     let mut conflicts = Vec::new();
     let names = process_names(&root.join("proc"));
     let runs = |name: &str| names.iter().any(|other| other == name);
     for service in SERVICES {
-        let wanted = ["multi-user.target.wants", "graphical.target.wants"]
-            .iter()
-            .any(|wants| {
-                let link = root.join("etc/systemd/system").join(wants).join(service);
-                fs::symlink_metadata(link).is_ok()
-            });
-        if wanted {
-            conflicts.push(format!(
-                "{service} is enabled and starts a scheduler of its own, to which auto-ext leaves the machine: \
-                 systemctl disable --now {service}, or `foreign: replace` in the policy"
-            ));
-        }
+        let Some(directory) = wanted_in(root, service) else {
+            continue;
+        };
+        // What a package or an image links is not for `disable` to remove.
+        let (how, remedy) = if directory.starts_with("etc") {
+            (String::new(), "disable --now")
+        } else {
+            (format!(" (by a link in /{directory})"), "mask --now")
+        };
+        conflicts.push(format!(
+            "{service} is enabled{how} and starts a scheduler of its own, to which auto-ext leaves the machine: \
+             systemctl {remedy} {service}, or `foreign: replace` in the policy"
+        ));
     }
     if runs("scx_loader") {
         conflicts.push(
@@ -60,6 +75,31 @@ pub(super) fn find(root: &Path) -> Vec<String> {
         ));
     }
     conflicts
+}
+
+/// The directory in which a link has systemd start `service` with a target or another unit; the
+/// administrator's own comes first. `None` also where the service is masked.
+fn wanted_in(root: &Path, service: &str) -> Option<String> {
+    let masked = |directory: &str| {
+        let unit = fs::read_link(root.join(directory).join(service));
+        unit.is_ok_and(|target| target == Path::new("/dev/null"))
+    };
+    if MASKING_DIRECTORIES.into_iter().any(masked) {
+        return None;
+    }
+    UNIT_DIRECTORIES.into_iter().find_map(|directory| {
+        let entries = fs::read_dir(root.join(directory)).into_iter().flatten();
+        let names = entries
+            .take(UNITS)
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut wanting =
+            names.filter(|name| name.ends_with(".wants") || name.ends_with(".requires"));
+        wanting.find_map(|name| {
+            let directory = format!("{directory}/{name}");
+            let link = root.join(&directory).join(service);
+            fs::symlink_metadata(link).is_ok().then_some(directory)
+        })
+    })
 }
 
 fn process_names(proc: &Path) -> Vec<String> {
@@ -159,5 +199,39 @@ mod tests {
             assert_eq!(conflicts.len(), 1, "{conflicts:?}");
             assert!(conflicts[0].contains(named), "{conflicts:?}");
         }
+    }
+
+    #[test]
+    fn a_service_that_a_package_enables_is_found_unless_it_is_masked() {
+        for place in [
+            "etc/systemd/system/default.target.wants",
+            "run/systemd/system/x.service.requires",
+            "usr/lib/systemd/system/multi-user.target.wants",
+            "usr/local/lib/systemd/system/graphical.target.wants",
+            "lib/systemd/system/basic.target.wants",
+        ] {
+            let root = machine(&[(&format!("{place}/scx_loader.service"), "")]);
+            let conflicts = find(root.path());
+            assert_eq!(conflicts.len(), 1, "{place}: {conflicts:?}");
+            let by_package = !place.starts_with("etc");
+            let remedy = if by_package {
+                "mask --now"
+            } else {
+                "disable --now"
+            };
+            assert!(
+                conflicts[0].contains(&format!("systemctl {remedy} scx_loader")),
+                "{conflicts:?}"
+            );
+            assert_eq!(conflicts[0].contains(place), by_package, "{conflicts:?}");
+            if by_package {
+                let etc = root.path().join("etc/systemd/system");
+                fs::create_dir_all(&etc).unwrap();
+                std::os::unix::fs::symlink("/dev/null", etc.join("scx_loader.service")).unwrap();
+                assert_eq!(find(root.path()), [""; 0], "{place}");
+            }
+        }
+        let root = machine(&[("usr/lib/systemd/system/scx.service", "")]);
+        assert_eq!(find(root.path()), [""; 0], "installed and not enabled");
     }
 }

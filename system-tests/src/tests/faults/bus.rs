@@ -16,11 +16,13 @@ use crate::{flood, load, pinning, wait};
 pub(in crate::tests) fn the_bus_may_be_restarted_stopped_and_hang() -> anyhow::Result<()> {
     let mut ground = Ground::at_rest(with_a_game()?)?;
     eprintln!();
-    let _holder = load::start("auto-ext hold -- sleep 1000")?;
+    let holder = load::start("auto-ext hold -- sleep 1000")?;
     wait::until("mode", &"held".to_owned(), || ground.bus.string("Mode"))?;
     service::say("systemctl restart dbus.service")?;
     back("restarted", &mut ground)?;
-    // Who held has lost the bus as well.
+    // Who held has lost the bus as well, and comes back to it.
+    wait::until("mode", &"held".to_owned(), || ground.bus.string("Mode"))?;
+    drop(holder);
     wait::until("mode", &"auto".to_owned(), || ground.bus.string("Mode"))?;
 
     let stopped = Stopped::stop()?;
