@@ -19,6 +19,9 @@ const POLL: Duration = Duration::from_millis(100);
 /// How many entries of the history can come between two looks.
 const RECENT: u32 = 20;
 
+/// What the history gives as the reason of a switch to what is pinned, followed by how long.
+const PINNED: &str = "pinned";
+
 /// Pins `name` and waits until the kernel runs it.
 pub(crate) async fn pin(
     name: &str,
@@ -35,6 +38,7 @@ pub(crate) async fn pin(
     let wanted = text(&client.properties().await?, "DesiredScheduler").to_owned();
     let owner = if wanted == KERNEL { "none" } else { "auto-ext" };
     let begun = Instant::now();
+    let mut first_look = true;
     loop {
         // In this order: what is in force again after a failure could be taken for success.
         let properties = client.properties().await?;
@@ -43,12 +47,16 @@ pub(crate) async fn pin(
         let why: Explanation = serde_json::from_str(&why)?;
         let entries: String = client.call("History", &RECENT).await?;
         let entries: Vec<Entry> = serde_json::from_str(&entries)?;
+        // One that failed before the first look is not what is desired by then, but was the one that was pinned.
+        let missed = std::mem::take(&mut first_look);
         let failed = entries.into_iter().find(|entry| {
-            u128::from(entry.at) >= asked_at && entry.event == Kind::Failed && entry.to == wanted
+            u128::from(entry.at) >= asked_at
+                && entry.event == Kind::Failed
+                && (entry.to == wanted || missed && entry.reason.starts_with(PINNED))
         });
         let fails = |why: String| Err(WithCode::error(Code::Failed, why));
-        if let Some(Entry { error, .. }) = failed {
-            return fails(format!("{wanted} is not pinned: {error}"));
+        if let Some(Entry { to, error, .. }) = failed {
+            return fails(format!("{to} is not pinned: {error}"));
         }
         let (mode, desired, reason) = (text("Mode"), text("DesiredScheduler"), text("Reason"));
         if mode != "pinned" || desired != wanted {

@@ -7,6 +7,7 @@ use anyhow::ensure;
 use nix::sys::signal::Signal;
 use rustix::fs::XattrFlags;
 
+use crate::drop_in::DropIn;
 use crate::leftovers::Leftovers;
 use crate::pinning::{self, Pinning, Seat};
 use crate::service::{self, Bus};
@@ -181,6 +182,8 @@ pub(super) fn whose_file_asks_for_more_than_the_service_may_have_is_refused_with
     const ATTRIBUTE: &str = "security.capability";
     let asking = broken::wrapped_cosmos("asking", "")?;
     fs::copy("/usr/bin/scx_cosmos", &asking)?;
+    // With it, systemd has all file systems ignore what files ask for, but where there is SELinux.
+    let _asked = DropIn::install("NoNewPrivileges=no")?;
     let bus = pinning::start_with(&format!("asking: {{command: {asking}}}"))?;
     let before = pinning::seat_bpfland(&bus)?;
     let leftovers = Leftovers::at_rest()?;

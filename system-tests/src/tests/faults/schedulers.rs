@@ -169,8 +169,8 @@ pub(in crate::tests) fn a_scheduler_that_will_not_leave_is_killed_once_the_next_
     ground.works()
 }
 
-/// What a test gives away for the daemon's part of it: far more than it takes, far less than a CPU.
-const LITTLE: f64 = 0.25;
+/// The share of a CPU that the daemon may take meanwhile, in an emulated machine: far less than the whole that it would take.
+const LITTLE: f64 = 0.5;
 
 pub(in crate::tests) fn one_that_writes_without_end_costs_little_and_is_heard_to_the_end()
 -> anyhow::Result<()> {
@@ -195,7 +195,7 @@ pub(in crate::tests) fn one_that_writes_without_end_costs_little_and_is_heard_to
     fs::remove_file("/run/enough")?;
     let journal = ground.journal()?;
     ensure!(journal.contains("writes without end"), "{journal}");
-    ensure!(journal.contains("lines were left out"), "{journal}");
+    ensure!(journal.contains("bytes were left out"), "{journal}");
     ensure!(journal.lines().count() < 100, "{journal}");
     ground.is_as_before("flooding")?;
     ground.works()
