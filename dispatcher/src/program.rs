@@ -91,7 +91,7 @@ fn unknown_in(directories: &[&Path], owner: u32) -> BTreeSet<String> {
         known::unknown_command(&name)
     });
     commands
-        .filter(|command| find_in(&Reader::ourselves(), command, directories, owner).is_ok())
+        .filter(|command| find_in(Reader::ourselves(), command, directories, owner).is_ok())
         .take(MAX_UNKNOWN)
         .collect()
 }

@@ -72,7 +72,7 @@ impl AutoExt {
     }
 
     /// The properties from which this call is answered: a call for all of them asks for one after the other.
-    fn properties(&self, call: Option<&Header<'_>>) -> Arc<Properties> {
+    fn properties(&self, call: Option<Header<'_>>) -> Arc<Properties> {
         let call = call.map(|header| {
             let sender = header.sender().map(ToString::to_string);
             (sender, header.primary().serial_num())
@@ -183,84 +183,72 @@ fn caller(header: &Header<'_>) -> fdo::Result<String> {
 impl AutoExt {
     #[zbus(property)]
     fn current_scheduler(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
-        self.properties(header.as_ref())
-            .current
-            .current_scheduler
-            .clone()
+        self.properties(header).current.current_scheduler.clone()
     }
 
     #[zbus(property)]
     fn current_owner(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
-        self.properties(header.as_ref())
-            .current
-            .current_owner
-            .clone()
+        self.properties(header).current.current_owner.clone()
     }
 
     #[zbus(property)]
     fn scheduler_pid(&self, #[zbus(header)] header: Option<Header<'_>>) -> u32 {
-        self.properties(header.as_ref()).current.scheduler_pid
+        self.properties(header).current.scheduler_pid
     }
 
     #[zbus(property)]
     fn desired_scheduler(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
-        self.properties(header.as_ref())
-            .thoughts
-            .desired_scheduler
-            .clone()
+        self.properties(header).thoughts.desired_scheduler.clone()
     }
 
     #[zbus(property)]
     fn mode(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
-        self.properties(header.as_ref()).thoughts.mode.clone()
+        self.properties(header).thoughts.mode.clone()
     }
 
     #[zbus(property)]
     fn class(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
-        self.properties(header.as_ref()).thoughts.class.clone()
+        self.properties(header).thoughts.class.clone()
     }
 
     #[zbus(property)]
     fn levels(&self, #[zbus(header)] header: Option<Header<'_>>) -> BTreeMap<String, String> {
-        self.properties(header.as_ref()).thoughts.levels.clone()
+        self.properties(header).thoughts.levels.clone()
     }
 
     #[zbus(property)]
     fn signals(&self, #[zbus(header)] header: Option<Header<'_>>) -> BTreeMap<String, f64> {
-        self.properties(header.as_ref()).thoughts.signals.clone()
+        self.properties(header).thoughts.signals.clone()
     }
 
     #[zbus(property)]
     fn reason(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
-        self.properties(header.as_ref()).thoughts.reason.clone()
+        self.properties(header).thoughts.reason.clone()
     }
 
     #[zbus(property)]
     fn since(&self, #[zbus(header)] header: Option<Header<'_>>) -> u64 {
-        self.properties(header.as_ref()).thoughts.since
+        self.properties(header).thoughts.since
     }
 
     #[zbus(property)]
     fn switches(&self, #[zbus(header)] header: Option<Header<'_>>) -> u64 {
-        self.properties(header.as_ref()).thoughts.switches
+        self.properties(header).thoughts.switches
     }
 
     #[zbus(property)]
     fn quarantined(&self, #[zbus(header)] header: Option<Header<'_>>) -> BTreeMap<String, u64> {
-        self.properties(header.as_ref())
-            .thoughts
-            .quarantined
-            .clone()
+        self.properties(header).thoughts.quarantined.clone()
     }
 
     #[zbus(property)]
     fn last_error(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
-        self.properties(header.as_ref()).thoughts.last_error.clone()
+        self.properties(header).thoughts.last_error.clone()
     }
 
     #[zbus(property)]
     fn version(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
-        self.properties(header.as_ref()).thoughts.version.clone()
+        self.properties(header).thoughts.version.clone()
     }
 
     /// Runs the scheduler `name` (as in a rule of the policy; `kernel` for none), with `args` in

@@ -170,8 +170,9 @@ fn every_subcommand_and_option_of_cargo_xtask_that_is_named_exists() {
 #[test]
 fn every_test_that_the_list_of_faults_names_exists() {
     let mut all = Vec::new();
-    walk(&workspace::root().join("system-tests/src/tests"), &mut all);
-    walk(&workspace::root().join("xtask/src/test"), &mut all);
+    for part in ["system-tests/src/tests", "xtask/src/test", "dispatcher/src"] {
+        walk(&workspace::root().join(part), &mut all);
+    }
     let mut tests = BTreeSet::new();
     for path in all.iter().filter(|path| path.is_file()) {
         let text = fs::read_to_string(path).unwrap();
