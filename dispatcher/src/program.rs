@@ -160,14 +160,6 @@ fn fit(reader: &Reader, written: &Path, owner: u32) -> Result<PathBuf, Obstacle>
              /usr/local/bin",
         );
     }
-    let withheld = file_capabilities(&path) & !reader.bounding;
-    if withheld != 0 {
-        return other(&format!(
-            "has capabilities of its own (setcap) that the service does not have ({}), so that the \
-             kernel does not execute it: setcap -r {shown}; what schedulers need, the service gives them",
-            capability_names(withheld)
-        ));
-    }
     Ok(path)
 }
 
@@ -199,54 +191,6 @@ fn only_root_changes(path: &Path, metadata: &Metadata, owner: u32) -> Result<(),
     changeable(format!(
         "can be written by {who}, {so}: chmod {change} {shown}, or put the program into /usr/bin"
     ))
-}
-
-/// The capabilities that executing the file is to give, without which the kernel refuses to execute it
-/// (`get_file_caps` in security/commoncap.c). None for most files.
-fn file_capabilities(path: &Path) -> u64 {
-    // struct vfs_ns_cap_data: flags, then permitted and inheritable, low and high; all little-endian.
-    const EFFECTIVE: u32 = 1;
-    let mut data = [0_u8; 64];
-    let Ok(length) = rustix::fs::getxattr(path, "security.capability", &mut data[..]) else {
-        return 0;
-    };
-    let word = |index: usize| {
-        let bytes = data.get(4 * index..4 * index + 4)?;
-        Some(u32::from_le_bytes(bytes.try_into().ok()?))
-    };
-    let (Some(flags), Some(low)) = (word(0), word(1)) else {
-        return 0;
-    };
-    // The first version has no high words, and is as short.
-    let high = word(3).filter(|_| length >= 20).unwrap_or_default();
-    if flags & EFFECTIVE == 0 {
-        return 0;
-    }
-    u64::from(high) << 32 | u64::from(low)
-}
-
-/// As capabilities(7) names those that schedulers may have been given, and the numbers of others.
-fn capability_names(capabilities: u64) -> String {
-    const NAMES: [(u32, &str); 9] = [
-        (1, "cap_dac_override"),
-        (12, "cap_net_admin"),
-        (19, "cap_sys_ptrace"),
-        (21, "cap_sys_admin"),
-        (23, "cap_sys_nice"),
-        (24, "cap_sys_resource"),
-        (34, "cap_syslog"),
-        (38, "cap_perfmon"),
-        (39, "cap_bpf"),
-    ];
-    let name = |number: u32| {
-        let known = NAMES.iter().find(|(of, _)| *of == number);
-        known.map_or_else(
-            || format!("capability {number}"),
-            |(_, name)| (*name).to_owned(),
-        )
-    };
-    let numbers = (0..u64::BITS).filter(|number| capabilities >> number & 1 != 0);
-    numbers.map(name).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -410,14 +354,5 @@ mod tests {
             assert!(!is_known_scheduler(&other), "{}", other.display());
         }
         assert!(!is_known_scheduler(&directory.path().join("scx_lavd")));
-    }
-
-    #[test]
-    fn capabilities_are_named() {
-        let some = 1 << 21 | 1 << 39 | 1;
-        assert_eq!(
-            capability_names(some),
-            "capability 0, cap_sys_admin, cap_bpf"
-        );
     }
 }

@@ -43,8 +43,6 @@ pub(crate) struct Reader {
     user: u32,
     groups: Vec<u32>,
     capabilities: u64,
-    /// Those that programs it executes can have.
-    pub(crate) bounding: u64,
     pub(crate) homes_are_hidden: bool,
     pub(crate) temporary_is_hidden: bool,
     /// The directories in which it may write; `None`: everywhere.
@@ -100,7 +98,6 @@ impl Reader {
             user: 0,
             groups: vec![0],
             capabilities,
-            bounding: capabilities,
             homes_are_hidden: true,
             temporary_is_hidden: true,
             writable: Some(Self::writable_with([
@@ -113,7 +110,6 @@ impl Reader {
     /// The service with the capabilities that its unit really gives.
     pub(crate) fn with_capabilities(mut self, capabilities: u64) -> Self {
         self.capabilities = capabilities;
-        self.bounding = capabilities;
         self
     }
 
@@ -131,16 +127,13 @@ impl Reader {
         static OURSELVES: OnceLock<Reader> = OnceLock::new();
         OURSELVES.get_or_init(|| {
             let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-            let capabilities = |field: &str| {
-                let line = status.lines().find_map(|line| line.strip_prefix(field))?;
-                u64::from_str_radix(line.trim(), 16).ok()
-            };
+            let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+            let capabilities = line.and_then(|line| u64::from_str_radix(line.trim(), 16).ok());
             Self {
                 ourselves: true,
                 user: unistd::geteuid().as_raw(),
                 groups: Vec::new(),
-                capabilities: capabilities("CapEff:").unwrap_or_default(),
-                bounding: capabilities("CapBnd:").unwrap_or(u64::MAX),
+                capabilities: capabilities.unwrap_or_default(),
                 homes_are_hidden: false,
                 temporary_is_hidden: false,
                 writable: None,
