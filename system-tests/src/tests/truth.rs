@@ -137,9 +137,12 @@ pub(super) fn every_switch_is_announced() -> anyhow::Result<()> {
         .stdout(heard)
         .stderr(Stdio::null())
         .spawn()?;
-    // It has begun to listen when it hears something.
+    // It has begun to listen when it hears something; nothing is said while nothing changes.
     let heard = || fs::read_to_string("/tmp/heard").unwrap_or_default();
-    wait::until("first message", &false, || heard().is_empty())?;
+    wait::until("first message", &false, || {
+        let _ = service::say("auto-ext status");
+        heard().is_empty()
+    })?;
     let load = Load::of_class("cpu").start()?;
     wait::until("scheduler", &"scx_flash".to_owned(), kernel::scheduler)?;
     drop(load);
