@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use std::{fs, io};
@@ -142,15 +143,19 @@ pub(in crate::tests) fn a_second_daemon_says_who_runs_and_changes_nothing() -> a
         policy,
         format!("version: 1\nrules: [{{class: idle, use: [kernel]}}]\n{metrics}\n"),
     )?;
-    let beside = service::output(&format!(
-        "timeout --signal=TERM 5 auto-ext daemon --observe --bus none --config {policy}"
-    ))?;
-    let said = String::from_utf8_lossy(&beside.stderr);
-    // It had to be asked to end, and did so in good order.
+    let log = "/tmp/beside.log";
+    let mut beside = Command::new("auto-ext")
+        .args(["daemon", "--observe", "--bus", "none", "--config", policy])
+        .stderr(fs::File::create(log)?)
+        .spawn()?;
+    let says = |word: &str| fs::read_to_string(log).is_ok_and(|said| said.contains(word));
+    wait::until("the daemon beside it", &true, || says("running"))?;
+    pinning::send(Signal::SIGTERM, Pid::from_raw(beside.id().try_into()?))?;
+    let ended = beside.wait()?;
     ensure!(
-        beside.status.code() == Some(124) && said.contains("stopped"),
-        "{}: {said}",
-        beside.status
+        ended.success() && says("stopped"),
+        "{ended}: {}",
+        fs::read_to_string(log)?
     );
     ensure!(files()? == before, "{before:?}, now {:?}", files()?);
     ensure!(boot_file()? == begun, "{begun}, now {}", boot_file()?);
