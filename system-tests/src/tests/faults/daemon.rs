@@ -203,7 +203,7 @@ pub(in crate::tests) fn a_second_daemon_says_who_runs_and_changes_nothing() -> a
 
 pub(in crate::tests) fn restarts_of_a_healthy_daemon_count_for_nothing_and_one_that_always_fails_stays_down()
 -> anyhow::Result<()> {
-    let _soon = DropIn::install("RestartSec=200ms")?;
+    let _soon = DropIn::install("RestartSec=200ms\nRestartSteps=0")?;
     pinning::start_with("")?;
     for time in 1..=8 {
         let said = service::output("systemctl restart auto-ext.service")?;
@@ -219,7 +219,7 @@ pub(in crate::tests) fn restarts_of_a_healthy_daemon_count_for_nothing_and_one_t
         ensure!(killed <= 7, "started once more after {killed} failures");
         let daemon = service::process()?.parse()?;
         // Between two starts there is none.
-        if daemon > 0 && pinning::send(Signal::SIGSEGV, Pid::from_raw(daemon)).is_ok() {
+        if daemon > 0 && pinning::send(Signal::SIGKILL, Pid::from_raw(daemon)).is_ok() {
             killed += 1;
             wait::until("the end of the daemon", &true, || {
                 service::process().is_ok_and(|now| now != daemon.to_string())
