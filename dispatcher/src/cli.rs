@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anstream::{AutoStream, ColorChoice};
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
+use nix::sys::stat::fstat;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -291,7 +292,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 fn log() {
     let filter = EnvFilter::try_from_env("AUTO_EXT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::registry().with(filter);
-    if std::env::var_os("JOURNAL_STREAM").is_some()
+    if stderr_is_the_journal()
         && let Ok(journal) = tracing_journald::layer()
     {
         log.with(journal.with_field_prefix(Some("AUTO_EXT".to_owned())))
@@ -310,6 +311,13 @@ fn log() {
             .fmt_fields(message_only),
     )
     .init();
+}
+
+/// Whether standard error is what systemd connected to the journal: a service may start us with another, see
+/// JOURNAL_STREAM in systemd.exec(5).
+fn stderr_is_the_journal() -> bool {
+    let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    fstat(io::stderr()).is_ok_and(|stderr| stream == format!("{}:{}", stderr.st_dev, stderr.st_ino))
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
