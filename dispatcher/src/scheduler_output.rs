@@ -268,6 +268,13 @@ impl Listener {
         let all = self.bytes.take(available, Instant::now());
         let mut unread = usize::try_from(available).unwrap_or(usize::MAX);
         let skips = !all && unread > CHUNK;
+        let first = self.last.is_empty() && self.line.is_empty();
+        if skips && first && unread > 2 * CHUNK {
+            // How it begins is told, however much there was before the first look.
+            let read = self.read(chunk)?;
+            unread -= read;
+            self.take_in(&chunk[..read]);
+        }
         while skips && unread > CHUNK {
             let skipped = self.skip(unread - CHUNK, chunk)?;
             self.left_out += skipped as u64;
@@ -461,6 +468,24 @@ mod tests {
         // But for what had been read of a line when its end was left out.
         let (all, written) = (all_bytes(&told), written.load(Ordering::Relaxed));
         assert!(all.abs_diff(written) <= written / 100, "{all} of {written}");
+    }
+
+    #[test]
+    fn how_it_begins_is_told_though_much_was_there_before_the_first_look() {
+        let (reader, mut writer) = Output::pipe().unwrap();
+        for number in 0..20_000 {
+            writeln!(writer, "line {number} of many").unwrap();
+        }
+        drop(writer);
+        let (tell, mut told) = mpsc::channel(ON_THEIR_WAY);
+        let last = Arc::default();
+        let listener = Listener::new(reader, Arc::clone(&last), tell);
+        let thread = thread::spawn(move || listener.listen());
+        assert_eq!(told.blocking_recv(), Some(line("line 0 of many")));
+        while told.blocking_recv().is_some() {}
+        thread.join().unwrap();
+        let last = last.lock().unwrap();
+        assert_eq!(last.back().unwrap(), "line 19999 of many");
     }
 
     #[test]
