@@ -35,7 +35,7 @@ use sizes::SIZES;
 const BENCHMARKS: &str = "benchmarks, quickly";
 
 /// How long the system tests in one machine may take, under emulation.
-const SYSTEM_TESTS_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+const SYSTEM_TESTS_TIMEOUT: Duration = Duration::from_secs(40 * 60);
 
 /// The step of what can go wrong.
 const FAULTS: &str = "system tests (faults)";
