@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::lock::lock;
+use crate::reach::steps;
 
 /// Editors write in several steps; it is read when they are done.
 const QUIET: Duration = Duration::from_millis(50);
@@ -382,18 +383,6 @@ fn way(path: &Path) -> Way {
         }
     }
     way
-}
-
-/// The steps of a path, the first at the end.
-fn steps(path: &Path) -> Vec<PathBuf> {
-    let steps = path.components().filter_map(|component| match component {
-        Component::Normal(name) => Some(PathBuf::from(name)),
-        Component::ParentDir => Some(PathBuf::from("..")),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    });
-    let mut steps: Vec<PathBuf> = steps.collect();
-    steps.reverse();
-    steps
 }
 
 #[cfg(test)]

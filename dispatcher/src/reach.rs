@@ -367,7 +367,7 @@ fn closed(right: Right, path: &Path, metadata: &Metadata) -> Obstacle {
 }
 
 /// The steps of a path, the first at the end.
-fn steps(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn steps(path: &Path) -> Vec<PathBuf> {
     let steps = path.components().filter_map(|component| match component {
         Component::Normal(name) => Some(PathBuf::from(name)),
         Component::ParentDir => Some(PathBuf::from("..")),

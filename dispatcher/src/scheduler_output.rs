@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read as _};
 use std::os::fd::AsFd as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::pipe::SpliceFlags;
 use tokio::sync::{mpsc, watch};
 
+use crate::lock::lock;
 use crate::priority::First;
 
 /// How much a pipe holds, the most that anybody may have: what is said between two looks at it.
@@ -97,10 +98,7 @@ impl Output {
 
     /// The last lines.
     pub(crate) fn last_lines(&self) -> VecDeque<String> {
-        self.last
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.last).clone()
     }
 }
 
@@ -235,7 +233,7 @@ impl Listener {
             self.pause(pause);
         }
         self.end_line();
-        *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = self.last.clone();
+        *lock(&self.shared) = self.last.clone();
         self.tell_the_end();
     }
 
