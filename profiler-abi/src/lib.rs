@@ -82,7 +82,7 @@ pub struct ReclaimCounters {
 
 /// What the programs about processes put into the ring buffer [`map::PROCESSES`].
 ///
-/// It says which process to look at, not what it is: /proc tells more than fits here.
+/// It says which process to read, not what it is: /proc has more than fits here.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessRecord {

@@ -1,7 +1,7 @@
 //! The BPF programs: BTF tracepoints that add to per-CPU counters, one file per resource, and those
-//! that tell which processes came, went or changed (`process`).
+//! that report which processes began, changed or ended (`process`).
 //!
-//! They measure and nothing else. What it means is decided in user space, which also fills in the
+//! They only measure. What it means is decided in user space, which also fills in the
 //! offsets of the running kernel's structures before loading (see `kernel`).
 
 #![no_std]

@@ -1,11 +1,11 @@
-//! Which processes came, went or changed, as records in a ring buffer.
+//! Which processes began, changed or ended, as records in a ring buffer.
 //!
-//! A process is looked at anew when it is forked, when it runs another program, when its first
+//! A process has a record when it is forked, when it runs another program, when its first
 //! thread gets another name and when it is moved to another cgroup. It ends with its last thread,
 //! which need not be the first one.
 //!
 //! Several records about one process in a row are normal (an exec comes with a change of name): user
-//! space makes one look of them.
+//! space reads it once for them.
 
 use auto_ext_profiler_abi::ProcessRecord;
 use aya_ebpf::macros::{btf_tracepoint, map};

@@ -1,6 +1,6 @@
 //! Time that tasks spend freeing memory before they get some: direct reclaim.
 //!
-//! Page faults are not looked at here: the kernel counts them anyway, and a program on each would
+//! There is no program on page faults: the kernel counts them anyway, and a program on each would
 //! slow them by 5 %.
 
 use auto_ext_profiler_abi::ReclaimCounters;

@@ -1,8 +1,8 @@
 //! CPU time, waiting tasks and short bursts.
 //!
 //! The obvious tracepoint, `sched_switch`, is too dear: even an empty program there slows a pipe
-//! between two tasks by 6 %. A CPU's time is told as exactly by `cpu_idle`, which is silent while
-//! there is work. What happens in between is looked at with every timer, the scheduler's tick among
+//! between two tasks by 6 %. A CPU's time is known as exactly from `cpu_idle`, which is silent while
+//! there is work. In between a snapshot is taken with every timer, the scheduler's tick among
 //! them: the run queue itself counts its tasks and switches, whichever class they belong to. Only the
 //! fair class keeps sleeping tasks queued for a while (delayed dequeue); they are taken off again.
 
@@ -39,8 +39,8 @@ static SHORT_BURST_NS: Global<u64> = Global::new(auto_ext_profiler_abi::SHORT_BU
 /// `PWR_EVENT_EXIT` of include/trace/events/power.h: not an idle state, but the end of one.
 const IDLE_ENDS: u32 = u32::MAX;
 
-/// What is to be seen on a CPU.
-struct Look {
+/// The state of a CPU at one moment.
+struct Snapshot {
     /// The running task's address and number, and how often it has gone to sleep.
     task: u64,
     pid: u64,
@@ -59,14 +59,14 @@ fn cpu_idle(context: BtfTracePointContext) -> i32 {
     // SAFETY: the slot belongs to this CPU, and this tracepoint runs with interrupts disabled.
     let counters = unsafe { &mut *counters };
     let state: u32 = context.arg(0);
-    let look = look();
+    let snapshot = snapshot();
     if state == IDLE_ENDS {
-        begin(counters, &look);
+        begin(counters, &snapshot);
         // The switch from the idle task to the next one, if it comes, ends no burst.
         counters.switches += 1;
     } else {
         if counters.busy != 0 {
-            account(counters, &look, 0);
+            account(counters, &snapshot, 0);
         }
         // What was not a task's was an interrupt's.
         counters.burst_ns = 0;
@@ -77,8 +77,8 @@ fn cpu_idle(context: BtfTracePointContext) -> i32 {
 
 #[btf_tracepoint(function = "hrtimer_expire_entry")]
 fn hrtimer_expire_entry(_context: BtfTracePointContext) -> i32 {
-    let look = look();
-    if look.pid == 0 {
+    let snapshot = snapshot();
+    if snapshot.pid == 0 {
         return 0;
     }
     let Some(counters) = SCHED.get_ptr_mut(0) else {
@@ -88,15 +88,19 @@ fn hrtimer_expire_entry(_context: BtfTracePointContext) -> i32 {
     let counters = unsafe { &mut *counters };
     if counters.busy == 0 {
         // Busy since before the programs were attached.
-        begin(counters, &look);
+        begin(counters, &snapshot);
     } else {
-        account(counters, &look, u64::from(look.running).saturating_sub(1));
+        account(
+            counters,
+            &snapshot,
+            u64::from(snapshot.running).saturating_sub(1),
+        );
     }
     0
 }
 
 #[inline(always)]
-fn look() -> Look {
+fn snapshot() -> Snapshot {
     // SAFETY: the current task and what it points to, with offsets from BTF. A task's cfs_rq leads to
     // the run queue of its CPU whichever class it belongs to.
     unsafe {
@@ -108,7 +112,7 @@ fn look() -> Look {
         let fair_runnable: u32 = read(rq, &RQ_FAIR_RUNNABLE);
         let asleep = fair_queued.saturating_sub(fair_runnable);
         let pid: u32 = read(current, &TASK_PID);
-        Look {
+        Snapshot {
             task: current as u64,
             pid: u64::from(pid),
             sleeps: read(current, &TASK_NVCSW),
@@ -120,24 +124,24 @@ fn look() -> Look {
 
 /// The CPU is busy from now on.
 #[inline(always)]
-fn begin(counters: &mut SchedCounters, look: &Look) {
+fn begin(counters: &mut SchedCounters, snapshot: &Snapshot) {
     // SAFETY: a helper without arguments.
     counters.until = unsafe { bpf_ktime_get_ns() };
     counters.busy = 1;
-    remember(counters, look);
+    remember(counters, snapshot);
 }
 
 #[inline(always)]
-fn remember(counters: &mut SchedCounters, look: &Look) {
-    counters.task = look.task;
-    counters.pid = look.pid;
-    counters.sleeps = look.sleeps;
-    counters.switches = look.switches;
+fn remember(counters: &mut SchedCounters, snapshot: &Snapshot) {
+    counters.task = snapshot.task;
+    counters.pid = snapshot.pid;
+    counters.sleeps = snapshot.sleeps;
+    counters.switches = snapshot.switches;
 }
 
 /// Accounts for the time since the last event, in which the CPU was busy; `waiting` tasks wait now.
 #[inline(always)]
-fn account(counters: &mut SchedCounters, look: &Look, waiting: u64) {
+fn account(counters: &mut SchedCounters, snapshot: &Snapshot, waiting: u64) {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     let elapsed = now.saturating_sub(counters.until);
@@ -145,12 +149,12 @@ fn account(counters: &mut SchedCounters, look: &Look, waiting: u64) {
     counters.busy_ns += elapsed;
     counters.wait_ns += waiting * elapsed;
     counters.burst_ns += elapsed;
-    let ended = look.switches.wrapping_sub(counters.switches) as i64;
+    let ended = snapshot.switches.wrapping_sub(counters.switches) as i64;
     if ended <= 0 {
         return;
     }
-    let slept = has_slept(counters, look);
-    let interrupted = !slept && look.pid == counters.pid;
+    let slept = has_slept(counters, snapshot);
+    let interrupted = !slept && snapshot.pid == counters.pid;
     if !interrupted {
         if slept && counters.burst_ns < SHORT_BURST_NS.load() * ended as u64 {
             counters.short_ns += counters.burst_ns;
@@ -158,18 +162,18 @@ fn account(counters: &mut SchedCounters, look: &Look, waiting: u64) {
         }
         counters.burst_ns = 0;
     }
-    remember(counters, look);
+    remember(counters, snapshot);
 }
 
-/// Whether the task that ran at the last look has gone to sleep since then, or ended. It has not when it was
+/// Whether the task that ran at the last snapshot has gone to sleep since then, or ended. It has not when it was
 /// only interrupted, by a kernel thread for instance, or moved to another CPU.
 #[inline(always)]
-fn has_slept(counters: &SchedCounters, look: &Look) -> bool {
+fn has_slept(counters: &SchedCounters, snapshot: &Snapshot) -> bool {
     if counters.pid == 0 {
         return true;
     }
-    if counters.pid == look.pid {
-        return counters.sleeps != look.sleeps;
+    if counters.pid == snapshot.pid {
+        return counters.sleeps != snapshot.sleeps;
     }
     // SAFETY: offsets from BTF. A task that ended may have left its memory to something else.
     let (pid, sleeps): (Option<u32>, Option<u64>) = unsafe {

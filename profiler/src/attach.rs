@@ -11,16 +11,17 @@ use auto_ext_profiler_abi::{
     BlockCounters, OFFSETS, OPTIONAL_OFFSETS, ReclaimCounters, SHORT_BURST_NS, SchedCounters,
     SoftirqCounters, map,
 };
+use auto_ext_service::kernel_types::KernelTypes;
 use aya::maps::{MapData, PerCpuArray};
 use aya::{Ebpf, EbpfLoader, Pod};
 use nix::time::{ClockId, clock_gettime};
 
-use crate::btf::KernelTypes;
+use crate::btf;
 use crate::calibrate;
-use crate::object::{self, AttachError, KERNEL_BTF};
+use crate::object::{self, AttachError};
 use crate::proc::ProcReader;
-use crate::sample::{BlockTotals, Machine, ReclaimTotals, Sample, SchedTotals, SoftirqTotals};
-use crate::signal::Signal;
+use auto_ext_signals::Signal;
+use auto_ext_signals::{BlockTotals, Machine, ReclaimTotals, Sample, SchedTotals, SoftirqTotals};
 
 /// Each map with the programs that fill it and the signals that need it.
 const PROFILERS: [(&str, &[&str], &[Signal]); 4] = [
@@ -64,12 +65,14 @@ impl Profiler {
     /// # Errors
     /// When none can be: no BTF, no permission, or an object the kernel refuses as a whole.
     pub fn attach() -> Result<Self, AttachError> {
-        let btf = object::kernel_btf()?;
-        let (offsets, missing_offset) = offsets();
+        let types = btf::kernel_types()?;
+        let (offsets, missing_offset) = offsets(&types);
+        let tracepoints = btf::of_tracepoints(&types)?;
+        drop(types);
         let machine = calibrate::measure();
         let short_burst_ns = short_burst_ns(&machine);
         let mut loader = EbpfLoader::new();
-        loader.btf(Some(&btf));
+        loader.btf(Some(&tracepoints));
         for ((global, ..), offset) in OFFSETS.iter().zip(&offsets) {
             loader.override_global(global, offset, true);
         }
@@ -82,7 +85,7 @@ impl Profiler {
                 Some((maps, reason)) if maps.contains(&map) => Err(reason.clone()),
                 _ => programs
                     .iter()
-                    .try_for_each(|name| object::attach(&mut ebpf, name, &btf)),
+                    .try_for_each(|name| object::attach(&mut ebpf, name, &tracepoints)),
             };
             if let Err(reason) = attached {
                 missing.extend(signals.iter().map(|signal| (*signal, reason.clone())));
@@ -101,7 +104,7 @@ impl Profiler {
             machine,
             missing,
         };
-        drop(btf);
+        drop(tracepoints);
         object::give_back_memory();
         Ok(profiler)
     }
@@ -193,28 +196,17 @@ impl Profiler {
 type MissingOffset = (&'static [&'static str], String);
 
 /// The offsets in the order of [`OFFSETS`].
-fn offsets() -> ([u64; OFFSETS.len()], Option<MissingOffset>) {
+fn offsets(types: &KernelTypes) -> ([u64; OFFSETS.len()], Option<MissingOffset>) {
     let mut offsets = [0; OFFSETS.len()];
-    let types = match KernelTypes::load(Path::new(KERNEL_BTF)) {
-        Ok(types) => types,
-        Err(error) => {
-            return (
-                offsets,
-                Some((&[map::SCHED, map::BLOCK], error.to_string())),
-            );
-        }
-    };
     let mut missing: Option<MissingOffset> = None;
     for (slot, (_, structure, path)) in offsets.iter_mut().zip(OFFSETS) {
         let stand_in = OPTIONAL_OFFSETS
             .iter()
             .find(|(optional, _)| *optional == path);
-        let found = types
-            .offset(structure, path)
-            .or_else(|error| match stand_in {
-                Some((_, stand_in)) => types.offset(structure, stand_in),
-                None => Err(error),
-            });
+        let found = btf::offset(types, structure, path).or_else(|error| match stand_in {
+            Some((_, stand_in)) => btf::offset(types, structure, stand_in),
+            None => Err(error),
+        });
         match found {
             Ok(offset) => *slot = offset,
             Err(error) => {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 use nix::time::{ClockId, clock_gettime};
 
-use crate::sample::{HUGE_PAGE, Machine};
+use auto_ext_signals::{HUGE_PAGE, Machine};
 
 const PAGE: usize = 4096;
 const PAGES: usize = HUGE_PAGE / PAGE;

@@ -1,15 +1,11 @@
 //! The BPF object: one ELF file with all programs and maps, of which each user loads a copy and
 //! attaches what it wants. Owns loading and its errors, and leaves to others what is attached.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use aya::maps::{Map, MapError};
 use aya::programs::{BtfTracePoint, ProgramError};
-use aya::{Btf, Ebpf, EbpfLoader, Endianness};
-
-/// Where the kernel shows its types. Parsed they take tens of megabytes: nobody keeps them, and who
-/// is done with them calls [`give_back_memory`].
-pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+use aya::{Btf, Ebpf, EbpfLoader};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("AUTO_EXT_BPF_OBJECT"));
 
@@ -28,16 +24,6 @@ pub enum AttachError {
     /// The object with the programs could not be loaded.
     #[error("the BPF object cannot be loaded: {0}")]
     Object(String),
-}
-
-/// The types of the running kernel.
-pub(crate) fn kernel_btf() -> Result<Btf, AttachError> {
-    let path = Path::new(KERNEL_BTF);
-    if !path.exists() {
-        return Err(AttachError::NoBtf(path.to_owned()));
-    }
-    Btf::parse_file(path, Endianness::default())
-        .map_err(|error| AttachError::Object(error.to_string()))
 }
 
 /// Creates the maps. No program is loaded yet.

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::sample::KernelTotals;
+use auto_ext_signals::KernelTotals;
+use procfs_core::net::InterfaceDeviceStatus;
+use procfs_core::{FromRead, IoPressure, MemoryPressure, VmStat};
 
 /// Reads below a root, which tests replace.
 pub(crate) struct ProcReader {
@@ -27,18 +29,14 @@ impl ProcReader {
     }
 
     pub(crate) fn read(&self) -> KernelTotals {
-        let vmstat = self.text("proc/vmstat");
-        let vmstat = |name| field(vmstat.as_deref()?, name);
-        let net = self.text("proc/net/dev").as_deref().and_then(net_totals);
+        let vmstat: Option<VmStat> = self.parsed("proc/vmstat");
+        let vmstat = |name| u64::try_from(*vmstat.as_ref()?.0.get(name)?).ok();
+        let net = self.parsed("proc/net/dev").map(net_totals);
+        let io: Option<IoPressure> = self.parsed("proc/pressure/io");
+        let memory: Option<MemoryPressure> = self.parsed("proc/pressure/memory");
         KernelTotals {
-            psi_io_us: self
-                .text("proc/pressure/io")
-                .as_deref()
-                .and_then(some_total),
-            psi_memory_us: self
-                .text("proc/pressure/memory")
-                .as_deref()
-                .and_then(some_total),
+            psi_io_us: io.map(|pressure| pressure.some.total),
+            psi_memory_us: memory.map(|pressure| pressure.some.total),
             faults: vmstat("pgfault"),
             huge_faults: vmstat("thp_fault_alloc"),
             dirtied_pages: vmstat("nr_dirtied"),
@@ -54,6 +52,11 @@ impl ProcReader {
         list.as_deref().map(cpu_list).unwrap_or_default()
     }
 
+    /// What a file says, unless it is missing or garbled.
+    fn parsed<T: FromRead>(&self, path: &str) -> Option<T> {
+        T::from_file(self.root.join(path)).ok()
+    }
+
     fn text(&self, path: &str) -> Option<String> {
         fs::read_to_string(self.root.join(path)).ok()
     }
@@ -66,16 +69,6 @@ fn used(cgroup: &Path) -> Option<u64> {
         &fs::read_to_string(cgroup.join("cpu.stat")).ok()?,
         "usage_usec",
     )
-}
-
-/// The `total` of the `some` line of a pressure file, in microseconds
-/// (Documentation/accounting/psi.rst).
-fn some_total(text: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix("some "))?;
-    line.split_whitespace()
-        .find_map(|word| word.strip_prefix("total="))?
-        .parse()
-        .ok()
 }
 
 /// The numbers in a list such as `0-3,8`; see Documentation/admin-guide/cputopology.rst.
@@ -97,26 +90,15 @@ fn field(text: &str, name: &str) -> Option<u64> {
     })
 }
 
-/// Bytes and packets, received plus sent, of all interfaces in /proc/net/dev.
-fn net_totals(text: &str) -> Option<(u64, u64)> {
-    let mut totals = (0, 0);
-    for line in text.lines().skip(2) {
-        let (_, counters) = line.split_once(':')?;
-        let counters: Vec<u64> = counters
-            .split_whitespace()
-            .map(str::parse)
-            .collect::<Result<_, _>>()
-            .ok()?;
-        let [received, received_packets] = counters.get(..2)? else {
-            return None;
-        };
-        let [sent, sent_packets] = counters.get(8..10)? else {
-            return None;
-        };
-        totals.0 += received + sent;
-        totals.1 += received_packets + sent_packets;
-    }
-    Some(totals)
+/// Bytes and packets, received plus sent, of all interfaces.
+fn net_totals(interfaces: InterfaceDeviceStatus) -> (u64, u64) {
+    let interfaces = interfaces.0.into_values();
+    interfaces.fold((0, 0), |(bytes, packets), one| {
+        (
+            bytes + one.recv_bytes + one.sent_bytes,
+            packets + one.recv_packets + one.sent_packets,
+        )
+    })
 }
 
 #[cfg(test)]
@@ -142,7 +124,7 @@ mod tests {
             ),
             (
                 "proc/pressure/memory",
-                "some avg10=0.00 avg60=0.00 avg300=0.00 total=7\n",
+                "some avg10=0.00 avg60=0.00 avg300=0.00 total=7\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
             ),
             (
                 "proc/vmstat",

@@ -1,73 +1,31 @@
-//! A process as rules about applications see it, and how /proc shows it.
+//! How /proc shows a process.
 
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-/// How many processes are followed at most; what is beyond is not seen.
-pub const MAX_PROCESSES: usize = 32_768;
+use auto_ext_signals::{MAX_PROCESSES, Process};
 
 /// The kernel's limit for a path, and ours for a word of a command line, in bytes.
 const PATH_MAX: usize = 4096;
 /// More than the file for all hierarchies has, of which the last line is ours.
 const CGROUP_MAX: usize = 16 * PATH_MAX;
 
-/// What is known of a running process, from /proc. Bytes that are no UTF-8 are replaced, control
-/// characters left out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Process {
-    /// Its number.
-    pub pid: u32,
-    /// Its name as the kernel has it: at most 15 bytes.
-    pub comm: String,
-    /// The path of its program; empty when that cannot be read. A program that was replaced or
-    /// removed meanwhile keeps its path.
-    pub executable: String,
-    /// The program as its command line has it, which the process itself can choose; wine puts the
-    /// Windows path of the program there. It is the first word, or what comes before the options
-    /// where all is written into that. Empty when there is none; at most 4096 bytes are read.
-    pub argv0: String,
-    /// Its cgroup below the root of the (version 2) hierarchy, such as
-    /// `/system.slice/ssh.service`; empty when that cannot be read.
-    pub cgroup: String,
-}
-
-/// What happened to the machine's processes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProcessEvent {
-    /// A process began, or one that was known under the same number changed: it runs another
-    /// program, has another name or is in another cgroup.
-    Started(Process),
-    /// A process that was known ended.
-    Ended {
-        /// Its number.
-        pid: u32,
-    },
-    /// Events were lost, or there were none before: these are all processes there are.
-    All(Vec<Process>),
-}
-
-impl Process {
-    /// Reads what `proc`, which is /proc but for tests, shows of a process. `None` for one that is
-    /// gone, and for a thread of the kernel.
-    pub(crate) fn read(proc: &Path, pid: u32) -> Option<Self> {
-        let process = proc.join(pid.to_string());
-        let comm = text(&bytes(&process.join("comm"), PATH_MAX)?);
-        // A first thread that ended before the others has neither any more.
-        let (executable, argv0) =
-            program(&process).or_else(|| program(&other_thread(&process)?))?;
-        let cgroup = bytes(&process.join("cgroup"), CGROUP_MAX).unwrap_or_default();
-        Some(Self {
-            pid,
-            comm,
-            executable,
-            argv0,
-            cgroup: unified_cgroup(&cgroup),
-        })
-    }
+/// Reads what `proc`, which is /proc but for tests, shows of a process. `None` for one that is
+/// gone, and for a thread of the kernel.
+pub(crate) fn read(proc: &Path, pid: u32) -> Option<Process> {
+    let process = proc.join(pid.to_string());
+    let comm = text(&bytes(&process.join("comm"), PATH_MAX)?);
+    // A first thread that ended before the others has neither any more.
+    let (executable, argv0) = program(&process).or_else(|| program(&other_thread(&process)?))?;
+    let cgroup = bytes(&process.join("cgroup"), CGROUP_MAX).unwrap_or_default();
+    Some(Process {
+        pid,
+        comm,
+        executable,
+        argv0,
+        cgroup: unified_cgroup(&cgroup),
+    })
 }
 
 /// The numbers of all processes in `proc`, kernel threads included.
@@ -132,7 +90,7 @@ fn without_options<'w>(word: &'w str, executable: &str) -> &'w str {
 /// A thread of the process other than the first.
 fn other_thread(process: &Path) -> Option<PathBuf> {
     let tasks = process.join("task");
-    let first = process.file_name()?.to_str()?.parse().ok()?;
+    let first: u32 = process.file_name()?.to_str()?.parse().ok()?;
     let other = numbers(&tasks).find(|thread: &u32| *thread != first)?;
     Some(tasks.join(other.to_string()))
 }
@@ -196,7 +154,7 @@ mod tests {
             ("7/cgroup", b"1:name=systemd:/x\n0::/user.slice/app.scope\n"),
         ]);
         assert_eq!(
-            Process::read(root.path(), 7),
+            read(root.path(), 7),
             Some(Process {
                 pid: 7,
                 comm: "game.exe".into(),
@@ -215,8 +173,8 @@ mod tests {
             ("2/cgroup", b"0::/\n"),
             ("2/task/2/comm", b"kthreadd\n"),
         ]);
-        assert_eq!(Process::read(root.path(), 2), None);
-        assert_eq!(Process::read(root.path(), 3), None);
+        assert_eq!(read(root.path(), 2), None);
+        assert_eq!(read(root.path(), 3), None);
     }
 
     #[test]
@@ -228,7 +186,7 @@ mod tests {
             ("7/task/9/exe", b"/usr/bin/game"),
             ("7/task/9/cmdline", b"./game\0"),
         ]);
-        let process = Process::read(root.path(), 7).unwrap();
+        let process = read(root.path(), 7).unwrap();
         assert_eq!(process.comm, "main");
         assert_eq!(process.executable, "/usr/bin/game");
         assert_eq!(process.argv0, "./game");
@@ -237,17 +195,17 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_empty() {
         let root = proc_with(&[("7/comm", b"a\n"), ("7/cmdline", b"a\0")]);
-        let process = Process::read(root.path(), 7).unwrap();
+        let process = read(root.path(), 7).unwrap();
         assert_eq!((process.executable, process.cgroup), <_>::default());
 
         let root = proc_with(&[("7/comm", b"a\n"), ("7/exe", b"/a")]);
-        assert_eq!(Process::read(root.path(), 7).unwrap().argv0, "");
+        assert_eq!(read(root.path(), 7).unwrap().argv0, "");
     }
 
     #[test]
     fn a_program_that_was_replaced_keeps_its_path() {
         let root = proc_with(&[("7/comm", b"a\n"), ("7/exe", b"/usr/bin/a (deleted)")]);
-        let process = Process::read(root.path(), 7).unwrap();
+        let process = read(root.path(), 7).unwrap();
         assert_eq!(process.executable, "/usr/bin/a");
     }
 
@@ -309,7 +267,7 @@ mod tests {
             ("7/exe", b"/tmp/a\nb"),
             ("7/cmdline", &long),
         ]);
-        let process = Process::read(root.path(), 7).unwrap();
+        let process = read(root.path(), 7).unwrap();
         assert_eq!(process.comm, "a[31m\u{fffd}");
         assert_eq!(process.executable, "/tmp/ab");
         assert_eq!(process.argv0.len(), 4096);

@@ -1,9 +1,9 @@
-//! Which processes run, as the kernel tells it: attaches the BPF programs about processes and
+//! Which processes run, as the kernel reports it: attaches the BPF programs about processes and
 //! reads their records. Dropping it detaches all.
 //!
-//! The records hold numbers only; what is told of a process comes from /proc (see `census`), so one
-//! that ends soon after it began is never seen. Not seen either, until something else about the
-//! process changes, is a command line that it rewrites.
+//! The records hold numbers only. What is known of a process is read from /proc (see `tracker`), so one that ends soon
+//! after it began is never seen. A command line that a process rewrites is not seen until something else about it
+//! changes.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
@@ -13,10 +13,12 @@ use auto_ext_profiler_abi::{PROCESS_OFFSETS, ProcessRecord, map};
 use aya::maps::{MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
 
-use crate::btf::{KernelTypes, OffsetError};
-use crate::census::Census;
-use crate::object::{self, AttachError, KERNEL_BTF};
-use crate::process::ProcessEvent;
+use auto_ext_service::kernel_types::KernelTypes;
+
+use crate::btf;
+use crate::object::{self, AttachError};
+use crate::tracker::ProcessTracker;
+use auto_ext_signals::ProcessEvent;
 
 const PROGRAMS: [&str; 5] = [
     "sched_process_fork",
@@ -35,7 +37,7 @@ const RECORDS: usize = RING_SIZE as usize / (8 + size_of::<ProcessRecord>());
 /// The attached BPF programs, and what is known of the machine's processes.
 ///
 /// Its file descriptor becomes readable when there is something to [`read`](Self::read) after
-/// there was nothing, as epoll tells it edge-triggered.
+/// there was nothing, as edge-triggered epoll reports.
 pub struct ProcessWatcher {
     // Holds the programs' links.
     _ebpf: Ebpf,
@@ -44,7 +46,7 @@ pub struct ProcessWatcher {
     lost_before: u64,
     /// The last call left records unread.
     unread: bool,
-    census: Census,
+    tracker: ProcessTracker,
 }
 
 impl ProcessWatcher {
@@ -54,19 +56,20 @@ impl ProcessWatcher {
     /// # Errors
     /// When the kernel does not take all of them.
     pub fn attach() -> Result<Self, AttachError> {
-        let btf = object::kernel_btf()?;
+        let types = btf::kernel_types()?;
+        let tracepoints = btf::of_tracepoints(&types)?;
         let mut loader = EbpfLoader::new();
-        loader.btf(Some(&btf));
-        let offsets = offsets()?;
+        loader.btf(Some(&tracepoints));
+        let offsets = offsets(&types)?;
         for ((global, ..), offset) in PROCESS_OFFSETS.iter().zip(&offsets) {
             loader.override_global(global, offset, true);
         }
         loader.map_max_entries(map::PROCESSES, RING_SIZE);
         let mut ebpf = object::load(&mut loader)?;
         for program in PROGRAMS {
-            object::attach(&mut ebpf, program, &btf).map_err(AttachError::Object)?;
+            object::attach(&mut ebpf, program, &tracepoints).map_err(AttachError::Object)?;
         }
-        drop(btf);
+        drop((types, tracepoints));
         object::give_back_memory();
         Ok(Self {
             records: object::take(&mut ebpf, map::PROCESSES)?,
@@ -74,16 +77,15 @@ impl ProcessWatcher {
             _ebpf: ebpf,
             lost_before: 0,
             unread: false,
-            census: Census::new(Path::new("/proc")),
+            tracker: ProcessTracker::new(Path::new("/proc")),
         })
     }
 
-    /// What happened since the last call, or, at the first, since the programs were attached: then,
-    /// and whenever records were lost, all processes there are. With many of them that takes several
-    /// calls.
+    /// The changes since the last call. At first, and whenever records were lost, all processes there are; with many of
+    /// them that takes several calls.
     ///
-    /// Never blocks, and looks at no more than 256 processes. Calling it some time after the
-    /// descriptor became readable saves looking at all that ended meanwhile.
+    /// Never blocks, and reads no more than 256 processes. Called some time after the descriptor became readable, it need
+    /// not read those that have ended meanwhile.
     pub fn read(&mut self) -> Vec<ProcessEvent> {
         self.unread = true;
         for _ in 0..RECORDS {
@@ -92,23 +94,22 @@ impl ProcessWatcher {
                 break;
             };
             match decode(&record) {
-                Some(ProcessRecord { pid, ended: 0 }) => self.census.changed(pid),
-                Some(ProcessRecord { pid, ended: _ }) => self.census.ended(pid),
+                Some(ProcessRecord { pid, ended: 0 }) => self.tracker.changed(pid),
+                Some(ProcessRecord { pid, ended: _ }) => self.tracker.ended(pid),
                 None => {}
             }
         }
         let lost = self.lost();
         if lost != self.lost_before {
             self.lost_before = lost;
-            self.census.lost();
+            self.tracker.lost();
         }
-        self.census.events(Instant::now())
+        self.tracker.events(Instant::now())
     }
 
-    /// Has [`read`](Self::read) tell all processes there are once more, when it has gone through them;
-    /// not twice within a second.
-    pub fn tell_all_again(&mut self) {
-        self.census.lost();
+    /// Has [`read`](Self::read) return all processes there are once more, at most once a second.
+    pub fn read_all_again(&mut self) {
+        self.tracker.lost();
     }
 
     /// When to [`read`](Self::read) next though the descriptor does not become readable; `None`:
@@ -119,7 +120,7 @@ impl ProcessWatcher {
         if self.unread {
             return Some(now);
         }
-        self.census.due(now)
+        self.tracker.due(now)
     }
 
     /// How many records found the ring buffer full so far.
@@ -144,12 +145,11 @@ impl AsRawFd for ProcessWatcher {
 }
 
 /// The offsets in the order of [`PROCESS_OFFSETS`].
-fn offsets() -> Result<[u64; PROCESS_OFFSETS.len()], AttachError> {
-    let error = |error: OffsetError| AttachError::Object(error.to_string());
-    let types = KernelTypes::load(Path::new(KERNEL_BTF)).map_err(error)?;
+fn offsets(types: &KernelTypes) -> Result<[u64; PROCESS_OFFSETS.len()], AttachError> {
     let mut offsets = [0; PROCESS_OFFSETS.len()];
     for (slot, (_, structure, path)) in offsets.iter_mut().zip(PROCESS_OFFSETS) {
-        *slot = types.offset(structure, path).map_err(error)?;
+        *slot = btf::offset(types, structure, path)
+            .map_err(|error| AttachError::Object(error.to_string()))?;
     }
     Ok(offsets)
 }

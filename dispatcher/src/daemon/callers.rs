@@ -1,5 +1,5 @@
-//! The thread on which callers are served: D-Bus and HTTP, with a runtime of its own. Whatever they ask and however
-//! often, it takes nothing from decisions, and those wait for none of it.
+//! The thread on which callers are served by D-Bus and HTTP, with a runtime of its own, so that decisions do not wait for
+//! them, whatever they ask and however often.
 
 use std::io;
 use std::thread::{self, JoinHandle};
@@ -26,9 +26,9 @@ impl Callers {
         let thread = thread::Builder::new()
             .name("callers".to_owned())
             .spawn(move || {
-                // Dropped, or never sent: both mean the end.
+                // The sender is dropped at the end, without sending.
                 let _ = runtime.block_on(ended);
-                // Not waiting for what hangs in the system.
+                // Does not wait for blocking work.
                 runtime.shutdown_background();
             })?;
         Ok(Self {

@@ -1,6 +1,4 @@
-//! The loop of the daemon: from its start, by what the outside says, to its end.
-//!
-//! What each event does is the daemon's own (`daemon.rs`).
+//! The daemon from its start to its end: a loop that waits for whatever happens next.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,36 +6,41 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use auto_ext_core::Event;
+use auto_ext_policy::Policy;
 use auto_ext_profiler::Profiler;
+use auto_ext_scx::switch;
+use auto_ext_scx::uevent::{Subsystem, Uevents};
+use auto_ext_service::exit_code::{Code, WithCode};
+use auto_ext_signals::Signals;
 use nix::sys::prctl::set_thp_disable;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
+use super::bus_connection::{BusConnection, BusEvent};
 use super::callers::Callers;
-use super::export::Export;
-use super::line::{Heard, Line};
-use super::switching::{ended, finished};
-use super::{Daemon, Occasion};
-use crate::boots;
-use crate::bus::{BusKind, Place};
-use crate::commands::levels;
-use crate::core::Event;
-use crate::daemon_lock::{self, DaemonLock, LockError};
-use crate::exit::{Code, WithCode};
-use crate::history::Kind;
-use crate::policy::Policy;
-use crate::policy_watch::PolicyWatch;
-use crate::report::Thoughts;
-use crate::request::{Asked, Requests};
-use crate::uevent::{Subsystem, Uevents};
-use crate::window_timer::WindowTimer;
+use super::kernel::Occasion;
+use super::metrics_export::Export;
+use super::outcomes::ended;
+use super::state::Daemon;
+use super::switching::finished;
+use crate::api::dbus::{BusConfig, BusKind};
+use crate::api::request::{QueuedRequest, Requests};
+use crate::api::status::DaemonStatus;
+use crate::persistence::daemon_lock::{DaemonLock, LockError};
+use crate::persistence::history::Kind;
+use crate::persistence::{boot_guard, daemon_lock};
+use crate::sources::load;
+use crate::sources::policy_file::PolicyWatch;
+use crate::sources::read_policy;
+use crate::sources::window_timer::WindowTimer;
 
-/// How often it is looked whether schedulers were installed or removed.
-const LOOK_FOR_PROGRAMS_EVERY: Duration = Duration::from_secs(10);
+/// How often it is checked whether schedulers were installed or removed.
+const FIND_PROGRAMS_EVERY: Duration = Duration::from_secs(10);
 
-/// How often systemd is told that the loop still turns, at the least.
+/// How often, at least, systemd is notified that the loop still runs.
 const ALIVE_EVERY: Duration = Duration::from_secs(10);
 
 /// How the daemon was asked to run.
@@ -47,44 +50,44 @@ pub(crate) struct Options {
     pub(crate) config: PathBuf,
     /// Watch and decide, but start nothing.
     pub(crate) observe: bool,
-    /// Where to be asked.
+    /// The bus on which callers ask.
     pub(crate) bus: BusKind,
 }
 
-/// What the loop hears from outside, beside what the daemon itself waits for.
-struct Ears {
+/// What the loop waits for beside what the daemon holds.
+struct Inputs {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
     uevents: io::Result<Uevents>,
-    asked: mpsc::Receiver<Asked>,
+    requests: mpsc::Receiver<QueuedRequest>,
 }
 
 /// Runs until SIGTERM or SIGINT; SIGHUP has the policy read again.
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
-    // First of all: whatever comes next changes something that another daemon may be using.
+    // First of all, as whatever comes next changes something that another daemon may be using.
     let lock = take_lock(&options)?;
     let profiler = profiler()?;
-    // Huge pages would fill the holes that the kernel's types leave in the heap, with 13 MB of nothing. Not
-    // before the profiler has measured what such pages cost.
+    // Huge pages would fill the holes that the kernel's types leave in the heap, with 13 MB that nobody uses. Only now,
+    // as the profiler has to measure what such pages cost.
     if let Err(error) = set_thp_disable(true) {
         tracing::debug!("huge pages stay in use: {error}");
     }
-    let (policy, problem) = match Policy::load(&options.config) {
+    let (policy, problem) = match read_policy::load(&options.config) {
         Ok(policy) => (policy, None),
-        // Nothing is known of what the user wants, so the kernel's own scheduler runs.
+        // It is not known what the user wants, so the kernel's own scheduler runs.
         Err(error) => (Policy::default(), Some(error.to_string())),
     };
-    let (requests, asked) = Requests::channel();
-    let ears = Ears {
+    let (requests, queue) = Requests::channel();
+    let inputs = Inputs {
         terminate: signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?,
         interrupt: signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?,
         hangup: signal(SignalKind::hangup()).context("SIGHUP cannot be handled")?,
         uevents: Uevents::open(),
-        asked,
+        requests: queue,
     };
-    if let Err(error) = &ears.uevents {
-        tracing::warn!("the kernel's events cannot be heard, it is asked every window: {error}");
+    if let Err(error) = &inputs.uevents {
+        tracing::warn!("the kernel's events cannot be received, it is asked every window: {error}");
     }
     let callers = Callers::start().context("no thread to serve callers on")?;
     let export = Export::new(requests.clone(), callers);
@@ -93,12 +96,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let mut daemon = Daemon::new(config, policy, observe, beside, profiler, export);
     if let Some(error) = problem {
         tracing::error!("{error}");
-        daemon.happened(Event::PolicyProblem { error }).await;
+        daemon.apply_event(Event::PolicyProblem { error }).await;
     }
-    daemon.look_at_the_past(observe).await;
-    daemon.look_for_programs().await;
+    daemon.read_past(observe).await;
+    daemon.find_programs().await;
     // Whatever ends it, the machine is left with the kernel's own scheduler.
-    let ended = daemon.work(options.bus, requests, ears).await;
+    let ended = daemon.work(options.bus, requests, inputs).await;
     tell_systemd(NotifyState::Stopping);
     let why = ended.as_ref().err();
     let why = why.map_or_else(String::new, |error| format!("{error:#}"));
@@ -108,8 +111,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     ended
 }
 
-/// Makes sure that there is no other daemon; none is needed beside another by one that starts nothing and that nobody
-/// finds where they look for the service.
+/// Makes sure that there is no other daemon. One that starts nothing and is not on the system bus may run beside another,
+/// and takes no lock.
 fn take_lock(options: &Options) -> anyhow::Result<Option<DaemonLock>> {
     if options.observe && options.bus != BusKind::System {
         return Ok(None);
@@ -125,47 +128,26 @@ fn take_lock(options: &Options) -> anyhow::Result<Option<DaemonLock>> {
 }
 
 impl Daemon {
-    /// Takes its place on the bus, and does what is to be done about what happens until it is to end.
+    /// Begins, and does what is to be done about whatever happens until the daemon is to end.
     async fn work(
         &mut self,
         bus: BusKind,
         requests: Requests,
-        mut ears: Ears,
+        mut inputs: Inputs,
     ) -> anyhow::Result<()> {
         let mut policy_watch = PolicyWatch::new(&self.config);
         self.policy_trouble = policy_watch.trouble().map(str::to_owned);
-        let place = Place {
-            kind: bus,
-            sched_ext: self.sched_ext.clone(),
-            children: self.children.clone(),
-            thoughts: Arc::new(Mutex::new(self.thoughts())),
-            requests,
-        };
-        let current = self.read_current();
-        let line = Line::tie(self.export.callers().runtime(), place, current).await;
-        self.line = Some(line.map_err(anyhow::Error::new)?);
-        // Not before: another auto-ext may run, whose scheduler would be taken for somebody else's.
-        self.ask_kernel(Occasion::Told).await;
-        self.look_at_power().await;
-        self.follow_processes();
-        self.serve_metrics();
-        tell_systemd(NotifyState::Ready);
-        let Thoughts { mode, reason, .. } = self.thoughts();
-        tracing::info!(mode, reason, "running, mode {mode}: {reason}");
-        let current = self.current.0.clone();
-        let version = format!("version {}", env!("CARGO_PKG_VERSION"));
-        self.record(Kind::Started, &current, &current, &version, "");
-
+        self.begin(bus, requests).await?;
         let mut alive = every(alive_every());
         let window_timer = WindowTimer::new().context("no timer for the windows")?;
         let mut window = self.policy.window;
         let mut textfiles = every(self.policy.metrics.every);
-        let mut program_looks = every(LOOK_FOR_PROGRAMS_EVERY);
-        let good = sleep(boots::GOOD_AFTER);
+        let mut find_programs = every(FIND_PROGRAMS_EVERY);
+        let good = sleep(boot_guard::GOOD_AFTER);
         tokio::pin!(good);
         loop {
-            let kernel_told = async {
-                match &ears.uevents {
+            let uevent = async {
+                match &inputs.uevents {
                     Ok(uevents) => uevents.next().await,
                     Err(_) => std::future::pending().await,
                 }
@@ -177,67 +159,138 @@ impl Daemon {
                 }
             };
             tokio::select! {
-                _ = ears.terminate.recv() => return Ok(()),
-                _ = ears.interrupt.recv() => return Ok(()),
-                _ = ears.hangup.recv() => {
-                    self.happened(Event::Trusted).await;
+                _ = inputs.terminate.recv() => return Ok(()),
+                _ = inputs.interrupt.recv() => return Ok(()),
+                _ = inputs.hangup.recv() => {
+                    self.apply_event(Event::SafeModeEnded).await;
                     drop(self.reload().await);
                 }
                 _ = alive.tick() => tell_systemd(NotifyState::Watchdog),
                 outcome = finished(&mut self.switching) => self.switch_ended(outcome).await,
                 end = ended(&mut self.running) => self.scheduler_exited(end).await,
-                subsystem = kernel_told => match subsystem {
-                    Subsystem::SchedExt => self.ask_kernel(Occasion::Told).await,
-                    Subsystem::PowerSupply => self.look_at_power().await,
+                subsystem = uevent => match subsystem {
+                    Subsystem::SchedExt => self.ask_kernel(Occasion::Reported).await,
+                    Subsystem::PowerSupply => self.read_power().await,
                 },
-                events = processes_changed => self.happened(Event::Processes(events)).await,
-                Some(asked) = ears.asked.recv() => self.serve(asked).await,
-                heard = heard(&mut self.line) => self.line_told(heard).await,
+                events = processes_changed => self.apply_event(Event::Processes(events)).await,
+                Some(request) = inputs.requests.recv() => self.serve(request).await,
+                event = bus_event(&mut self.bus) => self.apply_bus_event(event).await,
                 () = policy_watch.changed() => {
                     self.policy_trouble = policy_watch.trouble().map(str::to_owned);
-                    // What is wrong with it has been said and recorded by then.
+                    // What is wrong with it has been logged and recorded by then.
                     drop(self.reload().await);
                     self.show().await;
                 }
                 () = &mut good, if !good.is_elapsed() => drop(tokio::spawn(self.boot_is_good())),
-                () = window_timer.ended() => {
-                    let begun = Instant::now();
-                    self.window().await;
-                    let next = if self.state.levels_may_change() {
-                        window / 2
-                    } else {
-                        window
-                    };
-                    window_timer
-                        .end_after(next.saturating_sub(begun.elapsed()))
-                        .context("the timer of the windows cannot be set")?;
-                }
+                () = window_timer.ended() => self.end_window(&window_timer, window).await?,
                 _ = textfiles.tick() => {
                     self.serve_metrics();
                     self.write_textfile();
                 }
-                _ = program_looks.tick() => {
-                    self.look_for_programs().await;
-                    // The kernel's word on it may have been lost.
-                    self.look_at_power().await;
-                    self.look_at_appetite();
+                _ = find_programs.tick() => {
+                    self.find_programs().await;
+                    // The kernel's report of a change may have been lost.
+                    self.read_power().await;
+                    self.check_for_spinning();
                     self.cgroups.clear_away();
                 }
             }
             if window != self.policy.window {
                 window = self.policy.window;
-                window_timer
-                    .end_after(window)
-                    .context("the timer of the windows cannot be set")?;
+                end_after(&window_timer, window)?;
             }
             if textfiles.period() != self.policy.metrics.every {
                 textfiles = every(self.policy.metrics.every);
             }
         }
     }
+
+    /// Takes the name on the bus, finds out what there is, and tells systemd that the daemon is ready.
+    async fn begin(&mut self, bus: BusKind, requests: Requests) -> anyhow::Result<()> {
+        let config = BusConfig {
+            kind: bus,
+            sched_ext: self.sched_ext.clone(),
+            registry: self.registry.clone(),
+            status: Arc::new(Mutex::new(self.status())),
+            requests,
+        };
+        let current = self.read_current();
+        let bus = BusConnection::connect(self.export.callers().runtime(), config, current).await;
+        self.bus = Some(bus.map_err(anyhow::Error::new)?);
+        // Not before: another auto-ext may run, whose scheduler would be taken for somebody else's.
+        self.ask_kernel(Occasion::Reported).await;
+        self.read_power().await;
+        self.follow_processes();
+        self.serve_metrics();
+        tell_systemd(NotifyState::Ready);
+        let DaemonStatus { mode, reason, .. } = self.status();
+        tracing::info!(mode, reason, "running, mode {mode}: {reason}");
+        let current = self.observed.scheduler().to_owned();
+        let version = format!("version {}", env!("CARGO_PKG_VERSION"));
+        self.record(Kind::Started, &current, &current, &version, "");
+        Ok(())
+    }
+
+    /// Ends a window of the length `window`; the next one is shorter if a level may change with it.
+    async fn end_window(&mut self, timer: &WindowTimer, window: Duration) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        self.window().await;
+        let next = if self.state.levels_may_change() {
+            window / 2
+        } else {
+            window
+        };
+        end_after(timer, next.saturating_sub(begun.elapsed()))
+    }
+
+    /// Ends a window: reads the counters, and has the core decide about what was measured.
+    async fn window(&mut self) {
+        let sample = self.profiler.sample();
+        let signals = Signals::between(&self.last_sample, &sample, self.profiler.machine());
+        let dt = Duration::from_nanos(sample.at_ns.saturating_sub(self.last_sample.at_ns));
+        self.last_sample = sample;
+        let counters = self.counters.counters();
+        counters.passed(dt, self.observed.scheduler(), self.state.class());
+        self.ask_kernel(Occasion::Window).await;
+        if let Some(signals) = signals {
+            self.apply_event(Event::Window { dt, signals }).await;
+        }
+    }
+
+    /// Leaves the machine with the kernel's own scheduler, whatever is on its way. `error` is why the daemon ends; empty
+    /// when it was asked to.
+    async fn stop(mut self, error: &str) {
+        if let Some(switching) = self.switching.take() {
+            self.running = switching.end().await;
+        }
+        if let Some(mut running) = self.running.take()
+            && let Err(error) = switch::stop(&self.sched_ext, &self.registry, &mut running).await
+        {
+            let scheduler = &running.scheduler().name;
+            tracing::error!(scheduler, "{scheduler} cannot be stopped: {error}");
+        }
+        let before = self.observed.scheduler().to_owned();
+        let now = self.read_current();
+        let now = now.current_scheduler;
+        self.record(Kind::Stopped, &before, &now, "", error);
+        self.announce_change("auto-ext was stopped").await;
+        self.export.end();
+        if let Some(bus) = self.bus.take() {
+            bus.leave().await;
+        }
+        self.boot_is_good().await;
+        self.history.close();
+        self.failure_store.close();
+    }
 }
 
-/// What can be measured, which may be nothing; that is said.
+fn end_after(timer: &WindowTimer, time: Duration) -> anyhow::Result<()> {
+    timer
+        .end_after(time)
+        .context("the timer of the windows cannot be set")
+}
+
+/// Attaches the profiler. What cannot be measured is logged.
 fn profiler() -> anyhow::Result<Profiler> {
     match Profiler::attach() {
         Ok(profiler) => {
@@ -246,17 +299,16 @@ fn profiler() -> anyhow::Result<Profiler> {
             }
             Ok(profiler)
         }
-        // Who is root and may not is in a strange place, and can still pin.
+        // Root that may not is in a container or the like, where it can still pin.
         Err(error) if nix::unistd::geteuid().is_root() => {
             tracing::error!("the load cannot be measured: {error}");
             Ok(Profiler::detached(&error))
         }
-        Err(error) => Err(levels::refused(&error)),
+        Err(error) => Err(load::refused(&error)),
     }
 }
 
-/// How often systemd is to be told that the loop still turns: it waits for [`ALIVE_EVERY`], or less
-/// when the unit says so.
+/// How often systemd is to be notified that the loop still runs: every [`ALIVE_EVERY`], or more often when the unit says so.
 fn alive_every() -> Duration {
     let mut limit_us = 0;
     if sd_notify::watchdog_enabled(false, &mut limit_us) {
@@ -266,9 +318,9 @@ fn alive_every() -> Duration {
     ALIVE_EVERY
 }
 
-async fn heard(line: &mut Option<Line>) -> Heard {
-    match line {
-        Some(line) => line.heard().await,
+async fn bus_event(bus: &mut Option<BusConnection>) -> BusEvent {
+    match bus {
+        Some(bus) => bus.event().await,
         None => std::future::pending().await,
     }
 }
@@ -280,7 +332,7 @@ fn tell_systemd(state: NotifyState<'_>) {
 
 fn every(period: Duration) -> Interval {
     let mut interval = interval(period);
-    // After a pause one window is as good as the ones that were missed.
+    // After a pause, one is as good as all that were missed.
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
 }

@@ -1,69 +1,20 @@
-//! What callers ask of the daemon, carried out.
+//! Does what callers ask of the daemon.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use auto_ext_core::{Event, Mode, explain};
+use auto_ext_policy::{Candidate, Checked, Policy, Scheduler, known};
+use auto_ext_scx::process::executable;
+use auto_ext_scx::process::executable::ProgramError;
 use serde::Serialize;
 
-use super::Daemon;
-use crate::core::{Event, Mode, explain};
-use crate::history::Kind;
-use crate::known;
-use crate::policy::{Candidate, Checked, Policy, Scheduler};
-use crate::program::{self, ProgramError};
-use crate::report::scheduler_name;
-use crate::request::{Answer, Asked, Refusal, Request};
-
-/// How many holds there may be.
-pub(crate) const MAX_HOLDS: usize = 64;
-
-/// Who has which hold.
-#[derive(Debug, Default)]
-pub(crate) struct Holders {
-    owners: BTreeMap<u32, String>,
-    last: u32,
-}
-
-impl Holders {
-    /// A number for a new hold of `owner`: never 0, never one in use.
-    pub(crate) fn add(&mut self, owner: String) -> Option<u32> {
-        if self.owners.len() >= MAX_HOLDS {
-            return None;
-        }
-        loop {
-            self.last = self.last.wrapping_add(1).max(1);
-            if !self.owners.contains_key(&self.last) {
-                self.owners.insert(self.last, owner);
-                return Some(self.last);
-            }
-        }
-    }
-
-    /// Removes this hold, if it is one of `owner`.
-    pub(crate) fn remove(&mut self, cookie: u32, owner: &str) -> bool {
-        let theirs = self.owners.get(&cookie).is_some_and(|of| of == owner);
-        if theirs {
-            self.owners.remove(&cookie);
-        }
-        theirs
-    }
-
-    /// Removes all holds and returns their numbers.
-    pub(super) fn clear(&mut self) -> Vec<u32> {
-        std::mem::take(&mut self.owners).into_keys().collect()
-    }
-
-    /// Removes all holds of `owner` and returns their numbers.
-    pub(crate) fn remove_all(&mut self, owner: &str) -> Vec<u32> {
-        let theirs = self.owners.iter().filter(|(_, of)| *of == owner);
-        let cookies: Vec<u32> = theirs.map(|(cookie, _)| *cookie).collect();
-        for cookie in &cookies {
-            self.owners.remove(cookie);
-        }
-        cookies
-    }
-}
+use super::holders::MAX_HOLDS;
+use super::state::Daemon;
+use crate::api::request::{Answer, QueuedRequest, Refusal, Request};
+use crate::api::status::scheduler_name;
+use crate::persistence::history::Kind;
+use crate::sources::read_policy;
 
 /// Finds the file of a program.
 pub(crate) type Find = fn(&str) -> Result<PathBuf, ProgramError>;
@@ -90,7 +41,7 @@ pub(crate) fn to_pin(
     Ok(to)
 }
 
-/// What a caller calls `name`: something of the policy, that is known, or that is installed.
+/// What a caller means by `name`: something of the policy, a known scheduler, or one that is installed.
 pub(crate) fn named(policy: &Policy, name: &str, find: Find) -> Result<Candidate, Refusal> {
     if let Some(candidate) = policy.candidate(name) {
         return Ok(candidate);
@@ -116,15 +67,15 @@ pub(crate) fn named(policy: &Policy, name: &str, find: Find) -> Result<Candidate
 }
 
 impl Daemon {
-    /// Serves a caller.
-    pub(super) async fn serve(&mut self, (request, answer): Asked) {
+    /// Does what a caller asks for, and answers.
+    pub(super) async fn serve(&mut self, (request, answer): QueuedRequest) {
         let asked = format!("{request:?}");
-        // Anybody may try to end a hold, as often as they like: that is no history.
-        let counts = !matches!(request, Request::Release { .. });
+        // Anybody may try to end a hold, as often as they like: that is not recorded.
+        let recorded = !matches!(request, Request::Release { .. });
         let served = match request {
             Request::Pin { name, args, lasts } => self.pin(&name, args, lasts).await,
             Request::Unpin => {
-                self.happened(Event::Unpinned).await;
+                self.apply_event(Event::Unpinned).await;
                 Ok(Answer::Done)
             }
             Request::Hold {
@@ -135,20 +86,20 @@ impl Daemon {
             Request::Release { cookie, owner } => self.release(cookie, &owner).await,
             Request::OwnerLeft { owner } => {
                 for cookie in self.holders.remove_all(&owner) {
-                    self.happened(Event::Released { cookie }).await;
+                    self.apply_event(Event::Released { cookie }).await;
                 }
                 Ok(Answer::Done)
             }
             Request::Reload => {
-                self.happened(Event::Trusted).await;
+                self.apply_event(Event::SafeModeEnded).await;
                 self.reload().await
             }
-            Request::Forgive { name } => self.forgive(&name).await,
-            Request::History { count } => Ok(self.tell_history(count)),
+            Request::ResetFailed { name } => self.reset_failed(&name).await,
+            Request::History { count } => Ok(self.last_entries(count)),
             Request::Metrics => Ok(Answer::Text(self.metrics())),
             Request::Why => json(&explain(&self.policy, &self.state, self.now())),
         };
-        if let (Err(refusal), true) = (&served, counts) {
+        if let (Err(refusal), true) = (&served, recorded) {
             tracing::info!("not done: {asked}: {refusal}");
             let current = self.sched_ext.read().scheduler();
             self.record(
@@ -169,9 +120,9 @@ impl Daemon {
         args: Vec<String>,
         lasts: Option<Duration>,
     ) -> Result<Answer, Refusal> {
-        let to = to_pin(&self.policy, name, args, program::find)?;
+        let to = to_pin(&self.policy, name, args, executable::find)?;
         if let Candidate::Scheduler(scheduler) = &to {
-            program::find(&scheduler.command)
+            executable::find(&scheduler.command)
                 .map_err(|error| Refusal::Invalid(error.to_string()))?;
         }
         if let Mode::Observe(cause) = self.state.mode()
@@ -181,18 +132,18 @@ impl Daemon {
         }
         let scheduler = scheduler_name(&to);
         tracing::info!(scheduler, "{scheduler} is pinned");
-        self.happened(Event::Pinned { to, lasts }).await;
+        self.apply_event(Event::Pinned { to, lasts }).await;
         Ok(Answer::Done)
     }
 
-    async fn forgive(&mut self, name: &str) -> Result<Answer, Refusal> {
-        // What is left alone may be in no policy any more.
+    async fn reset_failed(&mut self, name: &str) -> Result<Answer, Refusal> {
+        // What is quarantined may not be in the policy any more.
         let shown = self
             .state
             .quarantined_program(&self.policy, name, self.now());
         let command = match shown {
             Some(command) => Some(command.to_owned()),
-            None => match named(&self.policy, name, program::find)? {
+            None => match named(&self.policy, name, executable::find)? {
                 Candidate::Scheduler(Scheduler { command, .. }) => Some(command),
                 Candidate::Kernel => None,
             },
@@ -200,11 +151,11 @@ impl Daemon {
         match command {
             Some(command) => {
                 tracing::info!("the failures of {command} are forgotten");
-                self.happened(Event::Forgiven { command }).await;
+                self.apply_event(Event::FailuresReset { command }).await;
                 Ok(Answer::Done)
             }
             None => {
-                let message = "the kernel's own scheduler is never left alone";
+                let message = "the kernel's own scheduler is never quarantined";
                 Err(Refusal::Invalid(message.to_owned()))
             }
         }
@@ -226,7 +177,7 @@ impl Daemon {
             cookie,
             "held by {application}: {reason}"
         );
-        self.happened(Event::Held {
+        self.apply_event(Event::Held {
             cookie,
             application,
             reason,
@@ -240,13 +191,13 @@ impl Daemon {
             let message = format!("the caller has no hold with the number {cookie}");
             return Err(Refusal::Invalid(message));
         }
-        self.happened(Event::Released { cookie }).await;
+        self.apply_event(Event::Released { cookie }).await;
         Ok(Answer::Done)
     }
 
-    /// Reads the policy again; one that is invalid changes nothing.
+    /// Reads the policy again. An invalid one changes nothing.
     pub(super) async fn reload(&mut self) -> Result<Answer, Refusal> {
-        match Checked::load(&self.config) {
+        match read_policy::check(&self.config) {
             Ok(Checked { policy, .. })
                 if policy == self.policy && !self.state.has_policy_problem() => {}
             Ok(Checked {
@@ -257,15 +208,15 @@ impl Daemon {
                     tracing::warn!("{warning}");
                 }
                 self.policy = policy;
-                self.look_for_programs().await;
+                self.find_programs().await;
                 self.follow_processes();
                 self.serve_metrics();
-                self.happened(Event::PolicyChanged).await;
+                self.apply_event(Event::PolicyChanged).await;
             }
             Err(error) => {
                 let error = error.to_string();
                 tracing::error!("{error}; the last good policy stays in force");
-                self.happened(Event::PolicyProblem {
+                self.apply_event(Event::PolicyProblem {
                     error: error.clone(),
                 })
                 .await;
@@ -275,9 +226,9 @@ impl Daemon {
         Ok(Answer::Done)
     }
 
-    fn tell_history(&self, count: u32) -> Answer {
+    fn last_entries(&self, count: u32) -> Answer {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
-        // Turned into text where it takes no time from decisions.
+        // They are turned into JSON on the thread of callers.
         Answer::Entries(self.history.last(count).cloned().collect())
     }
 }
@@ -291,21 +242,6 @@ fn json(value: &impl Serialize) -> Result<Answer, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_hold_has_a_number_of_its_own_and_ends_only_by_its_owner() {
-        let mut holders = Holders {
-            last: u32::MAX - 1,
-            ..Holders::default()
-        };
-        let cookies: Vec<u32> = (0..4).filter_map(|_| holders.add(":1.7".into())).collect();
-        assert_eq!(cookies, [u32::MAX, 1, 2, 3]);
-        assert!(!holders.remove(2, ":1.8"));
-        assert!(holders.remove(2, ":1.7"));
-        assert!(!holders.remove(2, ":1.7"));
-        assert_eq!(holders.remove_all(":1.7"), [1, 3, u32::MAX]);
-        assert!(holders.clear().is_empty());
-    }
 
     #[test]
     fn a_pin_may_name_what_is_installed_and_known_to_nobody() {
@@ -333,12 +269,5 @@ mod tests {
         assert!(refused("scx_pie").contains("none that is known"));
         assert!(refused("sh").contains("none that is known"));
         assert_eq!(refused("open"), "/usr/bin/scx_open: can be changed");
-    }
-
-    #[test]
-    fn holds_are_bounded() {
-        let mut holders = Holders::default();
-        let added = (0..1000).filter_map(|_| holders.add(":1.7".into())).count();
-        assert_eq!(added, MAX_HOLDS);
     }
 }

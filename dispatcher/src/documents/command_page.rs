@@ -66,7 +66,7 @@ impl Page {
     }
 
     fn subcommand(&mut self, command: &Command) -> io::Result<()> {
-        // Every subcommand has it, and it says nothing about any.
+        // Every subcommand has it, so it is not listed with each.
         let command = command.clone().mut_arg("help", |help| help.hide(true));
         // As it stands a `-` is a hyphen, which is not what is to be typed.
         writeln!(self.0, ".SS \"{}\"", usage(&command).replace('-', r"\-"))?;

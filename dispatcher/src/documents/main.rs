@@ -1,8 +1,8 @@
 //! Writes the manual pages and the shells' completions, below the directory of the one argument as
 //! they are to be below a `share` directory. Run by the build, installed nowhere.
 //!
-//! Nothing is said twice: `command_page` and the completions follow from the definition of the
-//! command line, `policies_page` from the comments of the shipped policy.
+//! `command_page` and the completions are made from the definition of the command line, `policies_page` from the comments
+//! of the shipped policy.
 
 mod command_page;
 mod policies_page;

@@ -1,5 +1,4 @@
-//! auto-ext-policies(5): the shipped policy as a page. What its comments say to a reader of the
-//! file, the page says to a reader of the manual.
+//! auto-ext-policies(5): the shipped policy as a manual page. The text of the page is that of the comments in the file.
 
 use clap_mangen::roff::{Roff, bold, roman};
 
@@ -106,7 +105,7 @@ impl Part<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use auto_ext_dispatcher::policy::Policy;
+    use auto_ext_policy::Policy;
 
     #[test]
     fn a_part_is_a_comment_and_the_yaml_after_it() {

@@ -1,13 +1,13 @@
-//! Texts of policies of all kinds, none of which may do harm.
+//! Texts of policies of all kinds, none of which may make the parser panic.
 
+use auto_ext_policy::Checked;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::policy;
-use crate::policy::Policy;
+use super::policy::policy;
 
 const SHIPPED: &str = include_str!("../../../policies.yaml");
-/// One with everything that is only there to be used.
+/// The same with everything that is commented out in it.
 const UNCOMMENTED: &str = include_str!("../../../fuzz/corpus/policy/shipped-uncommented.yaml");
 
 proptest! {
@@ -70,10 +70,8 @@ proptest! {
     ) {
         let mut content = SHIPPED.as_bytes()[..at].to_vec();
         content.extend(bytes);
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        std::io::Write::write_all(&mut file, &content).unwrap();
         let lines = content.iter().filter(|byte| b"\n\r".contains(byte)).count();
-        if let Err(error) = Policy::load(file.path()) {
+        if let Err(error) = Checked::from_bytes("F", content) {
             for problem in error.problems() {
                 prop_assert!((1..=lines + 1).contains(&problem.at.line), "{}", error);
             }

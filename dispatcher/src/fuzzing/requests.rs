@@ -1,20 +1,23 @@
-//! Calls of the methods on the bus, from their arguments to what comes of them: as the daemon does it,
-//! but with a clock of its own and a kernel that at once runs what it is told to.
+//! Calls of the methods on the bus, from their arguments to their outcome: as the daemon handles them,
+//! but with a clock of its own and a kernel that at once runs what is asked for.
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use auto_ext_profiler::{Process, Signal, Signals};
+use auto_ext_core::{
+    Action, Event, Explanation, KernelState, Mode, Moment, State, decide, explain,
+};
+use auto_ext_policy::{Candidate, Pattern, Policy};
+use auto_ext_service::duration;
+use auto_ext_signals::{Process, Signal, Signals};
 use zbus::wire::LE;
 use zbus::wire::serialized::{Context, Data};
 
-use crate::core::{Action, Event, Explanation, Mode, Moment, State, decide, explain};
-use crate::daemon::requests::{Holders, MAX_HOLDS, named, to_pin};
-use crate::kernel::KernelState;
-use crate::policy::{Candidate, Pattern, Policy};
-use crate::report::Thoughts;
-use crate::request::Request;
-use crate::{cli, duration};
+use crate::api::request::Request;
+use crate::api::status::DaemonStatus;
+use crate::cli;
+use crate::daemon::holders::{Holders, MAX_HOLDS};
+use crate::daemon::requests::{named, to_pin};
 
 /// What ends a call and what ends an argument; in UTF-8 there is neither.
 const NEXT_CALL: u8 = 0xff;
@@ -126,7 +129,7 @@ impl Service {
                 cookie: next().parse().unwrap_or_default(),
                 owner,
             },
-            b'f' => Request::Forgive {
+            b'f' => Request::ResetFailed {
                 name: next().to_owned(),
             },
             b'o' => Request::OwnerLeft { owner },
@@ -182,10 +185,10 @@ impl Service {
                 }
             }
             Request::OwnerLeft { owner } => self.leaves(&owner),
-            Request::Forgive { name } => {
+            Request::ResetFailed { name } => {
                 if let Ok(Candidate::Scheduler(scheduler)) = named(&POLICY, &name, find) {
                     let command = scheduler.command;
-                    self.happens(Event::Forgiven { command });
+                    self.happens(Event::FailuresReset { command });
                 }
             }
             Request::Reload | Request::History { .. } | Request::Why | Request::Metrics => {}
@@ -231,7 +234,7 @@ impl Service {
 
     /// What the bus and `why` show.
     fn show(&self) {
-        let Thoughts { reason, .. } = Thoughts::of(&POLICY, &self.state, self.now, 0, 0, 0);
+        let DaemonStatus { reason, .. } = DaemonStatus::of(&POLICY, &self.state, self.now, 0, 0, 0);
         assert!(!reason.contains(char::is_control), "{reason}");
         assert!(reason.len() <= MAX_REASON, "{reason}");
         let explanation = explain(&POLICY, &self.state, self.now);

@@ -1,21 +1,21 @@
 //! What only grows, over restarts of the daemon.
 //!
-//! Kept in a file that the next boot does not have: a counter may begin at zero, which readers
-//! notice, but never go back a little, which they would take for much. So nothing is told that is
-//! not in the file.
+//! It is kept in a file that ends with the boot. A counter may begin at zero, which readers notice, but must never go back
+//! by a little, as they would take that for a restart and the whole value for an increase. So a value is given to readers
+//! only when the file has it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use auto_ext_service::atomic_file;
 use serde::{Deserialize, Serialize};
 
-use crate::history::{Entry, Kind};
-use crate::state_file;
+use crate::persistence::history::{Entry, Kind};
 
-/// How many names of each kind are told apart.
+/// How many names of each kind have a counter of their own.
 const MAX_NAMES: usize = 50;
 /// What all further names count as.
 const OTHER: &str = "other";
@@ -24,7 +24,7 @@ const MAX_NAME: usize = 128;
 /// How much of the file is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 const FILE: &str = "counters.json";
-/// What only time adds is written at most this often, however often somebody asks.
+/// Counters that only time has changed are written at most this often, however often somebody asks.
 const KEPT_EVERY: Duration = Duration::from_secs(1);
 
 /// The upper bounds of the buckets of gaps, in seconds; one more is without bound.
@@ -57,7 +57,7 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// Counts what happened.
+    /// Counts an event of the history.
     pub(crate) fn count(&mut self, entry: &Entry) {
         match entry.event {
             Kind::Started => self.starts += 1,
@@ -79,13 +79,13 @@ impl Counters {
         }
     }
 
-    /// Counts time that has passed.
+    /// Counts time in which a scheduler ran and the load was of a class.
     pub(crate) fn passed(&mut self, time: Duration, scheduler: &str, class: &str) {
         *slot(&mut self.scheduler_seconds, scheduler) += time.as_secs_f64();
         *slot(&mut self.class_seconds, class) += time.as_secs_f64();
     }
 
-    /// Whether no number is one that cannot have been counted.
+    /// Whether all times are possible ones.
     fn is_sound(&self) -> bool {
         let times = self.scheduler_seconds.values();
         let mut times = times
@@ -95,7 +95,7 @@ impl Counters {
     }
 }
 
-/// The value of `name`, or of all others where there are too many names.
+/// The value of `name`, or that of all others where there are too many names.
 fn slot<'m, V: Default>(values: &'m mut BTreeMap<String, V>, name: &str) -> &'m mut V {
     let name = &name[..name.floor_char_boundary(MAX_NAME)];
     let name = if values.len() < MAX_NAMES || values.contains_key(name) {
@@ -108,24 +108,22 @@ fn slot<'m, V: Default>(values: &'m mut BTreeMap<String, V>, name: &str) -> &'m 
 
 /// The counters, and the file that has them.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct CounterStore {
     now: Counters,
-    /// What is in the file.
+    /// What the file has.
     written: Counters,
     written_at: Option<Instant>,
-    /// None where it is another daemon's.
+    /// `None` where the file is another daemon's.
     path: Option<PathBuf>,
     trouble: bool,
 }
 
-impl Kept {
-    /// Goes on counting where `directory` says that it ended, else at zero.
+impl CounterStore {
+    /// Continues with the counters in `directory`, or begins at zero.
     pub(crate) fn open(directory: &Path) -> Self {
         let path = directory.join(FILE);
         let now = read(&path).unwrap_or_else(|error| {
-            if error.kind() != io::ErrorKind::NotFound {
-                tracing::warn!("counters begin at zero: {}: {error}", path.display());
-            }
+            tracing::warn!("counters begin at zero: {}: {error}", path.display());
             Counters::default()
         });
         Self {
@@ -137,7 +135,7 @@ impl Kept {
         }
     }
 
-    /// Counts from zero, for whoever asks while this runs.
+    /// Begins at zero, and writes no file.
     pub(crate) fn in_memory() -> Self {
         Self {
             now: Counters::default(),
@@ -153,8 +151,8 @@ impl Kept {
         &mut self.now
     }
 
-    /// The counters, to be told: they are in the file by then.
-    pub(crate) fn told(&mut self) -> Counters {
+    /// The counters as the file has them, which is up to a second old.
+    pub(crate) fn snapshot(&mut self) -> Counters {
         if self.written_at.is_none_or(|at| at.elapsed() >= KEPT_EVERY) {
             self.keep();
         }
@@ -182,10 +180,13 @@ impl Kept {
     }
 }
 
+/// The counters in the file; zero where there is none.
 fn read(path: &Path) -> io::Result<Counters> {
-    let mut text = String::new();
-    File::open(path)?.take(MAX_FILE).read_to_string(&mut text)?;
-    let counters: Counters = serde_json::from_str(&text)?;
+    let bytes = atomic_file::read(path, MAX_FILE)?;
+    if bytes.is_empty() {
+        return Ok(Counters::default());
+    }
+    let counters: Counters = serde_json::from_slice(&bytes)?;
     if counters.is_sound() {
         Ok(counters)
     } else {
@@ -200,9 +201,9 @@ fn write(path: &Path, counters: &Counters) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
-    // The file is in memory: nothing is waited for.
+    // The file is in memory, so this does not wait for a disk.
     let text = serde_json::to_string(counters)?;
-    state_file::replace(path, [text.as_str()])
+    atomic_file::replace(path, [text.as_str()])
 }
 
 #[cfg(test)]
@@ -224,22 +225,22 @@ mod tests {
     }
 
     #[test]
-    fn what_was_told_is_where_the_next_daemon_goes_on() {
+    fn what_was_published_is_where_the_next_daemon_continues() {
         let directory = tempfile::tempdir().unwrap();
-        let mut kept = Kept::open(directory.path());
-        assert_eq!(*kept.counters(), Counters::default());
-        let counters = kept.counters();
+        let mut store = CounterStore::open(directory.path());
+        assert_eq!(*store.counters(), Counters::default());
+        let counters = store.counters();
         counters.count(&entry(Kind::Switched, "kernel", "scx_a", Some(700)));
         counters.count(&entry(Kind::Switched, "kernel", "scx_a", Some(2_000_000)));
         counters.count(&entry(Kind::Failed, "kernel", "scx_b", None));
         counters.passed(Duration::from_millis(1500), "scx_a", "idle");
-        let told = kept.told();
-        drop(kept);
-        assert_eq!(*Kept::open(directory.path()).counters(), told);
-        assert_eq!(told.switches["kernel"]["scx_a"], 2);
-        assert_eq!(told.failures["scx_b"], 1);
-        assert_eq!(told.scheduler_seconds["scx_a"], 1.5);
-        assert_eq!((told.gaps[2], told.gaps[GAPS.len()]), (1, 1));
+        let published = store.snapshot();
+        drop(store);
+        assert_eq!(*CounterStore::open(directory.path()).counters(), published);
+        assert_eq!(published.switches["kernel"]["scx_a"], 2);
+        assert_eq!(published.failures["scx_b"], 1);
+        assert_eq!(published.scheduler_seconds["scx_a"], 1.5);
+        assert_eq!((published.gaps[2], published.gaps[GAPS.len()]), (1, 1));
     }
 
     #[test]
@@ -253,8 +254,8 @@ mod tests {
             r#"{"starts": -1}"#,
         ] {
             fs::write(directory.path().join(FILE), text).unwrap();
-            let mut kept = Kept::open(directory.path());
-            assert_eq!(*kept.counters(), Counters::default(), "{text}");
+            let mut store = CounterStore::open(directory.path());
+            assert_eq!(*store.counters(), Counters::default(), "{text}");
         }
     }
 
@@ -271,44 +272,44 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_without_end_has_the_file_written_once_a_second_and_is_told_what_is_in_it() {
+    fn who_asks_without_end_has_the_file_written_once_a_second_and_gets_what_is_in_it() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(FILE);
-        let mut kept = Kept::open(directory.path());
-        kept.told();
+        let mut store = CounterStore::open(directory.path());
+        store.snapshot();
         let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());
         let first = inode(&path);
         for _ in 0..100 {
-            kept.written_at = Some(Instant::now());
+            store.written_at = Some(Instant::now());
             let time = Duration::from_millis(1);
-            kept.counters().passed(time, "scx_a", "idle");
-            assert_eq!(kept.told(), read(&path).unwrap());
+            store.counters().passed(time, "scx_a", "idle");
+            assert_eq!(store.snapshot(), read(&path).unwrap());
             assert_eq!(inode(&path), first, "it was replaced");
         }
-        kept.written_at = Instant::now().checked_sub(KEPT_EVERY);
-        assert_eq!(kept.told().scheduler_seconds.len(), 1);
-        assert_eq!(kept.told(), read(&path).unwrap());
-        // What happened is in it at once.
-        kept.counters().starts += 1;
-        kept.keep();
-        assert_eq!(read(&path).unwrap(), kept.now);
+        store.written_at = Instant::now().checked_sub(KEPT_EVERY);
+        assert_eq!(store.snapshot().scheduler_seconds.len(), 1);
+        assert_eq!(store.snapshot(), read(&path).unwrap());
+        // An event is in it at once.
+        store.counters().starts += 1;
+        store.keep();
+        assert_eq!(read(&path).unwrap(), store.now);
         let last = inode(&path);
-        kept.keep();
+        store.keep();
         assert_eq!(inode(&path), last, "nothing was new");
     }
 
     #[test]
     fn counters_beside_another_daemon_are_in_no_file() {
-        let mut kept = Kept::in_memory();
-        kept.counters().starts = 3;
-        assert_eq!(kept.told().starts, 3);
+        let mut store = CounterStore::in_memory();
+        store.counters().starts = 3;
+        assert_eq!(store.snapshot().starts, 3);
     }
 
     #[test]
     fn without_a_directory_it_is_counted_all_the_same() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let mut kept = Kept::open(file.path());
-        kept.counters().starts = 3;
-        assert_eq!(kept.told().starts, 3);
+        let mut store = CounterStore::open(file.path());
+        store.counters().starts = 3;
+        assert_eq!(store.snapshot().starts, 3);
     }
 }

@@ -1,19 +1,19 @@
-//! From lines to entries. What is read may come from anybody: everything has a limit, and what is
-//! wrong is named with its line.
+//! From lines to entries. A trace may come from anybody: everything has a limit, and what is wrong is reported with its
+//! line.
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
-use auto_ext_profiler::{MAX_PROCESSES, Process, ProcessEvent, Signal, Signals};
+use auto_ext_signals::{MAX_PROCESSES, Process, ProcessEvent, Signal, Signals};
 use serde::Deserialize;
 
-use super::{Entry, Header, MAX_LINE, MAX_TEXT, VERSION};
+use super::format::{Entry, Header, MAX_LINE, MAX_TEXT, VERSION};
 
 /// The kernel's greatest number of tasks (PID_MAX_LIMIT), which may all wait for one CPU.
 const MOST_TASKS: f64 = 4_194_304.0;
-/// How much is told of what is wrong with a line, in characters.
+/// How long the message about a line is at most, in characters.
 const MAX_MESSAGE: usize = 200;
 
 /// What is wrong with a trace. Displays as `FILE:LINE: error: MESSAGE`.
@@ -31,13 +31,13 @@ pub struct TraceError {
 /// What can be wrong with a line.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// The operating system does not give it.
+    /// The operating system reports an error.
     #[error("cannot be read: {0}")]
     Read(#[from] io::Error),
     /// It is longer than [`MAX_LINE`].
     #[error("the line is longer than {MAX_LINE} bytes, which none of a trace is")]
     TooLong,
-    /// There is none.
+    /// There is no line.
     #[error("the file is empty")]
     Empty,
     /// The first line is no header.
@@ -46,7 +46,7 @@ pub enum Problem {
     /// The header says that the rest is in another format.
     #[error("the trace has version {0} of the format; this auto-ext reads version {VERSION}")]
     Version(u64),
-    /// It is no JSON, or says something else.
+    /// It is no JSON, or not that of an entry.
     #[error("column {column}: {message}")]
     Json {
         /// Where, in bytes from 1.
@@ -106,7 +106,7 @@ pub struct Reader<R> {
     failed: bool,
 }
 
-/// All that is known of a header whose version is not.
+/// What a header of any version has.
 #[derive(Deserialize)]
 struct AnyHeader {
     trace: u64,
@@ -322,7 +322,7 @@ fn clean(process: &mut Process) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Leaves out what a terminal would obey.
+/// Leaves out control characters, as the recorder does.
 fn make_printable(text: &mut String) {
     if text.contains(char::is_control) {
         text.retain(|character| !character.is_control());

@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use auto_ext_profiler::{MAX_PROCESSES, Process};
+use auto_ext_policy::{Power, Profile};
+use auto_ext_signals::{MAX_PROCESSES, Machine, Process, ProcessEvent, Sample, Signal, Signals};
 use proptest::prelude::*;
 use proptest::sample::Index;
 

@@ -1,12 +1,11 @@
-//! From entries to lines, each written at once, so that a trace is whole at any time but for its
-//! last line.
+//! From entries to lines. Each is written at once, so that at any time only the last line of a trace may be incomplete.
 
 use std::io::{self, Write};
 
-use auto_ext_profiler::{Process, ProcessEvent};
+use auto_ext_signals::{Process, ProcessEvent};
 use serde::Serialize;
 
-use super::{Entry, Header};
+use super::format::{Entry, Header};
 
 /// How many bytes of processes are put into one line; more go into lines of their own before it.
 const MAX_PROCESSES_TEXT: usize = 1 << 20;
@@ -75,8 +74,8 @@ fn in_parts(events: Vec<ProcessEvent>) -> Vec<Vec<ProcessEvent>> {
     parts
 }
 
-/// The event itself, but for the list of all processes when that fits into no line: a part of it,
-/// and the others as if they began then.
+/// The event itself. A list of all processes that fits into no line is divided: a part of it, and the others as if they
+/// began then.
 fn in_pieces(event: ProcessEvent) -> Vec<ProcessEvent> {
     let ProcessEvent::All(mut all) = event else {
         return vec![event];

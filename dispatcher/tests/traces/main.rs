@@ -8,10 +8,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use auto_ext_dispatcher::policy::Policy;
-use auto_ext_dispatcher::replay::{Change, Replay, Summary};
+use auto_ext_dispatcher::trace::replay::{Change, Replay, Summary};
 use auto_ext_dispatcher::trace::{Entry, Header, Reader};
-use auto_ext_profiler::Signals;
+use auto_ext_policy::Policy;
+use auto_ext_signals::Signals;
 
 /// Each trace, the class of its load and what is to run.
 const TRACES: [(&str, &str, &str); 7] = [
@@ -37,7 +37,7 @@ const KNOWN_WITHIN: Duration = Duration::from_millis(1500);
 const IDLE_WITHIN: Duration = Duration::from_secs(3);
 
 fn shipped() -> Policy {
-    Policy::load(concat!(env!("CARGO_MANIFEST_DIR"), "/../policies.yaml")).unwrap()
+    Policy::parse("policies.yaml", include_str!("../../../policies.yaml")).unwrap()
 }
 
 fn read(name: &str) -> (Header, Vec<Entry>) {
@@ -52,7 +52,7 @@ fn read(name: &str) -> (Header, Vec<Entry>) {
 fn replay(policy: &Policy, name: &str) -> (Vec<Change>, Summary) {
     let mut replay = Replay::new(policy);
     let entries = read(name).1.into_iter();
-    let changes = entries.flat_map(|entry| replay.take_in(entry)).collect();
+    let changes = entries.flat_map(|entry| replay.apply(entry)).collect();
     (changes, replay.summary().clone())
 }
 
@@ -88,7 +88,7 @@ fn each_load_gets_its_scheduler_with_one_switch() {
             assert_eq!(summary.switches, 1, "{name}");
             assert_eq!(changes.last().unwrap().runs.name(), scheduler, "{name}");
         }
-        assert_eq!(summary.called_off, 0, "{name}");
+        assert_eq!(summary.cancelled, 0, "{name}");
     }
 }
 
@@ -97,7 +97,7 @@ fn a_load_that_alternates_between_two_classes_does_not_alternate_between_schedul
     let (changes, summary) = replay(&shipped(), IN_PASSES);
     let classes: Vec<_> = changes.iter().map(|change| change.class.as_str()).collect();
     assert_eq!(classes, ["idle", "memory", "cpu", "memory", "idle"]);
-    assert_eq!((summary.switches, summary.called_off), (0, 0));
+    assert_eq!((summary.switches, summary.cancelled), (0, 0));
 
     let rules = "
 version: 1
@@ -107,7 +107,7 @@ rules:
   - {class: idle, use: [kernel]}
 ";
     let (_, summary) = replay(&Policy::parse("F", rules).unwrap(), IN_PASSES);
-    assert_eq!((summary.switches, summary.called_off), (1, 0));
+    assert_eq!((summary.switches, summary.cancelled), (1, 0));
 }
 
 /// So that a trace shows what this version would measure. Where it does not, either the signals

@@ -1,0 +1,180 @@
+//! What is to be done so that what should run does run, and the reasons for which that has to wait.
+
+use std::time::Duration;
+
+use auto_ext_policy::{Candidate, Foreign, Policy};
+
+use crate::cause::{Cause, End};
+use crate::event::Action;
+use crate::kernel_state::KernelState;
+use crate::mode::{Mode, ObserveCause};
+use crate::moment::Moment;
+use crate::pins::Pin;
+use crate::state::{Running, State, Switch};
+
+/// How long a scheduler of ours may be detached before that counts as a failure: it may be loading itself again, for
+/// which scx_lavd needs half a minute in an emulated machine.
+const RELOAD_WITHIN: Duration = Duration::from_secs(60);
+/// How long nothing new is tried after a switch that failed without a scheduler that could be quarantined for it.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// How long nothing is switched after the machine woke up: CPUs and devices come back one by one.
+const AFTER_SLEEP: Duration = Duration::from_secs(5);
+
+/// Follows, while no switch of ours is on its way, whether the kernel runs our scheduler or somebody else's.
+pub(crate) fn follow_detachment(state: &mut State, now: Moment) {
+    // During a switch the kernel passes through states that do not last.
+    let enabled = matches!(state.kernel, KernelState::Enabled { .. });
+    if state.foreign_runs() && state.switching.is_none() {
+        state.foreign_seen = Some(now);
+    }
+    if state.running.is_none() || state.switching.is_some() || (enabled && state.ours) {
+        state.detached_since = None;
+        return;
+    }
+    let since = *state.detached_since.get_or_insert(now);
+    if now.saturating_sub(since) >= RELOAD_WITHIN {
+        let end = End {
+            cause: Cause::Detached,
+            text: "its process lives, but the kernel does not run it".to_owned(),
+        };
+        state.record_failure_of_running(&end, now);
+    }
+}
+
+/// The actions by which what was chosen comes to run, as far as the policy's limits allow.
+pub(crate) fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action> {
+    if let Some(switch) = &mut state.switching {
+        let same = switch.to.is_same_as(&state.choice.desired);
+        if same {
+            // Perhaps under another name.
+            switch.to = state.choice.desired.clone();
+        }
+        state.choice.waits = Some(switch.progress());
+        if (same && !state.asleep) || switch.cancelled {
+            return Vec::new();
+        }
+        switch.cancelled = true;
+        return vec![Action::Cancel];
+    }
+    match state.mode {
+        Mode::Auto | Mode::Pinned | Mode::Held => {}
+        // What runs is ended; nothing else is done.
+        Mode::Observe(ObserveCause::Safe(_)) if state.running.is_some() => {}
+        Mode::Observe(_) | Mode::Yielded => return Vec::new(),
+    }
+    let pinned = state
+        .pin()
+        .is_some_and(|pin| pin.to.is_same_as(&state.choice.desired));
+    let replace_foreign = pinned || policy.foreign == Foreign::Replace;
+    let foreign_in_the_way = replace_foreign && state.foreign_runs();
+    match (&mut state.running, &state.choice.desired) {
+        (None, Candidate::Kernel) if !foreign_in_the_way => {
+            if pinned {
+                state.pins.establish();
+            }
+            return Vec::new();
+        }
+        (Some(running), Candidate::Scheduler(desired))
+            if running.scheduler.is_same_as(desired) && !foreign_in_the_way =>
+        {
+            // The name may be another one, or who asks for it; the process is the same.
+            running.scheduler = desired.clone();
+            running.precedence = state.choice.precedence;
+            if pinned {
+                state.pins.establish();
+            }
+            return Vec::new();
+        }
+        _ => {}
+    }
+    let urgent = state.pin().is_some_and(Pin::is_urgent);
+    // For one whose start did not count, no switch was reserved.
+    let goes_back = state.choice.desired == Candidate::Kernel
+        && state
+            .running
+            .as_ref()
+            .is_some_and(|running| !running.counts);
+    let counts = !urgent && !goes_back;
+    let hindrance = hindrance(policy, state, urgent, foreign_in_the_way, now);
+    if let Some(why) = hindrance.or_else(|| over_limit(policy, state, now).filter(|_| counts)) {
+        state.choice.waits = Some(why);
+        return Vec::new();
+    }
+    let reason = state.choice.to_string();
+    let switch = Switch {
+        to: state.choice.desired.clone(),
+        reason: reason.clone(),
+        cancelled: false,
+        precedence: state.choice.precedence,
+        counts,
+    };
+    state.choice.waits = Some(switch.progress());
+    state.switching = Some(switch);
+    vec![Action::Switch {
+        to: state.choice.desired.clone(),
+        reason,
+        replace_foreign,
+    }]
+}
+
+/// Why the switch to what should run has to wait, other than for the hourly limit.
+fn hindrance(
+    policy: &Policy,
+    state: &State,
+    urgent: bool,
+    foreign_in_the_way: bool,
+    now: Moment,
+) -> Option<String> {
+    let within = |at: Option<Moment>, time| at.is_some_and(|at| now.saturating_sub(at) < time);
+    if state.asleep {
+        return Some("waits because the machine is about to sleep".to_owned());
+    }
+    if within(state.awake_since, AFTER_SLEEP) {
+        return Some("waits a moment after the machine woke up".to_owned());
+    }
+    if within(state.failed_at, AFTER_FAILURE) && !urgent {
+        return Some("waits a moment after a switch that failed".to_owned());
+    }
+    if let Some(running) = &state.running {
+        if !urgent && let Some(why) = stays(policy, state, running, now) {
+            return Some(why);
+        }
+    } else if state.kernel != KernelState::Disabled && !foreign_in_the_way {
+        return Some("waits until the kernel is ready for another scheduler".to_owned());
+    }
+    None
+}
+
+/// Why the switch to what should run would exceed the hourly limit.
+fn over_limit(policy: &Policy, state: &State, now: Moment) -> Option<String> {
+    // One is reserved for the way back to the kernel's own scheduler.
+    let needed = if state.choice.desired == Candidate::Kernel {
+        1
+    } else {
+        2
+    };
+    let limit = policy.stability.max_switches_per_hour;
+    let allowed = state.limit.allows(needed, limit, now);
+    (!allowed).then(|| format!("waits because of the limit of {limit} switches per hour"))
+}
+
+/// Why the scheduler that runs cannot be replaced yet.
+fn stays(policy: &Policy, state: &State, running: &Running, now: Moment) -> Option<String> {
+    let name = &running.scheduler.name;
+    let min_run = policy.stability.min_run;
+    let failed = state.failures.quarantine(&running.scheduler, now);
+    match (state.detached_since, failed) {
+        // It has failed, so anything else is better.
+        (Some(_), Some(_)) => None,
+        (Some(_), None) => Some(format!(
+            "{name} is detached, perhaps while it loads itself again"
+        )),
+        (None, Some(error)) => Some(format!("{name} cannot be ended: {error}")),
+        (None, None) if state.choice.precedence > running.precedence => None,
+        (None, None) if now.saturating_sub(running.since) < min_run => {
+            let min_run = humantime::format_duration(min_run);
+            Some(format!("{name} stays until it has run for {min_run}"))
+        }
+        (None, None) => None,
+    }
+}

@@ -1,0 +1,193 @@
+//! What should run, and why: the class, who decides, and the first candidate that can run.
+//!
+//! Whether the switch to it may be made now is decided in `act`.
+
+use std::time::Duration;
+
+use auto_ext_policy::{Candidate, Foreign, NO_CLASS, Policy, Rule};
+
+use crate::choice::{Choice, Precedence};
+use crate::kernel_state::KernelState;
+use crate::mode::{Mode, ObserveCause};
+use crate::moment::Moment;
+use crate::state::State;
+
+/// How long no scheduler must have been enabled after somebody else's was before one is started: schedulers load
+/// themselves again after CPU hotplug, and services restart them.
+const AFTER_FOREIGN: Duration = Duration::from_secs(15);
+
+/// Follows the class. A rule that comes before the current one takes over at once, as levels are means over some time
+/// already. One that comes after it takes over when the current one has not applied for `stability.settle`, or `at_once`.
+pub(crate) fn classify(policy: &Policy, state: &mut State, now: Moment, at_once: bool) {
+    let matched = match state.signals {
+        Some(_) => policy.rule_for(&state.context()),
+        None => None,
+    };
+    let class = matched.map_or(NO_CLASS, |rule| rule.class.as_str());
+    if class == state.class {
+        state.class_lost = None;
+        return;
+    }
+    let comes_first = match (matched, policy.rule(&state.class)) {
+        (Some(matched), Some(current)) => policy.comes_first(matched, current),
+        // Without a current rule there is none to wait for.
+        (_, None) => true,
+        (None, Some(_)) => false,
+    };
+    let lost = *state.class_lost.get_or_insert(now);
+    if at_once || comes_first || now.saturating_sub(lost) >= policy.stability.settle {
+        state.class = class.to_owned();
+        state.class_since = now;
+        state.class_lost = None;
+    }
+}
+
+/// Who decides.
+pub(crate) fn mode(policy: &Policy, state: &State, now: Moment) -> Mode {
+    let free_soon = state
+        .foreign_seen
+        .is_some_and(|seen| now.saturating_sub(seen) < AFTER_FOREIGN);
+    let none_installed = policy.used_schedulers().next().is_some()
+        && state.installed.is_empty()
+        && state.running.is_none()
+        && state.switching.is_none();
+    match &state.kernel {
+        KernelState::Unsupported => Mode::Observe(ObserveCause::NoSchedExt),
+        _ if state.observe_asked => Mode::Observe(ObserveCause::Asked),
+        KernelState::Unknown(why) => Mode::Observe(ObserveCause::KernelUnknown(why.clone())),
+        _ if state.pin().is_some() => Mode::Pinned,
+        _ if let Some(why) = state.safe_mode.reason(now) => {
+            Mode::Observe(ObserveCause::Safe(why.to_owned()))
+        }
+        _ if free_soon && policy.foreign == Foreign::Respect => Mode::Yielded,
+        _ if none_installed => Mode::Observe(ObserveCause::NoScheduler),
+        _ if !state.holds.is_empty() => Mode::Held,
+        _ => Mode::Auto,
+    }
+}
+
+/// What should run, and why.
+pub(crate) fn choose(policy: &Policy, state: &State, now: Moment) -> Choice {
+    if let Some(pin) = state.pin() {
+        let because = match pin.lasts {
+            None => "pinned".to_owned(),
+            Some(lasts) => format!("pinned for {}", humantime::format_duration(lasts)),
+        };
+        return best(
+            state,
+            Precedence::Pin,
+            because,
+            std::slice::from_ref(&pin.to),
+            now,
+        );
+    }
+    if let Some(why) = state.safe_mode.reason(now) {
+        // Only a person overrules it.
+        let cause = ObserveCause::Safe(why.to_owned());
+        return best(state, Precedence::Pin, cause.to_string(), &[], now);
+    }
+    if let Some(hold) = state.holds.values().next() {
+        let others = match state.holds.len() - 1 {
+            0 => String::new(),
+            others => format!(" and {others} more"),
+        };
+        let because = format!("held by {} ({}){others}", hold.application, hold.reason);
+        return best(
+            state,
+            Precedence::Hold,
+            because,
+            std::slice::from_ref(&state.held),
+            now,
+        );
+    }
+    match policy.rule(&state.class) {
+        Some(rule) => {
+            let because = format!("class {} ({})", rule.class, evidence(rule, state));
+            best(
+                state,
+                Precedence::Rule(rule.precedence()),
+                because,
+                &rule.candidates,
+                now,
+            )
+        }
+        None => {
+            let because = match state.signals {
+                None => "nothing has been measured yet",
+                Some(_) => "no rule of the policy matches, so the kernel's own scheduler runs",
+            };
+            best(state, Precedence::LOWEST, because.to_owned(), &[], now)
+        }
+    }
+}
+
+/// The first of `candidates` that can run, or the kernel's own scheduler.
+fn best(
+    state: &State,
+    precedence: Precedence,
+    because: String,
+    candidates: &[Candidate],
+    now: Moment,
+) -> Choice {
+    let mut choice = Choice {
+        desired: Candidate::Kernel,
+        precedence,
+        because,
+        rejected: Vec::new(),
+        waits: None,
+    };
+    for candidate in candidates {
+        match rejection(state, candidate, now) {
+            None => {
+                choice.desired = candidate.clone();
+                break;
+            }
+            Some(why) => choice.rejected.push((candidate.clone(), why)),
+        }
+    }
+    choice
+}
+
+/// Why `candidate` cannot be chosen at `now`; `None` when it can.
+fn rejection(state: &State, candidate: &Candidate, now: Moment) -> Option<String> {
+    let Candidate::Scheduler(scheduler) = candidate else {
+        return None;
+    };
+    // The file of one that runs may be about to be replaced. One that a person named, or that ran when it was held,
+    // need not be in the policy.
+    let by_rule = state.pin().is_none() && state.holds.is_empty();
+    let runs = state
+        .running()
+        .is_some_and(|running| running.is_same_as(scheduler));
+    if by_rule && !runs && !state.installed.contains(&scheduler.name) {
+        return Some("is not installed".to_owned());
+    }
+    let error = state.failures.quarantine(scheduler, now)?;
+    Some(format!("is quarantined because it failed: {error}"))
+}
+
+/// The conditions of the rule, in words. The values of signals change with every window and are shown beside the
+/// reason, not in it.
+fn evidence(rule: &Rule, state: &State) -> String {
+    let when = &rule.when;
+    let mut parts: Vec<String> = Vec::new();
+    if let Some(process) = when.process(&state.processes) {
+        let what = if when.processes.is_empty() {
+            format!("cgroup {}", process.cgroup)
+        } else {
+            format!("process {}", process.comm)
+        };
+        parts.push(what);
+    }
+    parts.extend(when.power.map(|power| format!("power {power}")));
+    parts.extend(when.profile.map(|profile| format!("profile {profile}")));
+    parts.extend(
+        when.levels
+            .iter()
+            .map(|(signal, level)| format!("{signal} {level}")),
+    );
+    if parts.is_empty() {
+        return "no other rule matches".to_owned();
+    }
+    parts.join(", ")
+}

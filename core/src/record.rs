@@ -1,0 +1,183 @@
+//! How the state records what came of switches and of the schedulers that ran.
+
+use auto_ext_policy::{Candidate, Scheduler};
+
+use crate::cause::{Cause, End};
+use crate::choice::Precedence;
+use crate::event::Fault;
+use crate::moment::Moment;
+use crate::state::{Running, State};
+
+/// How often the start of a scheduler may fail through no fault of its own before that counts as its failure.
+const MAX_PREVENTED_STARTS: usize = 3;
+/// How many such starts, of any scheduler, are remembered.
+const PREVENTED_STARTS_KEPT: usize = 64;
+
+impl State {
+    /// Records that the switch to `to` was made.
+    pub(crate) fn switched(&mut self, to: Candidate, now: Moment) {
+        let to = self.as_called_now(to);
+        let (precedence, counts) = self.end_switch(now);
+        // If the kernel ran somebody else's scheduler, it does not any more.
+        self.foreign_seen = None;
+        if self.pin().is_some_and(|pin| pin.to.is_same_as(&to)) {
+            self.pins.establish();
+        }
+        self.running = match to {
+            Candidate::Kernel => None,
+            Candidate::Scheduler(scheduler) => {
+                self.prevented_starts
+                    .retain(|prevented| !prevented.is_same_as(&scheduler));
+                Some(Running {
+                    scheduler,
+                    since: now,
+                    precedence,
+                    counts,
+                    failure_recorded: false,
+                })
+            }
+        };
+        self.end_open_hold();
+    }
+
+    /// Records that the switch to `to` failed, and that `left` runs.
+    pub(crate) fn switch_failed(
+        &mut self,
+        to: Candidate,
+        error: &str,
+        fault: Fault,
+        left: Option<Scheduler>,
+        now: Moment,
+    ) {
+        let to = self.as_called_now(to);
+        // Loading is work, whatever came of it.
+        let (precedence, counts) = self.end_switch(now);
+        let before = self.running.take();
+        self.running = left.map(|scheduler| match before {
+            Some(before) if before.scheduler.is_same_as(&scheduler) => before,
+            // The new one, which cannot be ended.
+            _ => Running {
+                scheduler,
+                since: now,
+                precedence,
+                counts,
+                failure_recorded: matches!(fault, Fault::New(_)),
+            },
+        });
+        self.end_open_hold();
+        self.failed_at = (!matches!(fault, Fault::New(_))).then_some(now);
+        if fault == Fault::Cancelled {
+            self.pins.wait();
+            return;
+        }
+        self.pins.failed(&to);
+        if fault == Fault::Nobody
+            && let Candidate::Scheduler(new) = &to
+        {
+            self.start_prevented(new);
+        }
+        let failed = match (fault, &to, &self.running) {
+            (Fault::New(cause), Candidate::Scheduler(new), _) => Some((new.clone(), cause)),
+            (Fault::Nobody, Candidate::Scheduler(new), _) if self.is_prevented_too_often(new) => {
+                Some((new.clone(), Cause::NotLoaded))
+            }
+            (Fault::Old, _, Some(old)) => Some((old.scheduler.clone(), Cause::Stuck)),
+            _ => None,
+        };
+        if let Some((scheduler, cause)) = failed {
+            let text = error.to_owned();
+            self.record_failure(&scheduler, &End { cause, text }, now);
+        }
+        self.set_last_failure(format!("{to}: {error}"));
+    }
+
+    /// Records that the process of `scheduler` ended without having been asked to.
+    pub(crate) fn exited(&mut self, scheduler: &Scheduler, end: &End, now: Moment) {
+        // The policy may have another name for it since it was started.
+        let running = self
+            .running
+            .take_if(|running| running.scheduler.is_same_as(scheduler));
+        if running.as_ref().is_none_or(|running| running.counts) {
+            self.limit.add(now);
+        }
+        match running {
+            // The kernel may have reported the failure before.
+            Some(running) if running.failure_recorded => {}
+            Some(running) => self.record_failure(&running.scheduler, end, now),
+            None => self.record_failure(scheduler, end, now),
+        }
+    }
+
+    /// Records, once, that the scheduler that auto-ext runs failed.
+    pub(crate) fn record_failure_of_running(&mut self, end: &End, now: Moment) {
+        if let Some(running) = &mut self.running
+            && !std::mem::replace(&mut running.failure_recorded, true)
+        {
+            let scheduler = running.scheduler.clone();
+            self.record_failure(&scheduler, end, now);
+        }
+    }
+
+    /// Records that `scheduler` failed, which may be one failure too many and begin the safe mode.
+    fn record_failure(&mut self, scheduler: &Scheduler, end: &End, now: Moment) {
+        self.failures.add(scheduler, end, now);
+        if end.cause == Cause::Sysrq {
+            self.safe_mode.enter("SysRq-S was pressed", now);
+        } else if end.cause.is_trouble() {
+            self.safe_mode.trouble(now);
+        }
+        self.set_last_failure(format!("{}: {end}", scheduler.name));
+    }
+
+    fn set_last_failure(&mut self, error: String) {
+        self.last_failure = error;
+        self.failed_since = true;
+    }
+
+    /// Records that the switch on its way has ended; returns who asked for it and whether it counts against the
+    /// hourly limit.
+    fn end_switch(&mut self, now: Moment) -> (Precedence, bool) {
+        self.detached_since = None;
+        let (precedence, counts) = self
+            .switching
+            .take()
+            .map_or((Precedence::LOWEST, true), |switch| {
+                (switch.precedence, switch.counts)
+            });
+        if counts {
+            self.limit.add(now);
+        }
+        (precedence, counts)
+    }
+
+    /// Records that the start of `scheduler` failed through no fault of its own.
+    fn start_prevented(&mut self, scheduler: &Scheduler) {
+        if self.prevented_starts.len() >= PREVENTED_STARTS_KEPT {
+            self.prevented_starts.remove(0);
+        }
+        self.prevented_starts.push(scheduler.clone());
+    }
+
+    /// Whether that happened so often since it last ran that it is likely its own fault after all.
+    fn is_prevented_too_often(&self, scheduler: &Scheduler) -> bool {
+        let starts = self.prevented_starts.iter();
+        starts.filter(|of| of.is_same_as(scheduler)).count() >= MAX_PREVENTED_STARTS
+    }
+
+    /// When the first of the holds began during the switch that has ended, they hold what runs now, whatever came of
+    /// the switch: a hold forces no change.
+    fn end_open_hold(&mut self) {
+        if std::mem::take(&mut self.held_is_open) {
+            self.held = self.runs();
+        }
+    }
+
+    /// The target of a switch by the name that the policy has for it by now.
+    fn as_called_now(&self, to: Candidate) -> Candidate {
+        let switching = self.switching.as_ref().map(|switch| &switch.to);
+        match switching.filter(|switching| switching.is_same_as(&to)) {
+            Some(switching) => switching.clone(),
+            None => to,
+        }
+    }
+}

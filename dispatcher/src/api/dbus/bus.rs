@@ -1,0 +1,265 @@
+//! The connection to a bus: joining it, and announcing what changes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use auto_ext_scx::process::registry::ProcessRegistry;
+use auto_ext_scx::sysfs::SchedExt;
+use auto_ext_service::lock::lock;
+use zbus::object_server::InterfaceRef;
+use zbus::{Connection, Variant, fdo};
+
+use super::address::{NAME, PATH};
+use super::authorization::Authorization;
+use super::interface::AutoExt;
+use super::properties::Properties;
+use crate::api::request::Requests;
+use crate::api::status::{Current, DaemonStatus};
+
+/// Changes of the signals are announced at most this often; all else at once.
+const SIGNALS_EVERY: Duration = Duration::from_secs(1);
+/// A signal that differs by less from what was announced last is not announced: it is never quite constant.
+const NOTICEABLE: f64 = 0.02;
+
+/// The bus on which callers ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum BusKind {
+    /// The system bus, as a service.
+    System,
+    /// The caller's session bus.
+    Session,
+    /// No bus.
+    None,
+}
+
+/// Why the service cannot be on the bus.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BusError {
+    #[error("the {0} bus cannot be reached: {1}")]
+    Unreachable(&'static str, zbus::Error),
+    #[error("the name {NAME} is taken: another auto-ext runs already")]
+    NameTaken,
+    #[error("the name {NAME} cannot be had: {0} (is its D-Bus policy file installed?)")]
+    NameRefused(zbus::Error),
+    #[error("D-Bus: {0}")]
+    Other(#[from] zbus::Error),
+}
+
+impl BusError {
+    /// Whether the bus has answered, and trying again would only get the same answer.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::NameTaken | Self::NameRefused(_))
+    }
+}
+
+/// What the service needs to be on a bus.
+#[derive(Clone)]
+pub(crate) struct BusConfig {
+    pub(crate) kind: BusKind,
+    pub(crate) sched_ext: SchedExt,
+    pub(crate) registry: ProcessRegistry,
+    /// What the daemon published last.
+    pub(crate) status: Arc<Mutex<DaemonStatus>>,
+    pub(crate) requests: Requests,
+}
+
+/// The service on the bus.
+pub(crate) struct Bus {
+    connection: Connection,
+    interface: InterfaceRef<AutoExt>,
+    shown: Shown,
+    signals_announced: Instant,
+}
+
+/// What was announced last.
+struct Shown {
+    current: Current,
+    status: DaemonStatus,
+}
+
+impl BusConfig {
+    /// Connects, shows the object and takes the name; none where there is to be none.
+    pub(crate) async fn join(&self) -> Result<Option<Bus>, BusError> {
+        let connection = match self.kind {
+            BusKind::None => return Ok(None),
+            BusKind::System => Connection::system()
+                .await
+                .map_err(|error| BusError::Unreachable("system", error))?,
+            BusKind::Session => Connection::session()
+                .await
+                .map_err(|error| BusError::Unreachable("session", error))?,
+        };
+        let authorization = Arc::new(Authorization::new());
+        let object = AutoExt::new(
+            &self.sched_ext,
+            &self.registry,
+            Arc::clone(&self.status),
+            Arc::clone(&authorization),
+            self.requests.clone(),
+        );
+        let current = object.current();
+        let status = lock(&self.status).clone();
+        connection.object_server().at(PATH, object).await?;
+        let interface: InterfaceRef<AutoExt> = connection.object_server().interface(PATH).await?;
+        Properties::install(&connection, interface.clone(), authorization).await?;
+        match connection
+            .request_name_with_flags(NAME, fdo::RequestNameFlags::DO_NOT_QUEUE)
+            .await
+        {
+            Ok(_) => {}
+            Err(zbus::Error::NameTaken) => return Err(BusError::NameTaken),
+            Err(error @ (zbus::Error::MethodError(..) | zbus::Error::FDO(_))) => {
+                return Err(BusError::NameRefused(error));
+            }
+            Err(error) => return Err(BusError::Other(error)),
+        }
+        Ok(Some(Bus {
+            connection,
+            interface,
+            shown: Shown { current, status },
+            signals_announced: Instant::now(),
+        }))
+    }
+}
+
+impl Bus {
+    /// The connection, for what else is on the bus.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Waits until the bus has gone.
+    pub(crate) async fn gone(&self) {
+        self.connection.closed().await;
+    }
+
+    /// Closes the connection to a bus that does not answer.
+    pub(crate) fn hang_up(self) {
+        // Dropping it is not enough, as others hold it too. Closing it may have to wait for what is half sent.
+        tokio::spawn(self.connection.close());
+    }
+
+    /// Announces what changed.
+    pub(crate) async fn show(
+        &mut self,
+        current: Current,
+        status: DaemonStatus,
+    ) -> Result<(), zbus::Error> {
+        let mut changed = changes(&self.shown.current.values(), &current.values());
+        changed.extend(changes(&self.shown.status.values(), &status.values()));
+        let moved = noticeable(&self.shown.status.signals, &status.signals)
+            && self.signals_announced.elapsed() >= SIGNALS_EVERY;
+        if changed.contains_key("Signals") && (changed.len() > 1 || moved) {
+            self.signals_announced = Instant::now();
+        } else {
+            changed.remove("Signals");
+        }
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let announced = changed.contains_key("Signals");
+        let emitter = self.interface.signal_emitter();
+        let name = zbus::names::InterfaceName::from_static_str_unchecked(NAME);
+        fdo::Properties::properties_changed(emitter, name, changed, [].as_slice().into()).await?;
+        let signals = std::mem::take(&mut self.shown.status.signals);
+        self.shown = Shown { current, status };
+        if !announced {
+            self.shown.status.signals = signals;
+        }
+        Ok(())
+    }
+
+    /// Announces that the scheduler changed.
+    pub(crate) async fn switched(
+        &self,
+        from: &str,
+        to: &str,
+        reason: &str,
+        gap_us: u64,
+    ) -> Result<(), zbus::Error> {
+        AutoExt::scheduler_switched(self.interface.signal_emitter(), from, to, reason, gap_us).await
+    }
+
+    /// Gives the name back.
+    pub(crate) async fn leave(self) {
+        // The connection's end does the same.
+        let _ = self.connection.release_name(NAME).await;
+    }
+}
+
+/// Whether one of the signals differs by as much as is announced, or is known now or not any more.
+fn noticeable(before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>) -> bool {
+    before.len() != after.len()
+        || after.iter().any(|(signal, after)| {
+            let before = before.get(signal);
+            before.is_none_or(|before| (before - after).abs() >= NOTICEABLE)
+        })
+}
+
+type Values = BTreeMap<&'static str, Variant<'static>>;
+
+/// The properties whose value is not what it was.
+fn changes(before: &Values, after: &Values) -> HashMap<&'static str, Variant<'static>> {
+    after
+        .iter()
+        .filter(|(name, value)| before.get(*name) != Some(value))
+        .filter_map(|(name, value)| Some((*name, value.try_clone().ok()?)))
+        .collect()
+}
+
+impl Current {
+    fn values(&self) -> Values {
+        Values::from([
+            ("CurrentScheduler", self.current_scheduler.clone().into()),
+            ("CurrentOwner", self.current_owner.clone().into()),
+            ("SchedulerPid", self.scheduler_pid.into()),
+        ])
+    }
+}
+
+impl DaemonStatus {
+    fn values(&self) -> Values {
+        Values::from([
+            ("DesiredScheduler", self.desired_scheduler.clone().into()),
+            ("Mode", self.mode.clone().into()),
+            ("Class", self.class.clone().into()),
+            ("Levels", self.levels.clone().into()),
+            ("Signals", self.signals.clone().into()),
+            ("Reason", self.reason.clone().into()),
+            ("Since", self.since.into()),
+            ("Switches", self.switches.into()),
+            ("Quarantined", self.quarantined.clone().into()),
+            ("LastError", self.last_error.clone().into()),
+            ("Version", self.version.clone().into()),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signals<const N: usize>(values: [(&str, f64); N]) -> BTreeMap<String, f64> {
+        values.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+
+    #[test]
+    fn the_noise_of_a_machine_at_rest_is_not_announced() {
+        let announced = signals([("cpu", 0.004), ("io", 0.0)]);
+        for (after, expected) in [
+            (signals([("cpu", 0.004), ("io", 0.0)]), false),
+            (signals([("cpu", 0.013), ("io", 0.002)]), false),
+            (signals([("cpu", 0.3), ("io", 0.0)]), true),
+            (signals([("cpu", 0.004)]), true),
+            (signals([("cpu", 0.004), ("net", 0.0)]), true),
+        ] {
+            assert_eq!(noticeable(&announced, &after), expected, "{after:?}");
+        }
+        // A slow change is announced in the end.
+        assert!(noticeable(
+            &announced,
+            &signals([("cpu", 0.03), ("io", 0.0)])
+        ));
+    }
+}

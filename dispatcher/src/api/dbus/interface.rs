@@ -1,0 +1,376 @@
+//! The object on the bus: its properties, methods and signal. Methods are passed on to the daemon.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use auto_ext_scx::process::registry::ProcessRegistry;
+use auto_ext_scx::sysfs::SchedExt;
+use auto_ext_service::lock::lock;
+use futures_util::StreamExt as _;
+use tokio::time::sleep;
+use zbus::message::Header;
+use zbus::object_server::SignalEmitter;
+use zbus::{Connection, fdo, interface};
+
+use super::answers::{Answers, Properties};
+use super::authorization::Authorization;
+use super::callers::{caller, left};
+use crate::api::request::{Answer, Refusal, Request, Requests};
+use crate::api::status::{Current, DaemonStatus};
+use crate::persistence::history::Entry;
+
+/// How soon a daemon that took no more requests is asked again to end the holds of a caller that has left.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
+
+/// The object `/org/autoext/AutoExt1`.
+pub(super) struct AutoExt {
+    answers: Answers,
+    authorization: Arc<Authorization>,
+    requests: Requests,
+    /// The callers with holds, for each of which a task waits until it leaves.
+    holders: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl AutoExt {
+    pub(super) fn new(
+        sched_ext: &SchedExt,
+        registry: &ProcessRegistry,
+        status: Arc<Mutex<DaemonStatus>>,
+        authorization: Arc<Authorization>,
+        requests: Requests,
+    ) -> Self {
+        Self {
+            answers: Answers::new(sched_ext, registry, status),
+            authorization,
+            requests,
+            holders: Arc::default(),
+        }
+    }
+
+    /// What the kernel runs now.
+    pub(super) fn current(&self) -> Current {
+        self.answers.current()
+    }
+
+    fn properties(&self, call: Option<Header<'_>>) -> Arc<Properties> {
+        self.answers.to(call)
+    }
+
+    async fn ask(&self, request: Request) -> fdo::Result<Answer> {
+        Ok(self.requests.ask(request).await?)
+    }
+
+    /// Whether the caller may have the daemon do what `request` says. One that exceeds its limits is refused at once:
+    /// while a person is asked, which may take minutes, it would take up memory.
+    async fn may_ask(
+        &self,
+        request: &Request,
+        bus: &Connection,
+        header: &Header<'_>,
+    ) -> fdo::Result<()> {
+        request.check()?;
+        self.authorization.manage(bus, header).await
+    }
+
+    /// Ends the holds of `owner` when it leaves the bus.
+    async fn release_when_gone(&self, bus: &Connection, owner: String) -> fdo::Result<()> {
+        if !lock(&self.holders).insert(owner.clone()) {
+            return Ok(());
+        }
+        let left = left(bus, &owner).await;
+        if left.is_err() {
+            lock(&self.holders).remove(&owner);
+        }
+        let mut left = left?;
+        let (holders, requests) = (Arc::clone(&self.holders), self.requests.clone());
+        tokio::spawn(async move {
+            left.next().await;
+            lock(&holders).remove(&owner);
+            // Nobody else ends these holds.
+            while let Err(Refusal::TooMuch(_)) = requests
+                .ask(Request::OwnerLeft {
+                    owner: owner.clone(),
+                })
+                .await
+            {
+                sleep(TRY_AGAIN).await;
+            }
+        });
+        Ok(())
+    }
+
+    async fn text(&self, request: Request) -> fdo::Result<String> {
+        match self.ask(request).await? {
+            Answer::Text(text) => Ok(text),
+            Answer::Entries(entries) => {
+                let entries: Vec<&Entry> = entries.iter().map(Arc::as_ref).collect();
+                serde_json::to_string(&entries)
+                    .map_err(|error| fdo::Error::Failed(error.to_string()))
+            }
+            Answer::Done | Answer::Cookie(_) => Err(fdo::Error::Failed("no answer".to_owned())),
+        }
+    }
+}
+
+impl From<Refusal> for fdo::Error {
+    fn from(refusal: Refusal) -> Self {
+        let message = refusal.to_string();
+        match refusal {
+            Refusal::Invalid(_) => Self::InvalidArgs(message),
+            Refusal::Unavailable(_) => Self::NotSupported(message),
+            Refusal::TooMuch(_) => Self::LimitsExceeded(message),
+        }
+    }
+}
+
+#[interface(name = "org.autoext.AutoExt1")]
+impl AutoExt {
+    #[zbus(property)]
+    fn current_scheduler(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.properties(header).current.current_scheduler.clone()
+    }
+
+    #[zbus(property)]
+    fn current_owner(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.properties(header).current.current_owner.clone()
+    }
+
+    #[zbus(property)]
+    fn scheduler_pid(&self, #[zbus(header)] header: Option<Header<'_>>) -> u32 {
+        self.properties(header).current.scheduler_pid
+    }
+
+    #[zbus(property)]
+    fn desired_scheduler(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.properties(header).status.desired_scheduler.clone()
+    }
+
+    #[zbus(property)]
+    fn mode(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.properties(header).status.mode.clone()
+    }
+
+    #[zbus(property)]
+    fn class(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.properties(header).status.class.clone()
+    }
+
+    #[zbus(property)]
+    fn levels(&self, #[zbus(header)] header: Option<Header<'_>>) -> BTreeMap<String, String> {
+        self.properties(header).status.levels.clone()
+    }
+
+    #[zbus(property)]
+    fn signals(&self, #[zbus(header)] header: Option<Header<'_>>) -> BTreeMap<String, f64> {
+        self.properties(header).status.signals.clone()
+    }
+
+    #[zbus(property)]
+    fn reason(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.properties(header).status.reason.clone()
+    }
+
+    #[zbus(property)]
+    fn since(&self, #[zbus(header)] header: Option<Header<'_>>) -> u64 {
+        self.properties(header).status.since
+    }
+
+    #[zbus(property)]
+    fn switches(&self, #[zbus(header)] header: Option<Header<'_>>) -> u64 {
+        self.properties(header).status.switches
+    }
+
+    #[zbus(property)]
+    fn quarantined(&self, #[zbus(header)] header: Option<Header<'_>>) -> BTreeMap<String, u64> {
+        self.properties(header).status.quarantined.clone()
+    }
+
+    #[zbus(property)]
+    fn last_error(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.properties(header).status.last_error.clone()
+    }
+
+    #[zbus(property)]
+    fn version(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.properties(header).status.version.clone()
+    }
+
+    /// Runs the scheduler `name` (as in a rule of the policy; `kernel` for none), with `args` in
+    /// place of the policy's unless there are none, for `seconds` (0: until it is unpinned).
+    async fn pin(
+        &self,
+        name: String,
+        args: Vec<String>,
+        seconds: u32,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        let pin = Request::pin(name, args, seconds);
+        self.may_ask(&pin, bus, &header).await?;
+        self.ask(pin).await.map(drop)
+    }
+
+    /// Leaves the choice to the policy again.
+    async fn unpin(
+        &self,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        self.authorization.manage(bus, &header).await?;
+        self.ask(Request::Unpin).await.map(drop)
+    }
+
+    /// Keeps what runs until it is released or the caller leaves the bus.
+    #[zbus(out_args("cookie"))]
+    async fn hold(
+        &self,
+        application: String,
+        reason: String,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<u32> {
+        let owner = caller(&header)?;
+        let hold = Request::Hold {
+            application,
+            reason,
+            owner: owner.clone(),
+        };
+        self.may_ask(&hold, bus, &header).await?;
+        self.release_when_gone(bus, owner.clone()).await?;
+        let answer = self.ask(hold).await?;
+        if !lock(&self.holders).contains(&owner) {
+            // It left before there was a hold to end.
+            self.ask(Request::OwnerLeft { owner }).await?;
+        }
+        match answer {
+            Answer::Cookie(cookie) => Ok(cookie),
+            Answer::Done | Answer::Text(_) | Answer::Entries(_) => {
+                Err(fdo::Error::Failed("no cookie".to_owned()))
+            }
+        }
+    }
+
+    /// Ends a hold of the caller.
+    async fn release(
+        &self,
+        cookie: u32,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        self.authorization.read(bus, &header).await?;
+        let owner = caller(&header)?;
+        self.ask(Request::Release { cookie, owner }).await.map(drop)
+    }
+
+    /// Reads the policy again.
+    async fn reload(
+        &self,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        self.authorization.manage(bus, &header).await?;
+        self.ask(Request::Reload).await.map(drop)
+    }
+
+    /// Forgets the failures of the program of the scheduler `name` (as in a rule of the policy), so that
+    /// it is not quarantined any more.
+    async fn reset_failed(
+        &self,
+        name: String,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        let reset_failed = Request::ResetFailed { name };
+        self.may_ask(&reset_failed, bus, &header).await?;
+        self.ask(reset_failed).await.map(drop)
+    }
+
+    /// The earlier name of `ResetFailed`, for clients that know only that.
+    async fn forgive(
+        &self,
+        name: String,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        self.reset_failed(name, bus, header).await
+    }
+
+    /// The last `n` entries of the history, the newest first, as a list in JSON.
+    #[zbus(out_args("json"))]
+    async fn history(
+        &self,
+        n: u32,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<String> {
+        self.authorization.read(bus, &header).await?;
+        self.text(Request::History { count: n }).await
+    }
+
+    /// The last decision, the numbers behind it and what would change it, as an object in JSON.
+    #[zbus(out_args("json"))]
+    async fn why(
+        &self,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<String> {
+        self.authorization.read(bus, &header).await?;
+        self.text(Request::Why).await
+    }
+
+    /// What is counted and measured, as OpenMetrics text.
+    #[zbus(out_args("text"))]
+    async fn metrics(
+        &self,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<String> {
+        self.authorization.read(bus, &header).await?;
+        self.text(Request::Metrics).await
+    }
+
+    /// The kernel changed from one scheduler to another, for a reason. `gap_us` is the time between, in microseconds,
+    /// in which none was enabled.
+    #[zbus(signal)]
+    pub(super) async fn scheduler_switched(
+        emitter: &SignalEmitter<'_>,
+        from: &str,
+        to: &str,
+        reason: &str,
+        gap_us: u64,
+    ) -> zbus::Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use auto_ext_core::State;
+    use auto_ext_policy::Policy;
+    use zbus::object_server::Interface as _;
+
+    use super::*;
+
+    #[test]
+    fn the_earlier_name_of_a_method_stays_beside_the_new_one() {
+        let policy = Policy::default();
+        let state = State::new(&policy, true);
+        let status = DaemonStatus::of(&policy, &state, Duration::ZERO, 0, 0, 0);
+        let object = AutoExt::new(
+            &SchedExt::below("/nonexistent".as_ref()),
+            &ProcessRegistry::default(),
+            Arc::new(Mutex::new(status)),
+            Arc::new(Authorization::new()),
+            Requests::channel().0,
+        );
+        let mut xml = String::new();
+        object.introspect_to_writer(&mut xml, 0);
+        for method in ["ResetFailed", "Forgive"] {
+            assert!(
+                xml.contains(&format!("<method name=\"{method}\">")),
+                "{xml}"
+            );
+        }
+    }
+}

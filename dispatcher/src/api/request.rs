@@ -1,0 +1,324 @@
+//! What callers may ask of the daemon, and what it answers.
+//!
+//! Whether a caller may ask at all is checked before (`dbus`), whether it can be done, by the daemon. What only says how
+//! things are it is asked once for all callers, until its state changes: those who ask without end cost it no more than
+//! one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use auto_ext_policy::{MAX_ARG, MAX_ARGS};
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::persistence::history::Entry;
+
+/// How many requests may wait for the daemon.
+const WAITING: usize = 32;
+/// How old an answer that is given again may be.
+const FRESH: Duration = Duration::from_millis(250);
+/// Limit of the texts that explain a hold, in bytes.
+const MAX_TEXT: usize = 256;
+
+/// What the daemon is asked to do or to say.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Run this, whatever is measured.
+    Pin {
+        /// As in a rule's `use`.
+        name: String,
+        /// In place of the policy's, unless empty.
+        args: Vec<String>,
+        /// For how long; `None`: until it is unpinned.
+        lasts: Option<Duration>,
+    },
+    /// Leave the choice to the policy.
+    Unpin,
+    /// Keep what runs; answered with [`Answer::Cookie`].
+    Hold {
+        application: String,
+        reason: String,
+        /// The caller's name on the bus.
+        owner: String,
+    },
+    /// End a hold of this owner.
+    Release { cookie: u32, owner: String },
+    /// End all holds of this owner.
+    OwnerLeft { owner: String },
+    /// Read the policy again, and end the safe mode.
+    Reload,
+    /// Forget the failures of the program of this scheduler.
+    ResetFailed {
+        /// As in a rule's `use`.
+        name: String,
+    },
+    /// The last entries of the history; answered with [`Answer::Entries`].
+    History { count: u32 },
+    /// The last decision with all that led to it; answered with [`Answer::Text`] of JSON.
+    Why,
+    /// The metrics; answered with [`Answer::Text`] of OpenMetrics.
+    Metrics,
+}
+
+/// The daemon's answer when it did what it was asked.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Done,
+    Cookie(u32),
+    /// A text in the format that was asked for.
+    Text(String),
+    /// The newest first.
+    Entries(Vec<Arc<Entry>>),
+}
+
+/// Why the daemon does not do it.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// The request is wrong, or names something that does not exist.
+    #[error("{0}")]
+    Invalid(String),
+    /// It cannot be done on this machine, or not now.
+    #[error("{0}")]
+    Unavailable(String),
+    /// A limit is exceeded.
+    #[error("{0}")]
+    TooMuch(String),
+}
+
+/// A request, and where its answer is to be sent.
+pub(crate) type QueuedRequest = (Request, oneshot::Sender<Result<Answer, Refusal>>);
+
+/// The sending end of the queue of requests.
+#[derive(Clone, Debug)]
+pub(crate) struct Requests {
+    daemon: mpsc::Sender<QueuedRequest>,
+    answers: Arc<Answers>,
+}
+
+/// The answers that may be given again.
+#[derive(Debug, Default)]
+struct Answers {
+    /// How often the daemon's state changed.
+    changes: AtomicU64,
+    why: Mutex<Option<TextAnswer>>,
+    metrics: Mutex<Option<TextAnswer>>,
+}
+
+/// A text that the daemon answered.
+#[derive(Debug)]
+struct TextAnswer {
+    /// How often the daemon's state had changed by then.
+    changes: u64,
+    at: Instant,
+    text: String,
+}
+
+impl Requests {
+    /// A queue, with both its ends.
+    pub(crate) fn channel() -> (Self, mpsc::Receiver<QueuedRequest>) {
+        let (daemon, receiver) = mpsc::channel(WAITING);
+        let answers = Arc::default();
+        (Self { daemon, answers }, receiver)
+    }
+
+    /// The daemon's state changed: answers from before are out of date.
+    pub(crate) fn state_changed(&self) {
+        self.answers.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// Asks the daemon and waits for its answer.
+    pub(crate) async fn ask(&self, request: Request) -> Result<Answer, Refusal> {
+        let last = match request {
+            Request::Why => &self.answers.why,
+            Request::Metrics => &self.answers.metrics,
+            _ => return self.ask_daemon(request).await,
+        };
+        // Further callers wait here for the same answer.
+        let mut last = last.lock().await;
+        let changes = self.answers.changes.load(Ordering::Acquire);
+        if let Some(answer) = &*last
+            && answer.changes == changes
+            && answer.at.elapsed() < FRESH
+        {
+            return Ok(Answer::Text(answer.text.clone()));
+        }
+        let at = Instant::now();
+        let answer = self.ask_daemon(request).await?;
+        if let Answer::Text(text) = &answer {
+            *last = Some(TextAnswer {
+                changes,
+                at,
+                text: text.clone(),
+            });
+        }
+        Ok(answer)
+    }
+
+    async fn ask_daemon(&self, request: Request) -> Result<Answer, Refusal> {
+        request.check()?;
+        let (answer, answered) = oneshot::channel();
+        self.daemon
+            .try_send((request, answer))
+            .map_err(|_| Refusal::TooMuch("too many requests wait already".to_owned()))?;
+        answered
+            .await
+            .unwrap_or_else(|_| Err(Refusal::Unavailable("the daemon is stopping".to_owned())))
+    }
+}
+
+impl Request {
+    /// A pin as it is asked for on the bus, where a time of 0 seconds means: until it is unpinned.
+    pub(crate) fn pin(name: String, args: Vec<String>, seconds: u32) -> Self {
+        let lasts = (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)));
+        Self::Pin { name, args, lasts }
+    }
+
+    /// Whether all texts and lists are within their limits.
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        match self {
+            Self::Pin { name, args, .. } => {
+                if args.len() > MAX_ARGS {
+                    let message = format!("there are more than {MAX_ARGS} arguments");
+                    return Err(Refusal::Invalid(message));
+                }
+                text("the name", name, MAX_TEXT)?;
+                args.iter()
+                    .try_for_each(|arg| text("an argument", arg, MAX_ARG))
+            }
+            Self::Hold {
+                application,
+                reason,
+                ..
+            } => {
+                if application.is_empty() {
+                    let message = "a hold needs the name of its application";
+                    return Err(Refusal::Invalid(message.to_owned()));
+                }
+                text("the application", application, MAX_TEXT)?;
+                text("the reason", reason, MAX_TEXT)
+            }
+            Self::ResetFailed { name } => text("the name", name, MAX_TEXT),
+            Self::Unpin
+            | Self::Release { .. }
+            | Self::OwnerLeft { .. }
+            | Self::Reload
+            | Self::History { .. }
+            | Self::Why
+            | Self::Metrics => Ok(()),
+        }
+    }
+}
+
+fn text(what: &str, text: &str, max: usize) -> Result<(), Refusal> {
+    let refusal = if text.len() > max {
+        format!("{what} is longer than {max} bytes")
+    } else if text.chars().any(char::is_control) {
+        format!("{what} contains a control character")
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::Invalid(refusal))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pin(name: &str, args: &[&str]) -> Request {
+        Request::Pin {
+            name: name.into(),
+            args: args.iter().map(|&arg| arg.into()).collect(),
+            lasts: None,
+        }
+    }
+
+    #[test]
+    fn what_callers_pass_is_bounded() {
+        assert_eq!(pin("bpfland", &["-m", "performance"]).check(), Ok(()));
+        let long = "x".repeat(MAX_ARG + 1);
+        let many = vec!["-x"; MAX_ARGS + 1];
+        let hold = |application: &str, reason: &str| Request::Hold {
+            application: application.into(),
+            reason: reason.into(),
+            owner: ":1.7".into(),
+        };
+        for request in [
+            pin(&long, &[]),
+            pin("bpfland\n", &[]),
+            pin("bpfland", &[&long]),
+            pin("bpfland", &["a\0b"]),
+            pin("bpfland", &many),
+            hold("", "because"),
+            hold("game", &long),
+            hold("game\u{1b}[2J", ""),
+        ] {
+            assert!(
+                matches!(request.check(), Err(Refusal::Invalid(_))),
+                "{request:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_thousand_who_ask_at_once_how_things_are_cost_the_daemon_one_answer() {
+        let (requests, mut receiver) = Requests::channel();
+        let asking: Vec<_> = (0..1000)
+            .map(|_| {
+                let requests = requests.clone();
+                tokio::spawn(async move { requests.ask(Request::Metrics).await })
+            })
+            .collect();
+        let answering = tokio::spawn(async move {
+            let mut asked = 0_u32;
+            while let Some((_, answer)) = receiver.recv().await {
+                asked += 1;
+                answer.send(Ok(Answer::Text(asked.to_string()))).unwrap();
+            }
+            asked
+        });
+        for asked in asking {
+            asked.await.unwrap().unwrap();
+        }
+        drop(requests);
+        // More only where they took longer than an answer stays fresh.
+        let asked = answering.await.unwrap();
+        assert!(asked < 100, "{asked}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_asked_for_again_once_the_state_has_changed() {
+        let (requests, mut receiver) = Requests::channel();
+        tokio::spawn(async move {
+            let mut asked = 0_u32;
+            while let Some((_, answer)) = receiver.recv().await {
+                asked += 1;
+                answer.send(Ok(Answer::Text(asked.to_string()))).unwrap();
+            }
+        });
+        let text = |number: u32| Ok(Answer::Text(number.to_string()));
+        assert_eq!(requests.ask(Request::Metrics).await, text(1));
+        assert_eq!(requests.ask(Request::Why).await, text(2));
+        requests.state_changed();
+        assert_eq!(requests.ask(Request::Metrics).await, text(3));
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_does_not_keep_up_gets_no_more_requests() {
+        let (requests, receiver) = Requests::channel();
+        let asking: Vec<_> = (0..WAITING)
+            .map(|_| {
+                let requests = requests.clone();
+                tokio::spawn(async move { requests.ask(Request::Unpin).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        assert!(matches!(
+            requests.ask(Request::Unpin).await,
+            Err(Refusal::TooMuch(_))
+        ));
+        drop(receiver);
+        for asked in asking {
+            assert!(matches!(asked.await.unwrap(), Err(Refusal::Unavailable(_))));
+        }
+    }
+}

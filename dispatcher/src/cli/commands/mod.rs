@@ -1,0 +1,22 @@
+//! The commands other than `daemon`, one file each. `client` connects them to the daemon, `style` has their colours,
+//! `service_unit` what the service can reach; `theme` and `timeline` draw for `history` and `watch`.
+
+pub(crate) mod check;
+pub(crate) mod client;
+pub(crate) mod doctor;
+pub(crate) mod history;
+pub(crate) mod hold;
+pub(crate) mod levels;
+pub(crate) mod metrics;
+pub(crate) mod pin;
+pub(crate) mod record;
+pub(crate) mod reload;
+pub(crate) mod replay;
+pub(crate) mod schedulers;
+mod service_unit;
+pub(crate) mod status;
+pub(crate) mod style;
+mod theme;
+mod timeline;
+pub(crate) mod watch;
+pub(crate) mod why;

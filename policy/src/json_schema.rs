@@ -1,0 +1,350 @@
+//! The format as a JSON Schema, by which editors complete, explain and check a policy while it is
+//! written. Owns the explanations; keys, names and limits are those of the modules that read them,
+//! so that a key cannot be added there and forgotten here.
+//!
+//! A valid policy is always valid by the schema. The reverse holds as far as a schema can say it:
+//! it knows nothing of durations' ranges, of `low` below `high`, or of names that are not defined.
+
+use auto_ext_signals::{Level, Signal, Threshold, Thresholds};
+use humantime::format_duration;
+use serde_json::{Map, Value, json};
+
+use crate::candidate::KERNEL;
+use crate::conditions::{Power, Profile};
+use crate::fields::MAX_NAME;
+use crate::known::Known;
+use crate::policy::{Foreign, NO_CLASS, Policy};
+use crate::{known, metrics, rules, schedulers, schema, when};
+
+/// The JSON Schema (draft 7) of a policy.
+#[must_use]
+pub fn json_schema() -> Value {
+    let default = Policy::default();
+    let mut root = mapping(
+        schema::KEYS,
+        [
+            described(
+                json!({"const": schema::VERSION}),
+                "The version of this format",
+            ),
+            duration(
+                default.window,
+                &format!(
+                    "How often the load is measured, {} to {}",
+                    format_duration(schema::MIN_WINDOW),
+                    format_duration(schema::MAX_WINDOW)
+                ),
+            ),
+            with_default(
+                choice(
+                    &Foreign::ALL.map(Foreign::name),
+                    "What to do about a sched_ext scheduler that auto-ext did not start: leave \
+                     the machine to it, or take its place",
+                ),
+                default.foreign.name(),
+            ),
+            signals(&default.signals),
+            schedulers(),
+            rules(),
+            stability(),
+            metrics(),
+        ],
+        &["version", "rules"],
+        "A policy of auto-ext: which CPU scheduler runs under which load",
+    );
+    root["$schema"] = json!("http://json-schema.org/draft-07/schema#");
+    root["title"] = json!("auto-ext policy");
+    root
+}
+
+fn signals(defaults: &Thresholds) -> Value {
+    let thresholds = Signal::ALL.map(|signal| threshold(signal, defaults.get(signal)));
+    let explanation = "When each signal is high and when it is low again";
+    or_empty(mapping(
+        Signal::ALL.map(Signal::name),
+        thresholds,
+        &[],
+        explanation,
+    ))
+}
+
+fn threshold(signal: Signal, default: Threshold) -> Value {
+    let number = |default: f64, explanation: &str| {
+        let max = schema::max_threshold(signal);
+        let number = json!({"type": "number", "minimum": 0, "maximum": max, "default": default});
+        described(number, explanation)
+    };
+    mapping(
+        schema::THRESHOLD_KEYS,
+        [
+            number(default.high, "The signal is high from here on"),
+            number(default.low, "It is low again from here down"),
+            duration(
+                default.mean_over,
+                &format!(
+                    "The time over which its mean is taken, up to {}",
+                    format_duration(schema::MAX_SETTLE)
+                ),
+            ),
+        ],
+        &[],
+        about(signal),
+    )
+}
+
+fn about(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Cpu => "All CPUs: the share of their time in which they ran a task",
+        Signal::Parallel => "Tasks that wait for a CPU, per CPU",
+        Signal::Io => "Disk requests in flight and waiting for disks, as a share of the time",
+        Signal::Net => "The share of used CPU time that the network took",
+        Signal::Mem => "Page faults and waiting for memory, as a share of used CPU time",
+        Signal::Interactive => "The share of used CPU time in short bursts",
+    }
+}
+
+fn schedulers() -> Value {
+    let scheduler = mapping(
+        schedulers::KEYS,
+        [
+            described(
+                json!({"type": "string", "pattern": r"^(scx_[^/\s]+|/\S+)$", "maxLength": schedulers::MAX_PATH}),
+                "The program: a name that begins with `scx_`, or the absolute path of any",
+            ),
+            or_empty(described(
+                json!({
+                    "type": "array",
+                    "items": text(schedulers::MAX_ARG),
+                    "maxItems": schedulers::MAX_ARGS,
+                    "examples": [["-m", "performance"]],
+                }),
+                "Its arguments",
+            )),
+        ],
+        &["command"],
+        "A program and its arguments",
+    );
+    or_empty(described(
+        json!({
+            "type": "object",
+            "propertyNames": {"pattern": name_pattern(), "not": {"const": KERNEL}},
+            "additionalProperties": scheduler,
+            "maxProperties": schedulers::MAX_SCHEDULERS,
+        }),
+        "The schedulers that rules may use, by names of your choice",
+    ))
+}
+
+fn rules() -> Value {
+    let known = known::ALL.iter().map(Known::name);
+    let candidate = json!({
+        "anyOf": [
+            {"enum": std::iter::once(KERNEL).chain(known).collect::<Vec<_>>()},
+            text(MAX_NAME),
+        ],
+    });
+    let mut class = text(MAX_NAME);
+    class["pattern"] = json!(name_pattern());
+    class["not"] = json!({"const": NO_CLASS});
+    let rule = mapping(
+        rules::KEYS,
+        [
+            described(class, "A name for the load, each once"),
+            conditions(),
+            described(
+                json!({
+                    "type": "array",
+                    "items": candidate,
+                    "minItems": 1,
+                    "maxItems": rules::MAX_CANDIDATES,
+                    "examples": [[KERNEL]],
+                }),
+                "What to run, best first: the first that is installed and has not failed lately",
+            ),
+        ],
+        &["class", "use"],
+        "What to run when",
+    );
+    described(
+        json!({"type": "array", "items": rule, "minItems": 1, "maxItems": rules::MAX_RULES}),
+        "The first rule that matches wins: first of those with `process` or `cgroup`, then of \
+         those with `power` or `profile`, then of all others",
+    )
+}
+
+fn conditions() -> Value {
+    let explanation = "Conditions that must all hold; without `when` a rule always matches";
+    let mut conditions = mapping(
+        when::KEYS,
+        [
+            patterns(
+                "A program that runs: the name of the process or of the program's file, or with \
+                 a `/` its path; `*` stands for anything; one that ends in `.exe` for upper and \
+                 lower case, and not for what wine runs by itself",
+            ),
+            patterns(
+                "A cgroup in which a program runs: its name, or with a `/` its path; `*` stands \
+                 for anything",
+            ),
+            choice(&Power::ALL.map(Power::name), "What the machine runs on"),
+            choice(
+                &Profile::ALL.map(Profile::name),
+                "The power profile that is chosen",
+            ),
+        ],
+        &[],
+        explanation,
+    );
+    for signal in Signal::ALL {
+        let level = choice(&when::LEVELS.map(Level::name), about(signal));
+        conditions["properties"][signal.name()] = level;
+    }
+    conditions["minProperties"] = json!(1);
+    conditions
+}
+
+fn patterns(explanation: &str) -> Value {
+    let mut pattern = text(when::MAX_PATTERN);
+    pattern["minLength"] = json!(1);
+    let list = json!({
+        "type": "array",
+        "items": pattern,
+        "minItems": 1,
+        "maxItems": when::MAX_PATTERNS,
+    });
+    described(
+        json!({"anyOf": [list, pattern], "examples": [["name*"]]}),
+        explanation,
+    )
+}
+
+fn stability() -> Value {
+    let default = Policy::default().stability;
+    let switches = json!({
+        "type": "integer",
+        "minimum": schema::MIN_SWITCHES,
+        "maximum": schema::MAX_SWITCHES,
+        "default": default.max_switches_per_hour,
+    });
+    let up_to = |what: &str, max| format!("{what}, up to {}", format_duration(max));
+    or_empty(mapping(
+        schema::STABILITY_KEYS,
+        [
+            duration(
+                default.min_run,
+                &up_to(
+                    "How long a scheduler stays before the next one",
+                    schema::MAX_MIN_RUN,
+                ),
+            ),
+            duration(
+                default.settle,
+                &up_to(
+                    "How long a class stays after its conditions ceased to hold, when only a later rule applies",
+                    schema::MAX_SETTLE,
+                ),
+            ),
+            described(
+                switches,
+                "A scheduler takes two: its start, and the way back",
+            ),
+        ],
+        &[],
+        "How reluctant to switch",
+    ))
+}
+
+fn metrics() -> Value {
+    or_empty(mapping(
+        metrics::KEYS,
+        [
+            described(
+                json!({
+                    "type": "string",
+                    "pattern": r"^/.*\.prom$",
+                    "maxLength": metrics::MAX_PATH,
+                    "examples": ["/var/lib/prometheus/node-exporter/auto-ext.prom"],
+                }),
+                "A file for the textfile collector of node_exporter",
+            ),
+            duration(
+                Policy::default().metrics.every,
+                &format!(
+                    "How often that file is written, {} to {}",
+                    format_duration(metrics::MIN_EVERY),
+                    format_duration(metrics::MAX_EVERY)
+                ),
+            ),
+            described(
+                json!({
+                    "type": "string",
+                    "pattern": r"^(/.*[^/]|127(\.[0-9]+){3}:[0-9]+|\[[0:]+1\]:[0-9]+)$",
+                    "maxLength": metrics::MAX_SOCKET,
+                    "examples": ["/run/auto-ext/metrics.sock", "127.0.0.1:9797"],
+                }),
+                "Where to be asked by HTTP: the path of a socket, or a loopback address",
+            ),
+        ],
+        &[],
+        "Where Prometheus can read what is counted and measured",
+    ))
+}
+
+/// A mapping with these keys and no others; one value for each key, in the same order.
+fn mapping<const N: usize>(
+    keys: [&str; N],
+    values: [Value; N],
+    required: &[&str],
+    explanation: &str,
+) -> Value {
+    let properties: Map<_, _> = keys.map(str::to_owned).into_iter().zip(values).collect();
+    json!({
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": false,
+        "required": required,
+        "description": explanation,
+    })
+}
+
+fn choice(names: &[&str], explanation: &str) -> Value {
+    described(json!({"enum": names}), explanation)
+}
+
+/// Text of up to `max` bytes. Where text is meant, `20000` and `true` are read as such.
+fn text(max: usize) -> Value {
+    json!({"type": ["string", "number", "boolean"], "maxLength": max})
+}
+
+fn duration(default: std::time::Duration, explanation: &str) -> Value {
+    let duration = json!({
+        "anyOf": [
+            {"type": "string", "pattern": r"^(\s*[0-9][0-9.\s]*[a-zA-Zµ]+)+\s*$|^0$"},
+            {"const": 0},
+        ],
+        "default": format_duration(default).to_string(),
+    });
+    described(duration, explanation)
+}
+
+/// The names of schedulers and classes.
+fn name_pattern() -> String {
+    format!("^[A-Za-z0-9][A-Za-z0-9_.-]{{0,{}}}$", MAX_NAME - 1)
+}
+
+fn described(mut value: Value, explanation: &str) -> Value {
+    value["description"] = json!(explanation);
+    value
+}
+
+fn with_default(mut value: Value, default: &str) -> Value {
+    value["default"] = json!(default);
+    value
+}
+
+/// A value that may be left out although its key is there.
+fn or_empty(mut value: Value) -> Value {
+    let kind = value["type"].take();
+    value["type"] = json!([kind, "null"]);
+    value
+}

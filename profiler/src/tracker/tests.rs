@@ -1,0 +1,263 @@
+use std::fs;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A made-up /proc.
+struct Machine(tempfile::TempDir);
+
+impl Machine {
+    fn with(pids: impl IntoIterator<Item = u32>) -> Self {
+        let machine = Self(tempfile::tempdir().unwrap());
+        for pid in pids {
+            machine.runs(pid, "program");
+        }
+        machine
+    }
+
+    fn runs(&self, pid: u32, comm: &str) {
+        let process = self.0.path().join(pid.to_string());
+        fs::create_dir_all(&process).unwrap();
+        fs::write(process.join("comm"), comm).unwrap();
+        fs::write(process.join("cmdline"), comm).unwrap();
+    }
+
+    fn lacks(&self, pid: u32) {
+        fs::remove_dir_all(self.0.path().join(pid.to_string())).unwrap();
+    }
+
+    /// A tracker whose first scan is done.
+    fn tracker(&self, now: Instant) -> ProcessTracker {
+        let mut tracker = ProcessTracker::new(self.0.path());
+        while tracker.due(now).is_some() {
+            tracker.events(now);
+        }
+        tracker
+    }
+}
+
+fn started(pid: u32, name: &str) -> ProcessEvent {
+    ProcessEvent::Started(Process {
+        pid,
+        comm: name.into(),
+        argv0: name.into(),
+        ..Process::default()
+    })
+}
+
+fn ended(pid: u32) -> ProcessEvent {
+    ProcessEvent::Ended { pid }
+}
+
+/// The numbers in the only event, which says that they are all.
+fn all(events: &[ProcessEvent]) -> Vec<u32> {
+    let [ProcessEvent::All(all)] = events else {
+        panic!("{events:?} is not all");
+    };
+    let mut all: Vec<u32> = all.iter().map(|process| process.pid).collect();
+    all.sort_unstable();
+    all
+}
+
+#[test]
+fn it_begins_with_all_that_runs() {
+    let machine = Machine::with([1, 7]);
+    let mut tracker = ProcessTracker::new(machine.0.path());
+    let now = Instant::now();
+    assert_eq!(tracker.due(now), Some(now));
+    assert_eq!(tracker.events(now), []);
+    assert_eq!(tracker.due(now), Some(now));
+    assert_eq!(all(&tracker.events(now)), [1, 7]);
+    assert_eq!(tracker.due(now), None);
+    assert_eq!(tracker.events(now), []);
+}
+
+#[test]
+fn a_process_starts_changes_and_ends() {
+    let now = Instant::now();
+    let machine = Machine::with([1]);
+    let mut tracker = machine.tracker(now);
+    machine.runs(7, "wine-preloader");
+    tracker.changed(7);
+    tracker.changed(7);
+    assert_eq!(tracker.events(now), [started(7, "wine-preloader")]);
+    machine.runs(7, "game.exe");
+    tracker.changed(7);
+    assert_eq!(tracker.events(now), [started(7, "game.exe")]);
+    tracker.ended(7);
+    assert_eq!(tracker.events(now), [ended(7)]);
+}
+
+#[test]
+fn what_came_and_went_in_between_is_not_looked_at() {
+    let now = Instant::now();
+    // Their entries are still there; whoever looked would find them.
+    let machine = Machine::with([1, 7]);
+    let mut tracker = Machine::with([1]).tracker(now);
+    tracker.proc = machine.0.path().to_owned();
+    tracker.changed(7);
+    tracker.ended(7);
+    assert_eq!(tracker.events(now), []);
+    assert_eq!(tracker.due(now), None);
+}
+
+#[test]
+fn a_scan_does_not_bring_back_what_just_ended() {
+    let begin = Instant::now();
+    let later = begin + SCAN_EVERY;
+    let machine = Machine::with([1, 7]);
+    let mut tracker = machine.tracker(begin);
+    tracker.lost();
+    // For a moment it still looks as if it ran.
+    tracker.ended(7);
+    assert_eq!(tracker.events(later), [ended(7)]);
+    machine.lacks(7);
+    assert_eq!(all(&tracker.events(later)), [1]);
+}
+
+#[test]
+fn a_number_can_be_used_again_at_once() {
+    let now = Instant::now();
+    let machine = Machine::with([7]);
+    let mut tracker = machine.tracker(now);
+    machine.runs(7, "other");
+    tracker.ended(7);
+    tracker.changed(7);
+    assert_eq!(tracker.events(now), [ended(7), started(7, "other")]);
+}
+
+#[test]
+fn one_call_looks_at_a_bounded_number_of_processes() {
+    let now = Instant::now();
+    let machine = Machine::with([]);
+    let mut tracker = machine.tracker(now);
+    for pid in 1..=READS + 1 {
+        machine.runs(pid, "many");
+        tracker.changed(pid);
+    }
+    assert_eq!(tracker.events(now).len(), READS as usize);
+    assert_eq!(tracker.due(now), Some(now));
+    assert_eq!(tracker.events(now), [started(READS + 1, "many")]);
+    assert_eq!(tracker.due(now), None);
+}
+
+#[test]
+fn lost_numbers_cost_one_scan_a_second() {
+    let begin = Instant::now();
+    let machine = Machine::with([1, 7]);
+    let mut tracker = machine.tracker(begin);
+    machine.lacks(7);
+    machine.runs(8, "new");
+    tracker.lost();
+    tracker.lost();
+    assert_eq!(tracker.due(begin), Some(begin + SCAN_EVERY));
+    assert_eq!(tracker.events(begin), []);
+    assert_eq!(tracker.events(begin + SCAN_EVERY), []);
+    assert_eq!(all(&tracker.events(begin + SCAN_EVERY)), [1, 8]);
+    assert_eq!(tracker.due(begin + SCAN_EVERY), None);
+    // The scan found that it is gone.
+    tracker.ended(7);
+    assert_eq!(tracker.events(begin + SCAN_EVERY), []);
+}
+
+#[test]
+fn a_scan_in_parts_keeps_up_with_what_happens() {
+    let now = Instant::now();
+    let many = 2 * READS;
+    let machine = Machine::with(1..=many);
+    let mut tracker = ProcessTracker::new(machine.0.path());
+    assert_eq!(tracker.events(now), []);
+    assert_eq!(tracker.events(now), []);
+    // Whichever of these were already looked at: some end, one more comes.
+    for pid in 1..many {
+        tracker.ended(pid);
+    }
+    machine.runs(many + 1, "new");
+    tracker.changed(many + 1);
+    let mut events = tracker.events(now);
+    assert_eq!(events.remove(0), started(many + 1, "new"));
+    assert_eq!(all(&events), [many, many + 1]);
+}
+
+#[test]
+fn threads_of_the_kernel_are_never_reported() {
+    let now = Instant::now();
+    let machine = Machine::with([1]);
+    let mut tracker = machine.tracker(now);
+    let kthread = machine.0.path().join("9");
+    fs::create_dir(&kthread).unwrap();
+    fs::write(kthread.join("comm"), "kworker/0:1").unwrap();
+    fs::write(kthread.join("cmdline"), "").unwrap();
+    tracker.changed(9);
+    assert_eq!(tracker.events(now), []);
+    tracker.ended(9);
+    assert_eq!(tracker.events(now), []);
+}
+
+#[test]
+fn the_queue_is_bounded() {
+    let mut queue = Queue::default();
+    for pid in (0..).take(MAX_PROCESSES) {
+        assert!(queue.push(pid));
+    }
+    assert!(queue.push(0) && !queue.push(u32::MAX));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever happens and however often it is asked in between, whoever applies the events
+    /// ends up with what runs.
+    #[test]
+    fn the_events_lead_to_what_runs(steps in prop::collection::vec((0..4_u8, 1..6_u32), 0..60)) {
+        let mut now = Instant::now();
+        let machine = Machine::with([]);
+        let mut tracker = ProcessTracker::new(machine.0.path());
+        let mut running = HashSet::new();
+        let mut reported = HashSet::new();
+        let mut apply = |events: Vec<ProcessEvent>| {
+            for event in events {
+                match event {
+                    ProcessEvent::Started(process) => {
+                        reported.insert(process.pid);
+                    }
+                    ProcessEvent::Ended { pid } => {
+                        assert!(reported.remove(&pid), "the end of one that was not reported");
+                    }
+                    ProcessEvent::All(all) => {
+                        reported = all.into_iter().map(|process| process.pid).collect();
+                    }
+                }
+            }
+            reported.clone()
+        };
+        for (step, pid) in steps {
+            match step {
+                0 if running.insert(pid) => {
+                    machine.runs(pid, "program");
+                    tracker.changed(pid);
+                }
+                1 if running.remove(&pid) => {
+                    machine.lacks(pid);
+                    tracker.ended(pid);
+                }
+                // The record of this one is lost.
+                2 if running.insert(pid) => {
+                    machine.runs(pid, "program");
+                    tracker.lost();
+                }
+                _ => {
+                    now += Duration::from_millis(300);
+                    apply(tracker.events(now));
+                }
+            }
+        }
+        while let Some(due) = tracker.due(now) {
+            now = due;
+            apply(tracker.events(now));
+        }
+        apply(tracker.events(now));
+        prop_assert_eq!(apply(Vec::new()), running);
+    }
+}

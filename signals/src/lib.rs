@@ -1,0 +1,14 @@
+//! What a machine is doing, pure: two [`Sample`]s of counters make [`Signals`], mostly shares of what this machine can
+//! do, and these make [`Levels`], HIGH and LOW with hysteresis. Also what is known of a [`Process`].
+//!
+//! `auto-ext-profiler` reads the counters and the processes. What the levels mean for scheduling is the policy's.
+
+mod level;
+mod process;
+mod sample;
+mod signal;
+
+pub use level::{Level, LevelTracker, Levels, Threshold, Thresholds};
+pub use process::{MAX_PROCESSES, Process, ProcessEvent};
+pub use sample::*;
+pub use signal::{Signal, Signals};
