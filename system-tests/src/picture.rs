@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::load::{self, Load};
-use crate::policy::ALL_DIFFERENT;
+use crate::policy::ONE_PER_CLASS;
 use crate::service::{self, Bus};
 use crate::terminal::Terminal;
 use crate::{kernel, wait};
@@ -18,7 +18,7 @@ const SHOWN: Duration = Duration::from_secs(12);
 /// Prints the screen, with the escape sequences that make it look as it does.
 pub(crate) fn print() -> anyhow::Result<()> {
     let _server = load::prepare()?;
-    ALL_DIFFERENT.install()?;
+    ONE_PER_CLASS.install()?;
     service::restart()?;
     let bus = Bus::connect()?;
     wait::until("class", &"idle".to_owned(), || bus.string("Class"))?;
@@ -28,7 +28,7 @@ pub(crate) fn print() -> anyhow::Result<()> {
     for class in ["network", "interactive"] {
         sleep(SHOWN);
         let load = Load::of_class(class).start()?;
-        let scheduler = ALL_DIFFERENT.scheduler_for(class).to_owned();
+        let scheduler = ONE_PER_CLASS.scheduler_for(class).to_owned();
         wait::until("scheduler", &scheduler, kernel::scheduler)?;
         sleep(SHOWN);
         if class == "interactive" {

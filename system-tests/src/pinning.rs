@@ -140,7 +140,7 @@ pub(crate) fn send(signal: Signal, pid: Pid) -> anyhow::Result<()> {
 
 /// Who sits in the kernel, and what the daemon makes of it.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Seat {
+pub(crate) struct ActiveScheduler {
     /// How many schedulers were enabled since boot.
     pub(crate) enabled: u64,
     ops: String,
@@ -149,7 +149,7 @@ pub(crate) struct Seat {
     desired: String,
 }
 
-impl Seat {
+impl ActiveScheduler {
     /// Looks.
     pub(crate) fn now(bus: &Bus) -> anyhow::Result<Self> {
         Ok(Self {
@@ -168,12 +168,12 @@ impl Seat {
 }
 
 /// Pins scx_bpfland, which is to be the old scheduler of what follows.
-pub(crate) fn seat_bpfland(bus: &Bus) -> anyhow::Result<Seat> {
+pub(crate) fn start_bpfland(bus: &Bus) -> anyhow::Result<ActiveScheduler> {
     service::say("auto-ext pin bpfland")?;
-    let seat = Seat::now(bus)?;
+    let active = ActiveScheduler::now(bus)?;
     ensure!(
-        seat.ops.starts_with("bpfland") && seat.pid != 0,
-        "pinned, but there is {seat:?}"
+        active.ops.starts_with("bpfland") && active.pid != 0,
+        "pinned, but there is {active:?}"
     );
-    Ok(seat)
+    Ok(active)
 }

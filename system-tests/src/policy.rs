@@ -23,14 +23,21 @@ pub(crate) const DEFAULT: Policy = Policy {
     rules: None,
 };
 
-/// Another real scheduler for every class.
-pub(crate) const ALL_DIFFERENT: Policy = Policy {
+/// A scheduler for what a few hogs are, and nothing else: whatever an emulated machine does besides changes nothing.
+pub(crate) const FLASH_FOR_HOGS: Policy = Policy {
+    name: "flash for hogs",
+    rules: Some(&[("cpu", "cpu: high", "scx_flash")]),
+};
+
+/// A real scheduler for every class, another one but for the two that come far apart. Not scx_lavd, which needs a
+/// minute to load in an emulated machine: that one is pinned in `other_tools`.
+pub(crate) const ONE_PER_CLASS: Policy = Policy {
     name: "a scheduler per class",
     rules: Some(&[
         ("network", "net: high", "scx_cosmos"),
         ("io", "io: high", "scx_rusty"),
         ("memory", "mem: high", "scx_beerland"),
-        ("parallel", "parallel: high", "scx_lavd"),
+        ("parallel", "parallel: high", "scx_cosmos"),
         ("interactive", "interactive: high", "scx_bpfland"),
         ("cpu", "cpu: high", "scx_flash"),
     ]),

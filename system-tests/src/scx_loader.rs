@@ -31,7 +31,7 @@ impl Loader {
 
 impl Drop for Loader {
     fn drop(&mut self) {
-        // Its scheduler ends with it. What fails here is missed by whoever needs the seat.
+        // Its scheduler ends with it. What fails here is missed by whoever wants to run one.
         let _ = service::say("systemctl stop scx_loader.service");
     }
 }

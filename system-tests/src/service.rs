@@ -40,7 +40,7 @@ pub(crate) fn say(command: &str) -> anyhow::Result<String> {
 /// Starts the service anew, with whatever policy is installed, and nothing held against any scheduler.
 pub(crate) fn restart() -> anyhow::Result<()> {
     stop()?;
-    match std::fs::remove_file("/var/lib/auto-ext/reputation.json") {
+    match std::fs::remove_file("/var/lib/auto-ext/failures.json") {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }

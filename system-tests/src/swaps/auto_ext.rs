@@ -46,7 +46,7 @@ impl Tool for AutoExt {
 
 impl Drop for AutoExt {
     fn drop(&mut self) {
-        // Its scheduler ends with it. What fails here is missed by whoever needs the seat.
+        // Its scheduler ends with it. What fails here is missed by whoever wants to run one.
         let _ = service::stop();
     }
 }

@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::load::Load;
-use crate::policy::{ALL_DIFFERENT, DEFAULT, Policy};
+use crate::policy::{DEFAULT, ONE_PER_CLASS, Policy};
 use crate::service::{self, Bus};
 use crate::{kernel, load, wait};
 
@@ -16,7 +16,7 @@ pub(super) fn with_the_shipped_policy() -> anyhow::Result<()> {
 }
 
 pub(super) fn with_a_scheduler_per_class() -> anyhow::Result<()> {
-    every_load_with(&ALL_DIFFERENT)
+    every_load_with(&ONE_PER_CLASS)
 }
 
 fn every_load_with(policy: &Policy) -> anyhow::Result<()> {

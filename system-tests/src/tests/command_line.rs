@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context as _, ensure};
 
 use crate::load::{self, Load};
-use crate::policy::{ALL_DIFFERENT, DEFAULT};
+use crate::policy::{DEFAULT, FLASH_FOR_HOGS};
 use crate::service;
 use crate::trace::{self, FILE};
 use crate::{broken, kernel, policy, wait};
@@ -159,7 +159,7 @@ pub(super) fn levels_prints_every_signal() -> anyhow::Result<()> {
 }
 
 pub(super) fn observing_starts_nothing() -> anyhow::Result<()> {
-    ALL_DIFFERENT.install()?;
+    FLASH_FOR_HOGS.install()?;
     service::stop()?;
     let enabled = kernel::enable_seq();
     let _daemon = load::start("auto-ext daemon --observe")?;
@@ -176,7 +176,7 @@ pub(super) fn observing_starts_nothing() -> anyhow::Result<()> {
 }
 
 pub(super) fn without_sched_ext_it_observes_and_says_so() -> anyhow::Result<()> {
-    ALL_DIFFERENT.install()?;
+    FLASH_FOR_HOGS.install()?;
     service::stop()?;
     // A kernel without sched_ext has no such directory; an empty one in its place is the same to all
     // who look for the files in it.

@@ -1,4 +1,4 @@
-//! A swap that fails before the door costs the old scheduler nothing; one that fails behind it leaves
+//! A swap that fails before it may attach costs the old scheduler nothing; one that fails afterwards leaves
 //! the machine with the kernel's own.
 
 use std::fs;
@@ -9,7 +9,7 @@ use rustix::fs::XattrFlags;
 
 use crate::drop_in::DropIn;
 use crate::leftovers::Leftovers;
-use crate::pinning::{self, Pinning, Seat};
+use crate::pinning::{self, ActiveScheduler, Pinning};
 use crate::service::{self, Bus};
 use crate::{broken, kernel, wait};
 
@@ -95,7 +95,7 @@ pub(super) fn whatever_fails_while_it_loads_costs_the_old_scheduler_nothing() ->
         "refused: {{command: {refused}}}, exits: {{command: {exits}}}, \
          starving: {{command: {starving}}}"
     ))?;
-    let before = pinning::seat_bpfland(&bus)?;
+    let before = pinning::start_bpfland(&bus)?;
     let leftovers = Leftovers::at_rest()?;
     for case in &CASES {
         let pinning = pinning::pin(case.pin)?;
@@ -136,8 +136,13 @@ fn has_failed(case: &Case, pinning: Pinning, bus: &Bus) -> anyhow::Result<String
     Ok(error.to_owned())
 }
 
-fn unchanged(what: &str, before: &Seat, leftovers: &Leftovers, bus: &Bus) -> anyhow::Result<()> {
-    let after = Seat::now(bus)?;
+fn unchanged(
+    what: &str,
+    before: &ActiveScheduler,
+    leftovers: &Leftovers,
+    bus: &Bus,
+) -> anyhow::Result<()> {
+    let after = ActiveScheduler::now(bus)?;
     ensure!(after == *before, "{what}: {before:?} became {after:?}");
     leftovers.wait_until_nothing_else_is_left()
 }
@@ -147,7 +152,7 @@ pub(super) fn what_cannot_be_started_is_refused_at_once() -> anyhow::Result<()> 
     let bus = pinning::start_with(&format!(
         "missing: {{command: scx_missing}}, fleeting: {{command: {fleeting}}}"
     ))?;
-    let before = pinning::seat_bpfland(&bus)?;
+    let before = pinning::start_bpfland(&bus)?;
     let leftovers = Leftovers::at_rest()?;
     let error = pinning::pin("missing")?.fails()?;
     ensure!(error.contains("`scx_missing` is not installed"), "{error}");
@@ -162,7 +167,7 @@ pub(super) fn what_cannot_be_started_is_refused_at_once() -> anyhow::Result<()> 
     );
     unchanged("not there", &before, &leftovers, &bus)?;
 
-    // It is there when it is asked for, but has to wait for another that is called off, and is gone
+    // It is there when it is asked for, but has to wait for another that is cancelled, and is gone
     // when its turn comes.
     pinning::ask("lavd")?;
     pinning::stop_at_start("scx_lavd")?;
@@ -185,7 +190,7 @@ pub(super) fn whose_file_asks_for_more_than_the_service_may_have_is_refused_with
     // With it, systemd has all file systems ignore what files ask for, but where there is SELinux.
     let _asked = DropIn::install("NoNewPrivileges=no")?;
     let bus = pinning::start_with(&format!("asking: {{command: {asking}}}"))?;
-    let before = pinning::seat_bpfland(&bus)?;
+    let before = pinning::start_bpfland(&bus)?;
     let leftovers = Leftovers::at_rest()?;
     let capabilities: [u32; 5] = [0x0200_0001, 1 << 21, 0, 1 << 6 | 1 << 7, 0];
     let capabilities = capabilities.map(u32::to_le_bytes);
@@ -211,7 +216,7 @@ pub(super) fn whose_file_asks_for_more_than_the_service_may_have_is_refused_with
 pub(super) fn one_that_hangs_while_it_loads_is_ended_when_nobody_wants_it_any_more()
 -> anyhow::Result<()> {
     let bus = pinning::start_with("")?;
-    let before = pinning::seat_bpfland(&bus)?;
+    let before = pinning::start_bpfland(&bus)?;
     let leftovers = Leftovers::at_rest()?;
     pinning::ask("cosmos")?;
     pinning::stop_at_start("scx_cosmos")?;
@@ -222,10 +227,10 @@ pub(super) fn one_that_hangs_while_it_loads_is_ended_when_nobody_wants_it_any_mo
     unchanged("it hangs", &before, &leftovers, &bus)
 }
 
-pub(super) fn one_that_fails_behind_the_door_leaves_the_kernels_own() -> anyhow::Result<()> {
+pub(super) fn one_that_fails_once_it_may_attach_leaves_the_kernels_own() -> anyhow::Result<()> {
     let failing = broken::failing_in_init()?;
     let bus = pinning::start_with(&format!("failing: {{command: {failing}}}"))?;
-    let before = pinning::seat_bpfland(&bus)?;
+    let before = pinning::start_bpfland(&bus)?;
     let error = pinning::pin("failing")?.fails()?;
     eprintln!("\n  ops.init fails: {error}");
     // What was pinned before is in force again, and is brought in again.
@@ -238,7 +243,7 @@ pub(super) fn one_that_fails_behind_the_door_leaves_the_kernels_own() -> anyhow:
             && history[1]["from"] == "kernel"
             && history[1]["to"] == "scx_bpfland"
     })?;
-    let after = Seat::now(&bus)?;
+    let after = ActiveScheduler::now(&bus)?;
     ensure!(
         after.enabled == before.enabled + 1 && after.pid()? != before.pid()?,
         "{before:?} became {after:?}"
@@ -249,7 +254,7 @@ pub(super) fn one_that_fails_behind_the_door_leaves_the_kernels_own() -> anyhow:
 pub(super) fn where_no_scheduler_can_load_every_pin_fails_and_changes_nothing() -> anyhow::Result<()>
 {
     let bus = pinning::start_with("")?;
-    let before = Seat::now(&bus)?;
+    let before = ActiveScheduler::now(&bus)?;
     let leftovers = Leftovers::at_rest()?;
     for name in ["bpfland", "cosmos", "lavd", "rusty", "flash", "beerland"] {
         let error = pinning::pin(name)?.fails()?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::ensure;
 
 use crate::load::Load;
-use crate::policy::{self, ALL_DIFFERENT};
+use crate::policy::{self, FLASH_FOR_HOGS};
 use crate::service::{self, Bus};
 use crate::{kernel, wait};
 
@@ -35,13 +35,13 @@ pub(super) fn a_scheduler_that_cannot_start_gives_way() -> anyhow::Result<()> {
         "{error}"
     );
     wait::until("reason", &true, || {
-        bus.string("Reason").contains("broken is left alone")
+        bus.string("Reason").contains("broken is quarantined")
     })?;
     Ok(())
 }
 
 pub(super) fn where_no_scheduler_can_load_the_kernels_own_is_left_in_peace() -> anyhow::Result<()> {
-    ALL_DIFFERENT.install()?;
+    FLASH_FOR_HOGS.install()?;
     service::restart()?;
     let bus = Bus::connect()?;
     let _load = Load::of_class("cpu").start()?;

@@ -32,11 +32,11 @@ fn cpus_come_and_go() -> anyhow::Result<()> {
     wait::until("owner", &"auto-ext".to_owned(), || {
         bus.string("CurrentOwner")
     })?;
-    let seat = || -> anyhow::Result<_> {
+    let shown = || -> anyhow::Result<_> {
         let switches = (bus.number("Switches")?, service::history(1)?);
         Ok((bus.number("SchedulerPid")?, bus.string("Mode"), switches))
     };
-    let before = seat()?;
+    let before = shown()?;
     let mut announced = bus.switches()?;
     for (round, online) in (1..).zip(["0", "1", "0", "1"]) {
         let enabled = kernel::enable_seq();
@@ -47,7 +47,7 @@ fn cpus_come_and_go() -> anyhow::Result<()> {
         stall::wait_for("scheduler", &bus, || {
             bus.string("CurrentScheduler") == "scx_bpfland"
         })?;
-        let after = seat()?;
+        let after = shown()?;
         ensure!(
             after == before,
             "round {round}: {before:?} became {after:?}"

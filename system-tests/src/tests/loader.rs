@@ -10,7 +10,7 @@ use crate::scx_loader::Loader;
 use crate::service::{self, Bus};
 use crate::{kernel, wait};
 
-/// How long auto-ext leaves a seat empty that somebody else's scheduler left, less what a slow
+/// How long auto-ext starts nothing after somebody else's scheduler left, less what a slow
 /// machine adds between the two looks.
 const LEFT_EMPTY: Duration = Duration::from_secs(13);
 
@@ -70,7 +70,7 @@ pub(super) fn what_scx_loader_runs_is_left_alone_until_it_is_stopped() -> anyhow
     wait::until("desired", &"scx_cosmos".to_owned(), || {
         bus.string("DesiredScheduler")
     })?;
-    // It switches by stopping one and starting the other; the seat between them is not taken.
+    // It switches by stopping one and starting the other; nothing is started in between.
     loader.switch_to("flash")?;
     wait::until("scheduler", &"scx_flash".to_owned(), kernel::scheduler)?;
     wait::until("owner", &"foreign".to_owned(), || {
@@ -86,8 +86,8 @@ pub(super) fn what_scx_loader_runs_is_left_alone_until_it_is_stopped() -> anyhow
     loader.switch_to("kernel")?;
     wait::until("scheduler", &"kernel".to_owned(), kernel::scheduler)?;
     let taken = wait::until("scheduler", &"scx_cosmos".to_owned(), kernel::scheduler)?;
-    eprintln!("\n  the seat was taken {taken:.1?} after `scxctl stop`");
-    ensure!(taken > LEFT_EMPTY, "the seat was taken after {taken:?}");
+    eprintln!("\n  taken over {taken:.1?} after `scxctl stop`");
+    ensure!(taken > LEFT_EMPTY, "taken over after {taken:?}");
     ensure!(bus.string("CurrentOwner") == "auto-ext");
     ensure!(loader_state()? == "active", "the loader was stopped");
     drop(game);
@@ -95,7 +95,7 @@ pub(super) fn what_scx_loader_runs_is_left_alone_until_it_is_stopped() -> anyhow
     Ok(())
 }
 
-pub(super) fn a_pin_takes_the_seat_from_scx_loader() -> anyhow::Result<()> {
+pub(super) fn a_pin_takes_over_from_scx_loader() -> anyhow::Result<()> {
     policy::write(policy::QUIET)?;
     service::restart()?;
     let bus = Bus::connect()?;

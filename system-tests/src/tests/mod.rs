@@ -5,21 +5,23 @@ mod bad_input;
 mod classes;
 mod command_line;
 mod failed_swaps;
+mod failures;
 mod fallback;
 mod faults;
 mod hardware;
 mod hot_swap;
 pub(crate) mod leaks;
+mod library;
 mod loader;
 mod metrics;
 mod other_tools;
 mod ownership;
 mod packages;
 mod people;
-mod reputation;
+mod profiler;
 mod sizes;
 pub(crate) mod soak;
-mod surroundings;
+mod sources;
 mod truth;
 mod user_space;
 mod watching;
@@ -53,11 +55,12 @@ const LOADING: &[Test] = tests![
     hardware::a_scheduler_that_loads_itself_again_when_cpus_come_and_go_is_not_fought,
     applications::applications_bring_their_scheduler_by_name_path_and_cgroup,
     failed_swaps::whatever_fails_while_it_loads_costs_the_old_scheduler_nothing,
-    failed_swaps::one_that_fails_behind_the_door_leaves_the_kernels_own,
+    failed_swaps::one_that_fails_once_it_may_attach_leaves_the_kernels_own,
     while_loading::when_a_cpu_goes_meanwhile_the_new_one_is_loaded_again,
     while_loading::an_old_scheduler_that_hangs_is_killed_once_the_new_one_is_loaded,
-    ways::where_there_can_be_no_gate_the_old_one_leaves_first_and_the_history_says_why,
-    reputation::sysrq_brings_the_safe_mode_until_a_person_ends_it,
+    ways::where_there_can_be_no_attach_barrier_the_old_one_leaves_first_and_the_history_says_why,
+    profiler::processes_are_followed,
+    failures::sysrq_brings_the_safe_mode_until_a_person_ends_it,
     truth::stopping_leaves_nothing_behind,
     fallback::a_scheduler_that_cannot_start_gives_way,
 ];
@@ -79,6 +82,7 @@ const ONCE: &[Test] = tests![
     command_line::observing_starts_nothing,
     command_line::what_the_service_cannot_use_all_commands_say_in_the_same_words,
     truth::every_switch_is_announced,
+    library::the_example_swaps_two_schedulers_without_the_daemon,
     people::only_who_may_changes_something_and_everybody_reads,
     people::a_pin_outlives_loads_and_reload_and_ends_in_its_time,
     people::a_hold_keeps_what_runs_and_ends_with_its_caller,
@@ -89,11 +93,11 @@ const ONCE: &[Test] = tests![
     other_tools::a_policy_may_say_that_foreign_schedulers_are_replaced,
     loader::scx_loader_is_not_woken,
     loader::what_scx_loader_runs_is_left_alone_until_it_is_stopped,
-    loader::a_pin_takes_the_seat_from_scx_loader,
+    loader::a_pin_takes_over_from_scx_loader,
     hardware::nothing_is_decided_while_the_machine_sleeps,
     other_tools::a_daemon_that_is_killed_takes_its_scheduler_along_and_comes_back,
     applications::the_battery_overrules_the_load_and_a_game_the_battery,
-    surroundings::a_power_profile_counts_as_long_as_somebody_says_it,
+    sources::a_power_profile_counts_as_long_as_somebody_says_it,
     applications::edits_are_in_force_at_once_and_twenty_a_second_restart_nothing,
     failed_swaps::what_cannot_be_started_is_refused_at_once,
     failed_swaps::whose_file_asks_for_more_than_the_service_may_have_is_refused_with_the_remedy,
@@ -102,10 +106,10 @@ const ONCE: &[Test] = tests![
     while_loading::when_the_old_scheduler_dies_meanwhile_the_new_one_gets_in,
     while_loading::of_two_requests_at_once_one_is_carried_out,
     while_loading::stopping_the_service_while_it_switches_leaves_nothing_behind,
-    reputation::a_failure_is_remembered_until_it_is_forgiven_or_its_program_replaced,
-    reputation::a_renamed_scheduler_that_dies_is_noticed_at_once_and_left_alone_by_each_name,
-    reputation::one_that_leaves_when_asked_has_not_failed_whatever_its_status,
-    reputation::two_boots_that_went_down_bring_the_safe_mode,
+    failures::a_failure_is_remembered_until_it_is_reset_or_its_program_replaced,
+    failures::a_renamed_scheduler_that_dies_is_noticed_at_once_and_quarantined_by_each_name,
+    failures::one_that_leaves_when_asked_has_not_failed_whatever_its_status,
+    failures::two_boots_that_went_down_bring_the_safe_mode,
     watching::watch_shows_loads_switches_and_restarts_on_terminals_of_any_size,
     watching::watch_takes_little_and_gives_the_terminal_back,
     user_space::under_load_it_gets_in_runs_on_and_the_daemon_answers,
@@ -172,8 +176,8 @@ const SIZES: &[Test] = tests![
     sizes::signals_are_known_a_game_is_served_and_swaps_are_hot,
 ];
 
-/// The variable that names what has passed already, in another machine: names with spaces between.
-const PASSED: &str = "AUTO_EXT_TESTS_PASSED";
+/// The variable that names what has run already, in another machine: names with spaces between.
+const DONE: &str = "AUTO_EXT_TESTS_DONE";
 
 /// Runs the tests that the command line selects.
 pub(crate) fn run() -> ExitCode {
@@ -218,8 +222,8 @@ pub(crate) fn run_packages() -> ExitCode {
 fn run_all(mut arguments: Arguments, tests: impl IntoIterator<Item = &'static Test>) -> Conclusion {
     // There is one machine, one service, one kernel.
     arguments.test_threads = Some(1);
-    let passed = std::env::var(PASSED).unwrap_or_default();
-    let is_left = |(name, _): &&Test| !passed.split(' ').any(|passed| passed == *name);
+    let done = std::env::var(DONE).unwrap_or_default();
+    let is_left = |(name, _): &&Test| !done.split(' ').any(|done| done == *name);
     let trial = |(name, test): &'static Test| {
         Trial::test(*name, move || {
             test().map_err(|error| format!("{error:?}").into())

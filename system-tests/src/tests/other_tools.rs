@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::ensure;
 
 use crate::load::Load;
-use crate::policy::{self, ALL_DIFFERENT};
+use crate::policy::{self, FLASH_FOR_HOGS};
 use crate::service::{self, Bus};
 use crate::{kernel, wait};
 
@@ -16,8 +16,8 @@ pub(super) fn a_pin_takes_the_place_of_a_foreign_scheduler() -> anyhow::Result<(
     service::say("systemd-run --unit=by-hand --collect --quiet /usr/bin/scx_bpfland")?;
     wait::until("mode", &"yielded".to_owned(), || bus.string("Mode"))?;
     let enabled = kernel::enable_seq();
-    service::say("auto-ext pin cosmos")?;
-    ensure!(kernel::scheduler() == "scx_cosmos");
+    service::say("auto-ext pin lavd")?;
+    ensure!(kernel::scheduler() == "scx_lavd");
     ensure!(bus.string("CurrentOwner") == "auto-ext" && bus.string("Mode") == "pinned");
     wait::until("enabled", &(enabled + 1), kernel::enable_seq)?;
     // A service that brings its scheduler back is stopped as one.
@@ -74,7 +74,7 @@ pub(super) fn a_policy_may_say_that_foreign_schedulers_are_replaced() -> anyhow:
 
 pub(super) fn a_daemon_that_is_killed_takes_its_scheduler_along_and_comes_back()
 -> anyhow::Result<()> {
-    ALL_DIFFERENT.install()?;
+    FLASH_FOR_HOGS.install()?;
     service::restart()?;
     let _hogs = Load::of_class("cpu").start()?;
     wait::until("scheduler", &"scx_flash".to_owned(), kernel::scheduler)?;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 
-use crate::pinning::{self, seat_bpfland};
+use crate::pinning::{self, start_bpfland};
 use crate::service::{self, Bus};
 use crate::{broken, kernel, wait};
 
@@ -114,7 +114,7 @@ pub(super) fn bpf_operations_that_are_no_scheduler_are_left_alone() -> anyhow::R
         ),
     )?;
     let bus = pinning::start_with(&format!("two: {{command: {two}}}"))?;
-    let before = seat_bpfland(&bus)?;
+    let before = start_bpfland(&bus)?;
     let pin = pinning::pin("two")?;
     wait::until("congestion control", &true, || Path::new(attached).exists())?;
     ensure!(

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 
 use crate::load::Load;
-use crate::policy::ALL_DIFFERENT;
+use crate::policy::FLASH_FOR_HOGS;
 use crate::{kernel, service, wait};
 
 /// Where the runner puts them.
@@ -89,7 +89,7 @@ pub(super) fn the_service_of_the_deb_runs_after_a_reboot() -> anyhow::Result<()>
 
 pub(super) fn an_upgrade_of_the_deb_restarts_the_service_and_keeps_the_policy() -> anyhow::Result<()>
 {
-    ALL_DIFFERENT.install()?;
+    FLASH_FOR_HOGS.install()?;
     let policy = fs::read_to_string("/etc/auto-ext/policies.yaml")?;
     let before = service::process()?;
     dpkg("--install")?;
@@ -133,7 +133,7 @@ pub(super) fn the_archive_installs_what_runs() -> anyhow::Result<()> {
 }
 
 pub(super) fn uninstalling_the_archive_leaves_nothing() -> anyhow::Result<()> {
-    ALL_DIFFERENT.install()?;
+    FLASH_FOR_HOGS.install()?;
     service::restart()?;
     let _load = Load::of_class("cpu").start()?;
     wait::until("scheduler", &"scx_flash".to_owned(), kernel::scheduler)?;
@@ -179,7 +179,7 @@ fn it_runs() -> anyhow::Result<()> {
     service::say("systemctl is-enabled auto-ext.service")?;
     ensure!(service::say("systemctl is-active auto-ext.service")? == "active");
     let status = service::say("auto-ext status")?;
-    ensure!(status.starts_with("Scheduler  kernel\n"), "{status}");
+    ensure!(status.starts_with("Scheduler   kernel\n"), "{status}");
     ensure!(service::busctl("CurrentOwner")? == "s \"none\"");
     Ok(())
 }

@@ -9,14 +9,14 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::load::{self, Load};
-use crate::policy::{ALL_DIFFERENT, DEFAULT};
+use crate::policy::{DEFAULT, FLASH_FOR_HOGS};
 use crate::service::{self, Bus};
 use crate::{kernel, pinning, policy, wait};
 
 /// As seen by its process: /sys is its business, the kernel's settings are not.
 pub(super) fn a_scheduler_cannot_change_what_it_has_no_business_with() -> anyhow::Result<()> {
     let bus = pinning::start_with("")?;
-    let pid = pinning::seat_bpfland(&bus)?.pid()?;
+    let pid = pinning::start_bpfland(&bus)?.pid()?;
     let writes = |path: &str| {
         // What is there already, so that nothing changes.
         let script = format!("value=$(cat {path}) && echo \"$value\" >{path}");
@@ -80,6 +80,7 @@ pub(super) fn the_installed_service_starts_and_says_that_the_kernel_schedules() 
         "History",
         "Why",
         "Forgive",
+        "ResetFailed",
         "Metrics",
     ] {
         ensure!(
@@ -88,15 +89,14 @@ pub(super) fn the_installed_service_starts_and_says_that_the_kernel_schedules() 
         );
     }
     let status = service::say("auto-ext status")?;
-    ensure!(status.starts_with("Scheduler  kernel\n"), "{status}");
+    ensure!(status.starts_with("Scheduler   kernel\n"), "{status}");
     Ok(())
 }
 
 pub(super) fn d_bus_says_what_the_kernel_says_when_a_scheduler_is_killed() -> anyhow::Result<()> {
-    ALL_DIFFERENT.install()?;
+    policy::write("version: 1\nrules: [{class: idle, use: [flash, kernel]}]\n")?;
     service::restart()?;
     let bus = Bus::connect()?;
-    let _load = Load::of_class("cpu").start()?;
     wait::until("scheduler", &"scx_flash".to_owned(), kernel::scheduler)?;
     wait::until("owner", &"auto-ext".to_owned(), || {
         bus.string("CurrentOwner")
@@ -129,7 +129,7 @@ pub(super) fn d_bus_says_what_the_kernel_says_when_a_scheduler_is_killed() -> an
 }
 
 pub(super) fn every_switch_is_announced() -> anyhow::Result<()> {
-    ALL_DIFFERENT.install()?;
+    FLASH_FOR_HOGS.install()?;
     service::restart()?;
     let heard = fs::File::create("/tmp/heard")?;
     let mut monitor = Command::new("busctl")
@@ -198,7 +198,7 @@ pub(super) fn a_foreign_scheduler_is_left_alone_until_it_leaves() -> anyhow::Res
     let bus = Bus::connect()?;
     let mut foreign = load::start("/usr/bin/scx_bpfland")?;
     wait::until("mode", &"yielded".to_owned(), || bus.string("Mode"))?;
-    ALL_DIFFERENT.install()?;
+    FLASH_FOR_HOGS.install()?;
     ensure!(bus.string("CurrentScheduler") == "scx_bpfland");
     ensure!(bus.string("CurrentOwner") == "foreign");
     ensure!(bus.number("SchedulerPid")? == 0);
@@ -225,7 +225,7 @@ pub(super) fn a_foreign_scheduler_is_left_alone_until_it_leaves() -> anyhow::Res
 }
 
 pub(super) fn stopping_leaves_nothing_behind() -> anyhow::Result<()> {
-    ALL_DIFFERENT.install()?;
+    FLASH_FOR_HOGS.install()?;
     service::restart()?;
     let _load = Load::of_class("cpu").start()?;
     wait::until("scheduler", &"scx_flash".to_owned(), kernel::scheduler)?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 
 use super::faults::Ground;
-use crate::pinning::{self, Seat};
+use crate::pinning::{self, ActiveScheduler};
 use crate::{kernel, load, process, service};
 
 /// For how long it has much to do. It takes up to 30 s until one that spins is ended.
@@ -27,22 +27,22 @@ pub(super) fn under_load_it_gets_in_runs_on_and_the_daemon_answers() -> anyhow::
         load::start("stress-ng --quiet --open 2")?,
     ];
     service::say("auto-ext pin rustland")?;
-    let seat = Seat::now(ground.bus())?;
-    ensure!(kernel::scheduler() == "scx_rustland", "{seat:?}");
+    let active = ActiveScheduler::now(ground.bus())?;
+    ensure!(kernel::scheduler() == "scx_rustland", "{active:?}");
     let last = &service::history(1)?[0];
     ensure!(last["way"] == "hot", "{last}");
     ensure!(fs::read_to_string(COMPACTION)?.trim() == "0");
 
-    let pid = u32::try_from(seat.pid()?.as_raw())?;
+    let pid = u32::try_from(active.pid()?.as_raw())?;
     let (used, begun) = (process::cpu_time(pid)?, Instant::now());
     let mut slowest = Duration::ZERO;
     while begun.elapsed() < LOADED {
         let asked = Instant::now();
-        let now = Seat::now(ground.bus())?;
+        let now = ActiveScheduler::now(ground.bus())?;
         slowest = slowest.max(asked.elapsed());
         ensure!(
-            now == seat,
-            "{seat:?} became {now:?}: {}; {}",
+            now == active,
+            "{active:?} became {now:?}: {}; {}",
             ground.bus().string("LastError"),
             kernel_log(&began)?
         );

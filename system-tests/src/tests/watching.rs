@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use crate::load::{self, Load};
 use crate::pinning;
-use crate::policy::ALL_DIFFERENT;
+use crate::policy::ONE_PER_CLASS;
 use crate::service::{self, Bus};
 use crate::terminal::Terminal;
 use crate::{kernel, process, wait};
@@ -22,7 +22,7 @@ const NO_PAUSE: f64 = 0.2;
 
 pub(super) fn watch_shows_loads_switches_and_restarts_on_terminals_of_any_size()
 -> anyhow::Result<()> {
-    ALL_DIFFERENT.install()?;
+    ONE_PER_CLASS.install()?;
     service::restart()?;
     let bus = Bus::connect()?;
     wait::until("class", &"idle".to_owned(), || bus.string("Class"))?;
@@ -52,7 +52,7 @@ pub(super) fn watch_shows_loads_switches_and_restarts_on_terminals_of_any_size()
         Signal::SIGKILL,
         Pid::from_raw(i32::try_from(bus.number("SchedulerPid")?)?),
     )?;
-    terminal.wait_for("Left alone cosmos for")?;
+    terminal.wait_for("Quarantined cosmos for")?;
     terminal.wait_for("scx_cosmos ended by itself: was killed by")?;
     drop(load);
     terminal.wait_for("class idle")?;
@@ -85,7 +85,7 @@ pub(super) fn watch_shows_loads_switches_and_restarts_on_terminals_of_any_size()
 }
 
 pub(super) fn watch_takes_little_and_gives_the_terminal_back() -> anyhow::Result<()> {
-    ALL_DIFFERENT.install()?;
+    ONE_PER_CLASS.install()?;
     service::restart()?;
     let terminal = Terminal::open(80, 24)?;
     terminal.line("auto-ext watch")?;

@@ -10,7 +10,7 @@ use crate::{kernel, pinning};
 
 const PTRACE_SCOPE: &str = "/proc/sys/kernel/yama/ptrace_scope";
 
-pub(super) fn where_there_can_be_no_gate_the_old_one_leaves_first_and_the_history_says_why()
+pub(super) fn where_there_can_be_no_attach_barrier_the_old_one_leaves_first_and_the_history_says_why()
 -> anyhow::Result<()> {
     {
         let _forbidden = DropIn::install("SystemCallFilter=~seccomp")?;
@@ -32,7 +32,7 @@ pub(super) fn where_there_can_be_no_gate_the_old_one_leaves_first_and_the_histor
 
 fn switches_are_cold_because(why: &str, next: &str) -> anyhow::Result<()> {
     let bus: Bus = pinning::start_with("")?;
-    let before = pinning::seat_bpfland(&bus)?;
+    let before = pinning::start_bpfland(&bus)?;
     service::say(&format!("auto-ext pin {next}"))?;
     let last = &service::history(1)?[0];
     let reason = last["error"].as_str().unwrap_or_default();

@@ -10,17 +10,17 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::leftovers;
-use crate::pinning::{self, Pinning, Seat};
+use crate::pinning::{self, ActiveScheduler, Pinning};
 use crate::service::{self, Bus};
 use crate::{kernel, stall, wait};
 
 pub(super) fn a_changed_decision_ends_what_is_loading() -> anyhow::Result<()> {
     let bus = pinning::start_with("")?;
-    let before = pinning::seat_bpfland(&bus)?;
+    let before = pinning::start_bpfland(&bus)?;
     pinning::ask("lavd")?;
     pinning::loading("scx_lavd")?;
     service::say("auto-ext pin cosmos")?;
-    let after = Seat::now(&bus)?;
+    let after = ActiveScheduler::now(&bus)?;
     ensure!(
         kernel::scheduler() == "scx_cosmos" && after.enabled == before.enabled + 1,
         "{before:?} became {after:?}"
@@ -45,7 +45,7 @@ pub(super) fn a_changed_decision_ends_what_is_loading() -> anyhow::Result<()> {
 
 pub(super) fn when_the_old_scheduler_dies_meanwhile_the_new_one_gets_in() -> anyhow::Result<()> {
     let bus = pinning::start_with("")?;
-    let before = pinning::seat_bpfland(&bus)?;
+    let before = pinning::start_bpfland(&bus)?;
     let pinning = pinning::pin("cosmos")?;
     let loading = pinning::stop_at_start("scx_cosmos")?;
     pinning::send(Signal::SIGKILL, before.pid()?)?;
@@ -55,7 +55,7 @@ pub(super) fn when_the_old_scheduler_dies_meanwhile_the_new_one_gets_in() -> any
     pinning::send(Signal::SIGCONT, loading)?;
     let output = pinning.output()?;
     ensure!(output.status.success(), "{output:?}");
-    let after = Seat::now(&bus)?;
+    let after = ActiveScheduler::now(&bus)?;
     ensure!(
         after.enabled == before.enabled + 1 && after.pid()? == loading,
         "{before:?} became {after:?}"
@@ -78,7 +78,7 @@ pub(super) fn when_a_cpu_goes_meanwhile_the_new_one_is_loaded_again() -> anyhow:
 
 fn a_cpu_goes_meanwhile() -> anyhow::Result<()> {
     let bus = pinning::start_with("")?;
-    let before = pinning::seat_bpfland(&bus)?;
+    let before = pinning::start_bpfland(&bus)?;
     let pinning = pinning::pin("cosmos")?;
     let loading = pinning::loading("scx_cosmos")?;
     pinning::send(Signal::SIGSTOP, loading)?;
@@ -90,7 +90,7 @@ fn a_cpu_goes_meanwhile() -> anyhow::Result<()> {
     pinning::send(Signal::SIGCONT, loading)?;
     let output = pinning.output()?;
     ensure!(output.status.success(), "{output:?}");
-    let after = Seat::now(&bus)?;
+    let after = ActiveScheduler::now(&bus)?;
     ensure!(
         after.enabled == before.enabled + 2 && after.pid()? != loading,
         "{before:?} became {after:?}; the process was {loading}"
@@ -132,10 +132,10 @@ impl Drop for Offline {
 pub(super) fn an_old_scheduler_that_hangs_is_killed_once_the_new_one_is_loaded()
 -> anyhow::Result<()> {
     let bus = pinning::start_with("")?;
-    let before = pinning::seat_bpfland(&bus)?;
+    let before = pinning::start_bpfland(&bus)?;
     pinning::send(Signal::SIGSTOP, before.pid()?)?;
     service::say("auto-ext pin cosmos")?;
-    let after = Seat::now(&bus)?;
+    let after = ActiveScheduler::now(&bus)?;
     ensure!(
         after.enabled == before.enabled + 1 && leftovers::schedulers() == ["scx_cosmos"],
         "{before:?} became {after:?} and {:?}",
@@ -194,15 +194,15 @@ fn one_of(names: [&str; 2], bus: &Bus) -> anyhow::Result<()> {
             "{name} of {names:?}: {output:?}, and {runs} runs"
         );
     }
-    let seat = Seat::now(bus)?;
+    let active = ActiveScheduler::now(bus)?;
     ensure!(
         names.iter().any(|name| runs == format!("scx_{name}"))
-            && seat.enabled <= enabled + 1
+            && active.enabled <= enabled + 1
             && bus.string("CurrentScheduler") == runs
             && bus.string("DesiredScheduler") == runs
             && bus.string("Mode") == "pinned"
             && leftovers::schedulers() == [runs.as_str()],
-        "asked for {names:?}, then there is {seat:?} and {:?}",
+        "asked for {names:?}, then there is {active:?} and {:?}",
         leftovers::schedulers()
     );
     Ok(())
@@ -220,7 +220,7 @@ fn most_schedulers_at_once(done: &AtomicBool) -> usize {
 
 pub(super) fn stopping_the_service_while_it_switches_leaves_nothing_behind() -> anyhow::Result<()> {
     let bus = pinning::start_with("")?;
-    pinning::seat_bpfland(&bus)?;
+    pinning::start_bpfland(&bus)?;
     pinning::ask("lavd")?;
     pinning::loading("scx_lavd")?;
     let asked = Instant::now();

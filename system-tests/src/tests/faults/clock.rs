@@ -26,7 +26,7 @@ pub(in crate::tests) fn clock_jumps_change_nothing_that_lasts() -> anyhow::Resul
 
     let hogs = Load::of_class("cpu").start()?;
     wait::until("scheduler", &"scx_bpfland".to_owned(), kernel::scheduler)?;
-    let seated = Instant::now();
+    let enabled_at = Instant::now();
     drop(hogs);
     clock.shift(5)?;
     wait::until("min_run is waited for", &true, || {
@@ -37,7 +37,7 @@ pub(in crate::tests) fn clock_jumps_change_nothing_that_lasts() -> anyhow::Resul
     })?;
     clock.shift(-5)?;
     wait::until("state after min_run", &"disabled".to_owned(), kernel::state)?;
-    let ran = seated.elapsed();
+    let ran = enabled_at.elapsed();
     ensure!(
         ran > Duration::from_secs(7),
         "min_run was over after {ran:?}"

@@ -35,11 +35,11 @@ const STEPS: [Step; 4] = [
         },
     },
     Step {
-        what: "at the door",
+        what: "waiting to attach",
         reach: |old| {
             // The new one waits for the old one, which does not hear that it is to leave.
             pinning::send(Signal::SIGSTOP, old)?;
-            quickly("door", || {
+            quickly("attach pending", || {
                 pinning::processes("scx_cosmos").iter().any(|new| {
                     let waits_in = fs::read_to_string(format!("/proc/{new}/wchan"));
                     waits_in.is_ok_and(|name| name.contains("seccomp"))
@@ -105,7 +105,7 @@ pub(in crate::tests) fn a_daemon_that_is_asked_to_leave_at_any_step_of_a_swap_le
 pub(in crate::tests) fn a_daemon_that_hangs_is_replaced_by_another() -> anyhow::Result<()> {
     let _soon = DropIn::install("WatchdogSec=3s\nRestartSec=200ms")?;
     let bus = pinning::start_with("")?;
-    pinning::seat_bpfland(&bus)?;
+    pinning::start_bpfland(&bus)?;
     let daemon = Pid::from_raw(i32::try_from(pinning::daemon()?)?);
     // One that works is left alone, though the limit is far below the usual one.
     sleep(Duration::from_secs(4));
@@ -123,7 +123,7 @@ const DIRECTORIES: [&str; 2] = ["/var/lib/auto-ext", "/run/auto-ext"];
 
 pub(in crate::tests) fn a_second_daemon_says_who_runs_and_changes_nothing() -> anyhow::Result<()> {
     let bus = pinning::start_with("")?;
-    let scheduler = pinning::seat_bpfland(&bus)?.pid()?;
+    let scheduler = pinning::start_bpfland(&bus)?.pid()?;
     let first = service::process()?;
     let (enabled, before) = (kernel::enable_seq(), files()?);
     let begun = boot_file()?;
@@ -253,7 +253,7 @@ fn boot_file() -> anyhow::Result<String> {
 /// Starts a swap and goes to that step of it; returns the daemon.
 fn reach(step: &Step) -> anyhow::Result<Pid> {
     let bus = pinning::start_with("")?;
-    let old = pinning::seat_bpfland(&bus)?.pid()?;
+    let old = pinning::start_bpfland(&bus)?.pid()?;
     let daemon = Pid::from_raw(i32::try_from(pinning::daemon()?)?);
     pinning::ask("cosmos")?;
     (step.reach)(old)?;

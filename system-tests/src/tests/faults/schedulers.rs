@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use super::Ground;
 use crate::load::Load;
-use crate::pinning::{self, Seat};
+use crate::pinning::{self, ActiveScheduler};
 use crate::service::{self, Bus};
 use crate::{broken, kernel, process, wait};
 
@@ -20,12 +20,12 @@ struct Fault {
     what: &'static str,
     /// What is pinned.
     name: &'static str,
-    provoke: fn(&Seat) -> anyhow::Result<()>,
+    provoke: fn(&ActiveScheduler) -> anyhow::Result<()>,
     /// What `LastError` must then have.
     said: &'static str,
 }
 
-fn by_itself(_: &Seat) -> anyhow::Result<()> {
+fn by_itself(_: &ActiveScheduler) -> anyhow::Result<()> {
     Ok(())
 }
 
@@ -33,19 +33,19 @@ const FAULTS: [Fault; 7] = [
     Fault {
         what: "it is killed",
         name: "bpfland",
-        provoke: |seat| pinning::send(Signal::SIGKILL, seat.pid()?),
+        provoke: |active| pinning::send(Signal::SIGKILL, active.pid()?),
         said: "bpfland: ",
     },
     Fault {
         what: "it crashes",
         name: "cosmos",
-        provoke: |seat| pinning::send(Signal::SIGABRT, seat.pid()?),
+        provoke: |active| pinning::send(Signal::SIGABRT, active.pid()?),
         said: "cosmos: ",
     },
     Fault {
         what: "somebody else asks it to leave",
         name: "flash",
-        provoke: |seat| pinning::send(Signal::SIGINT, seat.pid()?),
+        provoke: |active| pinning::send(Signal::SIGINT, active.pid()?),
         said: "flash: ",
     },
     Fault {
@@ -103,10 +103,10 @@ fn survives(fault: &Fault, ground: &Ground) -> anyhow::Result<()> {
     // One that forgets tasks may forget this one.
     service::output(&format!("auto-ext pin {name}"))?;
     ensure!(kernel::enable_seq() > before, "{what}: it never ran");
-    let seat = Seat::now(bus)?;
+    let active = ActiveScheduler::now(bus)?;
     // Some need somebody whom they can forget.
     let _hogs = Load::of_class("cpu").start()?;
-    (fault.provoke)(&seat)?;
+    (fault.provoke)(&active)?;
     let ended = wait_quickly(what, || kernel::state() != "enabled")?;
     wait_quickly(what, || {
         kernel::state() == "disabled" && bus.string("LastError").contains(fault.said)
@@ -118,7 +118,7 @@ fn survives(fault: &Fault, ground: &Ground) -> anyhow::Result<()> {
     // Not loaded again at once, though it is still pinned.
     thread::sleep(WATCHED);
     ensure!(
-        kernel::enable_seq() == seat.enabled && bus.string("DesiredScheduler") == "kernel",
+        kernel::enable_seq() == active.enabled && bus.string("DesiredScheduler") == "kernel",
         "{what}: {}",
         bus.string("Reason")
     );
@@ -149,7 +149,7 @@ pub(in crate::tests) fn a_scheduler_that_will_not_leave_is_killed_once_the_next_
     eprintln!();
     for name in ["deaf", "forking"] {
         service::say(&format!("auto-ext pin {name}"))?;
-        let seat = Seat::now(&ground.bus)?;
+        let active = ActiveScheduler::now(&ground.bus)?;
         let begun = Instant::now();
         service::say("auto-ext pin bpfland")?;
         let last = &service::history(1)?[0];
@@ -158,10 +158,10 @@ pub(in crate::tests) fn a_scheduler_that_will_not_leave_is_killed_once_the_next_
             begun.elapsed(),
             last["gap_us"]
         );
-        let next = Seat::now(&ground.bus)?;
+        let next = ActiveScheduler::now(&ground.bus)?;
         ensure!(
-            kernel::scheduler() == "scx_bpfland" && next.enabled == seat.enabled + 1,
-            "{name}: {seat:?} became {next:?}"
+            kernel::scheduler() == "scx_bpfland" && next.enabled == active.enabled + 1,
+            "{name}: {active:?} became {next:?}"
         );
         service::say("auto-ext pin kernel")?;
         ground.is_as_before(name)?;
@@ -222,10 +222,10 @@ pub(in crate::tests) fn a_scheduler_that_is_stopped_or_spins_does_no_harm() -> a
 
 /// The BPF programs schedule, whatever their process does: it is reported as it is.
 fn is_only_stopped(bus: &Bus) -> anyhow::Result<()> {
-    let seat = pinning::seat_bpfland(bus)?;
-    pinning::send(Signal::SIGSTOP, seat.pid()?)?;
+    let active = pinning::start_bpfland(bus)?;
+    pinning::send(Signal::SIGSTOP, active.pid()?)?;
     thread::sleep(Duration::from_secs(2));
-    let after = Seat::now(bus)?;
-    ensure!(after == seat, "{seat:?} became {after:?}");
+    let after = ActiveScheduler::now(bus)?;
+    ensure!(after == active, "{active:?} became {after:?}");
     super::says_what_the_kernel_says("stopped", bus)
 }

@@ -19,8 +19,8 @@ fn start_wanting(schedulers: &str, candidates: &str) -> anyhow::Result<Bus> {
     Bus::connect()
 }
 
-/// The names of the schedulers that are left alone.
-fn left_alone() -> Vec<String> {
+/// The names of the schedulers that are quarantined.
+fn quarantined() -> Vec<String> {
     let status = service::say("auto-ext status --json").unwrap_or_default();
     let status: Value = serde_json::from_str(&status).unwrap_or_default();
     let quarantined = status["quarantined"].as_object().cloned();
@@ -41,7 +41,7 @@ fn failures() -> usize {
     failed.count()
 }
 
-pub(super) fn a_failure_is_remembered_until_it_is_forgiven_or_its_program_replaced()
+pub(super) fn a_failure_is_remembered_until_it_is_reset_or_its_program_replaced()
 -> anyhow::Result<()> {
     let exits = broken::script("exits", "#!/bin/sh\nexit 7\n")?;
     policy::write(policy::QUIET)?;
@@ -49,11 +49,11 @@ pub(super) fn a_failure_is_remembered_until_it_is_forgiven_or_its_program_replac
     let before = failures();
     start_wanting(&format!("exits: {{command: {exits}}}"), "exits, kernel")?;
     let one = vec!["exits".to_owned()];
-    wait::until("left alone", &one, left_alone)?;
+    wait::until("quarantined", &one, quarantined)?;
     ensure!(failures() == before + 1, "{} failures", failures());
     for command in ["systemctl restart", "systemctl kill --signal=KILL"] {
         service::say(&format!("{command} auto-ext.service"))?;
-        wait::until("left alone by the next daemon", &one, left_alone)?;
+        wait::until("quarantined by the next daemon", &one, quarantined)?;
         std::thread::sleep(Duration::from_secs(2));
         ensure!(
             failures() == before + 1,
@@ -64,18 +64,18 @@ pub(super) fn a_failure_is_remembered_until_it_is_forgiven_or_its_program_replac
     let doctor = service::output("auto-ext doctor")?;
     let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
     ensure!(
-        doctor.contains("`auto-ext schedulers --forgive exits`"),
+        doctor.contains("`auto-ext schedulers --reset-failed exits`"),
         "{doctor}"
     );
-    service::say("auto-ext schedulers --forgive exits")?;
-    wait::until("failures after it was forgiven", &(before + 2), failures)?;
+    service::say("auto-ext schedulers --reset-failed exits")?;
+    wait::until("failures after they were reset", &(before + 2), failures)?;
     broken::script("exits", "#!/bin/sh\n# mended\nexit 7\n")?;
     wait::until("failures of the new program", &(before + 3), failures)?;
-    wait::until("left alone", &one, left_alone)?;
+    wait::until("quarantined", &one, quarantined)?;
     Ok(())
 }
 
-pub(super) fn a_renamed_scheduler_that_dies_is_noticed_at_once_and_left_alone_by_each_name()
+pub(super) fn a_renamed_scheduler_that_dies_is_noticed_at_once_and_quarantined_by_each_name()
 -> anyhow::Result<()> {
     let bus = start_wanting("first: {command: scx_cosmos}", "first, kernel")?;
     wait::until("scheduler", &"scx_cosmos".to_owned(), kernel::scheduler)?;
@@ -90,15 +90,15 @@ pub(super) fn a_renamed_scheduler_that_dies_is_noticed_at_once_and_left_alone_by
     let pid = bus.number("SchedulerPid")?;
     service::say(&format!("kill -KILL {pid}"))?;
     let names = vec!["second".to_owned(), "third".to_owned()];
-    let took = wait::until("left alone", &names, left_alone)?;
-    eprintln!("\n  left alone {took:.1?} after it was killed");
+    let took = wait::until("quarantined", &names, quarantined)?;
+    eprintln!("\n  quarantined {took:.1?} after it was killed");
     ensure!(
         took < Duration::from_secs(10),
         "noticed after {took:.1?} only"
     );
     let error = bus.string("LastError");
     ensure!(error == "second: was killed by SIGKILL", "{error}");
-    // Still within the shortest time for which one is left alone.
+    // Still within the shortest time for which one is quarantined.
     std::thread::sleep(Duration::from_secs(10));
     ensure!(failures() == before + 1, "{} failures", failures());
     ensure!(kernel::scheduler() == "kernel" && kernel::enable_seq() == enabled);
@@ -114,10 +114,10 @@ pub(super) fn one_that_leaves_when_asked_has_not_failed_whatever_its_status() ->
     for next in ["kernel", "bpfland", "kernel"] {
         service::say("auto-ext pin rude")?;
         service::say(&format!("auto-ext pin {next}"))?;
-        let (left_alone, error) = (left_alone(), bus.string("LastError"));
+        let (names, error) = (quarantined(), bus.string("LastError"));
         ensure!(
-            left_alone.is_empty() && error.is_empty(),
-            "{next}: {left_alone:?}, {error}"
+            names.is_empty() && error.is_empty(),
+            "{next}: {names:?}, {error}"
         );
     }
     ensure!(failures() == before, "{} failures", failures() - before);
@@ -154,7 +154,7 @@ pub(super) fn sysrq_brings_the_safe_mode_until_a_person_ends_it() -> anyhow::Res
         doctor.status.code() == Some(1),
         "doctor finds nothing in the safe mode"
     );
-    service::say("auto-ext schedulers --forgive bpfland")?;
+    service::say("auto-ext schedulers --reset-failed bpfland")?;
     service::say("auto-ext reload")?;
     wait::until(
         "scheduler after reload",
