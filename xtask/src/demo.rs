@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::machine::{Kernel, Machine, SYSTEM_TESTS};
-use crate::{debian, tools};
+use crate::{debian, schedulers, tools};
 
 /// What `demo` is told.
 #[derive(clap::Args)]
@@ -22,7 +22,9 @@ pub(crate) struct Arguments {
 pub(crate) fn demo(arguments: &Arguments) -> Result<ExitCode> {
     debian::ensure_packages()?;
     tools::ensure_components()?;
-    let machine = Machine::new(arguments.kernel.clone()).cpus(arguments.cpus);
+    let machine = Machine::new(arguments.kernel.clone())
+        .cpus(arguments.cpus)
+        .only_schedulers(schedulers::OF_SHIPPED_POLICY);
     let command = [SYSTEM_TESTS.to_owned(), "demo".to_owned()];
     let exit = machine.run_on_stdout(&command)?;
     Ok(ExitCode::from(exit.status))

@@ -5,9 +5,10 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use cargo_metadata::Message;
 
-use crate::command::{cargo, command, run, step};
+use crate::command::{cargo, command, output, run, step};
 use crate::{tools, workspace};
 
 /// cargo, able to build the profiler's BPF programs.
@@ -23,6 +24,22 @@ pub(crate) fn build_ebpf() -> Result<()> {
     let mut cargo = cargo_with_linker()?;
     cargo.args(["build", "--release", "--package", "auto-ext-profiler"]);
     step("building the profiler", || run(&mut cargo))
+}
+
+/// Builds the profiler's tests that attach BPF programs, and returns the program.
+pub(crate) fn build_process_tests() -> Result<PathBuf> {
+    let mut cargo = cargo_with_linker()?;
+    cargo.args(["test", "--no-run", "--package", "auto-ext-profiler"]);
+    cargo.args(["--test", "processes", "--message-format", "json"]);
+    let messages = step("building the profiler's tests", || output(&mut cargo))?;
+    let built = Message::parse_stream(messages.as_bytes()).filter_map(|message| match message {
+        Ok(Message::CompilerArtifact(artifact)) => artifact.executable,
+        _ => None,
+    });
+    built
+        .last()
+        .map(Into::into)
+        .context("cargo names no program for the profiler's tests")
 }
 
 /// Builds what attaches BPF programs the way of the prototype, for the benchmarks.
@@ -64,5 +81,8 @@ pub(crate) fn build_release() -> Result<()> {
     cargo.args(["build", "--release", "--package", "auto-ext-dispatcher"]);
     cargo.args(["--package", "auto-ext-system-tests"]);
     step("building auto-ext and its system tests", || run(&mut cargo))?;
+    let mut cargo = cargo_with_linker()?;
+    cargo.args(["build", "--release", "--quiet", "--package", "auto-ext-scx"]);
+    run(cargo.args(["--example", "swap"]))?;
     documents(workspace::release)
 }

@@ -13,9 +13,17 @@ use crate::{cache, needed};
 /// scx_loader, which switches schedulers on request, and the command line that requests it.
 pub(crate) const SCX_LOADER: [(&str, &str); 2] = [("scx_loader", "1.1.3"), ("scxctl", "1.1.3")];
 
+/// The schedulers that the shipped policy uses.
+pub(crate) const OF_SHIPPED_POLICY: &[&str] = &["scx_bpfland", "scx_cosmos"];
+
 /// The programs of all schedulers, built where the cache does not have them yet.
 pub(crate) fn ensure() -> Result<Vec<PathBuf>> {
     all_built(needed::schedulers())
+}
+
+/// Of these only those with these names.
+pub(crate) fn ensure_only(names: &[&str]) -> Result<Vec<PathBuf>> {
+    all_built(needed::schedulers().filter(|(name, _)| names.contains(name)))
 }
 
 /// The programs of scx_loader, built where the cache does not have them yet.

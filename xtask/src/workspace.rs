@@ -1,11 +1,18 @@
 //! Owns where things are in this checkout. What is kept between checkouts is in `cache`.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// The workspace's root directory.
 pub(crate) fn root() -> &'static Path {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask)
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        // As cargo says that runs this program: with a target directory that two checkouts share, it may have been
+        // compiled in the other one.
+        let now = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let xtask = now.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        xtask.parent().map(Path::to_owned).unwrap_or(xtask)
+    })
 }
 
 /// Cargo's target directory.

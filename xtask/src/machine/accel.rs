@@ -59,8 +59,9 @@ impl Accel {
     pub(super) fn options(self) -> [&'static str; 4] {
         match self {
             Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            Self::Parallel => ["-accel", "tcg,thread=multi", "-cpu", "max"],
-            Self::Single => ["-accel", "tcg,thread=single", "-cpu", "max"],
+            // Without page tables of a fifth level, which make every walk longer and are of no use to a few GiB.
+            Self::Parallel => ["-accel", "tcg,thread=multi", "-cpu", "max,la57=off"],
+            Self::Single => ["-accel", "tcg,thread=single", "-cpu", "max,la57=off"],
         }
     }
 

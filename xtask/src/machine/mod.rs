@@ -26,7 +26,7 @@ use anyhow::{Result, bail};
 use crate::command::say;
 pub(crate) use kernels::{Kernel, Role};
 pub(crate) use lines::Lines;
-pub(crate) use run::{Attempt, BOOTS, Exit};
+pub(crate) use run::{Attempt, EMULATION_FAILURES, Exit};
 
 /// Where the machine has the program that `system-tests/` builds.
 pub(crate) const SYSTEM_TESTS: &str = "/usr/libexec/auto-ext/system-tests";
@@ -43,6 +43,7 @@ pub(crate) struct Machine {
     append: String,
     timeout: Duration,
     bare: bool,
+    schedulers: Option<&'static [&'static str]>,
     root: image::Root,
     environment: Vec<(String, String)>,
     files: Vec<(PathBuf, String)>,
@@ -59,6 +60,7 @@ impl Machine {
             append: String::new(),
             timeout: Duration::from_secs(30 * 60),
             bare: false,
+            schedulers: None,
             root: image::Root::Usual,
             environment: Vec::new(),
             files: Vec::new(),
@@ -92,6 +94,12 @@ impl Machine {
     /// Without auto-ext, the system tests and scx_loader; the schedulers are there.
     pub(crate) fn bare(mut self, bare: bool) -> Self {
         self.bare = bare;
+        self
+    }
+
+    /// With no other schedulers than these, and without scx_loader: what need not be there need not be built.
+    pub(crate) fn only_schedulers(mut self, names: &'static [&'static str]) -> Self {
+        self.schedulers = Some(names);
         self
     }
 
@@ -131,13 +139,15 @@ impl Machine {
         words: &[String],
         output: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<Exit> {
-        for attempt in 1..=BOOTS {
+        for attempt in 1..=EMULATION_FAILURES {
             match self.attempt(words, output)? {
                 Attempt::Exit(exit) => return Ok(exit),
-                Attempt::Emulation(why) => say(format!("attempt {attempt} of {BOOTS}: {why}")),
+                Attempt::Emulation(why) => {
+                    say(format!("attempt {attempt} of {EMULATION_FAILURES}: {why}"));
+                }
             }
         }
-        bail!("the emulation failed {BOOTS} machines");
+        bail!("the emulation failed {EMULATION_FAILURES} machines");
     }
 
     /// As [`Machine::run`], in one machine.
@@ -183,9 +193,12 @@ impl Machine {
 
         let directory = run::Directory::take(&self.kernel.to_string())?;
         let payload = payload::Payload::begin(directory.join("payload"), work)?;
+        payload.add_schedulers(self.schedulers)?;
         if !self.bare {
             payload.add_auto_ext()?;
-            payload.add_scx_loader()?;
+            if self.schedulers.is_none() {
+                payload.add_scx_loader()?;
+            }
         }
         for (from, to) in &self.files {
             payload.copy(from, to)?;

@@ -93,8 +93,7 @@ pub(super) struct Payload {
 }
 
 impl Payload {
-    /// A tree in the empty directory `tree` with what every machine has: its own settings and the
-    /// schedulers.
+    /// A tree in the empty directory `tree` with what every machine has: its own settings.
     pub(super) fn begin(tree: PathBuf, work: &Work) -> Result<Self> {
         let payload = Self { tree };
         for (path, text) in FILES {
@@ -128,7 +127,6 @@ impl Payload {
             include_str!("../guest/prepare.sh"),
             0o755,
         )?;
-        payload.add_programs(&schedulers::ensure()?)?;
         Ok(payload)
     }
 
@@ -143,10 +141,22 @@ impl Payload {
                 .args(["--prefix", "/usr", "--binary"])
                 .arg(workspace::release("auto-ext")),
         )?;
-        self.copy(
-            &workspace::release("system-tests"),
-            "usr/libexec/auto-ext/system-tests",
-        )
+        for (program, name) in [("system-tests", "system-tests"), ("examples/swap", "swap")] {
+            self.copy(
+                &workspace::release(program),
+                &format!("usr/libexec/auto-ext/{name}"),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Adds the schedulers of these names, or all.
+    pub(super) fn add_schedulers(&self, names: Option<&[&str]>) -> Result<()> {
+        let programs = match names {
+            Some(names) => schedulers::ensure_only(names)?,
+            None => schedulers::ensure()?,
+        };
+        self.add_programs(&programs)
     }
 
     /// Adds scx_loader and scxctl, with the service that their packages install.

@@ -35,19 +35,18 @@ const CONNECT: Duration = Duration::from_secs(20);
 /// in about one of forty, before the kernel says a word: all its CPUs spin. Such a boot tells nothing
 /// about what is to be run, so it is tried again.
 const BOOT: Duration = Duration::from_secs(90);
-/// How often the machine is tried when the emulation fails it.
-pub(crate) const BOOTS: u32 = 5;
+/// How many machines the emulation may fail; the last of them is an error.
+pub(crate) const EMULATION_FAILURES: u32 = 3;
 
 /// How the kernel dies when the emulation lets one of its CPUs run half-patched code: on the
 /// breakpoint by which the kernel patches itself, which every load of a scheduler makes it do. Seen
-/// once in some hundred swaps, with QEMU 10 and a thread for each CPU. That is not the kernel's fault,
-/// nor that of what runs there, so it is tried again too.
+/// once in some hundred swaps, with QEMU 10 and a thread for each CPU.
 const HALF_PATCHED: &str = "Oops: int3";
 
 /// How an attempt ended.
 pub(crate) enum Attempt {
     Exit(Exit),
-    /// It tells nothing about what was run: the emulation failed.
+    /// It tells nothing about what was run: QEMU died, the machine never booted, or ran half-patched code.
     Emulation(String),
 }
 
@@ -223,7 +222,10 @@ fn watch(
             Err(RecvTimeoutError::Disconnected) => {
                 let status = qemu.child.wait()?;
                 let said = fs::read_to_string(&qemu.errors).unwrap_or_default();
-                bail!("the machine stopped before the command ended (QEMU: {status}) {said}");
+                if !status.success() {
+                    return Ok(Attempt::Emulation(format!("QEMU died: {status} {said}")));
+                }
+                bail!("the machine was switched off before the command ended {said}");
             }
         }
     }

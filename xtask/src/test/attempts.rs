@@ -1,6 +1,6 @@
-//! Owns running system tests in a machine until each has had its chance: what has not passed is run
-//! once more, in a new machine, and what passes only there is counted apart. When the emulation
-//! fails the machine, the tests that are left go on in another.
+//! Owns running system tests in machines. A test under which the kernel panics, hangs or stalls has failed, and the others
+//! go on in a new machine. What ran when the emulation failed runs a second time, and so does a test that failed, as an
+//! emulated machine is at times slower than any real one; each is counted and named, and the third is one too many.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,16 @@ use anyhow::{Result, bail};
 use super::count::Count;
 use super::shown;
 use crate::command::say;
-use crate::machine::{Attempt, BOOTS, Machine, SYSTEM_TESTS};
+use crate::machine::{Attempt, EMULATION_FAILURES, Machine, SYSTEM_TESTS};
 
-/// The variable by which the system tests are told what has passed already: names with spaces between.
-const PASSED: &str = "AUTO_EXT_TESTS_PASSED";
+/// The variable by which the system tests are told what has run already: names with spaces between.
+const DONE: &str = "AUTO_EXT_TESTS_DONE";
+
+/// So many second attempts are too many.
+const SECOND_ATTEMPTS: usize = 3;
+
+/// How many machines may be lost under their tests before the others are not tried any more.
+const LOST_MACHINES: u32 = 3;
 
 /// What the tests have come to.
 #[derive(Debug, Default)]
@@ -20,8 +26,11 @@ struct Progress {
     /// The test that runs.
     current: Option<String>,
     passed: BTreeSet<String>,
-    /// What has failed, in whichever attempt; it may have passed since.
     failed: BTreeSet<String>,
+    /// Of these, what took its machine with it.
+    lost: BTreeSet<String>,
+    /// What runs again: it ran when the emulation failed, or failed.
+    second: BTreeSet<String>,
 }
 
 impl Progress {
@@ -46,25 +55,33 @@ impl Progress {
 
     /// What the tests are told of those before.
     fn names(&self) -> String {
-        let names: Vec<&str> = self.passed.iter().map(String::as_str).collect();
-        names.join(" ")
+        let done = self.passed.iter().chain(&self.failed);
+        done.map(String::as_str).collect::<Vec<_>>().join(" ")
     }
 
-    /// What has failed and not passed.
-    fn left(&self) -> BTreeSet<&String> {
-        self.failed.difference(&self.passed).collect()
+    /// Has what failed run again, if nothing of it has, and not too much of all.
+    fn fail_once_more(&mut self) -> bool {
+        let again = self.failed.difference(&self.lost).cloned();
+        let again: BTreeSet<String> = again.collect();
+        let may = !again.is_empty()
+            && again.is_disjoint(&self.second)
+            && again.len() + self.second.len() < SECOND_ATTEMPTS;
+        if may {
+            self.failed.retain(|test| !again.contains(test));
+            self.second.extend(again);
+        }
+        may
     }
 
     fn count(&self) -> Count {
-        let second: BTreeSet<_> = self.failed.intersection(&self.passed).collect();
-        if !second.is_empty() {
-            say(format!("at the second attempt only: {second:?}"));
+        if !self.second.is_empty() {
+            say(format!("at a second attempt: {:?}", self.second));
         }
         let number = |length| u64::try_from(length).unwrap_or(u64::MAX);
         Count {
             passed: number(self.passed.len()),
-            failed: number(self.left().len()),
-            second: number(second.len()),
+            failed: number(self.failed.len()),
+            second: number(self.second.len()),
         }
     }
 }
@@ -79,35 +96,43 @@ pub(super) fn in_machine(prefix: &str, machine: &Machine, words: &[&str]) -> Res
         .map(ToString::to_string)
         .collect();
     let mut progress = Progress::default();
-    let mut failures = 0;
-    for _ in 0..=BOOTS {
+    let (mut lost, mut emulation_failures) = (0, 0);
+    loop {
         progress.current = None;
-        let machine = machine.clone().env(PASSED, progress.names());
+        let machine = machine.clone().env(DONE, progress.names());
         let mut lines = shown(&prefix, |line| progress.note(line));
         let attempt = machine.attempt(&command, &mut |bytes| lines.feed(bytes));
         lines.finish()?;
-        let why = match attempt {
+        match attempt {
             Ok(Attempt::Exit(exit)) if exit.status == 0 => return Ok(progress.count()),
-            Ok(Attempt::Exit(_)) => format!("failed: {:?}", progress.left()),
+            Ok(Attempt::Exit(_)) if progress.fail_once_more() => {
+                say("what failed runs once more, in a new machine");
+            }
+            Ok(Attempt::Exit(_)) => return Ok(progress.count().ended(false)),
             Ok(Attempt::Emulation(why)) => {
-                say(format!("{why}; the other tests go on in a new machine"));
-                continue;
+                emulation_failures += 1;
+                if emulation_failures == EMULATION_FAILURES {
+                    bail!("the emulation failed {EMULATION_FAILURES} machines, the last: {why}");
+                }
+                progress.second.extend(progress.current.take());
+                say(format!(
+                    "{why}; what ran and what is left run in a new machine"
+                ));
             }
             Err(error) => {
-                progress.failed.extend(progress.current.take());
-                format!("{error:#}")
+                say(format!("{error:#}"));
+                lost += 1;
+                let Some(current) = progress.current.take().filter(|_| lost < LOST_MACHINES) else {
+                    return Ok(progress.count().ended(false));
+                };
+                say(format!(
+                    "FAILED: {current}; the tests that are left run in a new machine"
+                ));
+                progress.lost.insert(current.clone());
+                progress.failed.insert(current);
             }
-        };
-        failures += 1;
-        if failures == 2 {
-            say(why);
-            return Ok(progress.count().ended(false));
         }
-        say(format!(
-            "{why}; what has not passed is run once more, in a new machine"
-        ));
     }
-    bail!("the emulation failed {BOOTS} machines");
 }
 
 #[cfg(test)]
@@ -136,7 +161,10 @@ mod tests {
             "FAILED",
             "test truth::lost ... ",
         ]);
-        assert_eq!(progress.names(), "truth::quick truth::talkative");
+        assert_eq!(
+            progress.names(),
+            "truth::quick truth::talkative truth::long truth::wrong"
+        );
         assert_eq!(
             Vec::from_iter(&progress.failed),
             ["truth::long", "truth::wrong"]
@@ -147,10 +175,28 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_at_the_second_attempt_only_is_counted_apart() {
-        let mut progress = noted(&["test a ... ok", "test b ... FAILED", "test c ... FAILED"]);
-        progress.note("test b ... ok");
-        progress.note("test c ... FAILED");
+    fn what_failed_runs_once_more_but_not_twice_nor_after_it_took_its_machine_with_it() {
+        let mut progress = noted(&["test a ... FAILED", "test b ... FAILED", "test c ... ok"]);
+        progress.lost.insert("b".to_owned());
+        assert!(progress.fail_once_more());
+        assert_eq!(progress.names(), "c b");
+        progress.note("test a ... FAILED");
+        assert!(!progress.fail_once_more());
+        assert_eq!((progress.count().failed, progress.count().second), (2, 1));
+        let mut progress = noted(&[
+            "test a ... FAILED",
+            "test b ... FAILED",
+            "test c ... FAILED",
+        ]);
+        assert!(!progress.fail_once_more(), "three are too many");
+    }
+
+    #[test]
+    fn what_the_emulation_interrupted_runs_again_and_is_counted_apart() {
+        let mut progress = noted(&["test a ... ok", "test b ... FAILED", "test c ... "]);
+        progress.second.extend(progress.current.take());
+        assert_eq!(progress.names(), "a b");
+        progress.note("test c ... ok");
         let count = Count {
             passed: 2,
             failed: 1,

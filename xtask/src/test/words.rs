@@ -97,6 +97,8 @@ fn every_file_with_unsafe_code_is_in_the_list_of_them() {
     let mut all = Vec::new();
     for part in [
         "profiler/src",
+        "scx/src",
+        "service/src",
         "dispatcher/src",
         "system-tests/src",
         "xtask/src",
@@ -170,7 +172,14 @@ fn every_subcommand_and_option_of_cargo_xtask_that_is_named_exists() {
 #[test]
 fn every_test_that_the_list_of_faults_names_exists() {
     let mut all = Vec::new();
-    for part in ["system-tests/src/tests", "xtask/src/test", "dispatcher/src"] {
+    for part in [
+        "system-tests/src/tests",
+        "xtask/src/test",
+        "core/src",
+        "scx/src",
+        "policy",
+        "dispatcher/src",
+    ] {
         walk(&workspace::root().join(part), &mut all);
     }
     let mut tests = BTreeSet::new();
@@ -269,4 +278,18 @@ fn versions_and_packages_are_said_as_they_are_listed() {
         let name = format!("{package}{}", env!("CARGO_PKG_VERSION"));
         assert!(read("README.md").contains(&name), "{name}");
     }
+}
+
+#[test]
+fn the_demonstration_has_the_schedulers_of_the_shipped_policy() {
+    let policy = read("policies.yaml");
+    let used = policy
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("use: [")?.strip_suffix(']'))
+        .flat_map(|names| names.split(", "))
+        .filter(|name| *name != "kernel")
+        .filter_map(|name| Some(format!("scx_{}", name.split('-').next()?)));
+    let used: BTreeSet<String> = used.collect();
+    let shown = schedulers::OF_SHIPPED_POLICY.iter();
+    assert_eq!(used, shown.map(ToString::to_string).collect());
 }
