@@ -6,6 +6,7 @@ use std::path::Path;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 
+use crate::command::{command, output};
 use crate::workspace;
 
 /// What each crate of the product uses of the others, itself left out; a floor uses only what is below it.
@@ -52,9 +53,10 @@ const ASKING: [&str; 9] = [
 ];
 
 fn metadata() -> Metadata {
+    let host = output(command("rustc").args(["--print", "host-tuple"])).unwrap();
     MetadataCommand::new()
         .manifest_path(workspace::root().join("Cargo.toml"))
-        .other_options(["--offline".to_owned(), "--locked".to_owned()])
+        .other_options(["--locked", "--filter-platform", host.trim()].map(str::to_owned))
         .exec()
         .unwrap()
 }
