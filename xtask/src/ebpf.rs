@@ -74,15 +74,13 @@ fn documents(built: fn(&str) -> PathBuf) -> Result<()> {
     run(command(built("auto-ext-documents")).arg(built("documents")))
 }
 
-/// Builds what the test machine runs: auto-ext and the system tests.
+/// Builds what the test machine runs: auto-ext, the system tests and the example of `scx`.
 pub(crate) fn build_release() -> Result<()> {
     tools::ensure_components()?;
     let mut cargo = cargo_with_linker()?;
     cargo.args(["build", "--release", "--package", "auto-ext-dispatcher"]);
-    cargo.args(["--package", "auto-ext-system-tests"]);
+    cargo.args(["--package", "auto-ext-system-tests", "--bins"]);
+    cargo.args(["--package", "auto-ext-scx", "--example", "swap"]);
     step("building auto-ext and its system tests", || run(&mut cargo))?;
-    let mut cargo = cargo_with_linker()?;
-    cargo.args(["build", "--release", "--quiet", "--package", "auto-ext-scx"]);
-    run(cargo.args(["--example", "swap"]))?;
     documents(workspace::release)
 }

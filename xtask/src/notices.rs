@@ -7,9 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
+use cargo_metadata::{DependencyKind, Metadata, Package, PackageId};
 
-use crate::command::{command, output};
 use crate::workspace;
 
 /// The packages that the program is linked from: itself, and the BPF programs that are in it.
@@ -31,12 +30,7 @@ Each has its licence and the texts that come with it; a text that several have s
 
 /// Writes the notices into `file`.
 pub(crate) fn write(file: &Path) -> Result<()> {
-    let host = output(command("rustc").args(["--print", "host-tuple"]))?;
-    let metadata = MetadataCommand::new()
-        .manifest_path(workspace::root().join("Cargo.toml"))
-        .other_options(["--locked", "--filter-platform", host.trim()].map(str::to_owned))
-        .exec()
-        .context("what the program is made of is not known")?;
+    let metadata = workspace::metadata()?;
     let mut text = HEAD.to_owned();
     let mut said = BTreeMap::new();
     for package in linked(&metadata)? {

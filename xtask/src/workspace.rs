@@ -3,6 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use anyhow::{Context as _, Result};
+use cargo_metadata::{Metadata, MetadataCommand};
+
+use crate::command::{command, output};
+
 /// The workspace's root directory.
 pub(crate) fn root() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
@@ -13,6 +18,16 @@ pub(crate) fn root() -> &'static Path {
         let xtask = now.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
         xtask.parent().map(Path::to_owned).unwrap_or(xtask)
     })
+}
+
+/// What cargo knows of the workspace and of all that it is built from on this machine.
+pub(crate) fn metadata() -> Result<Metadata> {
+    let host = output(command("rustc").args(["--print", "host-tuple"]))?;
+    MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        .other_options(["--locked", "--filter-platform", host.trim()].map(str::to_owned))
+        .exec()
+        .context("what the program is made of is not known")
 }
 
 /// Cargo's target directory.

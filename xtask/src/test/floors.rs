@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
+use cargo_metadata::{DependencyKind, Metadata, PackageId};
 
-use crate::command::{command, output};
 use crate::workspace;
 
 /// What each crate of the product uses of the others, itself left out; a floor uses only what is below it.
@@ -52,15 +51,6 @@ const ASKING: [&str; 9] = [
     "SystemTime::now",
 ];
 
-fn metadata() -> Metadata {
-    let host = output(command("rustc").args(["--print", "host-tuple"])).unwrap();
-    MetadataCommand::new()
-        .manifest_path(workspace::root().join("Cargo.toml"))
-        .other_options(["--locked", "--filter-platform", host.trim()].map(str::to_owned))
-        .exec()
-        .unwrap()
-}
-
 /// What each package uses to run, by their numbers.
 fn uses(metadata: &Metadata) -> BTreeMap<&PackageId, Vec<&PackageId>> {
     let nodes = &metadata.resolve.as_ref().unwrap().nodes;
@@ -94,7 +84,7 @@ fn id<'m>(metadata: &'m Metadata, floor: &str) -> &'m PackageId {
 
 #[test]
 fn every_crate_uses_only_what_is_below_it() {
-    let metadata = metadata();
+    let metadata = workspace::metadata().unwrap();
     let uses = uses(&metadata);
     for (floor, below) in FLOORS {
         let used: BTreeSet<&str> = uses[id(&metadata, floor)]
@@ -108,7 +98,7 @@ fn every_crate_uses_only_what_is_below_it() {
 
 #[test]
 fn the_crates_that_decide_ask_nobody() {
-    let metadata = metadata();
+    let metadata = workspace::metadata().unwrap();
     let uses = uses(&metadata);
     for floor in PURE {
         let mut seen = BTreeSet::new();
