@@ -102,7 +102,7 @@ impl BusConfig {
         let status = lock(&self.status).clone();
         connection.object_server().at(PATH, object).await?;
         let interface: InterfaceRef<AutoExt> = connection.object_server().interface(PATH).await?;
-        Properties::install(&connection, interface.clone(), authorization).await?;
+        Properties::install(&connection, authorization).await?;
         match connection
             .request_name_with_flags(NAME, fdo::RequestNameFlags::DO_NOT_QUEUE)
             .await

@@ -15,8 +15,9 @@ use super::authorization::Authorization;
 use super::interface::AutoExt;
 
 /// org.freedesktop.DBus.Properties of the object.
+///
+/// It keeps no reference to the object: that has the connection, whose own this is, and neither would ever end.
 pub(super) struct Properties {
-    object: InterfaceRef<AutoExt>,
     authorization: Arc<Authorization>,
 }
 
@@ -24,16 +25,11 @@ impl Properties {
     /// Replaces the library's on `connection`.
     pub(super) async fn install(
         connection: &Connection,
-        object: InterfaceRef<AutoExt>,
         authorization: Arc<Authorization>,
     ) -> zbus::Result<()> {
         let server = connection.object_server();
         server.remove::<fdo::Properties, _>(PATH).await?;
-        let properties = Self {
-            object,
-            authorization,
-        };
-        server.at(PATH, properties).await?;
+        server.at(PATH, Self { authorization }).await?;
         Ok(())
     }
 }
@@ -60,7 +56,8 @@ impl Properties {
     ) -> Result<OwnedVariant, zbus::BoxDBusError> {
         is_ours(&interface_name)?;
         self.authorization.read_properties(bus, &header).await?;
-        let object = self.object.get().await;
+        let object: InterfaceRef<AutoExt> = server.interface(PATH).await?;
+        let object = object.get().await;
         let value = object.get(property_name, server, bus, Some(&header), &emitter);
         value.await.unwrap_or_else(|| {
             Err(fdo::Error::UnknownProperty(format!("no property `{property_name}`")).into())
@@ -77,7 +74,8 @@ impl Properties {
     ) -> fdo::Result<HashMap<String, OwnedVariant>> {
         is_ours(&interface_name)?;
         self.authorization.read_properties(bus, &header).await?;
-        let object = self.object.get().await;
+        let object: InterfaceRef<AutoExt> = server.interface(PATH).await?;
+        let object = object.get().await;
         let values = object.get_all(server, bus, Some(&header), &emitter);
         values.await
     }

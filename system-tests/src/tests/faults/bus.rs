@@ -38,6 +38,8 @@ pub(in crate::tests) fn the_bus_may_be_restarted_stopped_and_hang() -> anyhow::R
     pinning::send(Signal::SIGCONT, process)?;
     served?;
     back("hung", &mut ground)?;
+    // Of the connections that were lost nothing is kept.
+    ground.is_as_before("the bus came back three times")?;
     ground.works()
 }
 
