@@ -6,24 +6,27 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
-use std::process::{Child, Command, ExitStatus};
+use std::io::{self, IsTerminal as _};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+
+use crate::said::{self, To};
 
 /// How often a long step says that it is still running.
 const TICK: Duration = Duration::from_secs(15);
 
 /// Says one line of progress on standard error.
 pub(crate) fn say(line: impl AsRef<str>) {
-    // The unit tests' failures are meant; said aloud they would look like the run's own.
-    if cfg!(test) {
-        return;
-    }
     // Progress that nobody can read must not stop the work.
-    drop(writeln!(io::stderr(), "xtask: {}", line.as_ref()));
+    drop(said::ours(line.as_ref(), false));
+}
+
+/// Says what failed, in one or more lines.
+pub(crate) fn complain(text: impl AsRef<str>) {
+    drop(said::ours(text.as_ref(), true));
 }
 
 /// Runs `work` between two lines that say what it is and how long it took, with a sign of life
@@ -32,11 +35,15 @@ pub(crate) fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T>
     say(format!("{what} ..."));
     let begin = Instant::now();
     let (done, over) = mpsc::channel::<()>();
+    let voice = said::voice();
     let result = std::thread::scope(|scope| {
         scope.spawn(move || {
-            while over.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
-                say(format!("{what}: {} s", begin.elapsed().as_secs()));
-            }
+            said::for_step(voice, || {
+                while over.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                    let seconds = begin.elapsed().as_secs();
+                    drop(said::aside(&format!("{what}: {seconds} s")));
+                }
+            });
         });
         let result = work();
         drop(done);
@@ -105,7 +112,7 @@ pub(crate) fn quote(word: impl AsRef<OsStr>) -> String {
     }
 }
 
-/// Runs `command` with its output on standard error; failing is an error that quotes it.
+/// Runs `command` with its output on standard error, where a step's is kept too; failing is an error that quotes it.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     // Not inherited as it is: apt-get and others speak on standard output.
     let status = status(command)?;
@@ -120,8 +127,43 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs `command` with its output on standard error and returns how it ended.
 pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
-    command.stdout(io::stderr());
-    command.status().with_context(|| not_run(command))
+    if said::voice().is_none() {
+        command.stdout(io::stderr());
+        return command.status().with_context(|| not_run(command));
+    }
+    let (reader, writer) = io::pipe().context("no pipe")?;
+    command.stdout(writer.try_clone().context("no pipe")?);
+    command.stderr(writer);
+    coloured(command);
+    let mut child = command.spawn().with_context(|| not_run(command))?;
+    // As long as this process could write too there would be no end.
+    command.stdout(Stdio::inherit()).stderr(Stdio::inherit());
+    said::of_program(To::Error, reader, |_| ())?;
+    Ok(child.wait()?)
+}
+
+/// Runs `command` with each of its outputs where it belongs, and returns how it ended; `each` gets the lines of
+/// standard output.
+pub(crate) fn watched(command: &mut Command, each: impl FnMut(&str)) -> Result<ExitStatus> {
+    command.stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    coloured(command);
+    let mut child = command.spawn().with_context(|| not_run(command))?;
+    let pipes = child.stdout.take().zip(child.stderr.take());
+    let (stdout, stderr) = pipes.context("a pipe that is not there")?;
+    let voice = said::voice();
+    std::thread::scope(|scope| {
+        scope.spawn(move || said::for_step(voice, || said::of_program(To::Error, stderr, |_| ())));
+        said::of_program(To::Output, stdout, each)
+    })?;
+    Ok(child.wait()?)
+}
+
+/// cargo does not see the terminal, if there is one, that its lines are shown on.
+fn coloured(command: &mut Command) {
+    if io::stderr().is_terminal() && std::env::var_os("CARGO_TERM_COLOR").is_none() {
+        command.env("CARGO_TERM_COLOR", "always");
+    }
 }
 
 /// Runs `command` and returns what it wrote on standard output.

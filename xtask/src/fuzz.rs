@@ -12,7 +12,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
-use crate::command::{command, run, run_quietly, say, step};
+use crate::command::{command, complain, run, run_quietly, step};
 use crate::{ebpf, tools, workspace};
 
 const PACKAGE: &str = "auto-ext-fuzz";
@@ -130,7 +130,7 @@ pub(crate) fn short() -> Result<Vec<bool>> {
             .arg(target.kept());
         let result = run_quietly(&mut fuzz);
         if let Err(error) = &result {
-            say(format!("{error:#}"));
+            complain(format!("{error:#}"));
         }
         found_nothing.push(result.is_ok());
     }

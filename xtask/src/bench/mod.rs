@@ -106,7 +106,7 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<ExitCode> {
 
 /// As a smoke test: everything but what needs the test machine, if that is not to be used, or a kernel that
 /// takes BPF programs from us, if this one does not. Returns how many parts were measured.
-pub(crate) fn quick(machine: bool) -> Result<u64> {
+pub(crate) fn quick(machine: bool, out: &mut dyn Write) -> Result<u64> {
     let mut measured = 0;
     for part in Part::all() {
         let possible = match part {
@@ -115,7 +115,7 @@ pub(crate) fn quick(machine: bool) -> Result<u64> {
             Part::Daemon(_) | Part::Replay(_) => true,
         };
         if possible {
-            part.measure(true, &mut io::stdout())?;
+            part.measure(true, out)?;
             measured += 1;
         }
     }

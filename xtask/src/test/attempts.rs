@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 
 use super::count::Count;
 use super::shown;
-use crate::command::say;
+use crate::command::{complain, say};
 use crate::machine::{Attempt, EMULATION_FAILURES, Machine, SYSTEM_TESTS};
 
 /// The variable by which the system tests are told what has run already: names with spaces between.
@@ -120,12 +120,12 @@ pub(super) fn in_machine(prefix: &str, machine: &Machine, words: &[&str]) -> Res
                 ));
             }
             Err(error) => {
-                say(format!("{error:#}"));
+                complain(format!("{error:#}"));
                 lost += 1;
                 let Some(current) = progress.current.take().filter(|_| lost < LOST_MACHINES) else {
                     return Ok(progress.count().ended(false));
                 };
-                say(format!(
+                complain(format!(
                     "FAILED: {current}; the tests that are left run in a new machine"
                 ));
                 progress.lost.insert(current.clone());

@@ -5,7 +5,6 @@
 //! They take a quarter of an hour each and the network, and so are run only when asked for.
 
 use std::fs;
-use std::io::{self, Write as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -13,6 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::count::Count;
 use crate::command::{command, output};
 use crate::debian::root::{Listing, Root, compare};
+use crate::said::{self, To};
 use crate::{dist, workspace};
 
 /// A release to try it on.
@@ -98,6 +98,7 @@ pub(super) fn install(release: &Release) -> Result<Count> {
         unpacked,
         before,
     };
+    let prefix = format!("[{}] ", release.suite);
     let mut count = Count::default();
     for (name, check) in CHECKS {
         let result = if count.failed > 0 {
@@ -105,15 +106,18 @@ pub(super) fn install(release: &Release) -> Result<Count> {
         } else {
             check(&trial)
         };
-        let mut stdout = io::stdout();
         match result {
             Ok(()) => {
                 count += Count::PASSED;
-                writeln!(stdout, "[{}] {name} ... ok", release.suite)?;
+                said::line(To::Output, &prefix, &format!("{name} ... ok"))?;
             }
             Err(error) => {
                 count += Count::FAILED;
-                writeln!(stdout, "[{}] {name} ... FAILED: {error:#}", release.suite)?;
+                said::line(
+                    To::Output,
+                    &prefix,
+                    &format!("{name} ... FAILED: {error:#}"),
+                )?;
             }
         }
     }

@@ -17,14 +17,16 @@ mod sizes;
 #[cfg(test)]
 mod words;
 
-use std::io::{self, BufReader, Read as _, Write as _};
-use std::process::{ExitCode, Stdio};
+use std::io::{self, Write as _};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use crate::command::{not_run, run, say};
+use crate::command::{complain, run, say, watched};
 use crate::machine::{Kernel, Lines, Machine, Role, SYSTEM_TESTS};
+use crate::said::{self, To};
+use crate::tail::Tail;
 use crate::{bench, debian, ebpf, fuzz, prometheus, setup};
 use attempts::in_machine;
 use checks::{CHECKS, FUZZING, RELEASE, UNIT_TESTS};
@@ -70,6 +72,8 @@ struct Outcome {
     name: String,
     count: Count,
     took: Duration,
+    /// The end of what it said.
+    tail: Tail,
 }
 
 /// The run as far as it has come.
@@ -115,12 +119,7 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
         all.step(SIZES, |_| sizes::sizes());
     }
     all.step(PACKAGES, |_| packages::packages(machine));
-    all.step(BENCHMARKS, |_| {
-        Ok(Count {
-            passed: bench::quick(machine)?,
-            ..Count::default()
-        })
-    });
+    all.step(BENCHMARKS, |_| benchmarks(machine));
     if arguments.install {
         for release in RELEASES {
             all.step(release.step, |_| install::install(release));
@@ -202,8 +201,15 @@ impl Run {
     }
 
     fn report(&self) -> Result<ExitCode> {
+        // Again: who reads the end of a long log is to see why.
+        for line in self.outcomes.iter().flat_map(Outcome::failure) {
+            said::line(To::Error, "", &line)?;
+        }
         let mut all = Count::default();
-        for Outcome { name, count, took } in &self.outcomes {
+        for outcome in &self.outcomes {
+            let Outcome {
+                name, count, took, ..
+            } = outcome;
             all += *count;
             let seconds = took.as_secs_f64();
             let Count {
@@ -236,6 +242,18 @@ impl Run {
     }
 }
 
+impl Outcome {
+    /// The end of what it said, if it failed.
+    fn failure(&self) -> Vec<String> {
+        if self.count.failed == 0 {
+            return Vec::new();
+        }
+        let heading = format!("xtask: FAILED: {}, its last lines:", self.name);
+        let lines = self.tail.lines().into_iter().map(str::to_owned);
+        [heading].into_iter().chain(lines).collect()
+    }
+}
+
 /// What comes of a step.
 fn outcome(
     name: &str,
@@ -244,17 +262,7 @@ fn outcome(
 ) -> Outcome {
     say(format!("{name} ..."));
     let begin = Instant::now();
-    let count = work(tests).unwrap_or_else(|error| {
-        say(format!("{name}: {error:#}"));
-        Count::FAILED
-    });
-    // With a filter a program may have no test that it selects; not all of them, though.
-    let count = if count.is_empty() && tests.is_none() {
-        say(format!("{name}: no test ran"));
-        Count::FAILED
-    } else {
-        count
-    };
+    let (count, tail) = said::kept("", || counted(name, tests, work));
     if count.failed > 0 {
         say(format!("FAILED: {name}"));
     }
@@ -262,7 +270,25 @@ fn outcome(
         name: name.to_owned(),
         count,
         took: begin.elapsed(),
+        tail,
     }
+}
+
+fn counted(
+    name: &str,
+    tests: Option<&str>,
+    work: impl FnOnce(Option<&str>) -> Result<Count>,
+) -> Count {
+    let count = work(tests).unwrap_or_else(|error| {
+        complain(format!("{name}: {error:#}"));
+        Count::FAILED
+    });
+    // With a filter a program may have no test that it selects; not all of them, though.
+    if count.is_empty() && tests.is_none() {
+        complain(format!("{name}: no test ran"));
+        return Count::FAILED;
+    }
+    count
 }
 
 fn system_step(role: Role) -> String {
@@ -274,23 +300,12 @@ fn is_system_step(name: &str) -> bool {
 }
 
 fn unit_tests(filter: Option<&str>) -> Result<Count> {
-    let mut command = checks::unit_tests(filter)?;
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| not_run(&command))?;
-    let stdout = child.stdout.take().context("a pipe that is not there")?;
     let mut count = Count::default();
     // Every test program of the workspace ends with a line of its own.
-    let mut lines = shown("", |line| count += Count::parse(line).unwrap_or_default());
-    let mut reader = BufReader::new(stdout);
-    let mut buffer = [0; 8192];
-    while let size @ 1.. = reader.read(&mut buffer)? {
-        lines.feed(&buffer[..size])?;
-    }
-    lines.finish()?;
-    Ok(count.ended(child.wait()?.success()))
+    let status = watched(&mut checks::unit_tests(filter)?, |line| {
+        count += Count::parse(line).unwrap_or_default();
+    })?;
+    Ok(count.ended(status.success()))
 }
 
 fn fuzzing() -> Result<Count> {
@@ -327,14 +342,34 @@ fn faults(filter: Option<&str>) -> Result<Count> {
 
 /// One that lasted is one test. It prints the seed by which it can be had again.
 fn soak() -> Result<Count> {
-    let mut lines = shown("[soak] ", |_| {});
+    let mut seed = None;
+    let mut lines = shown("[soak] ", |line| {
+        seed = seed
+            .take()
+            .or_else(|| Some(line.strip_prefix("seed ")?.to_owned()));
+    });
     let command = [SYSTEM_TESTS, "soak", &SOAK_SECONDS.to_string()].map(str::to_owned);
     let result = machine(Role::Newest).run(&command, &mut |bytes| lines.feed(bytes));
     lines.finish()?;
-    Ok(if result?.status == 0 {
+    // A machine that was lost has not come to say it again.
+    let exit = result.with_context(|| match seed {
+        Some(seed) => format!("seed {seed}"),
+        None => "before a seed was said".to_owned(),
+    })?;
+    Ok(if exit.status == 0 {
         Count::PASSED
     } else {
         Count::FAILED
+    })
+}
+
+fn benchmarks(machine: bool) -> Result<Count> {
+    let mut output = said::Output::new();
+    let measured = bench::quick(machine, &mut output);
+    output.finish()?;
+    Ok(Count {
+        passed: measured?,
+        ..Count::default()
     })
 }
 
@@ -351,15 +386,14 @@ fn shown<'a>(
 ) -> Lines<impl FnMut(&str) -> Result<()> + 'a> {
     Lines::new(move |line: &str| {
         each(line);
-        let mut stdout = io::stdout().lock();
-        writeln!(stdout, "{prefix}{line}")?;
-        Ok(stdout.flush()?)
+        Ok(said::line(To::Output, prefix, line)?)
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::command;
 
     #[test]
     fn a_filter_selects_steps_by_name_or_else_tests() {
@@ -378,6 +412,39 @@ mod tests {
     }
 
     #[test]
+    fn of_what_failed_the_output_is_shown_again_and_of_nothing_else() {
+        let mut run = Run::new(None, &[]);
+        run.step("lints", |_| {
+            run_command("echo warning; echo 'error: no' >&2; exit 1")?;
+            Ok(Count::PASSED)
+        });
+        run.step("formatting", |_| {
+            run_command("echo good")?;
+            Ok(Count::PASSED)
+        });
+        run.step(UNIT_TESTS, |_| {
+            let mut count = Count::default();
+            let script = "echo '---- a stdout ----'; echo '  left: 1'; seq 100; echo 'error: test failed' >&2";
+            watched(command("sh").args(["-c", script]), |_| count += Count::FAILED)?;
+            Ok(count)
+        });
+        let [lints, formatting, unit_tests] = &run.outcomes[..] else {
+            panic!("three steps ran")
+        };
+        assert_eq!(lints.failure()[1..3], ["warning", "error: no"]);
+        assert!(lints.failure()[3].contains("failed (exit status: 1)"));
+        assert_eq!(formatting.failure(), [""; 0]);
+        let unit_tests = unit_tests.failure();
+        assert_eq!(unit_tests[1..3], ["---- a stdout ----", "  left: 1"]);
+        assert!(unit_tests.contains(&"100".to_owned()));
+        assert!(unit_tests.contains(&"error: test failed".to_owned()));
+    }
+
+    fn run_command(script: &str) -> Result<()> {
+        run(command("sh").args(["-c", script]))
+    }
+
+    #[test]
     fn a_step_that_counts_nothing_has_failed() {
         let mut run = Run::new(None, &[]);
         run.step(UNIT_TESTS, |_| Ok(Count::default()));
@@ -388,5 +455,12 @@ mod tests {
                 .all(|outcome| outcome.count == Count::FAILED)
         );
         assert_eq!(run.outcomes.len(), 2);
+        assert_eq!(
+            run.outcomes[1].failure(),
+            [
+                "xtask: FAILED: release build, its last lines:",
+                "xtask: release build: no linker"
+            ]
+        );
     }
 }

@@ -1,7 +1,6 @@
 //! Owns the step that makes the packages, judges them here, and installs and removes them in a machine
 //! that has never had auto-ext. What holds there is said by the system tests.
 
-use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use super::count::Count;
 use super::{owned, rpm, shown};
 use crate::command::{command, run};
 use crate::machine::{Kernel, Machine, Role, SYSTEM_TESTS};
+use crate::said::{self, To};
 use crate::{dist, ebpf, workspace};
 
 /// The step's name.
@@ -46,15 +46,18 @@ pub(super) fn packages(machine: bool) -> Result<Count> {
     let mut count = Count::PASSED;
     for (name, check) in CHECKS {
         let result = check(&packages);
-        let mut stdout = io::stdout();
         match result {
             Ok(()) => {
                 count += Count::PASSED;
-                writeln!(stdout, "[packages] {name} ... ok")?;
+                said::line(To::Output, "[packages] ", &format!("{name} ... ok"))?;
             }
             Err(error) => {
                 count += Count::FAILED;
-                writeln!(stdout, "[packages] {name} ... FAILED: {error:#}")?;
+                said::line(
+                    To::Output,
+                    "[packages] ",
+                    &format!("{name} ... FAILED: {error:#}"),
+                )?;
             }
         }
     }
