@@ -4,12 +4,22 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use cargo_metadata::Message;
 
 use crate::command::{cargo, command, output, run, step};
 use crate::{tools, workspace};
+
+/// Whose programs the test machine runs. Whatever else of a release is built is built together with them: which features
+/// dependencies have follows from what is built at once, and with others they would be compiled anew.
+const IN_MACHINE: [&str; 4] = [
+    "--package",
+    "auto-ext-dispatcher",
+    "--package",
+    "auto-ext-system-tests",
+];
 
 /// cargo, able to build the profiler's BPF programs.
 pub(crate) fn cargo_with_linker() -> Result<Command> {
@@ -45,7 +55,8 @@ pub(crate) fn build_process_tests() -> Result<PathBuf> {
 /// Builds what attaches BPF programs the way of the prototype, for the benchmarks.
 pub(crate) fn build_prototype() -> Result<()> {
     let mut cargo = cargo_with_linker()?;
-    cargo.args(["build", "--release", "--package", "auto-ext-prototype"]);
+    cargo.args(["build", "--release"]).args(IN_MACHINE);
+    cargo.args(["--package", "auto-ext-prototype", "--bins"]);
     step("building the prototype's way", || run(&mut cargo))
 }
 
@@ -74,13 +85,29 @@ fn documents(built: fn(&str) -> PathBuf) -> Result<()> {
     run(command(built("auto-ext-documents")).arg(built("documents")))
 }
 
-/// Builds what the test machine runs: auto-ext, the system tests and the example of `scx`.
+/// Builds what the test machine runs: auto-ext, the system tests and the example of `scx`. Once, however many
+/// machines run at once: what one of them is made of is not written again meanwhile.
 pub(crate) fn build_release() -> Result<()> {
+    static BUILT: Mutex<bool> = Mutex::new(false);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if *built {
+        return Ok(());
+    }
     tools::ensure_components()?;
-    let mut cargo = cargo_with_linker()?;
-    cargo.args(["build", "--release", "--package", "auto-ext-dispatcher"]);
-    cargo.args(["--package", "auto-ext-system-tests", "--bins"]);
-    cargo.args(["--package", "auto-ext-scx", "--example", "swap"]);
-    step("building auto-ext and its system tests", || run(&mut cargo))?;
-    documents(workspace::release)
+    let build = |words: &[&str]| -> Result<()> {
+        let mut cargo = cargo_with_linker()?;
+        run(cargo
+            .args(["build", "--release"])
+            .args(IN_MACHINE)
+            .args(words))
+    };
+    step("building auto-ext and its system tests", || {
+        build(&["--bins"])?;
+        // By itself: with an example, dependencies have the features that tests want of them, and the program would not
+        // be the one that is installed.
+        build(&["--quiet", "--package", "auto-ext-scx", "--example", "swap"])
+    })?;
+    documents(workspace::release)?;
+    *built = true;
+    Ok(())
 }

@@ -27,7 +27,7 @@ pub(super) struct Arguments {
 /// Measures.
 pub(super) fn replay(arguments: &Arguments, quick: bool, out: &mut dyn Write) -> Result<()> {
     let times = arguments.times.unwrap_or(if quick { 1 } else { 10 }).max(1);
-    ebpf::build()?;
+    ebpf::build_release()?;
     let traces = traces()?;
     let hour = tempfile::NamedTempFile::new().context("no place for a trace")?;
     let mut writer = BufWriter::new(&hour);
