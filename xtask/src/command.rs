@@ -6,9 +6,12 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::fs;
 use std::io::{self, IsTerminal as _};
+use std::panic::resume_unwind;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -17,6 +20,10 @@ use crate::said::{self, To};
 
 /// How often a long step says that it is still running.
 const TICK: Duration = Duration::from_secs(15);
+
+/// How much nicer than the others is what makes way for them, and how nice it can be at most.
+const NICENESS: i32 = 10;
+const LAST: i32 = 19;
 
 /// Says one line of progress on standard error.
 pub(crate) fn say(line: impl AsRef<str>) {
@@ -36,7 +43,7 @@ pub(crate) fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T>
     let begin = Instant::now();
     let (done, over) = mpsc::channel::<()>();
     let voice = said::voice();
-    let result = std::thread::scope(|scope| {
+    let result = thread::scope(|scope| {
         scope.spawn(move || {
             said::for_step(voice, || {
                 while over.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
@@ -152,11 +159,42 @@ pub(crate) fn watched(command: &mut Command, each: impl FnMut(&str)) -> Result<E
     let pipes = child.stdout.take().zip(child.stderr.take());
     let (stdout, stderr) = pipes.context("a pipe that is not there")?;
     let voice = said::voice();
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         scope.spawn(move || said::for_step(voice, || said::of_program(To::Error, stderr, |_| ())));
         said::of_program(To::Output, stdout, each)
     })?;
     Ok(child.wait()?)
+}
+
+/// Does `work` with what others leave of the processors.
+pub(crate) fn making_way<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let voice = said::voice();
+    thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            said::for_step(voice, || {
+                make_way();
+                work()
+            })
+        });
+        worker.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
+}
+
+/// Has what this thread runs from now on be nicer.
+fn make_way() {
+    // The kernel has a priority for each thread, which its children inherit.
+    let renice = || -> Result<()> {
+        let now: i32 = output(&mut command("nice"))?.trim().parse()?;
+        let path = fs::read_link("/proc/thread-self")?;
+        let thread = path.file_name().context("a thread without a name")?;
+        let nice = (now + NICENESS).min(LAST).to_string();
+        run_quietly(command("renice").args(["-n", &nice, "-p"]).arg(thread))
+    };
+    if let Err(error) = renice() {
+        say(format!(
+            "what runs beside others makes no way for them: {error:#}"
+        ));
+    }
 }
 
 /// cargo does not see the terminal, if there is one, that its lines are shown on.
@@ -231,6 +269,16 @@ mod tests {
         assert_eq!(quote("plain-1.0/x=y"), "plain-1.0/x=y");
         assert_eq!(quote(""), "''");
         assert_eq!(quote("it's $HOME"), r"'it'\''s $HOME'");
+    }
+
+    #[test]
+    fn what_makes_way_is_nicer_and_nothing_else_becomes_so() {
+        let nice = || output(&mut command("nice")).unwrap();
+        let number = |said: String| said.trim().parse::<i32>().unwrap();
+        let before = nice();
+        let way = number(making_way(nice));
+        assert_eq!(nice(), before);
+        assert_eq!(way, (number(before) + NICENESS).min(LAST));
     }
 
     #[test]

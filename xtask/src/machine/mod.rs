@@ -38,6 +38,7 @@ const SCRATCH: u64 = 4 << 30;
 #[derive(Debug, Clone)]
 pub(crate) struct Machine {
     kernel: Kernel,
+    name: Option<String>,
     cpus: u32,
     memory: String,
     append: String,
@@ -55,6 +56,7 @@ impl Machine {
     pub(crate) fn new(kernel: Kernel) -> Self {
         Self {
             kernel,
+            name: None,
             cpus: 4,
             memory: "2G".to_owned(),
             append: String::new(),
@@ -65,6 +67,12 @@ impl Machine {
             environment: Vec::new(),
             files: Vec::new(),
         }
+    }
+
+    /// With its files and logs in a directory of this name, instead of its kernel's.
+    pub(crate) fn called(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
     }
 
     /// With so many CPUs.
@@ -191,7 +199,8 @@ impl Machine {
         let kernel = kernel::Image::get(&self.kernel)?;
         let accel = accel::Accel::choose(&kernel)?;
 
-        let directory = run::Directory::take(&self.kernel.to_string())?;
+        let directory =
+            run::Directory::take(&self.name.clone().unwrap_or_else(|| self.kernel.to_string()))?;
         let payload = payload::Payload::begin(directory.join("payload"), work)?;
         payload.add_schedulers(self.schedulers)?;
         if !self.bare {

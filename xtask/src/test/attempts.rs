@@ -87,8 +87,9 @@ impl Progress {
 }
 
 /// Runs the system tests' program with these words, and counts what it says. Its lines are shown behind
-/// `prefix`.
+/// `prefix`, which is also the name of the machine.
 pub(super) fn in_machine(prefix: &str, machine: &Machine, words: &[&str]) -> Result<Count> {
+    let machine = machine.clone().called(prefix.replace(' ', "-"));
     let prefix = format!("[{prefix}] ");
     let command: Vec<String> = [SYSTEM_TESTS]
         .iter()

@@ -18,7 +18,9 @@ mod sizes;
 mod words;
 
 use std::io::{self, Write as _};
+use std::panic::resume_unwind;
 use std::process::ExitCode;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -76,8 +78,18 @@ struct Outcome {
     tail: Tail,
 }
 
+/// A step that is to be done.
+struct Step<'a> {
+    name: String,
+    work: Work<'a>,
+}
+
+type Work<'a> = Box<dyn FnOnce(Option<&str>) -> Result<Count> + Send + 'a>;
+
 /// The run as far as it has come.
 struct Run {
+    /// All steps that there are, in the order in which they are reported.
+    names: Vec<String>,
     /// What a step's name must contain.
     steps: Option<String>,
     /// What a test's name must contain.
@@ -110,15 +122,22 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
         all.name_kernels(roles);
     }
     let machine = roles.contains(&packages::ROLE);
-    for &role in roles {
-        all.step(&system_step(role), |filter| system_tests(role, filter));
-    }
     if machine {
+        all.step(&system_step(packages::ROLE), |filter| {
+            system_tests(packages::ROLE, filter)
+        });
         all.step(FAULTS, faults);
         all.step(SOAK, |_| soak());
-        all.step(SIZES, |_| sizes::sizes());
     }
-    all.step(PACKAGES, |_| packages::packages(machine));
+    // The oldest last: if the packages are done by then, its loads have the processors to themselves.
+    let system = |role| {
+        let is_tested = roles.contains(&role);
+        is_tested.then(|| Step::new(system_step(role), move |filter| system_tests(role, filter)))
+    };
+    let sizes = machine.then(|| Step::new(SIZES, |_| sizes::sizes()));
+    let machines = [system(Role::Refusing), sizes, system(Role::Oldest)];
+    let packages = Step::new(PACKAGES, move |_| packages::packages(machine));
+    all.side_by_side(machines.into_iter().flatten().collect(), vec![packages]);
     all.step(BENCHMARKS, |_| benchmarks(machine));
     if arguments.install {
         for release in RELEASES {
@@ -136,26 +155,25 @@ pub(crate) fn advisories() -> Result<()> {
 
 impl Run {
     fn new(filter: Option<&str>, roles: &[Role]) -> Self {
+        let before = CHECKS.iter().map(|check| check.name);
+        let before = before.chain([UNIT_TESTS, FUZZING, RELEASE]);
         let system = roles.iter().map(|role| system_step(*role));
-        let fixed = CHECKS
-            .iter()
-            .map(|check| check.name)
-            .chain([
-                UNIT_TESTS, FUZZING, RELEASE, FAULTS, SOAK, SIZES, PACKAGES, BENCHMARKS,
-            ])
-            .chain(RELEASES.iter().map(|release| release.step));
-        let mut names = fixed.map(str::to_owned).chain(system);
+        let after = [FAULTS, SOAK, SIZES, PACKAGES, BENCHMARKS].into_iter();
+        let after = after.chain(RELEASES.iter().map(|release| release.step));
+        let names = before.map(str::to_owned).chain(system);
+        let names: Vec<String> = names.chain(after.map(str::to_owned)).collect();
         // A filter that names a step selects it; any other selects among the tests.
         let filter = filter.map(str::to_owned);
         let is_step = filter
             .as_ref()
-            .is_some_and(|filter| names.any(|name| name.contains(filter)));
+            .is_some_and(|filter| names.iter().any(|name| name.contains(filter)));
         let (steps, tests) = if is_step {
             (filter, None)
         } else {
             (None, filter)
         };
         Self {
+            names,
             steps,
             tests,
             outcomes: Vec::new(),
@@ -174,8 +192,46 @@ impl Run {
         if !self.wants(name) {
             return;
         }
-        let outcome = outcome(name, self.tests.as_deref(), work);
-        self.outcomes.push(outcome);
+        let outcome = outcome(name, "", self.tests.as_deref(), work);
+        self.finished([outcome]);
+    }
+
+    /// Does the steps of each list one after the other, and the lists side by side.
+    fn side_by_side(&mut self, first: Vec<Step<'_>>, second: Vec<Step<'_>>) {
+        let wanted = |steps: Vec<_>| -> Vec<Step<'_>> {
+            let steps = steps.into_iter();
+            steps
+                .filter(|step: &Step<'_>| self.wants(&step.name))
+                .collect()
+        };
+        let (first, second) = (wanted(first), wanted(second));
+        if first.is_empty() || second.is_empty() {
+            for step in first.into_iter().chain(second) {
+                self.step(&step.name, step.work);
+            }
+            return;
+        }
+        let tests = self.tests.as_deref();
+        let all = |steps: Vec<Step<'_>>| -> Vec<Outcome> {
+            let outcome = |step: Step<'_>| {
+                let mark = format!("[{}] ", step.name);
+                outcome(&step.name, &mark, tests, step.work)
+            };
+            steps.into_iter().map(outcome).collect()
+        };
+        let (first, second) = thread::scope(|scope| {
+            let second = scope.spawn(|| all(second));
+            (all(first), second.join())
+        });
+        self.finished(first);
+        self.finished(second.unwrap_or_else(|panic| resume_unwind(panic)));
+    }
+
+    /// Notes what has come of steps.
+    fn finished(&mut self, outcomes: impl IntoIterator<Item = Outcome>) {
+        self.outcomes.extend(outcomes);
+        let place = |outcome: &Outcome| self.names.iter().position(|name| *name == outcome.name);
+        self.outcomes.sort_by_key(place);
     }
 
     /// Gets what the machines need, and says which kernels they will run.
@@ -254,15 +310,28 @@ impl Outcome {
     }
 }
 
+impl<'a> Step<'a> {
+    fn new(
+        name: impl Into<String>,
+        work: impl FnOnce(Option<&str>) -> Result<Count> + Send + 'a,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            work: Box::new(work),
+        }
+    }
+}
+
 /// What comes of a step.
 fn outcome(
     name: &str,
+    mark: &str,
     tests: Option<&str>,
     work: impl FnOnce(Option<&str>) -> Result<Count>,
 ) -> Outcome {
     say(format!("{name} ..."));
     let begin = Instant::now();
-    let (count, tail) = said::kept("", || counted(name, tests, work));
+    let (count, tail) = said::kept(mark, || counted(name, tests, work));
     if count.failed > 0 {
         say(format!("FAILED: {name}"));
     }
@@ -349,7 +418,8 @@ fn soak() -> Result<Count> {
             .or_else(|| Some(line.strip_prefix("seed ")?.to_owned()));
     });
     let command = [SYSTEM_TESTS, "soak", &SOAK_SECONDS.to_string()].map(str::to_owned);
-    let result = machine(Role::Newest).run(&command, &mut |bytes| lines.feed(bytes));
+    let machine = machine(Role::Newest).called(SOAK);
+    let result = machine.run(&command, &mut |bytes| lines.feed(bytes));
     lines.finish()?;
     // A machine that was lost has not come to say it again.
     let exit = result.with_context(|| match seed {
@@ -412,6 +482,47 @@ mod tests {
     }
 
     #[test]
+    fn steps_that_run_side_by_side_are_reported_in_their_order() {
+        let barrier = std::sync::Barrier::new(2);
+        let waits = |_: Option<&str>| {
+            // Each for the other: one after the other they would never end.
+            barrier.wait();
+            run_command("echo built")?;
+            Ok(Count::PASSED)
+        };
+        let mut run = Run::new(None, &Role::ALL);
+        run.side_by_side(
+            vec![
+                Step::new("system tests (oldest)", waits),
+                Step::new(SIZES, |_| Ok(Count::FAILED)),
+            ],
+            vec![Step::new(PACKAGES, waits)],
+        );
+        run.step("lints", |_| Ok(Count::PASSED));
+        let names: Vec<_> = run.outcomes.iter().map(|outcome| &*outcome.name).collect();
+        assert_eq!(names, ["lints", "system tests (oldest)", SIZES, PACKAGES]);
+        let said = |index: usize| run.outcomes[index].tail.lines();
+        assert_eq!(said(1), ["[system tests (oldest)] built"]);
+        assert_eq!(said(3), ["[packages] built"]);
+    }
+
+    #[test]
+    fn a_step_whose_fellow_is_not_wanted_runs_alone() {
+        let mut run = Run::new(Some(PACKAGES), &Role::ALL);
+        let here = thread::current().id();
+        run.side_by_side(
+            vec![Step::new(SIZES, |_| Ok(Count::PASSED))],
+            vec![Step::new(PACKAGES, |_| {
+                assert_eq!(thread::current().id(), here);
+                run_command("echo built")?;
+                Ok(Count::PASSED)
+            })],
+        );
+        assert_eq!(run.outcomes.len(), 1);
+        assert_eq!(run.outcomes[0].tail.lines(), ["built"]);
+    }
+
+    #[test]
     fn of_what_failed_the_output_is_shown_again_and_of_nothing_else() {
         let mut run = Run::new(None, &[]);
         run.step("lints", |_| {
@@ -428,7 +539,7 @@ mod tests {
             watched(command("sh").args(["-c", script]), |_| count += Count::FAILED)?;
             Ok(count)
         });
-        let [lints, formatting, unit_tests] = &run.outcomes[..] else {
+        let [formatting, lints, unit_tests] = &run.outcomes[..] else {
             panic!("three steps ran")
         };
         assert_eq!(lints.failure()[1..3], ["warning", "error: no"]);

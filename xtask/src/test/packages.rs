@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use super::count::Count;
 use super::{owned, rpm, shown};
-use crate::command::{command, run};
+use crate::command::{command, making_way, run};
 use crate::machine::{Kernel, Machine, Role, SYSTEM_TESTS};
 use crate::said::{self, To};
 use crate::{dist, ebpf, workspace};
@@ -42,7 +42,8 @@ const CHECKS: &[Check] = &[
 /// Makes the packages, which compares them with what install.sh installs, checks them, and tries them in
 /// the machine if there is to be one.
 pub(super) fn packages(machine: bool) -> Result<Count> {
-    let packages = dist::make()?;
+    // Whatever is tested beside it has the processors first.
+    let packages = making_way(dist::make)?;
     let mut count = Count::PASSED;
     for (name, check) in CHECKS {
         let result = check(&packages);
@@ -79,6 +80,7 @@ fn lintian(deb: &Path) -> Result<()> {
 fn installed(packages: &dist::Packages) -> Result<Count> {
     ebpf::build_release()?;
     let machine = Machine::new(Kernel::Role(ROLE))
+        .called(PACKAGES)
         .timeout(TIMEOUT)
         .bare(true)
         .file(workspace::release("system-tests"), SYSTEM_TESTS)
