@@ -94,12 +94,13 @@ fn threshold(signal: Signal, default: Threshold) -> Value {
 
 fn about(signal: Signal) -> &'static str {
     match signal {
-        Signal::Cpu => "All CPUs: the share of their time in which they ran a task",
-        Signal::Parallel => "Tasks that wait for a CPU, per CPU",
+        Signal::Cpu => "All cores: the share of their time in which they ran a task",
+        Signal::Parallel => "Tasks that wait for a CPU, per CPU in use",
+        Signal::Contended => "CPUs in use: the share of their time in which a task waits for them",
         Signal::Io => "Disk requests in flight and waiting for disks, as a share of the time",
         Signal::Net => "The share of used CPU time that the network took",
         Signal::Mem => "Page faults and waiting for memory, as a share of used CPU time",
-        Signal::Interactive => "The share of used CPU time in short bursts",
+        Signal::Interactive => "CPUs in use for frames, sound, input and the like",
     }
 }
 

@@ -183,11 +183,8 @@ fn threshold(
 
 /// The highest threshold of `signal`, in its unit.
 pub(super) fn max_threshold(signal: Signal) -> f64 {
-    match signal {
-        // Waiting tasks per CPU that no machine gets near.
-        Signal::Parallel => 1000.0,
-        _ => 1.0,
-    }
+    // More tasks per CPU, or CPUs with one kind of work, than any machine has.
+    if signal.is_share() { 1.0 } else { 1000.0 }
 }
 
 fn stability(problems: &mut Problems, node: &Node, stability: &mut Stability) {

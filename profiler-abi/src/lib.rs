@@ -6,41 +6,9 @@
 
 #![no_std]
 
-/// A burst on a CPU that ended in sleep counts as short below this many nanoseconds on a recent
-/// machine; on a slower one user space sets the global `SHORT_BURST_NS` accordingly.
-///
-/// A frame's worth of drawing, an audio period or the handling of an input event stays below it;
-/// what computes does not go to sleep that soon.
-pub const SHORT_BURST_NS: u64 = 4_000_000;
+mod accounting;
 
-/// Filled by the `cpu_idle` and `hrtimer_expire_entry` programs.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SchedCounters {
-    /// CLOCK_MONOTONIC up to which the CPU's time is accounted for; 0 until its first event.
-    pub until: u64,
-    /// 1 while the CPU is not idle.
-    pub busy: u64,
-    /// How many switches from one task to another, or to idle, the run queue had counted then.
-    pub switches: u64,
-    /// The task that ran then: its address, its number, which is 0 for the idle task, and how often it had
-    /// gone to sleep.
-    pub task: u64,
-    /// See `task`.
-    pub pid: u64,
-    /// See `task`.
-    pub sleeps: u64,
-    /// Busy nanoseconds since its burst began.
-    pub burst_ns: u64,
-    /// Nanoseconds in which the CPU was not idle.
-    pub busy_ns: u64,
-    /// Sum over the waiting tasks of the nanoseconds they waited.
-    pub wait_ns: u64,
-    /// Nanoseconds in bursts that were short and ended in sleep.
-    pub short_ns: u64,
-    /// Number of those bursts.
-    pub short_bursts: u64,
-}
+pub use accounting::{Look, SHORT_BURST_NS, SchedCounters, TimerWake};
 
 /// Filled by the `block_rq_complete` program.
 #[repr(C)]
@@ -54,6 +22,12 @@ pub struct BlockCounters {
     pub requests: u64,
     /// Completed bytes.
     pub bytes: u64,
+    /// As `busy_ns`, of requests that somebody may wait for: not of a niced task, nor one of the idle class.
+    pub foreground_ns: u64,
+    /// As `covered_until`, for `foreground_ns`.
+    pub foreground_until: u64,
+    /// Sum over those requests of the nanoseconds they were in flight.
+    pub flight_ns: u64,
 }
 
 /// Filled by the `softirq_entry` and `softirq_exit` programs.
@@ -104,23 +78,45 @@ pub mod map {
     pub const RECLAIM: &str = "RECLAIM";
     /// A ring buffer of [`ProcessRecord`](super::ProcessRecord).
     pub const PROCESSES: &str = "PROCESSES";
+    /// An array of one u64: the address of the kernel's function by which timers wake who sleeps; 0 until one did that was
+    /// known to sleep.
+    pub const WAKES_SLEEPER: &str = "WAKES_SLEEPER";
     /// How many records found it full, as u64.
     pub const LOST_PROCESSES: &str = "LOST_PROCESSES";
 }
 
+/// The value of a global for a member that this kernel does not have, and the programs can do without.
+pub const ABSENT: u64 = u64::MAX;
+
 /// Names of the read-only globals that hold byte offsets in the running kernel's structures, as
 /// (global, structure, path of members), for the programs that fill the counters.
-pub const OFFSETS: [(&str, &str, &str); 10] = [
+pub const OFFSETS: [(&str, &str, &str); 26] = [
     ("TASK_PID", "task_struct", "pid"),
     ("TASK_NVCSW", "task_struct", "nvcsw"),
+    ("TASK_STATIC_PRIO", "task_struct", "static_prio"),
+    ("TASK_POLICY", "task_struct", "policy"),
     ("TASK_CFS_RQ", "task_struct", "se.cfs_rq"),
+    ("TASK_EXEC_RUNTIME", "task_struct", "se.sum_exec_runtime"),
+    ("TASK_CFS_NODE", "task_struct", "se.group_node"),
+    ("TASK_SCHED_DELAYED", "task_struct", "se.sched_delayed"),
+    ("TASK_SCX_NODE", "task_struct", "scx.runnable_node"),
     ("CFS_RQ_RQ", "cfs_rq", "rq"),
     ("RQ_NR_RUNNING", "rq", "nr_running"),
     ("RQ_NR_SWITCHES", "rq", "nr_switches"),
     ("RQ_FAIR_QUEUED", "rq", "cfs.h_nr_queued"),
     ("RQ_FAIR_RUNNABLE", "rq", "cfs.h_nr_runnable"),
+    ("RQ_CFS_TASKS", "rq", "cfs_tasks"),
+    ("RQ_SCX_TASKS", "rq", "scx.runnable_list"),
+    ("HRTIMER_FUNCTION", "hrtimer", "function"),
+    ("HRTIMER_EXPIRES", "hrtimer", "node.expires"),
+    ("HRTIMER_IS_SOFT", "hrtimer", "is_soft"),
+    ("HRTIMER_BASE", "hrtimer", "base"),
+    ("HRTIMER_BASE_OFFSET", "hrtimer_clock_base", "offset"),
+    ("SLEEPER_TASK", "hrtimer_sleeper", "task"),
     ("REQUEST_START_TIME_NS", "request", "start_time_ns"),
     ("REQUEST_DATA_LEN", "request", "__data_len"),
+    ("REQUEST_BIO", "request", "bio"),
+    ("BIO_IOPRIO", "bio", "bi_ioprio"),
 ];
 
 /// As [`OFFSETS`], for the programs about processes.
@@ -131,11 +127,23 @@ pub const PROCESS_OFFSETS: [(&str, &str, &str); 4] = [
     ("SIGNAL_LIVE", "signal_struct", "live"),
 ];
 
-/// Members that kernels before 6.14 do not have, with the member that stands for them there: the
-/// difference of the two is then 0.
-pub const OPTIONAL_OFFSETS: [(&str, &str); 2] = [
-    ("cfs.h_nr_queued", "nr_running"),
-    ("cfs.h_nr_runnable", "nr_running"),
+/// Globals of members that a kernel may lack, and that the programs can do without: their value is [`ABSENT`] then.
+pub const OPTIONAL_OFFSETS: [&str; 13] = [
+    // Before 6.14 the fair class counted otherwise.
+    "RQ_FAIR_QUEUED",
+    "RQ_FAIR_RUNNABLE",
+    // Without sched_ext in it, or with its tasks kept otherwise.
+    "TASK_SCX_NODE",
+    "RQ_SCX_TASKS",
+    "TASK_CFS_NODE",
+    "TASK_SCHED_DELAYED",
+    "RQ_CFS_TASKS",
+    "HRTIMER_FUNCTION",
+    "HRTIMER_IS_SOFT",
+    "HRTIMER_BASE_OFFSET",
+    "SLEEPER_TASK",
+    "REQUEST_BIO",
+    "BIO_IOPRIO",
 ];
 
 #[cfg(feature = "user")]

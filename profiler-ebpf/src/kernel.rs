@@ -30,13 +30,18 @@ pub(crate) unsafe fn read<T: Copy>(base: *const u8, offset: &Offset) -> T {
     unsafe { core::ptr::read_volatile(base.wrapping_add(offset.load() as usize).cast::<T>()) }
 }
 
+/// A type of which any bits are a value.
+pub(crate) trait AnyBits: Copy {}
+impl AnyBits for u8 {}
+impl AnyBits for u16 {}
+impl AnyBits for u32 {}
+impl AnyBits for i32 {}
+impl AnyBits for u64 {}
+
 /// As [`read`], of a structure that may be gone; what is there then is not what is asked for. `None` when
 /// there is no memory.
-///
-/// # Safety
-/// `offset` must be that of a member of type `T`, which any bits are.
 #[inline(always)]
-pub(crate) unsafe fn read_past<T: Copy>(base: u64, offset: &Offset) -> Option<T> {
+pub(crate) fn read_past<T: AnyBits>(base: u64, offset: &Offset) -> Option<T> {
     let address = base.wrapping_add(offset.load()) as *const T;
     // SAFETY: the helper reads whatever address it is given, or says that it cannot.
     unsafe { bpf_probe_read_kernel(address) }.ok()

@@ -21,6 +21,8 @@ mod process;
 mod reclaim;
 mod sched;
 mod softirq;
+mod timers;
+mod waiting;
 
 // SAFETY: the kernel reads the licence by the name of its section.
 #[unsafe(link_section = "license")]

@@ -1,12 +1,12 @@
-//! CPU time, waiting tasks and short bursts.
+//! CPU time, waiting tasks and short bursts: when a CPU is looked at, and what is found there. What becomes of it is
+//! `SchedCounters`' of the shared crate.
 //!
 //! The obvious tracepoint, `sched_switch`, is too dear: even an empty program there slows a pipe
 //! between two tasks by 6 %. A CPU's time is known as exactly from `cpu_idle`, which is silent while
-//! there is work. In between a snapshot is taken with every timer, the scheduler's tick among
-//! them: the run queue itself counts its tasks and switches, whichever class they belong to. Only the
-//! fair class keeps sleeping tasks queued for a while (delayed dequeue); they are taken off again.
+//! there is work. In between a look is taken with every timer, the scheduler's tick among
+//! them: the run queue itself counts its tasks and switches, whichever class they belong to.
 
-use auto_ext_profiler_abi::SchedCounters;
+use auto_ext_profiler_abi::{ABSENT, Look, SHORT_BURST_NS, SchedCounters};
 use aya_ebpf::Global;
 use aya_ebpf::helpers::{bpf_get_current_task_btf, bpf_ktime_get_ns};
 use aya_ebpf::macros::{btf_tracepoint, map};
@@ -14,6 +14,7 @@ use aya_ebpf::maps::PerCpuArray;
 use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::kernel::{Offset, TASK_PID, read, read_past};
+use crate::{timers, waiting};
 
 #[map]
 static SCHED: PerCpuArray<SchedCounters> = PerCpuArray::with_max_entries(1, 0);
@@ -34,22 +35,10 @@ static RQ_FAIR_QUEUED: Offset = Offset::new(0);
 static RQ_FAIR_RUNNABLE: Offset = Offset::new(0);
 
 #[unsafe(no_mangle)]
-static SHORT_BURST_NS: Global<u64> = Global::new(auto_ext_profiler_abi::SHORT_BURST_NS);
+static SHORT_BURST: Global<u64> = Global::new(SHORT_BURST_NS);
 
 /// `PWR_EVENT_EXIT` of include/trace/events/power.h: not an idle state, but the end of one.
 const IDLE_ENDS: u32 = u32::MAX;
-
-/// The state of a CPU at one moment.
-struct Snapshot {
-    /// The running task's address and number, and how often it has gone to sleep.
-    task: u64,
-    pid: u64,
-    sleeps: u64,
-    /// How many tasks can run on it, the running one included.
-    running: u32,
-    /// How often it switched from one task to another.
-    switches: u64,
-}
 
 #[btf_tracepoint(function = "cpu_idle")]
 fn cpu_idle(context: BtfTracePointContext) -> i32 {
@@ -59,48 +48,56 @@ fn cpu_idle(context: BtfTracePointContext) -> i32 {
     // SAFETY: the slot belongs to this CPU, and this tracepoint runs with interrupts disabled.
     let counters = unsafe { &mut *counters };
     let state: u32 = context.arg(0);
-    let snapshot = snapshot();
+    let look = look();
     if state == IDLE_ENDS {
-        begin(counters, &snapshot);
-        // The switch from the idle task to the next one, if it comes, ends no burst.
-        counters.switches += 1;
-    } else {
-        if counters.busy != 0 {
-            account(counters, &snapshot, 0);
-        }
-        // What was not a task's was an interrupt's.
-        counters.burst_ns = 0;
-        counters.busy = 0;
+        change(counters, |counters| counters.begin(&look));
+    } else if counters.busy != 0 {
+        let slept = has_slept(counters, &look);
+        change(counters, |counters| {
+            counters.end(&look, slept, SHORT_BURST.load());
+        });
     }
     0
 }
 
 #[btf_tracepoint(function = "hrtimer_expire_entry")]
-fn hrtimer_expire_entry(_context: BtfTracePointContext) -> i32 {
-    let snapshot = snapshot();
-    if snapshot.pid == 0 {
-        return 0;
-    }
+fn hrtimer_expire_entry(context: BtfTracePointContext) -> i32 {
     let Some(counters) = SCHED.get_ptr_mut(0) else {
         return 0;
     };
     // SAFETY: the slot belongs to this CPU, and timers expire with interrupts disabled.
     let counters = unsafe { &mut *counters };
+    let timer: *const u8 = context.arg(0);
+    let mut look = look();
+    timers::wakes(timer, look.now, counters);
+    if look.pid == 0 {
+        return 0;
+    }
     if counters.busy == 0 {
         // Busy since before the programs were attached.
-        begin(counters, &snapshot);
+        change(counters, |counters| counters.begin(&look));
     } else {
-        account(
-            counters,
-            &snapshot,
-            u64::from(snapshot.running).saturating_sub(1),
-        );
+        look.late_ns = timers::late(timer, look.now);
+        let slept = has_slept(counters, &look);
+        change(counters, |counters| {
+            counters.goes_on(&look, slept, SHORT_BURST.load());
+        });
     }
     0
 }
 
+/// Has the counters changed so that who reads them meanwhile notices.
 #[inline(always)]
-fn snapshot() -> Snapshot {
+fn change(counters: &mut SchedCounters, how: impl FnOnce(&mut SchedCounters)) {
+    // SAFETY: fields of the same structure; volatile, as the one write must come before all others and one after.
+    unsafe { core::ptr::write_volatile(&raw mut counters.begun, counters.begun + 1) };
+    how(counters);
+    // SAFETY: as above.
+    unsafe { core::ptr::write_volatile(&raw mut counters.ended, counters.begun) };
+}
+
+#[inline(always)]
+fn look() -> Look {
     // SAFETY: the current task and what it points to, with offsets from BTF. A task's cfs_rq leads to
     // the run queue of its CPU whichever class it belongs to.
     unsafe {
@@ -108,79 +105,54 @@ fn snapshot() -> Snapshot {
         let cfs_rq: *const u8 = read(current, &TASK_CFS_RQ);
         let rq: *const u8 = read(cfs_rq, &CFS_RQ_RQ);
         let queued: u32 = read(rq, &RQ_NR_RUNNING);
-        let fair_queued: u32 = read(rq, &RQ_FAIR_QUEUED);
-        let fair_runnable: u32 = read(rq, &RQ_FAIR_RUNNABLE);
-        let asleep = fair_queued.saturating_sub(fair_runnable);
         let pid: u32 = read(current, &TASK_PID);
-        Snapshot {
+        // One of them runs; while the idle task does, it is about to.
+        let others = queued.saturating_sub(1);
+        let background = waiting::in_background(current as u64).unwrap_or(0);
+        Look {
+            now: bpf_ktime_get_ns(),
             task: current as u64,
             pid: u64::from(pid),
             sleeps: read(current, &TASK_NVCSW),
-            running: queued.saturating_sub(asleep),
+            background: u64::from(background),
+            waiting: match others.saturating_sub(asleep(rq)) {
+                0 => 0,
+                others => u64::from(waiting::in_foreground(rq, others, background)),
+            },
             switches: read(rq, &RQ_NR_SWITCHES),
+            late_ns: 0,
         }
     }
 }
 
-/// The CPU is busy from now on.
+/// How many of the fair class's tasks only seem to be able to run: it keeps sleeping ones queued for a while (delayed
+/// dequeue).
+///
+/// # Safety
+/// `rq` must be a run queue.
 #[inline(always)]
-fn begin(counters: &mut SchedCounters, snapshot: &Snapshot) {
-    // SAFETY: a helper without arguments.
-    counters.until = unsafe { bpf_ktime_get_ns() };
-    counters.busy = 1;
-    remember(counters, snapshot);
-}
-
-#[inline(always)]
-fn remember(counters: &mut SchedCounters, snapshot: &Snapshot) {
-    counters.task = snapshot.task;
-    counters.pid = snapshot.pid;
-    counters.sleeps = snapshot.sleeps;
-    counters.switches = snapshot.switches;
-}
-
-/// Accounts for the time since the last event, in which the CPU was busy; `waiting` tasks wait now.
-#[inline(always)]
-fn account(counters: &mut SchedCounters, snapshot: &Snapshot, waiting: u64) {
-    // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
-    let elapsed = now.saturating_sub(counters.until);
-    counters.until = now;
-    counters.busy_ns += elapsed;
-    counters.wait_ns += waiting * elapsed;
-    counters.burst_ns += elapsed;
-    let ended = snapshot.switches.wrapping_sub(counters.switches) as i64;
-    if ended <= 0 {
-        return;
+unsafe fn asleep(rq: *const u8) -> u32 {
+    if RQ_FAIR_QUEUED.load() == ABSENT || RQ_FAIR_RUNNABLE.load() == ABSENT {
+        return 0;
     }
-    let slept = has_slept(counters, snapshot);
-    let interrupted = !slept && snapshot.pid == counters.pid;
-    if !interrupted {
-        if slept && counters.burst_ns < SHORT_BURST_NS.load() * ended as u64 {
-            counters.short_ns += counters.burst_ns;
-            counters.short_bursts += ended as u64;
-        }
-        counters.burst_ns = 0;
-    }
-    remember(counters, snapshot);
+    // SAFETY: as the caller promises, with offsets from BTF.
+    let (queued, runnable): (u32, u32) =
+        unsafe { (read(rq, &RQ_FAIR_QUEUED), read(rq, &RQ_FAIR_RUNNABLE)) };
+    queued.saturating_sub(runnable)
 }
 
-/// Whether the task that ran at the last snapshot has gone to sleep since then, or ended. It has not when it was
-/// only interrupted, by a kernel thread for instance, or moved to another CPU.
+/// Whether the task that ran at the last look has gone to sleep since then, or ended. It has not when it was
+/// only interrupted, by a kernel thread for instance, or moved to another CPU. The idle task never does.
 #[inline(always)]
-fn has_slept(counters: &SchedCounters, snapshot: &Snapshot) -> bool {
+fn has_slept(counters: &SchedCounters, look: &Look) -> bool {
     if counters.pid == 0 {
-        return true;
+        return false;
     }
-    if counters.pid == snapshot.pid {
-        return counters.sleeps != snapshot.sleeps;
+    if counters.pid == look.pid {
+        return counters.sleeps != look.sleeps;
     }
-    // SAFETY: offsets from BTF. A task that ended may have left its memory to something else.
-    let (pid, sleeps): (Option<u32>, Option<u64>) = unsafe {
-        (
-            read_past(counters.task, &TASK_PID),
-            read_past(counters.task, &TASK_NVCSW),
-        )
-    };
+    // A task that ended may have left its memory to something else.
+    let pid: Option<u32> = read_past(counters.task, &TASK_PID);
+    let sleeps: Option<u64> = read_past(counters.task, &TASK_NVCSW);
     pid.map(u64::from) != Some(counters.pid) || sleeps != Some(counters.sleeps)
 }

@@ -5,23 +5,27 @@
 //! the reason in [`Profiler::missing`], and the others work.
 
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use auto_ext_profiler_abi::{
-    BlockCounters, OFFSETS, OPTIONAL_OFFSETS, ReclaimCounters, SHORT_BURST_NS, SchedCounters,
-    SoftirqCounters, map,
+    ABSENT, BlockCounters, OFFSETS, OPTIONAL_OFFSETS, ReclaimCounters, SHORT_BURST_NS,
+    SchedCounters, SoftirqCounters, map,
 };
 use auto_ext_service::kernel_types::KernelTypes;
-use aya::maps::{MapData, PerCpuArray};
+use aya::maps::{Array, MapData, PerCpuArray};
 use aya::{Ebpf, EbpfLoader, Pod};
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::gettid;
 
 use crate::btf;
-use crate::calibrate;
+use crate::calibrate::Calibration;
+use crate::cpus::Cpus;
 use crate::object::{self, AttachError};
 use crate::proc::ProcReader;
+use crate::reclaim::{Reclaim, Sum};
 use auto_ext_signals::Signal;
-use auto_ext_signals::{BlockTotals, Machine, ReclaimTotals, Sample, SchedTotals, SoftirqTotals};
+use auto_ext_signals::{BlockTotals, Machine, Sample, SoftirqTotals};
 
 /// Each map with the programs that fill it and the signals that need it.
 const PROFILERS: [(&str, &[&str], &[Signal]); 4] = [
@@ -55,8 +59,23 @@ pub struct Profiler {
     softirq: Option<PerCpuArray<MapData, SoftirqCounters>>,
     reclaim: Option<PerCpuArray<MapData, ReclaimCounters>>,
     proc: ProcReader,
-    machine: Machine,
+    calibration: Calibration,
+    cpus: Cpus,
+    reclaimed: Reclaim,
     missing: Vec<(Signal, String)>,
+}
+
+/// How long reading all counters may take; else they are of different moments.
+const TOGETHER_NS: u64 = 2_000_000;
+/// How often they are read, at most, until they are of one moment.
+const READS: usize = 4;
+
+/// What was read at about one moment.
+struct Reading {
+    at_ns: u64,
+    sched: Option<Vec<SchedCounters>>,
+    reclaim: Option<Sum>,
+    sample: Sample,
 }
 
 impl Profiler {
@@ -69,14 +88,16 @@ impl Profiler {
         let (offsets, missing_offset) = offsets(&types);
         let tracepoints = btf::of_tracepoints(&types)?;
         drop(types);
-        let machine = calibrate::measure();
-        let short_burst_ns = short_burst_ns(&machine);
+        let calibration = Calibration::new(monotonic_ns());
+        let short_burst_ns = short_burst_ns(calibration.machine());
+        let sleeper = gettid().as_raw().cast_unsigned();
         let mut loader = EbpfLoader::new();
         loader.btf(Some(&tracepoints));
         for ((global, ..), offset) in OFFSETS.iter().zip(&offsets) {
             loader.override_global(global, offset, true);
         }
-        loader.override_global("SHORT_BURST_NS", &short_burst_ns, true);
+        loader.override_global("SHORT_BURST", &short_burst_ns, true);
+        loader.override_global("KNOWN_SLEEPER", &sleeper, true);
         let mut ebpf = object::load(&mut loader)?;
 
         let mut missing = Vec::new();
@@ -94,6 +115,12 @@ impl Profiler {
         if missing.len() == Signal::ALL.len() {
             return Err(AttachError::Object(missing.swap_remove(0).1));
         }
+        if !missing
+            .iter()
+            .any(|(signal, _)| *signal == Signal::Interactive)
+        {
+            sleep_once(&mut ebpf)?;
+        }
         let profiler = Self {
             sched: take(&mut ebpf, map::SCHED, &missing, Signal::Cpu)?,
             block: take(&mut ebpf, map::BLOCK, &missing, Signal::Io)?,
@@ -101,7 +128,9 @@ impl Profiler {
             reclaim: take(&mut ebpf, map::RECLAIM, &missing, Signal::Mem)?,
             _ebpf: Some(ebpf),
             proc: ProcReader::new(Path::new("/")),
-            machine,
+            calibration,
+            cpus: Cpus::default(),
+            reclaimed: Reclaim::default(),
             missing,
         };
         drop(tracepoints);
@@ -121,15 +150,17 @@ impl Profiler {
             softirq: None,
             reclaim: None,
             proc: ProcReader::new(Path::new("/")),
-            machine: calibrate::measure(),
+            calibration: Calibration::new(monotonic_ns()),
+            cpus: Cpus::default(),
+            reclaimed: Reclaim::default(),
             missing: missing.into(),
         }
     }
 
-    /// What was measured about the machine once.
+    /// What was measured of the machine itself, some time in the last minute.
     #[must_use]
     pub fn machine(&self) -> &Machine {
-        &self.machine
+        self.calibration.machine()
     }
 
     /// From now on the CPU time of what is in this cgroup is not part of any load: it is auto-ext's
@@ -145,51 +176,98 @@ impl Profiler {
         &self.missing
     }
 
-    /// Reads all counters.
-    #[must_use]
-    pub fn sample(&self) -> Sample {
-        let at_ns = monotonic_ns();
+    /// Reads all counters. They are of one moment, within two milliseconds unless the machine does not let the caller run
+    /// for as long.
+    pub fn sample(&mut self) -> Sample {
         let online = self.proc.online_cpus();
-        Sample {
+        let mut reading = self.read();
+        for _ in 1..READS {
+            if monotonic_ns().saturating_sub(reading.at_ns) <= TOGETHER_NS {
+                break;
+            }
+            reading = self.read();
+        }
+        let Reading {
             at_ns,
-            cpus: u32::try_from(online.len()).unwrap_or(u32::MAX).max(1),
-            sched: totals(
-                self.sched.as_ref(),
-                |total: &mut SchedTotals, number, cpu| {
-                    // One that went offline busy stays so in its counters.
-                    let still = if cpu.busy != 0 && online.contains(&number) {
-                        at_ns.saturating_sub(cpu.until)
-                    } else {
-                        0
-                    };
-                    total.busy_ns += cpu.busy_ns + still;
-                    total.wait_ns += cpu.wait_ns;
-                    total.short_ns += cpu.short_ns;
-                    total.short_bursts += cpu.short_bursts;
-                },
-            ),
-            block: totals(self.block.as_ref(), |total: &mut BlockTotals, _, cpu| {
-                total.busy_ns += cpu.busy_ns;
-                total.requests += cpu.requests;
-                total.bytes += cpu.bytes;
-            }),
-            softirq: totals(
-                self.softirq.as_ref(),
-                |total: &mut SoftirqTotals, _, cpu| {
-                    total.net_ns += cpu.net_ns;
-                    total.net_runs += cpu.net_runs;
-                },
-            ),
-            reclaim: totals(
-                self.reclaim.as_ref(),
-                |total: &mut ReclaimTotals, _, cpu| {
-                    let still = cpu.active.wrapping_mul(at_ns);
-                    total.task_ns = total.task_ns.wrapping_add(cpu.task_ns).wrapping_add(still);
-                },
-            ),
+            sched,
+            reclaim,
+            mut sample,
+        } = reading;
+        self.calibration.renew(at_ns);
+        if let (Some(counters), Some(online)) = (sched, online) {
+            let cores = self.proc.cores(&online);
+            let (totals, cpus) = self.cpus.update(at_ns, &counters, &online, cores);
+            sample.sched = Some(totals);
+            sample.cpus = cpus;
+        }
+        sample.reclaim = reclaim.map(|sum| self.reclaimed.update(at_ns, sum));
+        let machine = self.calibration.machine();
+        sample.kernel.start_faults = self.proc.start_faults(sample.kernel.faults, machine);
+        sample
+    }
+
+    fn read(&self) -> Reading {
+        let at_ns = monotonic_ns();
+        let sched = self.sched.as_ref().and_then(counters_of_cpus);
+        let mut sum = Sum::default();
+        let reclaim = each(self.reclaim.as_ref(), |cpu| sum.add(cpu)).map(|()| sum);
+        let mut block = BlockTotals::default();
+        let mut softirq = SoftirqTotals::default();
+        let sample = Sample {
+            at_ns,
+            block: each(self.block.as_ref(), |cpu| {
+                block.busy_ns += cpu.busy_ns;
+                block.requests += cpu.requests;
+                block.bytes += cpu.bytes;
+                block.foreground_ns += cpu.foreground_ns;
+                block.flight_ns += cpu.flight_ns;
+            })
+            .map(|()| block),
+            softirq: each(self.softirq.as_ref(), |cpu| {
+                softirq.net_ns += cpu.net_ns;
+                softirq.net_runs += cpu.net_runs;
+            })
+            .map(|()| softirq),
             kernel: self.proc.read(),
+            ..Sample::default()
+        };
+        Reading {
+            at_ns,
+            sched,
+            reclaim,
+            sample,
         }
     }
+}
+
+/// The counters of each CPU. Those that were being written are read again.
+fn counters_of_cpus(map: &PerCpuArray<MapData, SchedCounters>) -> Option<Vec<SchedCounters>> {
+    let mut counters: Vec<SchedCounters> = map.get(&0, 0).ok()?.iter().copied().collect();
+    for _ in 0..READS {
+        if counters.iter().all(|cpu| cpu.begun == cpu.ended) {
+            break;
+        }
+        let again = map.get(&0, 0).ok()?;
+        for (cpu, again) in counters.iter_mut().zip(again.iter()) {
+            if cpu.begun != cpu.ended {
+                *cpu = *again;
+            }
+        }
+    }
+    Some(counters)
+}
+
+/// Sleeps for a moment, until the programs know how sleeping tasks are woken. Where they do not get to know it, nothing counts
+/// as woken by timers.
+fn sleep_once(ebpf: &mut Ebpf) -> Result<(), AttachError> {
+    let known: Array<MapData, u64> = object::take(ebpf, map::WAKES_SLEEPER)?;
+    for _ in 0..READS {
+        thread::sleep(Duration::from_micros(100));
+        if known.get(&0, 0).is_ok_and(|function| function != 0) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The maps that have to do without an offset that this kernel does not have, and why.
@@ -199,16 +277,10 @@ type MissingOffset = (&'static [&'static str], String);
 fn offsets(types: &KernelTypes) -> ([u64; OFFSETS.len()], Option<MissingOffset>) {
     let mut offsets = [0; OFFSETS.len()];
     let mut missing: Option<MissingOffset> = None;
-    for (slot, (_, structure, path)) in offsets.iter_mut().zip(OFFSETS) {
-        let stand_in = OPTIONAL_OFFSETS
-            .iter()
-            .find(|(optional, _)| *optional == path);
-        let found = btf::offset(types, structure, path).or_else(|error| match stand_in {
-            Some((_, stand_in)) => btf::offset(types, structure, stand_in),
-            None => Err(error),
-        });
-        match found {
+    for (slot, (global, structure, path)) in offsets.iter_mut().zip(OFFSETS) {
+        match btf::offset(types, structure, path) {
             Ok(offset) => *slot = offset,
+            Err(_) if OPTIONAL_OFFSETS.contains(&global) => *slot = ABSENT,
             Err(error) => {
                 let of: &[&str] = if structure == "request" {
                     &[map::BLOCK]
@@ -239,17 +311,10 @@ fn take<T: Pod>(
     object::take(ebpf, name).map(Some)
 }
 
-/// Adds up the counters of all CPUs, which are numbered from 0; `None` when they cannot be read.
-fn totals<C: Pod, T: Default>(
-    map: Option<&PerCpuArray<MapData, C>>,
-    add: impl Fn(&mut T, u32, &C),
-) -> Option<T> {
-    let cpus = map?.get(&0, 0).ok()?;
-    let mut total = T::default();
-    for (number, cpu) in (0..).zip(cpus.iter()) {
-        add(&mut total, number, cpu);
-    }
-    Some(total)
+/// Has `add` called with the counters of each CPU; `None` when they cannot be read.
+fn each<C: Pod>(map: Option<&PerCpuArray<MapData, C>>, add: impl FnMut(&C)) -> Option<()> {
+    map?.get(&0, 0).ok()?.iter().for_each(add);
+    Some(())
 }
 
 /// What counts as a short burst on this machine: the same amount of work on any.

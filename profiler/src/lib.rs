@@ -6,10 +6,12 @@
 mod attach;
 mod btf;
 mod calibrate;
+mod cpus;
 mod object;
 mod proc;
 mod process;
 mod processes;
+mod reclaim;
 mod tracker;
 
 pub use attach::Profiler;

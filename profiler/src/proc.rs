@@ -1,10 +1,11 @@
 //! What the kernel tells anyway: counters from /proc, each of which may be missing, and the CPUs.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use auto_ext_signals::KernelTotals;
+use auto_ext_signals::{KernelTotals, Machine};
 use procfs_core::net::InterfaceDeviceStatus;
 use procfs_core::{FromRead, IoPressure, MemoryPressure, VmStat};
 
@@ -13,6 +14,44 @@ pub(crate) struct ProcReader {
     root: PathBuf,
     /// The cgroup of auto-ext.
     own: Option<PathBuf>,
+    /// The CPUs of each core, for the CPUs that were online then.
+    cores: (BTreeSet<u32>, Vec<BTreeSet<u32>>),
+    starts: Starts,
+    /// Which network interfaces are backed by a device, as far as they were seen.
+    devices: RefCell<BTreeMap<String, bool>>,
+}
+
+/// How many interfaces are remembered.
+const MAX_INTERFACES: usize = 256;
+/// How many bytes a program can be taken to fault in as it starts: its own and its libraries' pages, its heap. A compiler takes
+/// 30 to 100 MB, beside two processes that take little.
+const START: usize = 32 << 20;
+/// How much of what was not faulted in yet is kept for the next window.
+const KEPT: f64 = 0.8;
+
+/// How many page faults can be put down to tasks that start.
+#[derive(Default)]
+struct Starts {
+    /// The last task's number, and how many faults there had been.
+    before: Option<(u64, u64)>,
+    /// What the tasks that started lately may still fault in.
+    allowed: f64,
+    faults: u64,
+}
+
+impl Starts {
+    /// Takes in the number that was given to the last task, and how many faults there have been.
+    fn update(&mut self, last_task: u64, faults: u64, page: usize) -> u64 {
+        if let Some((task, before)) = self.before.replace((last_task, faults)) {
+            // The numbers begin anew some time; then nothing is known of this window.
+            let started = last_task.saturating_sub(task) as f64;
+            self.allowed = self.allowed * KEPT + started * (START / page.max(1)) as f64;
+            let put_down = (faults.saturating_sub(before) as f64).min(self.allowed);
+            self.allowed -= put_down;
+            self.faults += put_down as u64;
+        }
+        self.faults
+    }
 }
 
 impl ProcReader {
@@ -20,6 +59,9 @@ impl ProcReader {
         Self {
             root: root.to_owned(),
             own: None,
+            cores: Default::default(),
+            starts: Starts::default(),
+            devices: RefCell::default(),
         }
     }
 
@@ -31,13 +73,18 @@ impl ProcReader {
     pub(crate) fn read(&self) -> KernelTotals {
         let vmstat: Option<VmStat> = self.parsed("proc/vmstat");
         let vmstat = |name| u64::try_from(*vmstat.as_ref()?.0.get(name)?).ok();
-        let net = self.parsed("proc/net/dev").map(net_totals);
+        let net = self.parsed("proc/net/dev");
+        let net = net.map(|interfaces| self.net_totals(interfaces));
         let io: Option<IoPressure> = self.parsed("proc/pressure/io");
         let memory: Option<MemoryPressure> = self.parsed("proc/pressure/memory");
         KernelTotals {
             psi_io_us: io.map(|pressure| pressure.some.total),
             psi_memory_us: memory.map(|pressure| pressure.some.total),
             faults: vmstat("pgfault"),
+            start_faults: None,
+            reclaimed_pages: vmstat("pgsteal_kswapd")
+                .zip(vmstat("pgsteal_direct"))
+                .map(|(kswapd, direct)| kswapd + direct),
             huge_faults: vmstat("thp_fault_alloc"),
             dirtied_pages: vmstat("nr_dirtied"),
             net_bytes: net.map(|(bytes, _)| bytes),
@@ -46,10 +93,72 @@ impl ProcReader {
         }
     }
 
-    /// The numbers of the CPUs that are online.
-    pub(crate) fn online_cpus(&self) -> BTreeSet<u32> {
-        let list = self.text("sys/devices/system/cpu/online");
-        list.as_deref().map(cpu_list).unwrap_or_default()
+    /// The numbers of the CPUs that are online; `None` when that cannot be read.
+    pub(crate) fn online_cpus(&self) -> Option<BTreeSet<u32>> {
+        let online = cpu_list(&self.text("sys/devices/system/cpu/online")?);
+        (!online.is_empty()).then_some(online)
+    }
+
+    /// The CPUs of each core, of those that are online; nothing of a CPU whose core is not known.
+    pub(crate) fn cores(&mut self, online: &BTreeSet<u32>) -> &[BTreeSet<u32>] {
+        if self.cores.0 != *online {
+            let cores: BTreeSet<_> = online
+                .iter()
+                .filter_map(|cpu| {
+                    // Called core_cpus_list since Linux 5.3; this name stays (Documentation/ABI/stable/sysfs-devices-system-cpu).
+                    let list =
+                        format!("sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list");
+                    Some(cpu_list(&self.text(&list)?))
+                })
+                .collect();
+            self.cores = (online.clone(), cores.into_iter().collect());
+        }
+        &self.cores.1
+    }
+
+    /// How many of the page faults, of which there have been so many by now, can be put down to tasks that start. To be asked once
+    /// for each window.
+    pub(crate) fn start_faults(&mut self, faults: Option<u64>, machine: &Machine) -> Option<u64> {
+        // `0.61 0.55 0.43 2/320 12345`: the last word is the number of the last task; see proc_loadavg(5).
+        let load = self.text("proc/loadavg")?;
+        let last_task = load.split_whitespace().last()?.parse().ok()?;
+        Some(self.starts.update(last_task, faults?, machine.page))
+    }
+
+    /// Bytes and packets, received plus sent. What goes through a bridge or a tunnel is counted where it
+    /// leaves the machine; if that is less, as between containers, at the busiest of the others.
+    fn net_totals(&self, interfaces: InterfaceDeviceStatus) -> (u64, u64) {
+        let mut through = (0, 0);
+        let mut virtually = (0, 0);
+        for (name, one) in interfaces.0 {
+            let (bytes, packets) = (
+                one.recv_bytes + one.sent_bytes,
+                one.recv_packets + one.sent_packets,
+            );
+            if self.is_backed(&name) {
+                through = (through.0 + bytes, through.1 + packets);
+            } else if bytes > virtually.0 {
+                virtually = (bytes, packets);
+            }
+        }
+        if through.0 >= virtually.0 {
+            through
+        } else {
+            virtually
+        }
+    }
+
+    /// Whether a network interface is the loopback one, or a device is behind it.
+    fn is_backed(&self, name: &str) -> bool {
+        let mut devices = self.devices.borrow_mut();
+        // Names come and go with containers.
+        if devices.len() > MAX_INTERFACES {
+            devices.clear();
+        }
+        *devices.entry(name.to_owned()).or_insert_with(|| {
+            let device = self.root.join("sys/class/net").join(name).join("device");
+            name == "lo" || device.exists()
+        })
     }
 
     /// What a file says, unless it is missing or garbled.
@@ -90,17 +199,6 @@ fn field(text: &str, name: &str) -> Option<u64> {
     })
 }
 
-/// Bytes and packets, received plus sent, of all interfaces.
-fn net_totals(interfaces: InterfaceDeviceStatus) -> (u64, u64) {
-    let interfaces = interfaces.0.into_values();
-    interfaces.fold((0, 0), |(bytes, packets), one| {
-        (
-            bytes + one.recv_bytes + one.sent_bytes,
-            packets + one.recv_packets + one.sent_packets,
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,7 +226,7 @@ mod tests {
             ),
             (
                 "proc/vmstat",
-                "nr_free_pages 1\nnr_dirtied 3\npgfault 9\nthp_fault_alloc 42\nthp_fault_alloc_x 9\n",
+                "nr_free_pages 1\npgsteal_kswapd 7\npgsteal_direct 5\nnr_dirtied 3\npgfault 9\nthp_fault_alloc 42\nthp_fault_alloc_x 9\n",
             ),
             (
                 "proc/net/dev",
@@ -144,6 +242,8 @@ mod tests {
                 psi_io_us: Some(58_761_459),
                 psi_memory_us: Some(7),
                 faults: Some(9),
+                start_faults: None,
+                reclaimed_pages: Some(12),
                 huge_faults: Some(42),
                 dirtied_pages: Some(3),
                 net_bytes: Some(212),

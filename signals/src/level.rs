@@ -81,6 +81,7 @@ impl Default for Thresholds {
         Self(Signal::ALL.map(|signal| match signal {
             Signal::Cpu => threshold(0.75, 0.55),
             Signal::Parallel => threshold(0.6, 0.3),
+            Signal::Contended => threshold(0.5, 0.25),
             // What starts up is read from disks first.
             Signal::Io => Threshold {
                 mean_over: Duration::from_millis(700),

@@ -1,10 +1,13 @@
-//! The six signals, and how two samples become one set of them. Pure: no clock, no I/O.
+//! The signals, and how two samples become one set of them. Pure: no clock, no I/O.
 //!
-//! Every signal but `parallel` is a share between 0 and 1, so that one threshold fits a laptop and
-//! a 128-CPU server. `net`, `mem` and `interactive` are shares of the CPU time that was *used*:
-//! one saturated stream is as much a network load on 128 CPUs as on two. Where little CPU time is
-//! used they fade to zero, so that neither the timers of an idle machine nor a quiet download count.
-//! What auto-ext uses itself, to load a scheduler for example, is no part of the load.
+//! A scheduler can help only where something waits, or somebody notices. So work that runs only where nobody else wants to
+//! (niced, or of the idle class) is no load, and neither is what auto-ext uses itself, to load a scheduler for example, nor
+//! time that a virtual machine's host takes away.
+//!
+//! `cpu`, `io`, `net`, `mem` and `contended` are shares between 0 and 1, so that one threshold fits a laptop and a 128-CPU
+//! server. `net` and `mem` are shares of the CPU time that was *used*: one saturated stream is as much a network load on 128
+//! CPUs as on two. Where little CPU time is used they fade to zero, so that a quiet download does not count. `interactive` is an
+//! amount: a person's work does not grow with the machine.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,34 +21,44 @@ use crate::sample::{Machine, Sample};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Signal {
-    /// Share of the time of all CPUs in which they were not idle, 0 to 1.
+    /// Share of the time of all cores in which they were busy, 0 to 1. A core with several threads in hardware is busy
+    /// when one of them is.
     Cpu,
-    /// Tasks waiting for a CPU, less one, per CPU, from 0 up. One is left out because beside tasks that compute a
-    /// kernel thread of low priority, such as khugepaged, can wait for seconds.
+    /// Tasks waiting for a CPU, per CPU in use, from 0 up: hogs that crowd on a few of many CPUs wait as much as on all.
     Parallel,
-    /// Share of the window in which a block request was in flight or a task stalled on IO, or of the
+    /// Share of the time of the CPUs in use in which some task waited for them, 0 to 1.
+    Contended,
+    /// Share of the window in which somebody waited for block requests in flight, or of the
     /// used CPU time that writing files took, 0 to 1.
     Io,
     /// Share of the used CPU time that the network took: its softirqs, and the copying of what was
     /// sent and received, 0 to 1.
     Net,
     /// Share of the used CPU time that page faults took, or of the window in which a task was freeing
-    /// memory or stalled on it, 0 to 1.
+    /// memory or stalled on it, 0 to 1. What programs fault in as they start is left out.
     Mem,
-    /// Share of the used CPU time that was spent in short bursts that ended in sleep, 0 to 1.
+    /// CPUs that were used for work with a rhythm, from 0 up: by tasks that timers wake at least four times a second, for little
+    /// each time, as frames and sound do. While CPUs are idle also, for a part, by tasks that others wake for short bursts.
     Interactive,
 }
 
 impl Signal {
     /// Every signal, in the order in which they are shown.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Cpu,
         Self::Parallel,
+        Self::Contended,
         Self::Io,
         Self::Net,
         Self::Mem,
         Self::Interactive,
     ];
+
+    /// Whether its values are shares from 0 to 1; the others are amounts from 0 up.
+    #[must_use]
+    pub fn is_share(self) -> bool {
+        !matches!(self, Self::Parallel | Self::Interactive)
+    }
 
     /// The name in policies, on D-Bus and in JSON.
     #[must_use]
@@ -53,6 +66,7 @@ impl Signal {
         match self {
             Self::Cpu => "cpu",
             Self::Parallel => "parallel",
+            Self::Contended => "contended",
             Self::Io => "io",
             Self::Net => "net",
             Self::Mem => "mem",
@@ -82,15 +96,18 @@ impl FromStr for Signal {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Signals([Option<f64>; Signal::ALL.len()]);
 
-/// The least CPU time in use with which `interactive` can reach 1, in CPUs of a recent machine. It is low, as people notice
-/// delays on a machine that does little.
-const INTERACTIVE_FLOOR: f64 = 0.25;
-/// Its greatest value, as a share of the CPUs.
-const INTERACTIVE_FLOOR_SHARE: f64 = 0.5;
-/// The same for `net`, `mem` and the writing of files, where throughput matters only when it takes a whole CPU.
+/// The least CPU time in use with which `net`, `mem` and the writing of files can reach 1, in CPUs: throughput matters only
+/// when it takes a whole CPU.
 const THROUGHPUT_FLOOR: f64 = 1.0;
-/// The least value of both on large machines, whose background work grows with them, as a share of the CPUs.
+/// The least value of it on large machines, whose background work grows with them, as a share of the CPUs.
 const FLOOR_SHARE: f64 = 0.01;
+/// How much of the CPU time in short bursts counts as interactive that no timer brought about.
+const WOKEN_BY_OTHERS: f64 = 0.25;
+/// How many requests must be in flight on average to count as a whole window in which somebody waits, though the kernel
+/// saw nobody stall: who issues requests asynchronously waits in ways that it does not count.
+const DEEP_QUEUE: f64 = 4.0;
+/// How much more than there is the counters of a window may show, by the time that reading them takes.
+const TOLERANCE: f64 = 0.02;
 
 /// CPU time of writing one page through the page cache, in page faults: both take a page from the
 /// allocator and fill it; the file system comes on top, in the writer and in the flusher. Measured
@@ -116,71 +133,174 @@ impl Signals {
             .map(|signal| (signal, self.get(signal)))
     }
 
-    /// The signals of the window from `before` to `after`, or `None` when no time passed.
+    /// The signals of the window from `before` to `after`, or `None` when no time passed, or when the counters cannot be: more
+    /// CPU time was used than there was.
     ///
     /// Counters that seem to run backwards (they are read while they are written) count as zero.
     #[must_use]
     pub fn between(before: &Sample, after: &Sample, machine: &Machine) -> Option<Self> {
-        let window = after.at_ns.checked_sub(before.at_ns).filter(|ns| *ns > 0)? as f64;
-        let cpus = f64::from(after.cpus.max(1));
-        let sched = delta(&before.sched, &after.sched);
-        let own = delta(&before.kernel.own_us, &after.kernel.own_us)
-            .map_or(0.0, |(b, a)| grown(b, a) * 1000.0);
-        let busy = sched.map(|(b, a)| (grown(b.busy_ns, a.busy_ns) - own).max(0.0));
-        let used = |floor: f64| {
-            busy.unwrap_or(0.0)
-                .max(floor.max(FLOOR_SHARE * cpus) * window)
-        };
-        let throughput = used(THROUGHPUT_FLOOR);
-        let interactive_floor = (INTERACTIVE_FLOOR * machine.slowness())
-            .min(THROUGHPUT_FLOOR)
-            .min(INTERACTIVE_FLOOR_SHARE * cpus);
-        let stalled = |before: Option<u64>, after: Option<u64>| {
-            delta(&before, &after).map(|(b, a)| share(grown(b, a) * 1000.0, window))
-        };
-
+        let window = Window::new(before, after, machine)?;
         let mut signals = Self::default();
-        signals.set(Signal::Cpu, busy.map(|busy| share(busy, cpus * window)));
-        signals.set(
-            Signal::Parallel,
-            sched.map(|(b, a)| (grown(b.wait_ns, a.wait_ns) / window - 1.0).max(0.0) / cpus),
-        );
-        signals.set(
-            Signal::Interactive,
-            sched.map(|(b, a)| share(grown(b.short_ns, a.short_ns), used(interactive_floor))),
-        );
-        // Buffered writes keep the machine busy with IO long before the first request is issued.
-        let dirtied =
-            delta(&before.kernel.dirtied_pages, &after.kernel.dirtied_pages).map(|(b, a)| {
-                share(
-                    grown(b, a) * machine.fault_ns * DIRTIED_PAGE_FAULTS,
-                    throughput,
-                )
-            });
-        let in_flight = delta(&before.block, &after.block)
-            .map(|(b, a)| share(grown(b.busy_ns, a.busy_ns), window));
-        let stalled_on_io = stalled(before.kernel.psi_io_us, after.kernel.psi_io_us);
-        signals.set(Signal::Io, greatest([in_flight, dirtied, stalled_on_io]));
-        let copied = delta(&before.kernel.net_bytes, &after.kernel.net_bytes)
-            .map_or(0.0, |(b, a)| grown(b, a) * machine.byte_ns());
-        signals.set(
-            Signal::Net,
-            delta(&before.softirq, &after.softirq)
-                .map(|(b, a)| share(grown(b.net_ns, a.net_ns) + copied, throughput)),
-        );
-        let faulting = delta(&before.kernel.faults, &after.kernel.faults).map(|(b, a)| {
-            let huge = delta(&before.kernel.huge_faults, &after.kernel.huge_faults)
-                .map_or(0.0, |(b, a)| grown(b, a) * machine.huge_fault_ns);
-            share(grown(b, a) * machine.fault_ns + huge, throughput)
-        });
-        let reclaiming = delta(&before.reclaim, &after.reclaim)
-            .map(|(b, a)| share(grown(b.task_ns, a.task_ns), window));
-        let stalled_on_memory = stalled(before.kernel.psi_memory_us, after.kernel.psi_memory_us);
-        signals.set(
-            Signal::Mem,
-            greatest([faulting, reclaiming, stalled_on_memory]),
-        );
+        signals.set(Signal::Cpu, window.cpu());
+        signals.set(Signal::Parallel, window.parallel());
+        signals.set(Signal::Contended, window.contended());
+        signals.set(Signal::Io, window.io());
+        signals.set(Signal::Net, window.net());
+        signals.set(Signal::Mem, window.mem());
+        signals.set(Signal::Interactive, window.interactive());
         Some(signals)
+    }
+}
+
+/// What the two samples of a window say.
+struct Window<'s> {
+    before: &'s Sample,
+    after: &'s Sample,
+    machine: &'s Machine,
+    /// Nanoseconds.
+    length: f64,
+    /// How many CPUs there were.
+    cpus: f64,
+    /// Nanoseconds of CPU time that auto-ext used itself.
+    own: f64,
+    sched: Option<Sched>,
+}
+
+/// What the CPUs did, in nanoseconds.
+struct Sched {
+    busy: f64,
+    stolen: f64,
+    core: f64,
+    cores: f64,
+    wait: f64,
+    contended: f64,
+    short: f64,
+    timed: f64,
+}
+
+impl<'s> Window<'s> {
+    fn new(before: &'s Sample, after: &'s Sample, machine: &'s Machine) -> Option<Self> {
+        let length = after.at_ns.checked_sub(before.at_ns).filter(|ns| *ns > 0)? as f64;
+        let cpus = f64::from(after.cpus.max(1));
+        let sched = before.sched.zip(after.sched).map(|(before, after)| Sched {
+            busy: grown(before.busy_ns, after.busy_ns),
+            stolen: grown(before.stolen_ns, after.stolen_ns),
+            core: grown(before.core_ns, after.core_ns),
+            cores: f64::from(after.cores.max(1)),
+            wait: grown(before.wait_ns, after.wait_ns),
+            contended: grown(before.contended_ns, after.contended_ns),
+            short: grown(before.short_ns, after.short_ns),
+            timed: grown(before.timed_ns, after.timed_ns),
+        });
+        let can_be = |sched: &Sched| sched.busy <= (1.0 + TOLERANCE) * cpus * length;
+        if sched.as_ref().is_some_and(|sched| !can_be(sched)) {
+            return None;
+        }
+        let own = delta(before.kernel.own_us, after.kernel.own_us).map_or(0.0, |us| us * 1000.0);
+        Some(Self {
+            before,
+            after,
+            machine,
+            length,
+            cpus,
+            own,
+            sched,
+        })
+    }
+
+    /// The CPU time that others used.
+    fn used(&self) -> f64 {
+        let sched = self.sched.as_ref();
+        sched.map_or(0.0, |sched| (sched.busy - sched.stolen - self.own).max(0.0))
+    }
+
+    /// That, or as much as makes a throughput worth its name.
+    fn throughput(&self) -> f64 {
+        let floor = THROUGHPUT_FLOOR.max(FLOOR_SHARE * self.cpus);
+        self.used().max(floor * self.length)
+    }
+
+    /// A count of microseconds as a share of the window.
+    fn stalled(&self, before: Option<u64>, after: Option<u64>) -> Option<f64> {
+        delta(before, after).map(|us| share(us * 1000.0, self.length))
+    }
+
+    fn cpu(&self) -> Option<f64> {
+        let sched = self.sched.as_ref()?;
+        let there = sched.cores * self.length;
+        // Of what was taken away nobody could have used anything.
+        let stolen = sched.stolen * sched.cores / self.cpus;
+        Some(share(
+            sched.core - self.own,
+            there - stolen.min(0.9 * there),
+        ))
+    }
+
+    fn parallel(&self) -> Option<f64> {
+        let sched = self.sched.as_ref()?;
+        Some(sched.wait / self.used().max(self.length))
+    }
+
+    fn contended(&self) -> Option<f64> {
+        let sched = self.sched.as_ref()?;
+        Some(share(sched.contended, self.used().max(self.length)))
+    }
+
+    fn interactive(&self) -> Option<f64> {
+        let sched = self.sched.as_ref()?;
+        let idle = 1.0 - share(sched.busy, self.cpus * self.length);
+        let others = WOKEN_BY_OTHERS * idle * (sched.short - sched.timed).max(0.0);
+        Some((sched.timed + others) / self.length / self.machine.slowness())
+    }
+
+    fn io(&self) -> Option<f64> {
+        let (before, after) = (&self.before.kernel, &self.after.kernel);
+        let stalled = self.stalled(before.psi_io_us, after.psi_io_us);
+        let block = self.before.block.zip(self.after.block);
+        let in_flight = block.map(|(before, after)| {
+            let waited_for = grown(before.foreground_ns, after.foreground_ns) / self.length;
+            let depth = grown(before.flight_ns, after.flight_ns) / self.length;
+            // Who stalls without requests in flight is held back, or waits for something else.
+            waited_for
+                .min(stalled.unwrap_or(1.0))
+                .max(share(depth, DEEP_QUEUE))
+        });
+        // Buffered writes keep the machine busy with IO long before the first request is issued.
+        let dirtied = delta(before.dirtied_pages, after.dirtied_pages).map(|pages| {
+            let writing = pages * self.machine.fault_ns * DIRTIED_PAGE_FAULTS;
+            share(writing, self.throughput())
+        });
+        greatest([in_flight, dirtied])
+    }
+
+    fn net(&self) -> Option<f64> {
+        let copied = delta(self.before.kernel.net_bytes, self.after.kernel.net_bytes)
+            .map_or(0.0, |bytes| bytes * self.machine.byte_ns());
+        let softirq = self.before.softirq.zip(self.after.softirq);
+        softirq.map(|(before, after)| {
+            let softirq = grown(before.net_ns, after.net_ns);
+            share(softirq + copied, self.throughput())
+        })
+    }
+
+    fn mem(&self) -> Option<f64> {
+        let (before, after) = (&self.before.kernel, &self.after.kernel);
+        let faulting = delta(before.faults, after.faults).map(|faults| {
+            let starts = delta(before.start_faults, after.start_faults).unwrap_or(0.0);
+            let huge = delta(before.huge_faults, after.huge_faults).unwrap_or(0.0);
+            let faults = (faults - starts).max(0.0) * self.machine.fault_ns;
+            share(
+                faults + huge * self.machine.huge_fault_ns,
+                self.throughput(),
+            )
+        });
+        let reclaim = self.before.reclaim.zip(self.after.reclaim);
+        let reclaiming =
+            reclaim.map(|(before, after)| share(grown(before.task_ns, after.task_ns), self.length));
+        // Without pages that were taken back, who stalls is held back by a limit of its own.
+        let short = delta(before.reclaimed_pages, after.reclaimed_pages).is_none_or(|n| n > 0.0);
+        let stalled = self.stalled(before.psi_memory_us, after.psi_memory_us);
+        greatest([faulting, reclaiming, stalled.filter(|_| short)])
     }
 }
 
@@ -202,13 +322,13 @@ impl<'de> Deserialize<'de> for Signals {
     }
 }
 
-/// Both readings, where both were taken.
-fn delta<T: Copy>(before: &Option<T>, after: &Option<T>) -> Option<(T, T)> {
-    (*before).zip(*after)
+/// By how much a counter grew, where it was read both times.
+fn delta(before: Option<u64>, after: Option<u64>) -> Option<f64> {
+    Some(grown(before?, after?))
 }
 
 /// The greatest of several measures of the same thing, as far as they could be taken.
-fn greatest(ways: [Option<f64>; 3]) -> Option<f64> {
+fn greatest<const N: usize>(ways: [Option<f64>; N]) -> Option<f64> {
     ways.into_iter().flatten().reduce(f64::max)
 }
 
@@ -233,6 +353,8 @@ mod tests {
     const MACHINE: Machine = Machine {
         fault_ns: 500.0,
         huge_fault_ns: 100_000.0,
+        page: 4096,
+        huge_page: 2 << 20,
     };
 
     fn sample(cpus: u32, at_ns: u64, sched: SchedTotals) -> Sample {

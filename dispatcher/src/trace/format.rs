@@ -7,7 +7,7 @@ use auto_ext_signals::{Machine, ProcessEvent, Sample, Signal, Signals};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The version of the format. Traces of other versions are not read.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 /// The longest line, in bytes.
 pub const MAX_LINE: usize = 4 << 20;
 /// The longest text about a process, in bytes: that of a path of the greatest length of which no byte is UTF-8, so that
@@ -32,7 +32,7 @@ pub struct Header {
     pub started_us: u64,
     /// How long a window was to be, in milliseconds.
     pub window_ms: u64,
-    /// What was measured of the machine, with which signals are made from counters.
+    /// What was measured of the machine itself, with which signals are made from counters.
     pub machine: Machine,
     /// The signals whose BPF program could not be attached, with the reason.
     #[serde(default)]
@@ -48,13 +48,16 @@ pub struct Entry {
     /// The length of the window in microseconds, more than 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dt_us: Option<u64>,
-    /// The signals of the window: the [shares](auto_ext_signals::Signals) that decisions are made
-    /// from, rounded to a millionth.
+    /// The [signals](auto_ext_signals::Signals) of the window, from which decisions were made, rounded to a millionth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signals: Option<Signals>,
-    /// The counters at the end of the window, from which the signals were made. Not read by a replay.
+    /// The counters at the end of the window, from which the signals were made. Where the line before has them too, a replay
+    /// makes the signals of them again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub totals: Option<Sample>,
+    /// What was measured of the machine itself, when that changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
     /// What the kernel ran at the end of the window, as D-Bus' `CurrentScheduler`. Whose it was is not recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduler: Option<String>,

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
-use auto_ext_signals::{MAX_PROCESSES, Process, ProcessEvent, Signal, Signals};
+use auto_ext_signals::{MAX_PROCESSES, Machine, Process, ProcessEvent, Sample, Signal, Signals};
 use serde::Deserialize;
 
 use super::format::{Entry, Header, MAX_LINE, MAX_TEXT, VERSION};
@@ -97,6 +97,8 @@ pub struct Reader<R> {
     path: PathBuf,
     input: R,
     header: Header,
+    machine: Machine,
+    totals: Option<Sample>,
     buffer: Vec<u8>,
     line: u64,
     at_us: u64,
@@ -141,6 +143,8 @@ impl<R: BufRead> Reader<R> {
             Ok(header) => Ok(Self {
                 path,
                 input,
+                machine: header.machine,
+                totals: None,
                 header,
                 buffer,
                 line: 1,
@@ -190,6 +194,7 @@ impl<R: BufRead> Reader<R> {
             Err(error) => return Err(json(&error)),
         };
         self.check_time(&entry)?;
+        self.measure_again(&mut entry);
         if let Some(signals) = &entry.signals {
             check_values(signals)?;
         }
@@ -197,6 +202,22 @@ impl<R: BufRead> Reader<R> {
             self.check_processes(event)?;
         }
         Ok(Some(entry))
+    }
+
+    /// Makes the signals of the window's counters, as far as these are there. A window whose counters cannot be is none.
+    fn measure_again(&mut self, entry: &mut Entry) {
+        if let Some(machine) = entry.machine {
+            self.machine = machine;
+        }
+        let Some(after) = entry.totals else {
+            return;
+        };
+        if let Some(before) = self.totals.replace(after)
+            && entry.signals.is_some()
+        {
+            entry.signals = Signals::between(&before, &after, &self.machine);
+            entry.dt_us = entry.dt_us.filter(|_| entry.signals.is_some());
+        }
     }
 
     fn check_time(&mut self, entry: &Entry) -> Result<(), Problem> {
@@ -288,10 +309,7 @@ fn read_header(input: &mut impl BufRead, buffer: &mut Vec<u8>) -> Result<Header,
 
 fn check_values(signals: &Signals) -> Result<(), Problem> {
     for (signal, value) in signals.iter() {
-        let most = match signal {
-            Signal::Parallel => MOST_TASKS,
-            _ => 1.0,
-        };
+        let most = if signal.is_share() { 1.0 } else { MOST_TASKS };
         if let Some(value) = value
             && !(0.0..=most).contains(&value)
         {

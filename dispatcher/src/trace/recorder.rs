@@ -11,7 +11,7 @@ use auto_ext_scx::sysfs;
 use auto_ext_scx::sysfs::SchedExt;
 use auto_ext_scx::uevent::{Subsystem, Uevents};
 use auto_ext_service::clock::now_us;
-use auto_ext_signals::{ProcessEvent, Sample, Signals};
+use auto_ext_signals::{Machine, ProcessEvent, Sample, Signals};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
 use zbus::Connection;
@@ -60,6 +60,7 @@ pub(crate) struct Recorder {
     window: Duration,
     began_ns: u64,
     last: Sample,
+    machine: Machine,
     /// What is to be in the next line.
     next: Entry,
     power: Option<Power>,
@@ -69,9 +70,14 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     /// Begins a trace in `output`.
-    pub(crate) fn begin(sources: Sources, output: File, label: Option<String>) -> io::Result<Self> {
+    pub(crate) fn begin(
+        mut sources: Sources,
+        output: File,
+        label: Option<String>,
+    ) -> io::Result<Self> {
         let window = Policy::default().window;
         let first = sources.profiler.sample();
+        let machine = *sources.profiler.machine();
         let missing = sources.profiler.missing().iter().cloned();
         let header = Header {
             trace: VERSION,
@@ -81,7 +87,7 @@ impl Recorder {
             label,
             started_us: now_us(),
             window_ms: u64::try_from(window.as_millis()).unwrap_or(u64::MAX),
-            machine: *sources.profiler.machine(),
+            machine,
             missing: missing.collect(),
         };
         let mut recorder = Self {
@@ -90,6 +96,7 @@ impl Recorder {
             window,
             began_ns: first.at_ns,
             last: first,
+            machine,
             next: Entry::default(),
             power: None,
             profile: None,
@@ -127,9 +134,19 @@ impl Recorder {
         let sample = self.sources.profiler.sample();
         let signals = Signals::between(&self.last, &sample, self.sources.profiler.machine());
         let dt_us = self.at_us(&sample).saturating_sub(self.at_us(&self.last));
-        let Some(signals) = signals.filter(|_| dt_us > 0) else {
+        if dt_us == 0 {
+            return Ok(());
+        }
+        let Some(signals) = signals else {
+            // The next window begins with these counters.
+            self.last = sample;
             return Ok(());
         };
+        let machine = self.sources.profiler.machine();
+        if *machine != self.machine {
+            self.machine = *machine;
+            self.next.machine = Some(self.machine);
+        }
         self.next.dt_us = Some(dt_us);
         self.next.signals = Some(rounded(&signals));
         self.next.totals = Some(sample);

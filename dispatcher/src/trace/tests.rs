@@ -20,7 +20,7 @@ fn header() -> Header {
         window_ms: 250,
         machine: Machine {
             fault_ns: 512.25,
-            huge_fault_ns: 38_000.0,
+            ..Machine::default()
         },
         missing: [(Signal::Io, "no BTF".to_owned())].into(),
     }

@@ -73,7 +73,7 @@ pub(crate) struct Window {
 
 impl Windows {
     /// The first window begins now.
-    pub(crate) fn begin(profiler: Profiler, thresholds: Thresholds) -> Self {
+    pub(crate) fn begin(mut profiler: Profiler, thresholds: Thresholds) -> Self {
         Self {
             last: profiler.sample(),
             tracker: LevelTracker::new(thresholds),
@@ -81,13 +81,12 @@ impl Windows {
         }
     }
 
-    /// A window ends now, and the next one begins; `None` when no time has passed in it, and it
-    /// goes on.
+    /// A window ends now, and the next one begins; `None` when no time has passed in it, or its counters cannot be.
     pub(crate) fn end(&mut self) -> Option<Window> {
         let sample = self.profiler.sample();
-        let signals = Signals::between(&self.last, &sample, self.profiler.machine())?;
-        let dt = Duration::from_nanos(sample.at_ns - self.last.at_ns);
-        self.last = sample;
+        let last = std::mem::replace(&mut self.last, sample);
+        let signals = Signals::between(&last, &sample, self.profiler.machine())?;
+        let dt = Duration::from_nanos(sample.at_ns - last.at_ns);
         let levels = self.tracker.update(dt, &signals);
         Some(Window {
             sample,
@@ -137,10 +136,7 @@ mod tests {
             line.starts_with("cpu 0.988  HIGH   parallel -      ?"),
             "{line}"
         );
-        let machine = Machine {
-            fault_ns: 1.0,
-            huge_fault_ns: 2.0,
-        };
+        let machine = Machine::default();
         let window = Window {
             sample: Sample::default(),
             dt: Duration::from_millis(250),

@@ -98,6 +98,7 @@ impl<'p> Replay<'p> {
             dt_us,
             signals,
             totals: _,
+            machine: _,
             scheduler: _,
             processes,
             power,

@@ -290,7 +290,7 @@ proptest! {
             label: None,
             started_us: 0,
             window_ms: 250,
-            machine: auto_ext_signals::Machine { fault_ns: 1.0, huge_fault_ns: 1.0 },
+            machine: auto_ext_signals::Machine::default(),
             missing: BTreeMap::new(),
         };
         let mut bytes = Vec::new();
