@@ -1,328 +1,174 @@
-//! The benchmark of classification, as far as it is done in the machine: runs many labelled loads of many
-//! programs, one after the other, and prints the trace of each. Which class each window got is worked out on
-//! the host, by a replay with the shipped policy.
+//! The benchmark of classification, as far as it is done where the loads run: runs them one after the other, and
+//! prints the trace of each. Which class each window got is worked out by `cargo xtask`, by a replay with the
+//! shipped policy.
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::process::Command;
-use std::thread::{available_parallelism, sleep};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
+use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{load, service, trace};
+use crate::load::{self, Running};
+use crate::loads::{self, Labelled};
+use crate::{kernel, service, trace, wait};
 
-/// How long the machine rests before a load, how long the load runs, and how long it rests after.
+/// How long the machine rests before a load, how long the load runs if nothing else is said, and how long the machine
+/// rests after.
 const BEFORE: Duration = Duration::from_secs(2);
-const DURING: Duration = Duration::from_secs(7);
+const DURING: &str = "7";
 const AFTER: Duration = Duration::from_secs(1);
 
-/// A load with its label. Commands are lines for the shell, in which `$N` is the number of CPUs.
-struct Labelled {
-    name: &'static str,
-    /// The class of the shipped policy that it is.
-    class: &'static str,
-    /// Why that is the right one.
-    why: &'static str,
-    /// What it needs before, if anything.
-    prepare: &'static str,
-    command: &'static str,
+/// How long a scheduler may take until the kernel has it.
+const ENABLED: Duration = Duration::from_secs(30);
+
+/// What is to be recorded.
+struct Wanted<'a> {
+    /// Part of the names of the loads.
+    part: &'a str,
+    /// How long each load runs, in seconds.
+    seconds: &'a str,
+    /// The scheduler under which they run: `bpfland` is /usr/bin/scx_bpfland. The kernel's own without one.
+    scheduler: Option<&'a str>,
+    /// Not in the test machine: what is there is somebody's, and has no scratch disk and perhaps no systemd.
+    bare: bool,
 }
 
-const LOADS: &[Labelled] = &[
-    // As many tasks as CPUs that only compute.
-    Labelled {
-        name: "stress-ng --cpu N",
-        class: "cpu",
-        why: "a hog per CPU: all CPUs busy, nobody waits",
-        prepare: "",
-        command: "stress-ng --quiet --cpu $N",
-    },
-    Labelled {
-        name: "openssl speed",
-        class: "cpu",
-        why: "a process per CPU that only computes",
-        prepare: "",
-        command: "openssl speed -multi $N -seconds 30 sha256",
-    },
-    Labelled {
-        name: "xz",
-        class: "cpu",
-        why: "a compressor per CPU",
-        prepare: "",
-        command: "for i in $(seq $N); do xz -6 -T1 < /dev/urandom > /dev/null & done; wait",
-    },
-    Labelled {
-        name: "sysbench cpu",
-        class: "cpu",
-        why: "a thread per CPU that only computes",
-        prepare: "",
-        command: "sysbench cpu --threads=$N --time=60 run",
-    },
-    Labelled {
-        name: "flac",
-        class: "cpu",
-        why: "an encoder per CPU",
-        prepare: "head -c 40000000 /dev/urandom > /var/tmp/noise.raw",
-        command: "for i in $(seq $N); do while flac --silent --stdout -8 --force-raw-format --endian=little --sign=signed \
-                  --channels=2 --bps=16 --sample-rate=44100 /var/tmp/noise.raw > /dev/null; do :; done & done; wait",
-    },
-    // More tasks than CPUs that want to run.
-    Labelled {
-        name: "stress-ng --cpu 6N",
-        class: "parallel",
-        why: "six hogs wait for each CPU",
-        prepare: "",
-        command: "stress-ng --quiet --cpu $((6 * N))",
-    },
-    Labelled {
-        name: "sysbench cpu, 4N threads",
-        class: "parallel",
-        why: "four threads want each CPU",
-        prepare: "",
-        command: "sysbench cpu --threads=$((4 * N)) --time=60 run",
-    },
-    Labelled {
-        name: "gzip by xargs",
-        class: "parallel",
-        why: "four compressors want each CPU",
-        prepare: "head -c 8000000 /dev/urandom > /var/tmp/noise",
-        command: "while :; do seq 400 | xargs -P $((4 * N)) -I{} sh -c 'gzip -9 < /var/tmp/noise > /dev/null'; done",
-    },
-    Labelled {
-        name: "make -j 4N",
-        class: "parallel",
-        why: "four compilers want each CPU",
-        prepare: "mkdir -p /var/tmp/build && cd /var/tmp/build && for i in $(seq 400); do for f in $(seq 60); do \
-                  echo \"int f${i}_$f(int x) { int s = 0; for (int i = 0; i < x; i++) s += i * x ^ $f; return s; }\"; \
-                  done > $i.c; done; printf 'all: %s\\n%%.o: %%.c\\n\\tgcc -O2 -c $< -o $@\\n' \
-                  \"$(seq -s ' ' -f '%g.o' 400)\" > Makefile",
-        command: "cd /var/tmp/build && while rm -f *.o; do make -j $((4 * N)) > /dev/null; done",
-    },
-    // Disks.
-    Labelled {
-        name: "fio, direct random reads",
-        class: "io",
-        why: "a request is always in flight",
-        prepare: "",
-        command: "fio --thread --output=/dev/null --name=direct --filename=/mnt/scratch/direct --size=128M --rw=randread \
-                  --bs=4k --direct=1 --ioengine=psync --time_based --runtime=10m",
-    },
-    Labelled {
-        name: "fio, buffered writes",
-        class: "io",
-        why: "all that is written has to reach the disk",
-        prepare: "",
-        command: "fio --thread --output=/dev/null --name=buffered --filename=/mnt/scratch/buffered --size=1G --rw=write \
-                  --bs=1M --ioengine=psync --time_based --runtime=10m",
-    },
-    Labelled {
-        name: "dd with fsync",
-        class: "io",
-        why: "every file is waited for",
-        prepare: "",
-        command: "while dd if=/dev/zero of=/mnt/scratch/dd bs=1M count=64 conv=fsync status=none; do :; done",
-    },
-    Labelled {
-        name: "sqlite3",
-        class: "io",
-        why: "every transaction waits for the disk",
-        prepare: "rm -f /mnt/scratch/db; sqlite3 /mnt/scratch/db 'create table t(a)'",
-        command: "yes \"insert into t values('a row of some length, so that there is something to write');\" \
-                  | sqlite3 /mnt/scratch/db",
-    },
-    Labelled {
-        name: "sysbench fileio",
-        class: "io",
-        why: "random writes, synced one by one",
-        prepare: "cd /mnt/scratch && sysbench fileio --file-total-size=64M --file-num=4 prepare",
-        command: "cd /mnt/scratch && sysbench fileio --file-total-size=64M --file-num=4 --file-test-mode=rndwr \
-                  --file-fsync-all=on --time=60 run",
-    },
-    Labelled {
-        name: "stress-ng --hdd",
-        class: "io",
-        why: "files are written and synced",
-        prepare: "",
-        command: "cd /mnt/scratch && stress-ng --quiet --hdd 1 --hdd-bytes 64M --hdd-opts direct",
-    },
-    // The network.
-    Labelled {
-        name: "iperf3",
-        class: "network",
-        why: "a TCP stream as fast as it goes",
-        prepare: "",
-        command: "iperf3 --client 127.0.0.1 --time 600",
-    },
-    Labelled {
-        name: "iperf3, four streams",
-        class: "network",
-        why: "four TCP streams as fast as they go",
-        prepare: "",
-        command: "iperf3 --client 127.0.0.1 --parallel 4 --time 600",
-    },
-    Labelled {
-        name: "iperf3, UDP",
-        class: "network",
-        why: "packets as fast as they go",
-        prepare: "",
-        command: "iperf3 --client 127.0.0.1 --udp --bitrate 0 --time 600",
-    },
-    Labelled {
-        name: "nginx and ab",
-        class: "network",
-        why: "a web server whose pages are small: most of the work is the network's",
-        prepare: "mkdir -p /var/log/nginx; pgrep nginx > /dev/null || nginx",
-        command: "while ab -q -k -c 16 -n 200000 http://127.0.0.1/ > /dev/null; do :; done",
-    },
-    Labelled {
-        name: "redis-benchmark",
-        class: "network",
-        why: "small requests to a server that hardly works for them",
-        prepare: "pgrep redis-server > /dev/null || redis-server --daemonize yes --save '' > /dev/null",
-        command: "redis-benchmark -q -n 100000000 -t get,set -c 32",
-    },
-    Labelled {
-        name: "curl from nginx",
-        class: "network",
-        why: "a large file over and over",
-        prepare: "mkdir -p /var/log/nginx; pgrep nginx > /dev/null || nginx; \
-                  head -c 300000000 /dev/zero > /var/www/html/large",
-        command: "while curl --silent --output /dev/null http://127.0.0.1/large; do :; done",
-    },
-    // Memory.
-    Labelled {
-        name: "stress-ng --vm",
-        class: "memory",
-        why: "maps, dirties and unmaps memory",
-        prepare: "",
-        command: "stress-ng --quiet --vm $N --vm-bytes 32M",
-    },
-    Labelled {
-        name: "stress-ng --mmap",
-        class: "memory",
-        why: "maps, touches and unmaps memory page by page",
-        prepare: "",
-        command: "stress-ng --quiet --mmap 1 --mmap-bytes 128M",
-    },
-    Labelled {
-        name: "stress-ng --fault",
-        class: "memory",
-        why: "nothing but page faults",
-        prepare: "",
-        command: "stress-ng --quiet --fault 1",
-    },
-    Labelled {
-        name: "perl, large arrays",
-        class: "memory",
-        why: "allocates, fills and frees hundreds of megabytes",
-        prepare: "",
-        command: "perl -e 'while (1) { my $text = \"x\" x 300000000; undef $text }'",
-    },
-    // Short bursts.
-    Labelled {
-        name: "short sleepers",
-        class: "interactive",
-        why: "woken every 8 ms as by a mouse, for half a millisecond of work",
-        prepare: "",
-        command: "/usr/libexec/auto-ext/system-tests sleepers",
-    },
-    Labelled {
-        name: "stress-ng --nanosleep",
-        class: "interactive",
-        why: "timers and little else",
-        prepare: "",
-        command: "stress-ng --quiet --nanosleep 1",
-    },
-    Labelled {
-        name: "stress-ng --pipe",
-        class: "interactive",
-        why: "two tasks that wake each other for a moment of work",
-        prepare: "",
-        command: "stress-ng --quiet --pipe 1",
-    },
-    Labelled {
-        name: "stress-ng --mq",
-        class: "interactive",
-        why: "tasks that wake each other and sleep",
-        prepare: "",
-        command: "stress-ng --quiet --mq 1",
-    },
-    // Nothing much.
-    Labelled {
-        name: "sleep",
-        class: "idle",
-        why: "nothing happens",
-        prepare: "",
-        command: "sleep 600",
-    },
-    Labelled {
-        name: "a desktop at rest",
-        class: "idle",
-        why: "a few programs that look at something now and then",
-        prepare: "",
-        command: "while :; do date > /dev/null; cat /proc/loadavg > /dev/null; sleep 0.5; done",
-    },
-    // Two at once: the rule that comes first in the policy says which one counts.
-    Labelled {
-        name: "iperf3 beside hogs",
-        class: "network",
-        why: "the policy puts the network before CPUs",
-        prepare: "",
-        command: "stress-ng --quiet --cpu 1 & iperf3 --client 127.0.0.1 --time 600",
-    },
-    Labelled {
-        name: "fio beside hogs",
-        class: "io",
-        why: "the policy puts disks before CPUs",
-        prepare: "",
-        command: "stress-ng --quiet --cpu $N & fio --thread --output=/dev/null --name=direct \
-                  --filename=/mnt/scratch/direct --size=128M --rw=randread --bs=4k --direct=1 --ioengine=psync \
-                  --time_based --runtime=10m",
-    },
-];
+impl<'a> Wanted<'a> {
+    fn from(words: &[&'a str]) -> anyhow::Result<Self> {
+        let mut wanted = Self {
+            part: "",
+            seconds: DURING,
+            scheduler: None,
+            bare: false,
+        };
+        let mut words = words.iter().copied();
+        while let Some(word) = words.next() {
+            match word {
+                "--bare" => wanted.bare = true,
+                "--seconds" => wanted.seconds = words.next().context("how many seconds?")?,
+                "--scheduler" => wanted.scheduler = words.next(),
+                part => wanted.part = part,
+            }
+        }
+        Ok(wanted)
+    }
+}
 
 /// Records every load whose name contains the word, all of them without one, and prints the traces, one after
 /// the other; before each a line with the reason for its label, which begins with `#`. A line that begins with `!`
 /// says of one why it has no trace.
 pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
-    let wanted = words.first().copied().unwrap_or_default();
-    service::stop()?;
-    let _server = load::prepare()?;
+    let wanted = Wanted::from(words)?;
+    if !wanted.bare {
+        service::stop()?;
+        drop(load::prepare()?);
+    }
+    let found = kernel::state();
+    ensure!(
+        found != "enabled",
+        "a scheduler runs already: {}",
+        kernel::ops()
+    );
     let stdout = &mut io::stdout();
-    for load in LOADS.iter().filter(|load| load.name.contains(wanted)) {
-        writeln!(stdout, "# {}: {}", load.name, load.why)?;
-        let recorded =
-            shell(load.prepare).and_then(|()| trace::record_as(load.class, load.name, "labelled"));
-        match recorded {
-            Ok(()) => stdout.write_all(&fs::read(trace::FILE)?)?,
-            Err(error) => writeln!(stdout, "! {}: {error:#}", load.name)?,
+    let mut scheduler: Option<Running> = None;
+    for load in loads::ALL {
+        if !load.name.contains(wanted.part) {
+            continue;
         }
+        writeln!(stdout, "# {}: {}", load.name, load.why)?;
+        if let Some(name) = wanted.scheduler.filter(|_| kernel::state() != "enabled") {
+            drop(scheduler.take());
+            match start_scheduler(name) {
+                Ok(started) => scheduler = Some(started),
+                Err(error) => {
+                    writeln!(
+                        stdout,
+                        "! {} and all after: {}",
+                        load.name,
+                        one_line(&error)
+                    )?;
+                    return Ok(());
+                }
+            }
+        }
+        match record(load, &wanted) {
+            Ok(trace) => stdout.write_all(&trace)?,
+            Err(error) => writeln!(stdout, "! {}: {}", load.name, one_line(&error))?,
+        }
+    }
+    if scheduler.take().is_some() {
+        wait::until("the kernel's own", &"kernel".to_owned(), kernel::scheduler)?;
     }
     Ok(())
 }
 
-fn shell(line: &str) -> anyhow::Result<()> {
-    let output = Command::new("sh").args(["-c", line]).output()?;
+/// The trace of one.
+fn record(load: &Labelled, wanted: &Wanted<'_>) -> anyhow::Result<Vec<u8>> {
+    let file = trace_file();
+    let recorded = load.prepare().and_then(|()| {
+        let words = ["labelled", load.name, wanted.seconds];
+        trace::record_as(&file, load.class, load.name, &words)
+    });
+    loads::tidy()?;
+    recorded?;
     ensure!(
-        output.status.success(),
-        "`{line}`: {}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
+        wanted.scheduler.is_none() || kernel::state() == "enabled",
+        "the scheduler did not last"
     );
-    Ok(())
+    Ok(fs::read(file)?)
 }
 
-/// Rests, is the load of that name for a while, and rests again.
-pub(crate) fn be_load_for_a_while(name: &str) -> anyhow::Result<()> {
-    let load = LOADS.iter().find(|load| load.name == name);
-    let load = load.context("there is no such load")?;
-    sleep(BEFORE);
-    let line = format!("N={}; {}", available_parallelism()?, load.command);
-    let mut running = load::start_words(&["sh", "-c", &line])?;
-    sleep(DURING);
-    ensure!(!running.has_ended(), "{name} ended by itself");
+fn trace_file() -> PathBuf {
+    loads::directory_of_files().join("trace.jsonl")
+}
+
+fn one_line(error: &anyhow::Error) -> String {
+    format!("{error:#}").replace('\n', " ")
+}
+
+/// Starts a scheduler by hand; the kernel has its own back when that is dropped.
+fn start_scheduler(name: &str) -> anyhow::Result<Running> {
+    let program = format!("/usr/bin/scx_{name}");
+    ensure!(!kernel::state().is_empty(), "this kernel has no sched_ext");
+    ensure!(Path::new(&program).exists(), "{program} is not installed");
+    let mut scheduler = load::start_words(&[&program])?;
+    let begin = Instant::now();
+    while kernel::state() != "enabled" {
+        ensure!(!scheduler.has_ended(), "{program} ended by itself");
+        ensure!(begin.elapsed() < ENABLED, "{program} was not enabled");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(scheduler)
+}
+
+/// Rests, is the load of that name for so many seconds, and rests again. A signal ends that, and the load, at once.
+pub(crate) fn be_load(name: &str, seconds: &str) -> anyhow::Result<()> {
+    let load = Labelled::find(name)?;
+    let during = Duration::try_from_secs_f64(seconds.parse().context("seconds")?)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut terminated = signal(SignalKind::terminate())?;
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            result = rest_and_be(load, during) => result,
+            _ = terminated.recv() => bail!("terminated"),
+            _ = interrupted.recv() => bail!("interrupted"),
+        }
+    })
+}
+
+async fn rest_and_be(load: &Labelled, during: Duration) -> anyhow::Result<()> {
+    let server = load.has("iperf3").then(load::serve_iperf3).transpose()?;
+    tokio::time::sleep(BEFORE).await;
+    let mut running = load::start_command(&mut load.command()?)?;
+    tokio::time::sleep(during).await;
+    ensure!(!running.has_ended(), "{} ended by itself", load.name);
     drop(running);
-    sleep(AFTER);
+    tokio::time::sleep(AFTER).await;
+    drop(server);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The loads: real programs, each with the class it is.
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
@@ -96,16 +97,19 @@ pub(crate) fn start(command: &str) -> anyhow::Result<Running> {
 
 /// Starts a program with its arguments.
 pub(crate) fn start_words(words: &[&str]) -> anyhow::Result<Running> {
-    use std::os::unix::process::CommandExt as _;
     let (program, arguments) = words.split_first().context("no program to start")?;
-    let child = Command::new(program)
-        .args(arguments)
+    start_command(Command::new(program).args(arguments))
+}
+
+/// Starts a program, which says nothing.
+pub(crate) fn start_command(command: &mut Command) -> anyhow::Result<Running> {
+    let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()
-        .with_context(|| format!("failed to run {words:?}"))?;
+        .with_context(|| format!("failed to run {command:?}"))?;
     Ok(Running(child))
 }
 
@@ -137,6 +141,11 @@ pub(crate) fn prepare() -> anyhow::Result<Running> {
              --rw=write --bs=1M --ioengine=psync --end_fsync=1",
         )?;
     }
+    serve_iperf3()
+}
+
+/// Starts the server that the clients of iperf3 ask.
+pub(crate) fn serve_iperf3() -> anyhow::Result<Running> {
     let server = start("iperf3 --server")?;
     // A client that comes too early ends at once.
     wait::until("iperf3 listens", &true, || listens(IPERF3))?;

@@ -1,5 +1,5 @@
 //! What runs inside the test machine, as root: the system tests, the demonstration, and what of the
-//! benchmarks is done there.
+//! benchmarks is done there. The loads, and what records them, run on other machines too.
 //!
 //! Everything is looked at as a user would: the kernel through sysfs, the service through systemd,
 //! D-Bus and its command line. None of auto-ext's own code is used to judge it.
@@ -20,6 +20,7 @@ mod flood;
 mod kernel;
 mod leftovers;
 mod load;
+mod loads;
 mod picture;
 mod pinning;
 mod policy;
@@ -41,12 +42,13 @@ fn main() -> ExitCode {
     match words[..] {
         ["swaps", ref targets @ ..] => end("swaps", swaps::run(targets)),
         ["classify", ref words @ ..] => end("classify", classify::run(words)),
-        ["labelled", name] => end("labelled", classify::be_load_for_a_while(name)),
+        ["labelled", name, seconds] => end("labelled", classify::be_load(name, seconds)),
         ["detect", ref words @ ..] => end("detect", detect::run(words)),
         ["demo"] => end("demo", demo::run()),
         ["picture"] => end("picture", picture::print()),
         ["traces"] => end("traces", trace::print_all()),
-        ["load", name] => end("load", trace::be_load_for_a_while(name)),
+        ["traced", name] => end("traced", trace::be_load_for_a_while(name)),
+        ["load", ref words @ ..] => loads::be(words),
         ["leaks", ref numbers @ ..] => end("leaks", tests::leaks::look_for_them(numbers)),
         ["soak", ref numbers @ ..] => end("soak", tests::soak::soak(numbers)),
         ["congestion", ref words @ ..] => end("congestion", congestion::run(words)),

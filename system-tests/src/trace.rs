@@ -1,6 +1,7 @@
 //! Traces of the loads: what dispatcher/tests/traces is made of.
 
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
@@ -31,21 +32,34 @@ pub(crate) fn print_all() -> anyhow::Result<()> {
 
 /// Records a load, into [`FILE`].
 pub(crate) fn record(load: &Load) -> anyhow::Result<()> {
-    record_as(load.class, load.name, "load")
+    record_as(
+        Path::new(FILE),
+        load.class,
+        load.name,
+        &["traced", load.name],
+    )
 }
 
-/// Records, into [`FILE`], the load of that class and name, which this program is when it is told so by
-/// `word` and the name.
-pub(crate) fn record_as(class: &str, name: &str, word: &str) -> anyhow::Result<()> {
+/// Records, into that file, the load of that class and name, which this program is when it is told so by
+/// these words.
+pub(crate) fn record_as(
+    file: &Path,
+    class: &str,
+    name: &str,
+    words: &[&str],
+) -> anyhow::Result<()> {
     // What the load before left to be written is not part of this one.
     nix::unistd::sync();
-    fs::remove_file(FILE).ok();
+    fs::remove_file(file).ok();
     let label = format!("{class}: {name}");
     let status = Command::new("auto-ext")
-        .args(["record", "--out", FILE, "--label", &label, "--"])
+        .args(["record", "--label", &label, "--out"])
+        .arg(file)
+        .arg("--")
         .arg(env::current_exe()?)
-        .args([word, name])
-        .status()?;
+        .args(words)
+        .status()
+        .context("failed to run auto-ext")?;
     ensure!(status.success(), "{label}: {status}");
     Ok(())
 }
