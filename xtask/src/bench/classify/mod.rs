@@ -1,33 +1,46 @@
-//! Which class the windows of many labelled loads get, in the test machine with few and many CPUs. The loads
-//! are in `system-tests/src/classify.rs`, which prints their traces; this module replays these with the
-//! shipped policy and counts.
+//! Which class the windows of many labelled loads get: in the test machine with few and many CPUs, or on this
+//! machine; under the kernel's own scheduler and under others. The loads are in `system-tests/src/loads`, and
+//! `system-tests/src/classify.rs` prints their traces; this module records them, `outcome.rs` replays each with the
+//! shipped policy, `report.rs` counts.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod outcome;
+mod report;
+
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::command::{command, output, say};
+use crate::command::{Running, command, say, search_path};
 use crate::machine::{Kernel, Lines, Machine, Role, SYSTEM_TESTS};
 use crate::{debian, ebpf, workspace};
 
 /// The numbers of CPUs on which it is measured.
 const CPUS: [u32; 4] = [1, 2, 4, 8];
+/// The schedulers under which it is measured too, if that is asked for: /usr/bin/scx_NAME.
+const SCHEDULERS: [&str; 3] = ["bpfland", "cosmos", "lavd"];
+/// What is said where the kernel's own scheduler runs.
+const KERNEL: &str = "kernel";
+
+/// How long a test machine may take, were all loads short, and how many loads there are at most.
 const TIMEOUT: Duration = Duration::from_secs(90 * 60);
+const LOADS: u32 = 100;
+
+/// How long each load runs if nothing else is said.
+const DURING: f64 = 7.0;
 
 /// How the files of traces end, and what is called what was said beside them.
 const TRACE: &str = "jsonl";
 const NOTES: &str = "notes.txt";
 
-/// When a load begins and ends in its trace, in seconds; see `system-tests/src/classify.rs`.
-const BEGINS: f64 = 2.0;
-const ENDS: f64 = 9.0;
-/// How long after its begin a load has settled: its program has started, its level has, and its class.
-const SETTLED: f64 = 3.0;
+/// Where the files of the loads are on this machine: on a disk.
+const FILES: &str = "/var/tmp";
 
 /// How much is measured.
 #[derive(clap::Args, Default)]
@@ -38,83 +51,112 @@ pub(super) struct Arguments {
     /// Only the loads with this in their name
     #[arg(long)]
     only: Option<String>,
+    /// On this machine instead of in the test machine (needs root); loads whose programs are not installed are
+    /// left out
+    #[arg(long, conflicts_with = "cpus")]
+    bare: bool,
+    /// Under bpfland, cosmos and lavd too
+    #[arg(long)]
+    schedulers: bool,
+    /// How long each load runs, instead of 7 s; the changes of the class are counted too
+    #[arg(long)]
+    minutes: Option<f64>,
     /// A directory in which the traces are kept
     #[arg(long)]
     keep: Option<PathBuf>,
     /// Replay the traces in a directory in which they were kept, and record none
-    #[arg(long, conflicts_with_all = ["cpus", "only", "keep"])]
+    #[arg(long, conflicts_with_all = ["cpus", "only", "bare", "schedulers", "minutes", "keep"])]
     kept: Option<PathBuf>,
 }
 
-/// What became of one load.
-struct Outcome {
-    cpus: u64,
-    /// The class it is, and its name.
-    label: String,
-    /// The time in each class, in seconds, from when it had settled to its end.
-    classes: BTreeMap<String, f64>,
+/// Under what a trace is recorded.
+#[derive(Clone, Debug, PartialEq)]
+struct Setting {
+    /// On this machine, not in the test machine.
+    bare: bool,
+    /// The scheduler, or [`KERNEL`].
+    scheduler: String,
+    /// How long the load runs.
+    seconds: f64,
 }
 
 /// Measures.
 pub(super) fn classify(arguments: &Arguments, quick: bool, out: &mut dyn Write) -> Result<()> {
-    debian::ensure_packages()?;
+    if arguments.bare {
+        // The owner of what is there of a process is its user.
+        ensure!(
+            fs::metadata("/proc/self")?.uid() == 0,
+            "bench classify --bare attaches BPF programs to this machine's kernel: run it as root"
+        );
+    } else {
+        debian::ensure_packages()?;
+    }
     ebpf::build_release()?;
-    let cpus = match &arguments.cpus[..] {
-        [] if quick => &[4][..],
-        [] => &CPUS[..],
-        cpus => cpus,
-    };
-    let only = arguments.only.as_deref().or(quick.then_some("--cpu"));
     let temporary = tempfile::tempdir().context("no place for traces")?;
     let directory = match (&arguments.kept, &arguments.keep) {
         (Some(kept), _) => kept,
         (None, keep) => {
             let directory = keep.as_deref().unwrap_or(temporary.path());
             fs::create_dir_all(directory)?;
-            for &cpus in cpus {
-                record(cpus, only, directory)?;
-            }
+            record_all(arguments, quick, directory)?;
             directory
         }
     };
-    report(out, &outcomes(directory)?, &notes(directory)?)
+    report::report(out, &outcome::all(directory)?, &notes(directory)?)
 }
 
-/// Has a machine record every load. The traces go into `directory`, and what it says beside them into
+fn record_all(arguments: &Arguments, quick: bool, directory: &Path) -> Result<()> {
+    let cpus = match &arguments.cpus[..] {
+        [] if quick => &[4][..],
+        [] => &CPUS[..],
+        cpus => cpus,
+    };
+    let only = arguments.only.as_deref().or(quick.then_some("--cpu"));
+    let others = if arguments.schedulers {
+        &SCHEDULERS[..]
+    } else {
+        &[]
+    };
+    for scheduler in [KERNEL].iter().chain(others) {
+        let setting = Setting {
+            bare: arguments.bare,
+            scheduler: (*scheduler).to_owned(),
+            seconds: arguments.minutes.map_or(DURING, |minutes| 60.0 * minutes),
+        };
+        let mut words = vec!["classify".to_owned()];
+        words.extend(["--seconds".to_owned(), setting.seconds.to_string()]);
+        if setting.scheduler != KERNEL {
+            words.extend(["--scheduler".to_owned(), setting.scheduler.clone()]);
+        }
+        words.extend(only.map(ToOwned::to_owned));
+        if setting.bare {
+            record_bare(&setting, words, directory)?;
+        } else {
+            for &cpus in cpus {
+                record_in_machine(cpus, &setting, &words, directory)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Has a machine record the loads. The traces go into `directory`, and what it says beside them into
 /// a file there.
-fn record(cpus: u32, only: Option<&str>, directory: &Path) -> Result<()> {
+fn record_in_machine(
+    cpus: u32,
+    setting: &Setting,
+    words: &[String],
+    directory: &Path,
+) -> Result<()> {
     let machine = Machine::new(Kernel::Role(Role::Newest))
         .cpus(cpus)
         .memory("3G")
         .with_programs()
-        .timeout(TIMEOUT);
-    let mut notes = fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(directory.join(NOTES))?;
-    let mut trace: Option<File> = None;
-    let mut lines = Lines::new(|line: &str| {
-        if let Some(reason) = line.strip_prefix("# ") {
-            say(reason);
-            writeln!(notes, "{reason}")?;
-        } else if let Some(why) = line.strip_prefix("! ") {
-            say(why);
-            writeln!(notes, "not measured: {cpus} CPUs, {why}")?;
-        } else if line.starts_with('{') {
-            if line.contains("\"label\"") {
-                trace = Some(File::create(directory.join(file_name(line, cpus)?))?);
-            }
-            writeln!(
-                trace.as_ref().context("a trace without a header")?,
-                "{line}"
-            )?;
-        } else {
-            say(line);
-        }
-        Ok(())
-    });
-    let mut command = vec![SYSTEM_TESTS.to_owned(), "classify".to_owned()];
-    command.extend(only.map(ToOwned::to_owned));
+        .timeout(TIMEOUT + Duration::try_from_secs_f64(setting.seconds)? * LOADS);
+    let mut traces = Traces::new(setting, cpus, directory)?;
+    let mut lines = Lines::new(|line: &str| traces.take(line));
+    let mut command = vec![SYSTEM_TESTS.to_owned()];
+    command.extend_from_slice(words);
     let exit = machine.run(&command, &mut |bytes| lines.feed(bytes));
     lines.finish()?;
     ensure!(
@@ -124,16 +166,130 @@ fn record(cpus: u32, only: Option<&str>, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What the file of the trace with this header is called.
-fn file_name(header: &str, cpus: u32) -> Result<String> {
-    let name: String = label(&serde_json::from_str(header)?)?
-        .chars()
-        .map(|char| match char {
-            'a'..='z' | 'A'..='Z' | '0'..='9' => char,
-            _ => '-',
+/// Records the loads on this machine, with their files in a directory that is removed at the end.
+fn record_bare(setting: &Setting, words: Vec<String>, directory: &Path) -> Result<()> {
+    let cpus = std::thread::available_parallelism()?.get();
+    let files = tempfile::Builder::new()
+        .prefix("auto-ext-bench-")
+        .tempdir_in(FILES)
+        .with_context(|| format!("no directory in {FILES}"))?;
+    let program = workspace::release("system-tests");
+    let built = program.parent().context("a program without a directory")?;
+    let mut classify = command(&program);
+    classify.args(words).arg("--bare");
+    classify.env("PATH", format!("{}:{}", built.display(), search_path()));
+    for place in ["SCRATCH", "FILES"] {
+        classify.env(place, files.path());
+    }
+    classify.stdout(Stdio::piped());
+    let mut running = Running::start(&mut classify)?;
+    let stdout = running.0.stdout.take().context("it has no output")?;
+    let mut traces = Traces::new(setting, u32::try_from(cpus)?, directory)?;
+    for line in BufReader::new(stdout).lines() {
+        traces.take(&line?)?;
+    }
+    let status = running.0.wait()?;
+    ensure!(status.success(), "system-tests classify --bare: {status}");
+    Ok(files.close()?)
+}
+
+/// Makes files of what `system-tests classify` says.
+struct Traces<'a> {
+    setting: &'a Setting,
+    cpus: u32,
+    directory: &'a Path,
+    notes: File,
+    trace: Option<File>,
+}
+
+impl<'a> Traces<'a> {
+    fn new(setting: &'a Setting, cpus: u32, directory: &'a Path) -> Result<Self> {
+        let notes = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(directory.join(NOTES))?;
+        Ok(Self {
+            setting,
+            cpus,
+            directory,
+            notes,
+            trace: None,
         })
-        .collect();
-    Ok(format!("{name}-{cpus}.{TRACE}"))
+    }
+
+    fn take(&mut self, line: &str) -> Result<()> {
+        if let Some(reason) = line.strip_prefix("# ") {
+            say(reason);
+            writeln!(self.notes, "{reason}")?;
+        } else if let Some(why) = line.strip_prefix("! ") {
+            say(why);
+            let place = self.setting.place(self.cpus.into());
+            writeln!(self.notes, "not measured: {place}, {why}")?;
+        } else if line.starts_with('{') {
+            let mut line = line.to_owned();
+            if line.contains("\"label\"") {
+                let path = self
+                    .directory
+                    .join(self.setting.file_name(&line, self.cpus)?);
+                self.trace = Some(File::create(path)?);
+                line = self.setting.put_into(&line);
+            }
+            let trace = self.trace.as_mut().context("a trace without a header")?;
+            writeln!(trace, "{line}")?;
+        } else {
+            say(line);
+        }
+        Ok(())
+    }
+}
+
+impl Setting {
+    /// What the file of the trace with this header is called.
+    fn file_name(&self, header: &str, cpus: u32) -> Result<String> {
+        let name: String = label(&serde_json::from_str(header)?)?
+            .chars()
+            .map(|char| match char {
+                'a'..='z' | 'A'..='Z' | '0'..='9' => char,
+                _ => '-',
+            })
+            .collect();
+        let scheduler = match &self.scheduler[..] {
+            KERNEL => String::new(),
+            name => format!("-{name}"),
+        };
+        let bare = if self.bare { "-bare" } else { "" };
+        Ok(format!("{name}{scheduler}{bare}-{cpus}.{TRACE}"))
+    }
+
+    /// A trace's header with this in it, which replays pass over.
+    fn put_into(&self, header: &str) -> String {
+        let Self {
+            bare,
+            scheduler,
+            seconds,
+        } = self;
+        let own = json!({"bare": bare, "scheduler": scheduler, "seconds": seconds});
+        header.replacen('{', &format!("{{\"bench\":{own},"), 1)
+    }
+
+    /// What a trace's header has of it; older ones have nothing.
+    fn from(header: &Value) -> Self {
+        let own = &header["bench"];
+        Self {
+            bare: own["bare"].as_bool().unwrap_or(false),
+            scheduler: own["scheduler"].as_str().unwrap_or(KERNEL).to_owned(),
+            seconds: own["seconds"].as_f64().unwrap_or(DURING),
+        }
+    }
+
+    /// Where, and under what, in words.
+    fn place(&self, cpus: u64) -> String {
+        let bare = if self.bare { "bare, " } else { "" };
+        match &self.scheduler[..] {
+            KERNEL => format!("{bare}{cpus} CPUs"),
+            name => format!("{bare}{cpus} CPUs under {name}"),
+        }
+    }
 }
 
 fn label(header: &Value) -> Result<&str> {
@@ -147,177 +303,30 @@ fn notes(directory: &Path) -> Result<BTreeSet<String>> {
     Ok(text.lines().map(ToOwned::to_owned).collect())
 }
 
-/// Replays every trace in `directory`.
-fn outcomes(directory: &Path) -> Result<Vec<Outcome>> {
-    let mut outcomes = Vec::new();
-    for entry in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == TRACE) {
-            let outcome = outcome(&path).with_context(|| path.display().to_string());
-            outcomes.push(outcome?);
-        }
-    }
-    outcomes.sort_by(|one, other| (one.cpus, &one.label).cmp(&(other.cpus, &other.label)));
-    Ok(outcomes)
-}
-
-/// Replays one.
-fn outcome(trace: &Path) -> Result<Outcome> {
-    let mut header = String::new();
-    BufReader::new(File::open(trace)?).read_line(&mut header)?;
-    let header: Value = serde_json::from_str(&header)?;
-    let mut replay = command(workspace::release("auto-ext"));
-    replay.arg("replay").arg(trace).arg("--policy");
-    let said = output(replay.arg(workspace::root().join("policies.yaml")))?;
-    let outcome = Outcome {
-        cpus: header["cpus"].as_u64().context("a trace without CPUs")?,
-        label: label(&header)?.to_owned(),
-        classes: classes(&said, BEGINS + SETTLED, ENDS),
-    };
-    say(format!(
-        "{} CPUs, {}: {:?}",
-        outcome.cpus, outcome.label, outcome.classes
-    ));
-    Ok(outcome)
-}
-
-/// The time in each class between two moments, from what `auto-ext replay` says: a line for each change, with
-/// its time and the class since then.
-fn classes(said: &str, from: f64, to: f64) -> BTreeMap<String, f64> {
-    let mut changes: Vec<(f64, &str)> = said
-        .lines()
-        .filter_map(|line| {
-            let mut words = line.split_whitespace();
-            Some((seconds(words.next()?)?, words.next()?))
-        })
-        .collect();
-    changes.push((f64::INFINITY, ""));
-    let mut classes = BTreeMap::new();
-    for pair in changes.windows(2) {
-        let time = pair[1].0.min(to) - pair[0].0.max(from);
-        if time > 0.0 {
-            *classes.entry(pair[0].1.to_owned()).or_default() += time;
-        }
-    }
-    classes
-}
-
-/// `0:00:05.255` in seconds.
-fn seconds(text: &str) -> Option<f64> {
-    let mut parts = text.split(':');
-    let mut part = || parts.next()?.parse::<f64>().ok();
-    let (hours, minutes, seconds) = (part()?, part()?, part()?);
-    Some(3600.0 * hours + 60.0 * minutes + seconds)
-}
-
-impl Outcome {
-    fn class(&self) -> &str {
-        self.label.split_once(": ").map_or("", |(class, _)| class)
-    }
-
-    fn right(&self) -> f64 {
-        self.classes.get(self.class()).copied().unwrap_or_default()
-    }
-
-    fn time(&self) -> f64 {
-        self.classes.values().sum()
-    }
-}
-
-/// The confusion matrix, the share that is right for each number of CPUs, and every load that is not.
-fn report(out: &mut dyn Write, outcomes: &[Outcome], notes: &BTreeSet<String>) -> Result<()> {
-    let is: BTreeSet<&str> = outcomes.iter().map(Outcome::class).collect();
-    let called = outcomes
-        .iter()
-        .flat_map(|outcome| outcome.classes.keys().map(String::as_str));
-    let called: BTreeSet<&str> = called.chain(is.iter().copied()).collect();
-    writeln!(
-        out,
-        "percent of the time from {SETTLED} s after a load's start to its end, by what it is and was called"
-    )?;
-    write!(out, "{:<12} {:>6}", "is", "loads")?;
-    for name in &called {
-        write!(out, " {name:>11}")?;
-    }
-    writeln!(out)?;
-    for class in &is {
-        let of: Vec<&Outcome> = outcomes
-            .iter()
-            .filter(|outcome| outcome.class() == *class)
-            .collect();
-        let time: f64 = of.iter().map(|outcome| outcome.time()).sum();
-        write!(out, "{class:<12} {:>6}", of.len())?;
-        for name in &called {
-            let named: f64 = of
-                .iter()
-                .filter_map(|outcome| outcome.classes.get(*name))
-                .sum();
-            // Nothing summed up is -0.
-            write!(out, " {:>11.1}", 100.0 * named.abs() / time)?;
-        }
-        writeln!(out)?;
-    }
-    let mut share = |name: &str, of: &[&Outcome]| {
-        let (right, time) = of.iter().fold((0.0, 0.0), |sum, outcome| {
-            (sum.0 + outcome.right(), sum.1 + outcome.time())
-        });
-        writeln!(
-            out,
-            "{name}: {:.1} % right, {} loads",
-            100.0 * right / time,
-            of.len()
-        )
-    };
-    for cpus in outcomes
-        .iter()
-        .map(|outcome| outcome.cpus)
-        .collect::<BTreeSet<_>>()
-    {
-        let of: Vec<&Outcome> = outcomes
-            .iter()
-            .filter(|outcome| outcome.cpus == cpus)
-            .collect();
-        share(&format!("{cpus} CPUs"), &of)?;
-    }
-    share("all", &outcomes.iter().collect::<Vec<_>>())?;
-    writeln!(out, "\nnot right for more than a twentieth of the time:")?;
-    for outcome in outcomes
-        .iter()
-        .filter(|outcome| outcome.right() < 0.95 * outcome.time())
-    {
-        let classes: Vec<String> = outcome
-            .classes
-            .iter()
-            .map(|(class, time)| format!("{class} {:.0} %", 100.0 * time / outcome.time()))
-            .collect();
-        writeln!(
-            out,
-            "  {} CPUs, {}: {}",
-            outcome.cpus,
-            outcome.label,
-            classes.join(", ")
-        )?;
-    }
-    writeln!(out, "\nthe loads, and why each is what it is:")?;
-    for note in notes {
-        writeln!(out, "  {note}")?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_time_in_each_class_is_taken_from_what_replay_says() {
-        let said = "loopback: Linux 7.2.13, 4 CPUs\n\n       time  class   runs\n\
-                    0:00:00.250  idle     kernel   class idle\n\
-                    0:00:06.000  network  kernel -> cosmos   class network\n\
-                    0:00:07.500  network  cosmos   class network\n\
-                    0:00:13.000  idle     cosmos -> kernel   class idle\n";
-        let expected = BTreeMap::from([("idle".to_owned(), 2.0), ("network".to_owned(), 7.0)]);
-        assert_eq!(classes(said, 5.0, 14.0), expected);
-        assert!(classes("", 5.0, 14.0).is_empty());
+    fn a_trace_says_under_what_it_was_recorded() {
+        let setting = Setting {
+            bare: true,
+            scheduler: "lavd".to_owned(),
+            seconds: 120.0,
+        };
+        let header = r#"{"trace":1,"label":"cpu: a {hog}"}"#;
+        let name = setting.file_name(header, 2).unwrap();
+        assert_eq!(name, "cpu--a--hog--lavd-bare-2.jsonl");
+        let header: Value = serde_json::from_str(&setting.put_into(header)).unwrap();
+        assert_eq!(header["label"], "cpu: a {hog}");
+        assert_eq!(Setting::from(&header), setting);
+    }
+
+    #[test]
+    fn a_trace_of_the_test_machine_under_the_kernels_own_scheduler_has_no_more_in_its_name() {
+        let setting = Setting::from(&json!({"label": "io: dd"}));
+        let name = setting.file_name(r#"{"label":"io: dd"}"#, 8).unwrap();
+        assert_eq!(name, "io--dd-8.jsonl");
+        assert_eq!(setting.place(8), "8 CPUs");
     }
 }

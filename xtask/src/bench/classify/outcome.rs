@@ -1,0 +1,188 @@
+//! What became of one load: the time that it was in each class, as a replay of its trace with the shipped policy says.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::{Setting, TRACE, label};
+use crate::command::{command, output, say};
+use crate::workspace;
+
+/// When a load begins in its trace, in seconds; see `system-tests/src/classify.rs`.
+const BEGINS: f64 = 2.0;
+/// How long after its begin a load has settled: its program has started, its level has, and its class.
+pub(super) const SETTLED: f64 = 3.0;
+/// The label of loads that are any one class, but that all of the time.
+pub(super) const STABLE: &str = "stable";
+
+/// What became of one load.
+pub(super) struct Outcome {
+    pub(super) cpus: u64,
+    pub(super) setting: Setting,
+    /// The class it is, and its name.
+    pub(super) label: String,
+    pub(super) judged: Judged,
+}
+
+/// What a load was from when it had settled to its end.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Judged {
+    /// The time in each class, in seconds.
+    pub(super) classes: BTreeMap<String, f64>,
+    /// How often the class changed.
+    pub(super) changes: u32,
+}
+
+/// Replays every trace in `directory`.
+pub(super) fn all(directory: &Path) -> Result<Vec<Outcome>> {
+    let mut outcomes = Vec::new();
+    for entry in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == TRACE) {
+            let outcome = replay(&path).with_context(|| path.display().to_string());
+            outcomes.push(outcome?);
+        }
+    }
+    let key = |outcome: &Outcome| {
+        let Setting {
+            bare, scheduler, ..
+        } = &outcome.setting;
+        let label = outcome.label.clone();
+        (*bare, scheduler.clone(), outcome.cpus, label)
+    };
+    outcomes.sort_by_cached_key(key);
+    Ok(outcomes)
+}
+
+/// Replays one.
+fn replay(trace: &Path) -> Result<Outcome> {
+    let mut header = String::new();
+    BufReader::new(File::open(trace)?).read_line(&mut header)?;
+    let header: Value = serde_json::from_str(&header)?;
+    let mut replay = command(workspace::release("auto-ext"));
+    replay.arg("replay").arg(trace).arg("--policy");
+    let said = output(replay.arg(workspace::root().join("policies.yaml")))?;
+    let setting = Setting::from(&header);
+    let outcome = Outcome {
+        cpus: header["cpus"].as_u64().context("a trace without CPUs")?,
+        label: label(&header)?.to_owned(),
+        judged: judge(&said, BEGINS + SETTLED, BEGINS + setting.seconds),
+        setting,
+    };
+    say(format!(
+        "{}, {}: {:?}",
+        outcome.place(),
+        outcome.label,
+        outcome.judged.classes
+    ));
+    Ok(outcome)
+}
+
+/// What there is between two moments of what `auto-ext replay` says: a line for each change, with
+/// its time and the class since then.
+fn judge(said: &str, from: f64, to: f64) -> Judged {
+    let mut changes: Vec<(f64, &str)> = said
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            Some((seconds(words.next()?)?, words.next()?))
+        })
+        .collect();
+    changes.push((f64::INFINITY, ""));
+    let mut judged = Judged::default();
+    let mut last = None;
+    for pair in changes.windows(2) {
+        let (class, time) = (pair[0].1, pair[1].0.min(to) - pair[0].0.max(from));
+        if time > 0.0 {
+            *judged.classes.entry(class.to_owned()).or_default() += time;
+            judged.changes += u32::from(last.is_some_and(|last| last != class));
+            last = Some(class);
+        }
+    }
+    judged
+}
+
+/// `0:00:05.255` in seconds.
+fn seconds(text: &str) -> Option<f64> {
+    let mut parts = text.split(':');
+    let mut part = || parts.next()?.parse::<f64>().ok();
+    let (hours, minutes, seconds) = (part()?, part()?, part()?);
+    Some(3600.0 * hours + 60.0 * minutes + seconds)
+}
+
+impl Outcome {
+    /// The class that it is.
+    pub(super) fn class(&self) -> &str {
+        self.label.split_once(": ").map_or("", |(class, _)| class)
+    }
+
+    /// The time in which it was that: of what is to be stable, in the class that it most often was.
+    pub(super) fn right(&self) -> f64 {
+        let times = &self.judged.classes;
+        match self.class() {
+            STABLE => times.values().copied().fold(0.0, f64::max),
+            class => times.get(class).copied().unwrap_or_default(),
+        }
+    }
+
+    /// The share of its time in which it is to be that.
+    pub(super) fn wanted(&self) -> f64 {
+        if self.class() == STABLE { 0.9 } else { 0.95 }
+    }
+
+    /// The time for which it was judged.
+    pub(super) fn time(&self) -> f64 {
+        self.judged.classes.values().sum()
+    }
+
+    /// How often the class changed in a minute.
+    pub(super) fn flips(&self) -> f64 {
+        60.0 * f64::from(self.judged.changes) / self.time()
+    }
+
+    /// Where, and under what.
+    pub(super) fn place(&self) -> String {
+        self.setting.place(self.cpus)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const SAID: &str = "loopback: Linux 7.2.13, 4 CPUs\n\n       time  class   runs\n\
+                        0:00:00.250  idle     kernel   class idle\n\
+                        0:00:06.000  network  kernel -> cosmos   class network\n\
+                        0:00:07.500  network  cosmos   class network\n\
+                        0:00:13.000  idle     cosmos -> kernel   class idle\n";
+
+    #[test]
+    fn the_time_in_each_class_is_taken_from_what_replay_says() {
+        let expected = BTreeMap::from([("idle".to_owned(), 2.0), ("network".to_owned(), 7.0)]);
+        let judged = judge(SAID, 5.0, 14.0);
+        assert_eq!(judged.classes, expected);
+        assert_eq!(judged.changes, 2);
+        assert_eq!(judge(SAID, 6.5, 12.0).changes, 0);
+        assert_eq!(judge("", 5.0, 14.0), Judged::default());
+    }
+
+    #[test]
+    fn what_is_to_be_stable_is_right_in_the_class_that_it_most_often_was() {
+        let outcome = |label: &str| Outcome {
+            cpus: 4,
+            setting: Setting::from(&json!({})),
+            label: label.to_owned(),
+            judged: judge(SAID, 5.0, 14.0),
+        };
+        assert!((outcome("stable: a server").right() - 7.0).abs() < 1e-9);
+        assert!((outcome("idle: a server").right() - 2.0).abs() < 1e-9);
+        assert!((outcome("io: a server").right()).abs() < 1e-9);
+        assert!((outcome("idle: a server").flips() - 120.0 / 9.0).abs() < 1e-9);
+    }
+}
