@@ -37,7 +37,7 @@ pub(crate) const ALL: &[Labelled] = &[
         runs: Runs::Others {
             programs: "openssl",
             prepare: "",
-            command: "openssl speed -multi $N -seconds 30 sha256",
+            command: "while openssl speed -multi $N -seconds 30 sha256; do :; done",
         },
     },
     Labelled {
@@ -57,7 +57,7 @@ pub(crate) const ALL: &[Labelled] = &[
         runs: Runs::Others {
             programs: "sysbench",
             prepare: "",
-            command: "sysbench cpu --threads=$N --time=60 run",
+            command: "sysbench cpu --threads=$N --time=86400 run",
         },
     },
     Labelled {
@@ -89,7 +89,7 @@ pub(crate) const ALL: &[Labelled] = &[
         runs: Runs::Others {
             programs: "sysbench",
             prepare: "",
-            command: "sysbench cpu --threads=$((4 * N)) --time=60 run",
+            command: "sysbench cpu --threads=$((4 * N)) --time=86400 run",
         },
     },
     Labelled {
@@ -125,7 +125,7 @@ pub(crate) const ALL: &[Labelled] = &[
             prepare: "test -e $SCRATCH/direct || fio --thread --output=/dev/null --name=direct \
                       --filename=$SCRATCH/direct --size=128M --rw=write --bs=1M --ioengine=psync --end_fsync=1",
             command: "fio --thread --output=/dev/null --name=direct --filename=$SCRATCH/direct --size=128M --rw=randread \
-                  --bs=4k --direct=1 --ioengine=psync --time_based --runtime=10m",
+                  --bs=4k --direct=1 --ioengine=psync --time_based --runtime=24h",
         },
     },
     Labelled {
@@ -136,7 +136,7 @@ pub(crate) const ALL: &[Labelled] = &[
             programs: "fio",
             prepare: "",
             command: "fio --thread --output=/dev/null --name=buffered --filename=$SCRATCH/buffered --size=1G --rw=write \
-                  --bs=1M --ioengine=psync --time_based --runtime=10m",
+                  --bs=1M --ioengine=psync --time_based --runtime=24h",
         },
     },
     Labelled {
@@ -168,7 +168,7 @@ pub(crate) const ALL: &[Labelled] = &[
             programs: "sysbench",
             prepare: "cd $SCRATCH && sysbench fileio --file-total-size=64M --file-num=4 prepare",
             command: "cd $SCRATCH && sysbench fileio --file-total-size=64M --file-num=4 --file-test-mode=rndwr \
-                  --file-fsync-all=on --time=60 run",
+                  --file-fsync-all=on --time=86400 run",
         },
     },
     Labelled {
@@ -189,7 +189,7 @@ pub(crate) const ALL: &[Labelled] = &[
         runs: Runs::Others {
             programs: "iperf3",
             prepare: "",
-            command: "iperf3 --client 127.0.0.1 --time 600",
+            command: "iperf3 --client 127.0.0.1 --time 86400",
         },
     },
     Labelled {
@@ -199,7 +199,7 @@ pub(crate) const ALL: &[Labelled] = &[
         runs: Runs::Others {
             programs: "iperf3",
             prepare: "",
-            command: "iperf3 --client 127.0.0.1 --parallel 4 --time 600",
+            command: "iperf3 --client 127.0.0.1 --parallel 4 --time 86400",
         },
     },
     Labelled {
@@ -209,7 +209,7 @@ pub(crate) const ALL: &[Labelled] = &[
         runs: Runs::Others {
             programs: "iperf3",
             prepare: "",
-            command: "iperf3 --client 127.0.0.1 --udp --bitrate 0 --time 600",
+            command: "iperf3 --client 127.0.0.1 --udp --bitrate 0 --time 86400",
         },
     },
     Labelled {
@@ -230,7 +230,7 @@ pub(crate) const ALL: &[Labelled] = &[
             programs: "redis-server redis-benchmark redis-cli",
             prepare: "redis-server --daemonize yes --port 16379 --save '' > /dev/null && \
                       echo 'redis-cli -p 16379 shutdown nosave' >> $FILES/tidy",
-            command: "redis-benchmark -p 16379 -q -n 100000000 -t get,set -c 32",
+            command: "while redis-benchmark -p 16379 -q -n 100000000 -t get,set -c 32; do :; done",
         },
     },
     Labelled {
@@ -333,7 +333,7 @@ pub(crate) const ALL: &[Labelled] = &[
         runs: Runs::Others {
             programs: "",
             prepare: "",
-            command: "sleep 600",
+            command: "sleep 86400",
         },
     },
     Labelled {
@@ -354,7 +354,7 @@ pub(crate) const ALL: &[Labelled] = &[
         runs: Runs::Others {
             programs: "stress-ng iperf3",
             prepare: "",
-            command: "stress-ng --quiet --cpu 1 & iperf3 --client 127.0.0.1 --time 600",
+            command: "stress-ng --quiet --cpu 1 & iperf3 --client 127.0.0.1 --time 86400",
         },
     },
     Labelled {
@@ -367,7 +367,7 @@ pub(crate) const ALL: &[Labelled] = &[
                       --filename=$SCRATCH/direct --size=128M --rw=write --bs=1M --ioengine=psync --end_fsync=1",
             command: "stress-ng --quiet --cpu $N & fio --thread --output=/dev/null --name=direct \
                   --filename=$SCRATCH/direct --size=128M --rw=randread --bs=4k --direct=1 --ioengine=psync \
-                  --time_based --runtime=10m",
+                  --time_based --runtime=24h",
         },
     },
     // What people do, and what is wrongly taken for it: programs of our own.

@@ -55,7 +55,9 @@ replayed. They are in docs/traces; `cargo xtask bench classify --keep docs/trace
 only some. The figures are in-sample: the same loads were looked at when the shipped thresholds were chosen, so that other
 loads, and machines that are not emulated, may be told worse. Wanted: right for 95 % of the time once a load has settled.
 What reads its programs from a slow disk as it starts, such as `make`, is `io` until they are in memory; and timers that
-come late, as they do now and then on one emulated CPU, tell of tasks that waited in one lump (`parallel`).",
+come late, as they do now and then on one emulated CPU, tell of tasks that waited in one lump (`parallel`).
+Not in these figures: `--bare` measures on the machine itself, `--schedulers` under bpfland, cosmos and lavd too, and
+`--minutes M` has each load last so long and counts how often its class changes.",
     },
     Section {
         part: "swap",

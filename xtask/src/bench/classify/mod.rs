@@ -88,7 +88,7 @@ pub(super) fn classify(arguments: &Arguments, quick: bool, out: &mut dyn Write) 
             fs::metadata("/proc/self")?.uid() == 0,
             "bench classify --bare attaches BPF programs to this machine's kernel: run it as root"
         );
-    } else {
+    } else if arguments.kept.is_none() {
         debian::ensure_packages()?;
     }
     ebpf::build_release()?;

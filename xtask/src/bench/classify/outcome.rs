@@ -1,8 +1,7 @@
 //! What became of one load: the time that it was in each class, as a replay of its trace with the shipped policy says.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader};
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -16,6 +15,8 @@ use crate::workspace;
 const BEGINS: f64 = 2.0;
 /// How long after its begin a load has settled: its program has started, its level has, and its class.
 pub(super) const SETTLED: f64 = 3.0;
+/// The share of all CPUs that may be busy on a machine of somebody's while no load runs.
+const DISTURBED: f64 = 0.15;
 /// The label of loads that are any one class, but that all of the time.
 pub(super) const STABLE: &str = "stable";
 
@@ -26,6 +27,8 @@ pub(super) struct Outcome {
     /// The class it is, and its name.
     pub(super) label: String,
     pub(super) judged: Judged,
+    /// The share of all CPUs that was busy while the load did not run.
+    pub(super) beside: f64,
 }
 
 /// What a load was from when it had settled to its end.
@@ -60,17 +63,19 @@ pub(super) fn all(directory: &Path) -> Result<Vec<Outcome>> {
 
 /// Replays one.
 fn replay(trace: &Path) -> Result<Outcome> {
-    let mut header = String::new();
-    BufReader::new(File::open(trace)?).read_line(&mut header)?;
-    let header: Value = serde_json::from_str(&header)?;
+    let text = fs::read_to_string(trace)?;
+    let mut lines = text.lines();
+    let header: Value = serde_json::from_str(lines.next().context("it is empty")?)?;
     let mut replay = command(workspace::release("auto-ext"));
     replay.arg("replay").arg(trace).arg("--policy");
     let said = output(replay.arg(workspace::root().join("policies.yaml")))?;
     let setting = Setting::from(&header);
+    let ends = BEGINS + setting.seconds;
     let outcome = Outcome {
         cpus: header["cpus"].as_u64().context("a trace without CPUs")?,
         label: label(&header)?.to_owned(),
-        judged: judge(&said, BEGINS + SETTLED, BEGINS + setting.seconds),
+        judged: judge(&said, BEGINS + SETTLED, ends),
+        beside: beside(lines, ends)?,
         setting,
     };
     say(format!(
@@ -106,6 +111,50 @@ fn judge(said: &str, from: f64, to: f64) -> Judged {
     judged
 }
 
+/// The share of all CPUs that was busy in the second before a load began or in that after its end, whichever is more,
+/// from the windows of its trace.
+fn beside<'a>(windows: impl Iterator<Item = &'a str>, ends: f64) -> Result<f64> {
+    let [mut before, mut after] = [Share::default(), Share::default()];
+    for window in windows {
+        let window: Value = serde_json::from_str(window)?;
+        let number = |value: &Value| value.as_f64().unwrap_or_default();
+        let (end, time) = (
+            number(&window["at_us"]) / 1e6,
+            number(&window["dt_us"]) / 1e6,
+        );
+        let busy = time * number(&window["signals"]["cpu"]);
+        // The recording's own beginning and what is left of a load at its end are neither.
+        if end - time >= BEGINS - 1.1 && end <= BEGINS + 0.05 {
+            before.add(busy, time);
+        } else if end - time >= ends + 0.2 {
+            after.add(busy, time);
+        }
+    }
+    Ok(before.of_time().max(after.of_time()))
+}
+
+/// A share of a time.
+#[derive(Default)]
+struct Share {
+    part: f64,
+    time: f64,
+}
+
+impl Share {
+    fn add(&mut self, part: f64, time: f64) {
+        self.part += part;
+        self.time += time;
+    }
+
+    fn of_time(&self) -> f64 {
+        if self.time > 0.0 {
+            self.part / self.time
+        } else {
+            0.0
+        }
+    }
+}
+
 /// `0:00:05.255` in seconds.
 fn seconds(text: &str) -> Option<f64> {
     let mut parts = text.split(':');
@@ -137,6 +186,11 @@ impl Outcome {
     /// The time for which it was judged.
     pub(super) fn time(&self) -> f64 {
         self.judged.classes.values().sum()
+    }
+
+    /// Whether it was not alone: what is measured on a machine on which something else works too is of both.
+    pub(super) fn is_disturbed(&self) -> bool {
+        self.setting.bare && self.beside > DISTURBED
     }
 
     /// How often the class changed in a minute.
@@ -179,10 +233,28 @@ mod tests {
             setting: Setting::from(&json!({})),
             label: label.to_owned(),
             judged: judge(SAID, 5.0, 14.0),
+            beside: 0.0,
         };
         assert!((outcome("stable: a server").right() - 7.0).abs() < 1e-9);
         assert!((outcome("idle: a server").right() - 2.0).abs() < 1e-9);
         assert!((outcome("io: a server").right()).abs() < 1e-9);
         assert!((outcome("idle: a server").flips() - 120.0 / 9.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_else_a_machine_does_is_seen_before_a_load_and_after_it() {
+        let window = |end: f64, cpu: f64| {
+            json!({"at_us": end * 1e6, "dt_us": 250_000, "signals": {"cpu": cpu}}).to_string()
+        };
+        let trace = |before: f64, during: f64, after: f64| {
+            let rest = [window(0.25, 1.0), window(1.5, before), window(2.0, before)];
+            let load = [window(2.25, during), window(9.25, during)];
+            let end = [window(9.5, after), window(9.75, after)];
+            [&rest[..], &load[..], &end[..]].concat()
+        };
+        let beside = |trace: Vec<String>| beside(trace.iter().map(String::as_str), 9.0).unwrap();
+        assert!(beside(trace(0.0, 1.0, 0.0)).abs() < 1e-9);
+        assert!((beside(trace(0.4, 1.0, 0.0)) - 0.4).abs() < 1e-9);
+        assert!((beside(trace(0.4, 1.0, 0.6)) - 0.6).abs() < 1e-9);
     }
 }

@@ -44,15 +44,26 @@ pub(super) fn report(
     notes: &BTreeSet<String>,
 ) -> Result<()> {
     for corner in outcomes.iter().map(Corner::of).collect::<BTreeSet<_>>() {
-        let of: Vec<&Outcome> = outcomes
+        let all = outcomes
             .iter()
-            .filter(|outcome| Corner::of(outcome) == corner)
-            .collect();
+            .filter(|outcome| Corner::of(outcome) == corner);
+        let (disturbed, of): (Vec<&Outcome>, _) = all.partition(|outcome| outcome.is_disturbed());
         writeln!(out, "{}:", corner.name())?;
-        matrix(out, &of)?;
-        shares(out, &of)?;
-        flips(out, &of)?;
-        wrong(out, &of)?;
+        if !of.is_empty() {
+            matrix(out, &of)?;
+            shares(out, &of)?;
+            flips(out, &of)?;
+            wrong(out, &of)?;
+        }
+        if !disturbed.is_empty() {
+            writeln!(
+                out,
+                "\nnot counted, as something else worked on the machine:"
+            )?;
+            disturbed
+                .iter()
+                .try_for_each(|outcome| line(out, outcome))?;
+        }
         writeln!(out)?;
     }
     writeln!(out, "the loads, and why each is what it is:")?;
@@ -164,19 +175,21 @@ fn wrong(out: &mut dyn Write, outcomes: &[&Outcome]) -> Result<()> {
         .iter()
         .filter(|outcome| outcome.right() < outcome.wanted() * outcome.time())
     {
-        let classes: Vec<String> = outcome
-            .judged
-            .classes
-            .iter()
-            .map(|(class, time)| format!("{class} {:.0} %", 100.0 * time / outcome.time()))
-            .collect();
-        writeln!(
-            out,
-            "  {}, {}: {}",
-            outcome.place(),
-            outcome.label,
-            classes.join(", ")
-        )?;
+        line(out, outcome)?;
     }
+    Ok(())
+}
+
+/// What a load was called.
+fn line(out: &mut dyn Write, outcome: &Outcome) -> Result<()> {
+    let time = outcome.time();
+    let classes: Vec<String> = outcome
+        .judged
+        .classes
+        .iter()
+        .map(|(class, of)| format!("{class} {:.0} %", 100.0 * of / time))
+        .collect();
+    let (place, label, classes) = (outcome.place(), &outcome.label, classes.join(", "));
+    writeln!(out, "  {place}, {label}: {classes}")?;
     Ok(())
 }
