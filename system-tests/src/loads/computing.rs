@@ -1,7 +1,7 @@
 //! Programs that compute: hogs, in the background too; pools whose threads meet; guests of a virtual machine host.
 //!
 //! Of N CPUs they use N, but for the encoder and the inference, whose threads wait for the last (a little less), and
-//! the idle guests (0.02).
+//! the idle guests (0.03).
 
 use std::sync::{Arc, Barrier};
 use std::thread::sleep;

@@ -1,6 +1,7 @@
 //! Servers: one in Java, a database. Which class they are may be argued; that they are one all of the time may not.
 //!
-//! The first uses 0.66 of all CPUs. The second hardly uses any where its disk is slow: 0.1 ms for each request.
+//! The first uses 0.66 of all CPUs. The second uses what its disk leaves of them: hardly any where a read takes
+//! milliseconds, all of two CPUs where it takes microseconds.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
