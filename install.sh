@@ -564,7 +564,7 @@ report() {
     say "auto-ext is installed."
     if [ ! -d /sys/kernel/sched_ext ]; then
         say "This kernel ($(uname -r)) has no sched_ext (/sys/kernel/sched_ext is missing): no scheduler can be loaded and the kernel's own keeps running;" \
-            "auto-ext can only watch. Switching needs Linux 6.12 or newer with CONFIG_SCHED_CLASS_EXT."
+            "auto-ext can only watch. Switching needs a kernel with CONFIG_SCHED_CLASS_EXT; Linux 6.18 and newer are tried."
     fi
     if [ ! -e /sys/kernel/btf/vmlinux ]; then
         say "This kernel has no BTF (CONFIG_DEBUG_INFO_BTF): neither the profiler nor any scheduler can be loaded."

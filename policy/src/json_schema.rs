@@ -97,10 +97,12 @@ fn about(signal: Signal) -> &'static str {
         Signal::Cpu => "All cores: the share of their time in which they ran a task",
         Signal::Parallel => "Tasks that wait for a CPU, per CPU in use",
         Signal::Contended => "CPUs in use: the share of their time in which a task waits for them",
-        Signal::Io => "Disk requests in flight and waiting for disks, as a share of the time",
+        Signal::Io => "The share of the time in which somebody waits for disks",
         Signal::Net => "The share of used CPU time that the network took",
-        Signal::Mem => "Page faults and waiting for memory, as a share of used CPU time",
-        Signal::Interactive => "CPUs in use for frames, sound, input and the like",
+        Signal::Mem => "Page faults, as a share of used CPU time, and memory that runs short",
+        Signal::Interactive => {
+            "CPU time for frames, sound, input and the like; 1 is a tenth of a CPU"
+        }
     }
 }
 

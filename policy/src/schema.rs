@@ -183,7 +183,7 @@ fn threshold(
 
 /// The highest threshold of `signal`, in its unit.
 pub(super) fn max_threshold(signal: Signal) -> f64 {
-    // More tasks per CPU, or CPUs with one kind of work, than any machine has.
+    // More waiting tasks per CPU than any machine gets near.
     if signal.is_share() { 1.0 } else { 1000.0 }
 }
 

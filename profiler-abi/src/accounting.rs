@@ -16,7 +16,11 @@ const LONGEST_PERIOD_NS: u64 = 250_000_000;
 /// The longest CPU time between two wake-ups by a timer, in nanoseconds: twenty frames a second.
 const LONGEST_WORK_NS: u64 = 50_000_000;
 
-/// Filled by the `cpu_idle` and `hrtimer_expire_entry` programs, each CPU its own.
+/// The share of its time that a task must use to count, as a divisor: what only looks whether there is something to do, as
+/// services do in their hundreds, uses less.
+const LEAST_WORK: u64 = 200;
+
+/// Filled by the programs of `sched.rs`, each CPU its own.
 ///
 /// Who reads it reads `ended` first and `begun` last: when they differ, it was being written.
 #[repr(C)]
@@ -88,9 +92,29 @@ pub struct Look {
 }
 
 impl SchedCounters {
+    /// An interrupt comes while the CPU is idle. It is busy with that until it is idle again, or not idle any more.
+    #[inline(always)]
+    pub fn interrupt(&mut self, now: u64) {
+        if self.busy == 0 {
+            *self = Self {
+                until: now,
+                busy: 1,
+                pid: 0,
+                burst_ns: 0,
+                background: 0,
+                waiting: 0,
+                ..*self
+            };
+        }
+    }
+
     /// The CPU stops being idle, or is looked at for the first time.
     #[inline(always)]
     pub fn begin(&mut self, look: &Look) {
+        if self.busy != 0 {
+            // The interrupt that ended the idleness.
+            self.busy_ns += look.now.saturating_sub(self.until);
+        }
         self.until = look.now;
         self.busy = 1;
         self.burst_ns = 0;
@@ -145,15 +169,22 @@ impl SchedCounters {
         self.waiting = 0;
     }
 
-    /// A timer wakes a task that it woke before: in between the task had CPU time, and used little of what there was.
+    /// A timer wakes a task that it woke before. What the task worked in between counts if that is a rhythm, and was one
+    /// the time before. Returns the wake-up as the next one will ask for it.
     #[inline(always)]
-    pub fn woken(&mut self, before: &TimerWake, now: &TimerWake) {
+    pub fn woken(&mut self, before: &TimerWake, now: &TimerWake) -> TimerWake {
         let period = now.at.saturating_sub(before.at);
         let work = now.runtime.saturating_sub(before.runtime);
         // What computes nearly all of the time only makes a pause.
-        if period <= LONGEST_PERIOD_NS && work <= LONGEST_WORK_NS && work <= period - period / 10 {
+        let is_rhythm = period <= LONGEST_PERIOD_NS && work <= period - period / 10;
+        let fits = is_rhythm && work <= LONGEST_WORK_NS && work >= period / LEAST_WORK;
+        if fits && before.fits != 0 {
             self.timed_ns += work;
             self.timed_wakes += 1;
+        }
+        TimerWake {
+            fits: u64::from(fits),
+            ..*now
         }
     }
 
@@ -217,6 +248,8 @@ pub struct TimerWake {
     pub at: u64,
     /// The CPU time that the task has had, in nanoseconds.
     pub runtime: u64,
+    /// 1 when what the task worked since the wake-up before could be a part of a rhythm.
+    pub fits: u64,
 }
 
 #[cfg(test)]
@@ -410,12 +443,14 @@ mod tests {
     fn a_rhythm_counts_and_pauses_in_a_computation_do_not() {
         let wakes = |period: u64, work: u64| {
             let mut counters = SchedCounters::default();
-            for n in 0..10 {
-                let wake = |n| TimerWake {
-                    at: n * period,
-                    runtime: n * work,
-                };
-                counters.woken(&wake(n), &wake(n + 1));
+            let wake = |n| TimerWake {
+                at: n * period,
+                runtime: n * work,
+                fits: 0,
+            };
+            let mut last = wake(0);
+            for n in 1..=11 {
+                last = counters.woken(&last, &wake(n));
             }
             counters.timed_ns
         };
@@ -427,7 +462,45 @@ mod tests {
             0,
             "what looks after something now and then"
         );
+        assert_eq!(
+            wakes(100 * MS, 50_000),
+            0,
+            "what looks whether there is something to do"
+        );
         assert_eq!(wakes(200 * MS, 90 * MS), 0, "work that nobody waits for");
+    }
+
+    #[test]
+    fn a_computation_that_is_held_up_once_has_no_rhythm() {
+        let mut counters = SchedCounters::default();
+        let mut last = TimerWake::default();
+        for n in 1..=100 {
+            let held_up = if n % 10 == 0 { 2 * MS } else { 0 };
+            let now = TimerWake {
+                at: last.at + 4 * MS + held_up,
+                runtime: last.runtime + 3_950_000,
+                fits: 0,
+            };
+            last = counters.woken(&last, &now);
+        }
+        assert_eq!(counters.timed_ns, 0);
+    }
+
+    #[test]
+    fn what_an_interrupt_does_on_an_idle_cpu_is_busy_time_of_nobody() {
+        let mut cpu = Cpu::with_ticks_every(4 * MS);
+        cpu.wakes_from_idle();
+        cpu.becomes_idle(true);
+        cpu.now += 10 * MS;
+        cpu.counters.interrupt(cpu.now);
+        cpu.now += 30_000;
+        cpu.counters.interrupt(cpu.now);
+        cpu.now += 20_000;
+        cpu.wakes_from_idle();
+        cpu.now += 5_000;
+        cpu.becomes_idle(true);
+        let counters = cpu.counters;
+        assert_eq!((counters.busy_ns, counters.short_ns), (55_000, 0));
     }
 
     #[derive(Clone, Debug)]

@@ -71,6 +71,7 @@ fn hrtimer_expire_entry(context: BtfTracePointContext) -> i32 {
     let mut look = look();
     timers::wakes(timer, look.now, counters);
     if look.pid == 0 {
+        change(counters, |counters| counters.interrupt(look.now));
         return 0;
     }
     if counters.busy == 0 {
@@ -82,6 +83,22 @@ fn hrtimer_expire_entry(context: BtfTracePointContext) -> i32 {
         change(counters, |counters| {
             counters.goes_on(&look, slept, SHORT_BURST.load());
         });
+    }
+    0
+}
+
+/// A device's interrupt comes before the CPU it finds idle says that it is not idle any more.
+#[btf_tracepoint(function = "irq_handler_entry")]
+fn irq_handler_entry(_context: BtfTracePointContext) -> i32 {
+    let Some(counters) = SCHED.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: the slot belongs to this CPU, and interrupts do not nest.
+    let counters = unsafe { &mut *counters };
+    if counters.busy == 0 && counters.until != 0 {
+        // SAFETY: a helper without arguments.
+        let now = unsafe { bpf_ktime_get_ns() };
+        change(counters, |counters| counters.interrupt(now));
     }
     0
 }

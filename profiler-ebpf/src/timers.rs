@@ -72,15 +72,20 @@ pub(crate) fn wakes(timer: *const u8, now: u64, counters: &mut SchedCounters) {
     let Some(runtime) = read_past::<u64>(task, &TASK_EXEC_RUNTIME) else {
         return;
     };
-    let wake = TimerWake { at: now, runtime };
+    let wake = TimerWake {
+        at: now,
+        runtime,
+        fits: 0,
+    };
     if let Some(before) = TIMER_WAKES.get_ptr_mut(pid) {
         // SAFETY: no other timer wakes the same task meanwhile. An entry that was given to another task costs the
         // counters one wake-up.
         let before = unsafe { &mut *before };
-        if in_background(task) == Some(0) {
-            counters.woken(before, &wake);
-        }
-        *before = wake;
+        *before = if in_background(task) == Some(0) {
+            counters.woken(before, &wake)
+        } else {
+            wake
+        };
     } else {
         // Without room the task is not known to be woken by timers.
         let _ = TIMER_WAKES.insert(pid, wake, 0);

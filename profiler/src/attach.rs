@@ -31,7 +31,7 @@ use auto_ext_signals::{BlockTotals, Machine, Sample, SoftirqTotals};
 const PROFILERS: [(&str, &[&str], &[Signal]); 4] = [
     (
         map::SCHED,
-        &["cpu_idle", "hrtimer_expire_entry"],
+        &["cpu_idle", "hrtimer_expire_entry", "irq_handler_entry"],
         &[Signal::Cpu, Signal::Parallel, Signal::Interactive],
     ),
     (map::BLOCK, &["block_rq_complete"], &[Signal::Io]),

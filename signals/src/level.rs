@@ -85,13 +85,13 @@ impl Default for Thresholds {
             // What starts up is read from disks first.
             Signal::Io => Threshold {
                 mean_over: Duration::from_millis(700),
-                ..threshold(0.3, 0.15)
+                ..threshold(0.2, 0.1)
             },
             Signal::Net => threshold(0.1, 0.05),
             // What maps and unmaps memory works on it in between, and what starts up takes memory.
             Signal::Mem => Threshold {
                 mean_over: Duration::from_millis(1200),
-                ..threshold(0.05, 0.01)
+                ..threshold(0.04, 0.01)
             },
             // What starts up does so in short bursts.
             Signal::Interactive => Threshold {
@@ -155,6 +155,13 @@ impl Mean {
             self.windows.drain(..self.windows.len() - 1);
             return value;
         }
+        let (mean, needed) = self.over(mean_over);
+        self.windows.drain(..self.windows.len() - needed);
+        mean
+    }
+
+    /// The mean over the last `mean_over`, which is more than nothing, and how many windows it is of.
+    fn over(&self, mean_over: Duration) -> (f64, usize) {
         let mut area = 0.0;
         let mut left = mean_over;
         let mut needed = 0;
@@ -167,8 +174,20 @@ impl Mean {
                 break;
             }
         }
-        self.windows.drain(..self.windows.len() - needed);
-        area / mean_over.as_secs_f64()
+        (area / mean_over.as_secs_f64(), needed)
+    }
+
+    /// From now on the mean is taken over a longer time. What was before the windows that are remembered was like them.
+    fn look_further_back(&mut self, from: Duration, to: Duration) {
+        let Some(more) = to.checked_sub(from).filter(|more| !more.is_zero()) else {
+            return;
+        };
+        let mean = match (from.is_zero(), self.windows.back()) {
+            (_, None) => return,
+            (true, Some((_, value))) => *value,
+            (false, Some(_)) => self.over(from).0,
+        };
+        self.windows.push_front((more, mean));
     }
 }
 
@@ -218,6 +237,10 @@ impl LevelTracker {
 
     /// Continues with other thresholds; levels stay until the next window.
     pub fn set_thresholds(&mut self, thresholds: Thresholds) {
+        for signal in Signal::ALL {
+            let (from, to) = (self.thresholds.get(signal), thresholds.get(signal));
+            self.means[signal as usize].look_further_back(from.mean_over, to.mean_over);
+        }
         self.thresholds = thresholds;
     }
 
@@ -319,6 +342,32 @@ mod tests {
         };
         assert_eq!(level(&mut tracker, 349), Level::Low);
         assert_eq!(level(&mut tracker, 2), Level::High);
+    }
+
+    #[test]
+    fn a_level_stays_when_the_mean_is_taken_over_a_longer_time_from_now_on() {
+        for mean_over in [Duration::ZERO, Duration::from_secs(1)] {
+            let with = |mean_over| {
+                let mut thresholds = *tracker().thresholds();
+                let threshold = thresholds.get(Signal::Cpu);
+                thresholds.set(
+                    Signal::Cpu,
+                    Threshold {
+                        mean_over,
+                        ..threshold
+                    },
+                );
+                thresholds
+            };
+            let mut tracker = LevelTracker::new(with(mean_over));
+            assert_eq!(after(&mut tracker, 20, 0.9), Level::High);
+            tracker.set_thresholds(with(Duration::from_secs(30)));
+            assert_eq!(after(&mut tracker, 1, 0.9), Level::High);
+            assert_eq!(after(&mut tracker, 20, 0.9), Level::High);
+            // It looks back as far as it says.
+            assert_eq!(after(&mut tracker, 20, 0.0), Level::High);
+            assert_eq!(after(&mut tracker, 40, 0.0), Level::Low);
+        }
     }
 
     #[test]

@@ -48,11 +48,11 @@ impl Machine {
         self.huge_fault_ns / self.huge_page as f64
     }
 
-    /// How many times longer the kernel's work takes than on a recent machine, 1 to 8. A page fault
-    /// takes a quarter of a microsecond to one on a recent machine, 8 and more in an emulated one.
+    /// How many times longer all work takes than on a recent machine, 1 to 8. A page fault takes a quarter of a microsecond to
+    /// one on a recent machine, up to four in a virtual one, which is slow in nothing else; 8 to 20 in an emulated one.
     #[must_use]
     pub fn slowness(&self) -> f64 {
-        (self.fault_ns / 1000.0).clamp(1.0, 8.0)
+        (self.fault_ns / 4000.0).clamp(1.0, 8.0)
     }
 }
 
@@ -63,7 +63,7 @@ pub struct Sample {
     pub at_ns: u64,
     /// CPUs that were online at the sample before and are at this one.
     pub cpus: u32,
-    /// From `cpu_idle` and `hrtimer_expire_entry`.
+    /// From `cpu_idle`, `hrtimer_expire_entry` and `irq_handler_entry`.
     pub sched: Option<SchedTotals>,
     /// From `block_rq_complete`.
     pub block: Option<BlockTotals>,

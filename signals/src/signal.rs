@@ -4,10 +4,10 @@
 //! (niced, or of the idle class) is no load, and neither is what auto-ext uses itself, to load a scheduler for example, nor
 //! time that a virtual machine's host takes away.
 //!
-//! `cpu`, `io`, `net`, `mem` and `contended` are shares between 0 and 1, so that one threshold fits a laptop and a 128-CPU
+//! Every signal but `parallel` is a share between 0 and 1, so that one threshold fits a laptop and a 128-CPU
 //! server. `net` and `mem` are shares of the CPU time that was *used*: one saturated stream is as much a network load on 128
-//! CPUs as on two. Where little CPU time is used they fade to zero, so that a quiet download does not count. `interactive` is an
-//! amount: a person's work does not grow with the machine.
+//! CPUs as on two. Where little CPU time is used they fade to zero, so that a quiet download does not count. `interactive` is a
+//! share of a fixed amount: what a person does grows neither with the machine nor with what else it does.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -37,8 +37,9 @@ pub enum Signal {
     /// Share of the used CPU time that page faults took, or of the window in which a task was freeing
     /// memory or stalled on it, 0 to 1. What programs fault in as they start is left out.
     Mem,
-    /// CPUs that were used for work with a rhythm, from 0 up: by tasks that timers wake at least four times a second, for little
-    /// each time, as frames and sound do. While CPUs are idle also, for a part, by tasks that others wake for short bursts.
+    /// CPU time for work with a rhythm: of tasks that timers wake at least four times a second, for little each time, as frames
+    /// and sound do. For a part also of tasks that others wake for short bursts, as far as these are brief or CPUs are idle, but
+    /// for those that the network or disks wake. 0 to 1, which is a tenth of a CPU and more.
     Interactive,
 }
 
@@ -54,10 +55,10 @@ impl Signal {
         Self::Interactive,
     ];
 
-    /// Whether its values are shares from 0 to 1; the others are amounts from 0 up.
+    /// Whether its values are shares from 0 to 1. Those of `parallel` are not: it counts tasks.
     #[must_use]
     pub fn is_share(self) -> bool {
-        !matches!(self, Self::Parallel | Self::Interactive)
+        self != Self::Parallel
     }
 
     /// The name in policies, on D-Bus and in JSON.
@@ -101,8 +102,16 @@ pub struct Signals([Option<f64>; Signal::ALL.len()]);
 const THROUGHPUT_FLOOR: f64 = 1.0;
 /// The least value of it on large machines, whose background work grows with them, as a share of the CPUs.
 const FLOOR_SHARE: f64 = 0.01;
+/// The CPU time for work with a rhythm with which `interactive` is 1, in CPUs. Sound takes about half of it, and a game more.
+const FULLY_INTERACTIVE: f64 = 0.1;
 /// How much of the CPU time in short bursts counts as interactive that no timer brought about.
-const WOKEN_BY_OTHERS: f64 = 0.25;
+const WOKEN_BY_OTHERS: f64 = 0.15;
+/// How long such a burst is, in nanoseconds, so that it counts on a busy machine too, less the longer it is: tasks that pass
+/// messages work for some microseconds, those of a pool that meet at a barrier for milliseconds.
+const BRIEF_BURST_NS: f64 = 500_000.0;
+/// The values of `net` and `io` with which the network or disks are what these bursts come from.
+const BURSTS_OF_NET: f64 = 0.1;
+const BURSTS_OF_IO: f64 = 0.2;
 /// How many requests must be in flight on average to count as a whole window in which somebody waits, though the kernel
 /// saw nobody stall: who issues requests asynchronously waits in ways that it does not count.
 const DEEP_QUEUE: f64 = 4.0;
@@ -175,6 +184,8 @@ struct Sched {
     wait: f64,
     contended: f64,
     short: f64,
+    /// How many bursts that were; at least one.
+    short_bursts: f64,
     timed: f64,
 }
 
@@ -190,6 +201,7 @@ impl<'s> Window<'s> {
             wait: grown(before.wait_ns, after.wait_ns),
             contended: grown(before.contended_ns, after.contended_ns),
             short: grown(before.short_ns, after.short_ns),
+            short_bursts: grown(before.short_bursts, after.short_bursts).max(1.0),
             timed: grown(before.timed_ns, after.timed_ns),
         });
         let can_be = |sched: &Sched| sched.busy <= (1.0 + TOLERANCE) * cpus * length;
@@ -249,8 +261,14 @@ impl<'s> Window<'s> {
     fn interactive(&self) -> Option<f64> {
         let sched = self.sched.as_ref()?;
         let idle = 1.0 - share(sched.busy, self.cpus * self.length);
-        let others = WOKEN_BY_OTHERS * idle * (sched.short - sched.timed).max(0.0);
-        Some((sched.timed + others) / self.length / self.machine.slowness())
+        let not_of_net = 1.0 - share(self.net().unwrap_or(0.0), BURSTS_OF_NET);
+        let not_of_io = 1.0 - share(self.io().unwrap_or(0.0), BURSTS_OF_IO);
+        let bursts = not_of_net * not_of_io * (sched.short - sched.timed).max(0.0);
+        let slowness = self.machine.slowness();
+        let long = share(sched.short, sched.short_bursts * BRIEF_BURST_NS * slowness);
+        let others = WOKEN_BY_OTHERS * idle.max(1.0 - long) * bursts;
+        let full = FULLY_INTERACTIVE * slowness * self.length;
+        Some(share(sched.timed + others, full))
     }
 
     fn io(&self) -> Option<f64> {
@@ -347,7 +365,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::sample::{KernelTotals, ReclaimTotals, SchedTotals, SoftirqTotals};
+    use crate::sample::{BlockTotals, KernelTotals, ReclaimTotals, SchedTotals, SoftirqTotals};
 
     const SECOND: u64 = 1_000_000_000;
     const MACHINE: Machine = Machine {
@@ -357,12 +375,25 @@ mod tests {
         huge_page: 2 << 20,
     };
 
+    /// As many cores as CPUs.
     fn sample(cpus: u32, at_ns: u64, sched: SchedTotals) -> Sample {
         Sample {
             at_ns,
             cpus,
-            sched: Some(sched),
+            sched: Some(SchedTotals {
+                cores: cpus,
+                ..sched
+            }),
             ..Sample::default()
+        }
+    }
+
+    /// CPUs that were busy for so long with one load, of which nothing is in the background.
+    fn busy(busy_ns: u64) -> SchedTotals {
+        SchedTotals {
+            busy_ns,
+            core_ns: busy_ns,
+            ..SchedTotals::default()
         }
     }
 
@@ -372,20 +403,76 @@ mod tests {
         Signals::between(&before, &after, &MACHINE).unwrap()
     }
 
+    /// The signals of a second in which one CPU of four was busy, and that changes the counters so.
+    fn with(change: impl Fn(&mut Sample)) -> Signals {
+        let mut before = sample(4, SECOND, SchedTotals::default());
+        before.kernel = KernelTotals {
+            psi_io_us: Some(0),
+            psi_memory_us: Some(0),
+            faults: Some(0),
+            start_faults: Some(0),
+            reclaimed_pages: Some(0),
+            huge_faults: Some(0),
+            dirtied_pages: Some(0),
+            net_bytes: Some(0),
+            net_packets: Some(0),
+            own_us: Some(0),
+        };
+        before.block = Some(BlockTotals::default());
+        before.softirq = Some(SoftirqTotals::default());
+        before.reclaim = Some(ReclaimTotals::default());
+        let mut after = Sample {
+            at_ns: 2 * SECOND,
+            ..before
+        };
+        after.sched = sample(4, 0, busy(SECOND)).sched;
+        change(&mut after);
+        Signals::between(&before, &after, &MACHINE).unwrap()
+    }
+
     #[test]
     fn one_hog_per_cpu_is_all_of_the_cpu_on_one_cpu_and_on_128() {
         for cpus in [1, 128] {
-            let busy_ns = u64::from(cpus) * SECOND;
-            let signals = signals_of_one_second(
-                cpus,
-                SchedTotals {
-                    busy_ns,
-                    ..Default::default()
-                },
-            );
+            let signals = signals_of_one_second(cpus, busy(u64::from(cpus) * SECOND));
             assert_eq!(signals.get(Signal::Cpu), Some(1.0));
             assert_eq!(signals.get(Signal::Parallel), Some(0.0));
+            assert_eq!(signals.get(Signal::Contended), Some(0.0));
         }
+    }
+
+    #[test]
+    fn a_thread_on_each_core_is_all_of_the_cpu() {
+        let mut sched = busy(8 * SECOND);
+        let before = sample(16, SECOND, SchedTotals::default());
+        let mut after = sample(16, 2 * SECOND, sched);
+        sched.cores = 8;
+        after.sched = Some(sched);
+        let signals = Signals::between(&before, &after, &MACHINE).unwrap();
+        assert_eq!(signals.get(Signal::Cpu), Some(1.0));
+    }
+
+    #[test]
+    fn niced_work_is_no_load() {
+        let sched = SchedTotals {
+            busy_ns: 4 * SECOND,
+            background_ns: 4 * SECOND,
+            ..SchedTotals::default()
+        };
+        let signals = signals_of_one_second(4, sched);
+        assert_eq!(signals.get(Signal::Cpu), Some(0.0));
+    }
+
+    #[test]
+    fn of_what_the_host_takes_away_nobody_could_have_used_anything() {
+        let stolen = |core_ns| SchedTotals {
+            busy_ns: core_ns + 2 * SECOND,
+            stolen_ns: 2 * SECOND,
+            core_ns,
+            ..SchedTotals::default()
+        };
+        let cpu = |core_ns| signals_of_one_second(4, stolen(core_ns)).get(Signal::Cpu);
+        assert_eq!(cpu(2 * SECOND), Some(1.0), "hogs");
+        assert_eq!(cpu(0), Some(0.0), "an idle guest");
     }
 
     #[test]
@@ -394,11 +481,7 @@ mod tests {
             own_us: us,
             ..KernelTotals::default()
         };
-        let busy = |ns| SchedTotals {
-            busy_ns: ns,
-            ..SchedTotals::default()
-        };
-        let mut before = sample(4, SECOND, busy(0));
+        let mut before = sample(4, SECOND, SchedTotals::default());
         before.kernel = own(Some(500));
         let cpu = |us| {
             let mut after = sample(4, 2 * SECOND, busy(3 * SECOND));
@@ -412,45 +495,125 @@ mod tests {
     }
 
     #[test]
-    fn tasks_waiting_are_counted_per_cpu() {
-        let signals = signals_of_one_second(
-            4,
-            SchedTotals {
-                wait_ns: 20 * SECOND,
-                ..Default::default()
-            },
-        );
-        assert_eq!(signals.get(Signal::Parallel), Some(4.75));
-    }
-
-    #[test]
-    fn the_timers_of_an_idle_machine_are_not_interactive() {
-        let short_ns = SECOND / 50;
-        let timers = SchedTotals {
-            busy_ns: short_ns,
-            short_ns,
-            ..Default::default()
+    fn tasks_wait_for_the_cpus_in_use_however_many_others_there_are() {
+        for cpus in [8, 128] {
+            let sched = SchedTotals {
+                wait_ns: 16 * SECOND,
+                contended_ns: 8 * SECOND,
+                ..busy(8 * SECOND)
+            };
+            let signals = signals_of_one_second(cpus, sched);
+            assert_eq!(signals.get(Signal::Parallel), Some(2.0));
+            assert_eq!(signals.get(Signal::Contended), Some(1.0));
+        }
+        // A moment of waiting on a machine that hardly works is none.
+        let sched = SchedTotals {
+            wait_ns: SECOND / 100,
+            contended_ns: SECOND / 100,
+            ..busy(SECOND / 50)
         };
-        assert!(
-            signals_of_one_second(4, timers)
-                .get(Signal::Interactive)
-                .unwrap()
-                < 0.1
-        );
+        let signals = signals_of_one_second(8, sched);
+        assert_eq!(signals.get(Signal::Parallel), Some(0.01));
+        assert_eq!(signals.get(Signal::Contended), Some(0.01));
     }
 
     #[test]
-    fn many_short_bursts_are_interactive() {
-        let short_ns = SECOND / 2;
-        let bursts = SchedTotals {
-            busy_ns: short_ns,
-            short_ns,
-            ..Default::default()
+    fn a_rhythm_counts_beside_hogs_and_does_not_grow_with_the_machine() {
+        for cpus in [2, 128] {
+            let sched = SchedTotals {
+                timed_ns: SECOND * 8 / 100,
+                ..busy(u64::from(cpus) * SECOND)
+            };
+            let interactive = signals_of_one_second(cpus, sched).get(Signal::Interactive);
+            assert_eq!(interactive, Some(0.8));
+        }
+    }
+
+    #[test]
+    fn short_bursts_that_no_timer_brings_count_beside_idle_cpus_or_when_they_are_brief() {
+        let interactive = |busy_ns, short_bursts| {
+            let sched = SchedTotals {
+                short_ns: SECOND / 10,
+                short_bursts,
+                ..busy(busy_ns)
+            };
+            let signals = signals_of_one_second(4, sched);
+            signals.get(Signal::Interactive).unwrap() / WOKEN_BY_OTHERS
+        };
+        let is = |value: f64, expected: f64| assert!((value - expected).abs() < 1e-9, "{value}");
+        is(interactive(SECOND, 50), 0.75);
+        // A pool that meets at a barrier, and tasks that pass messages.
+        is(interactive(4 * SECOND, 50), 0.0);
+        is(interactive(4 * SECOND, 10_000), 0.98);
+    }
+
+    #[test]
+    fn short_bursts_of_servers_are_not_interactive() {
+        let signals = with(|sample| {
+            sample.sched = Some(SchedTotals {
+                short_ns: SECOND,
+                cores: 4,
+                ..busy(SECOND)
+            });
+            sample.softirq = Some(SoftirqTotals {
+                net_ns: SECOND / 5,
+                net_runs: 1,
+            });
+        });
+        assert_eq!(signals.get(Signal::Interactive), Some(0.0));
+    }
+
+    #[test]
+    fn io_is_where_somebody_waits_for_requests_in_flight() {
+        let io = |psi_io_us: u64, foreground_ns: u64, flight_ns: u64| {
+            let signals = with(|sample| {
+                sample.kernel.psi_io_us = Some(psi_io_us);
+                sample.block = Some(BlockTotals {
+                    foreground_ns,
+                    flight_ns,
+                    ..BlockTotals::default()
+                });
+            });
+            signals.get(Signal::Io).unwrap()
+        };
+        assert_eq!(io(900_000, 800_000_000, 800_000_000), 0.8, "reads");
+        assert_eq!(io(900_000, 0, 0), 0.0, "a waiter, or one that is throttled");
+        assert_eq!(io(0, 0, 0), 0.0, "a backup at idle priority");
+        // 64 queues of a fast disk, each with a request for half a percent of the time.
+        assert!(io(10_000, 320_000_000, 320_000_000) < 0.1, "many queues");
+        assert_eq!(io(0, SECOND, 32 * SECOND), 1.0, "asynchronous reads");
+    }
+
+    #[test]
+    fn memory_is_not_what_programs_fault_in_as_they_start_nor_a_limit() {
+        let mem = |faults, start_faults, psi_memory_us, reclaimed_pages| {
+            let signals = with(|sample| {
+                sample.kernel.faults = Some(faults);
+                sample.kernel.start_faults = Some(start_faults);
+                sample.kernel.psi_memory_us = Some(psi_memory_us);
+                sample.kernel.reclaimed_pages = Some(reclaimed_pages);
+            });
+            signals.get(Signal::Mem).unwrap()
         };
         assert_eq!(
-            signals_of_one_second(4, bursts).get(Signal::Interactive),
-            Some(1.0)
+            mem(400_000, 0, 0, 0),
+            0.2,
+            "memory that is mapped and touched"
         );
+        assert_eq!(mem(400_000, 400_000, 0, 0), 0.0, "a build");
+        assert_eq!(mem(0, 0, 700_000, 0), 0.0, "a cgroup at its limit");
+        assert_eq!(mem(0, 0, 700_000, 5000), 0.7, "memory runs short");
+    }
+
+    #[test]
+    fn counters_that_cannot_be_make_no_signals() {
+        let before = sample(4, SECOND, SchedTotals::default());
+        let signals = |busy_ns| {
+            let after = sample(4, 2 * SECOND, busy(busy_ns));
+            Signals::between(&before, &after, &MACHINE)
+        };
+        assert!(signals(4 * SECOND + SECOND / 20).is_some());
+        assert_eq!(signals(4 * SECOND + SECOND / 10), None);
     }
 
     #[test]
@@ -476,20 +639,28 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_signal_but_parallel_stays_a_share(
-            cpus in 0u32..256, window in 1u64..1_000_000_000_000, busy_ns: u64, wait_ns: u64,
-            short_ns: u64, net_ns: u64, faults: u64,
+        fn every_share_stays_one_and_no_amount_is_negative(
+            cpus in 0u32..256, window in 1u64..1_000_000_000_000, busy in 0.0f64..1.0, parts: [u64; 6], net_ns: u64,
+            faults: u64,
         ) {
             let before = sample(cpus, 0, SchedTotals::default());
+            let busy_ns = (busy * window as f64 * f64::from(cpus)) as u64;
+            let [stolen_ns, core_ns, wait_ns, contended_ns, short_ns, timed_ns] = parts;
             let mut after = sample(
-                cpus, window, SchedTotals { busy_ns, wait_ns, short_ns, ..Default::default() },
+                cpus,
+                window,
+                SchedTotals {
+                    busy_ns, stolen_ns, core_ns, wait_ns, contended_ns, short_ns, timed_ns, ..Default::default()
+                },
             );
             after.softirq = Some(SoftirqTotals { net_ns, net_runs: 1 });
             after.reclaim = Some(ReclaimTotals { task_ns: net_ns });
+            after.block = Some(BlockTotals { foreground_ns: net_ns, flight_ns: wait_ns, ..Default::default() });
             after.kernel.faults = Some(faults);
             let before = Sample {
                 softirq: Some(SoftirqTotals::default()),
                 reclaim: Some(ReclaimTotals::default()),
+                block: Some(BlockTotals::default()),
                 kernel: KernelTotals { faults: Some(0), ..KernelTotals::default() },
                 ..before
             };
@@ -497,7 +668,7 @@ mod tests {
             for (signal, value) in signals.iter() {
                 if let Some(value) = value {
                     prop_assert!(value.is_finite() && value >= 0.0);
-                    prop_assert!(signal == Signal::Parallel || value <= 1.0);
+                    prop_assert!(!signal.is_share() || value <= 1.0, "{signal} {value}");
                 }
             }
         }

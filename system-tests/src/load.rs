@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -113,7 +113,25 @@ pub(crate) fn start_command(command: &mut Command) -> anyhow::Result<Running> {
     Ok(Running(child))
 }
 
+/// Starts a program of which only the output is of interest.
+pub(crate) fn start_with_output(command: &mut Command) -> anyhow::Result<(Running, ChildStdout)> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("failed to run {command:?}"))?;
+    let output = child.stdout.take().context("a pipe that is not there")?;
+    Ok((Running(child), output))
+}
+
 impl Running {
+    /// The number of the process, and of its group.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Whether the process has ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
         !matches!(self.0.try_wait(), Ok(None))

@@ -142,7 +142,7 @@ impl Snapshot {
         if let Some(value) = waiting().find_map(|now| now.value) {
             metrics.gauge(
                 "auto_ext_waiting_tasks_per_cpu",
-                "Tasks waiting for a CPU but for one, per CPU: the signal `parallel`",
+                "Tasks waiting for a CPU, per CPU in use: the signal `parallel`",
                 None,
                 value,
             )?;

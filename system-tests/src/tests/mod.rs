@@ -60,6 +60,7 @@ const LOADING: &[Test] = tests![
     while_loading::an_old_scheduler_that_hangs_is_killed_once_the_new_one_is_loaded,
     ways::where_there_can_be_no_attach_barrier_the_old_one_leaves_first_and_the_history_says_why,
     profiler::processes_are_followed,
+    profiler::what_is_measured_is_what_the_kernel_counts,
     failures::sysrq_brings_the_safe_mode_until_a_person_ends_it,
     truth::stopping_leaves_nothing_behind,
     fallback::a_scheduler_that_cannot_start_gives_way,

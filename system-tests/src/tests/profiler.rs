@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 
-use crate::service;
+use crate::{load, measured, service};
 
 /// Where the runner puts it.
 const PROGRAM: &str = "/usr/libexec/auto-ext/process-tests";
@@ -18,4 +18,10 @@ pub(super) fn processes_are_followed() -> anyhow::Result<()> {
         String::from_utf8_lossy(&run.stderr)
     );
     Ok(())
+}
+
+pub(super) fn what_is_measured_is_what_the_kernel_counts() -> anyhow::Result<()> {
+    service::stop()?;
+    let _server = load::prepare()?;
+    measured::run()
 }

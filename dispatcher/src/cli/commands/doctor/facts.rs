@@ -11,7 +11,7 @@ use auto_ext_scx::process::{cgroup, executable};
 use auto_ext_scx::sysfs::SchedExt;
 use auto_ext_service::file_access::{Obstacle, Reader};
 
-use super::{conflicts, kernel_build};
+use super::{conflicts, kernel_build, steal};
 use crate::cli::commands::client::Properties;
 use crate::sources::read_policy;
 
@@ -32,6 +32,8 @@ pub(super) struct Facts {
     /// The CPUs of cpuset partitions that are isolated while the machine runs.
     pub(super) isolated_partitions: String,
     pub(super) function_tracer: Tracer,
+    /// The share of a CPU's time that the machine's host takes away, 0 to 1.
+    pub(super) stolen: f64,
     /// What the kernel was built without although it is needed.
     pub(super) not_built: Vec<&'static str>,
     pub(super) policy: Result<(), String>,
@@ -121,6 +123,7 @@ pub(super) fn gather(
         btf: root.join("sys/kernel/btf/vmlinux").exists(),
         kernel_config: root.join(format!("boot/config-{release}")).exists()
             || root.join("proc/config.gz").exists(),
+        stolen: steal::share(root),
         not_built: kernel_build::missing(root, &release),
         release,
         pressure: root.join("proc/pressure/io").exists(),

@@ -58,7 +58,7 @@ fn kernel(findings: &mut Findings, facts: &Facts) {
         KernelState::Unsupported => findings.add(
             Weight::Stops,
             format!(
-                "kernel {} has no sched_ext: boot one with CONFIG_SCHED_CLASS_EXT (6.12 or later)",
+                "kernel {} has no sched_ext: boot one with CONFIG_SCHED_CLASS_EXT (6.18 and later are tried)",
                 facts.release
             ),
         ),
@@ -165,6 +165,9 @@ fn policy(findings: &mut Findings, facts: &Facts) {
     }
 }
 
+/// From which share of a CPU's time on it is said that a host takes it away.
+const NOTICEABLY_STOLEN: f64 = 0.1;
+
 /// What is missing to measure and to limit schedulers, and other tools that get in the way.
 fn resources(findings: &mut Findings, facts: &Facts) {
     if !facts.pressure {
@@ -172,6 +175,16 @@ fn resources(findings: &mut Findings, facts: &Facts) {
             Weight::Weakens,
             "/proc/pressure is missing, so stalls on IO and memory are not seen: boot with psi=1"
                 .into(),
+        );
+    }
+    if facts.stolen >= NOTICEABLY_STOLEN {
+        findings.add(
+            Weight::Weakens,
+            format!(
+                "this machine's host took {:.0} % of a busy CPU's time away just now: loads are known later and less surely, and \
+                 no scheduler helps with that; give the machine CPUs that nobody else uses, or fewer",
+                100.0 * facts.stolen
+            ),
         );
     }
     for missing in &facts.missing_limits {

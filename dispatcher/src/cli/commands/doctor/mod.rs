@@ -1,12 +1,13 @@
 //! `auto-ext doctor`: what stops or weakens auto-ext on this machine, and the remedy.
 //!
 //! `facts` gathers facts into one structure, with `conflicts` about other tools and `kernel_build` about the kernel's
-//! configuration; `findings` judges them.
+//! configuration and `steal` about a host that takes CPUs away; `findings` judges them.
 
 mod conflicts;
 mod facts;
 mod findings;
 mod kernel_build;
+mod steal;
 #[cfg(test)]
 mod tests;
 

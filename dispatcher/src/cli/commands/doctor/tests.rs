@@ -31,6 +31,7 @@ fn sound() -> Facts {
         isolated_cpus: String::new(),
         isolated_partitions: String::new(),
         function_tracer: Tracer::Ready,
+        stolen: 0.0,
         not_built: Vec::new(),
         out_of_reach: Vec::new(),
         policy: Ok(()),

@@ -1,0 +1,261 @@
+//! `measured`: what the profiler measures of ten loads, beside what the kernel itself counts. Any machine will do.
+//!
+//! | signal | truth |
+//! |---|---|
+//! | cpu | /proc/stat: what is neither idle nor waiting for IO, which the kernel takes from the same clock |
+//! | cpu's background | the CPU time of the load's threads, all of which are niced |
+//! | parallel | /proc/PID/task/TID/schedstat: how long the load's threads waited |
+//! | interactive | the CPU time of those threads of the load that only a timer wakes |
+//! | io | /proc/diskstats: how long each disk had requests in flight |
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{ChildStdout, Command};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use serde_json::Value;
+
+use crate::load::{self, Running};
+use crate::loads::{self, Labelled};
+
+/// How long a load runs before it is measured: its program has started, and made what it needs.
+const SETTLES: Duration = Duration::from_secs(3);
+/// How long it is measured.
+const MEASURED: Duration = Duration::from_secs(4);
+/// By how much what is measured may differ from the truth: by this share of it, or by this much.
+const OF_IT: f64 = 0.05;
+const AT_LEAST: f64 = 0.02;
+
+/// What is compared. Each is in CPUs, tasks or disks: seconds in a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum What {
+    Busy,
+    Background,
+    Waiting,
+    Timed,
+    Disk,
+}
+
+/// The loads, each with what can be told of it for sure.
+const LOADS: [(&str, &[What]); 10] = [
+    ("sleep", &[What::Busy]),
+    ("encoder", &[What::Busy]),
+    ("inference", &[What::Busy]),
+    ("vm host with busy guests", &[What::Busy]),
+    ("hogs in a cpuset", &[What::Busy, What::Waiting]),
+    ("batch at nice 19", &[What::Busy, What::Background]),
+    ("batch under SCHED_IDLE", &[What::Busy, What::Background]),
+    ("short sleepers", &[What::Busy, What::Timed]),
+    ("call beside hogs", &[What::Busy]),
+    ("fio, direct random reads", &[What::Busy, What::Disk]),
+];
+
+/// Totals at one moment, in seconds.
+#[derive(Clone, Debug, Default)]
+struct Totals {
+    at: f64,
+    busy: f64,
+    background: f64,
+    waiting: f64,
+    timed: f64,
+    disk: f64,
+}
+
+impl Totals {
+    fn of(&self, what: What) -> f64 {
+        match what {
+            What::Busy => self.busy,
+            What::Background => self.background,
+            What::Waiting => self.waiting,
+            What::Timed => self.timed,
+            What::Disk => self.disk,
+        }
+    }
+}
+
+/// Measures each load, and fails when something is not as the kernel says.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let mut wrong = 0;
+    for (name, what) in LOADS {
+        let load = Labelled::find(name)?;
+        load.prepare()?;
+        let compared = compare(load, what);
+        loads::tidy()?;
+        wrong += compared.with_context(|| name.to_owned())?;
+    }
+    ensure!(wrong == 0, "{wrong} are not what the kernel says");
+    Ok(())
+}
+
+/// Compares, prints what is compared, and says how much of it is wrong.
+fn compare(load: &Labelled, what: &[What]) -> anyhow::Result<usize> {
+    let mut levels = Levels::start()?;
+    let mut running = load::start_command(&mut load.command()?)?;
+    std::thread::sleep(SETTLES);
+    let (measured_before, before) = (levels.next()?, truth(&running)?);
+    let begin = Instant::now();
+    let (measured_after, after) = loop {
+        let both = (levels.next()?, truth(&running)?);
+        if begin.elapsed() >= MEASURED {
+            break both;
+        }
+    };
+    ensure!(!running.has_ended(), "it ended by itself");
+    let rate = |before: &Totals, after: &Totals, what| {
+        (after.of(what) - before.of(what)) / (after.at - before.at)
+    };
+    let mut wrong = 0;
+    for &what in what {
+        let measured = rate(&measured_before, &measured_after, what);
+        let truth = rate(&before, &after, what);
+        let is_right = (measured - truth).abs() <= (OF_IT * truth).max(AT_LEAST);
+        let verdict = if is_right { "" } else { "  WRONG" };
+        eprintln!(
+            "{:<28} {:<10} measured {measured:.3}, the kernel says {truth:.3}{verdict}",
+            load.name,
+            format!("{what:?}").to_lowercase()
+        );
+        wrong += usize::from(!is_right);
+    }
+    Ok(wrong)
+}
+
+/// `auto-ext levels`, which prints a line at the end of each window.
+struct Levels {
+    _running: Running,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Levels {
+    fn start() -> anyhow::Result<Self> {
+        let program = std::env::var("AUTO_EXT").unwrap_or_else(|_| "auto-ext".to_owned());
+        let mut command = Command::new(program);
+        let (running, stdout) = load::start_with_output(command.args(["levels", "--json"]))?;
+        Ok(Self {
+            _running: running,
+            lines: BufReader::new(stdout),
+        })
+    }
+
+    /// The totals of the next line, as soon as it is there.
+    fn next(&mut self) -> anyhow::Result<Totals> {
+        let mut line = String::new();
+        ensure!(self.lines.read_line(&mut line)? > 0, "levels has ended");
+        let line: Value = serde_json::from_str(&line)?;
+        let totals = &line["totals"];
+        let seconds = |value: &Value| {
+            let ns = value.as_f64();
+            ns.map(|ns| ns / 1e9).context("a total is missing")
+        };
+        let sched = &totals["sched"];
+        Ok(Totals {
+            at: seconds(&totals["at_ns"])?,
+            busy: seconds(&sched["busy_ns"])?,
+            background: seconds(&sched["background_ns"])?,
+            waiting: seconds(&sched["wait_ns"])?,
+            timed: seconds(&sched["timed_ns"])?,
+            disk: seconds(&totals["block"]["busy_ns"])?,
+        })
+    }
+}
+
+/// What the kernel counts, of the machine and of the load's own threads.
+fn truth(load: &Running) -> anyhow::Result<Totals> {
+    let at = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)?;
+    let idle = idle_seconds()?;
+    let at = Duration::from(at).as_secs_f64();
+    let threads = threads_of_group(load.id())?;
+    let (runtime, waited) = threads.values().fold((0.0, 0.0), |(run, wait), thread| {
+        (run + thread.runtime, wait + thread.waited)
+    });
+    Ok(Totals {
+        at,
+        busy: at * f64::from(online()?) - idle,
+        background: runtime,
+        waiting: waited,
+        timed: runtime,
+        disk: disks_seconds()?,
+    })
+}
+
+/// The seconds in which all CPUs were idle, waiting for IO or not: /proc/uptime has hundredths of them, from the
+/// kernel's own clock of idleness where ticks stop on idle CPUs.
+fn idle_seconds() -> anyhow::Result<f64> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let line = stat.lines().next().context("an empty /proc/stat")?;
+    let times: Vec<f64> = line
+        .split_whitespace()
+        .skip(1)
+        .map_while(|time| time.parse().ok())
+        .collect();
+    let (idle, iowait) = times.get(3).zip(times.get(4)).context("no idle time")?;
+    let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?;
+    let ticks = u32::try_from(ticks.context("no unit of time")?)?;
+    Ok((idle + iowait) / f64::from(ticks))
+}
+
+fn online() -> anyhow::Result<u32> {
+    let cpus = std::thread::available_parallelism()?;
+    Ok(u32::try_from(cpus.get())?)
+}
+
+/// A thread's first two numbers in schedstat: nanoseconds on a CPU, and waiting for one.
+struct Thread {
+    runtime: f64,
+    waited: f64,
+}
+
+fn threads_of_group(group: u32) -> anyhow::Result<BTreeMap<u32, Thread>> {
+    let mut threads = BTreeMap::new();
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok())
+        else {
+            continue;
+        };
+        let of = nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid)));
+        if !of.is_ok_and(|of| of.as_raw().cast_unsigned() == group) {
+            continue;
+        }
+        for task in fs::read_dir(entry.path().join("task"))?.flatten() {
+            let stat = fs::read_to_string(task.path().join("schedstat"))?;
+            let numbers: Vec<f64> = stat
+                .split_whitespace()
+                .map_while(|number| number.parse().ok())
+                .collect();
+            let [runtime, waited, ..] = numbers[..] else {
+                bail!("{}: {stat}", task.path().display());
+            };
+            let name = task.file_name();
+            let tid = name.to_str().and_then(|name| name.parse().ok());
+            threads.insert(
+                tid.context("a task without a number")?,
+                Thread {
+                    runtime: runtime / 1e9,
+                    waited: waited / 1e9,
+                },
+            );
+        }
+    }
+    Ok(threads)
+}
+
+/// The seconds in which each whole disk had requests in flight, added up: the tenth number behind its name, in
+/// milliseconds; see Documentation/admin-guide/iostats.rst.
+fn disks_seconds() -> anyhow::Result<f64> {
+    let mut seconds = 0.0;
+    for line in fs::read_to_string("/proc/diskstats")?.lines() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (Some(name), Some(busy)) = (fields.get(2), fields.get(12)) else {
+            continue;
+        };
+        if fs::exists(format!("/sys/block/{name}"))? {
+            seconds += busy.parse::<f64>()? / 1000.0;
+        }
+    }
+    Ok(seconds)
+}
