@@ -32,7 +32,12 @@ const PROFILERS: [(&str, &[&str], &[Signal]); 4] = [
     (
         map::SCHED,
         &["cpu_idle", "hrtimer_expire_entry", "irq_handler_entry"],
-        &[Signal::Cpu, Signal::Parallel, Signal::Interactive],
+        &[
+            Signal::Cpu,
+            Signal::Parallel,
+            Signal::Contended,
+            Signal::Interactive,
+        ],
     ),
     (map::BLOCK, &["block_rq_complete"], &[Signal::Io]),
     (

@@ -40,7 +40,13 @@ impl Cpus {
                 foreground.insert(*number, busy);
             }
         }
-        self.cpus = u32::try_from(foreground.len()).unwrap_or(u32::MAX);
+        // The first sample begins a window, and ends none.
+        let there = if self.before.is_empty() {
+            now.len()
+        } else {
+            foreground.len()
+        };
+        self.cpus = u32::try_from(there).unwrap_or(u32::MAX);
         let mut busy_cores = 0.0;
         let mut of_cores = 0;
         let mut seen = BTreeSet::new();
@@ -57,7 +63,7 @@ impl Cpus {
                 busy_cores += 1.0 - idle.product::<f64>();
             }
         }
-        self.totals.core_ns += (busy_cores * window as f64) as u64;
+        self.totals.core_ns += (busy_cores * window as f64).round() as u64;
         self.totals.cores = of_cores;
         self.at_ns = at_ns;
         self.before = now;

@@ -246,11 +246,56 @@ mod tests {
                 reclaimed_pages: Some(12),
                 huge_faults: Some(42),
                 dirtied_pages: Some(3),
-                net_bytes: Some(212),
-                net_packets: Some(8),
+                // Nothing is behind eth0 here, so that its bytes could be those of lo.
+                net_bytes: Some(200),
+                net_packets: Some(4),
                 own_us: Some(11),
             }
         );
+    }
+
+    #[test]
+    fn a_byte_that_passes_several_interfaces_is_counted_once() {
+        let interfaces = |lines: &str| {
+            let text = format!("Inter-|   Receive  |  Transmit\n face |bytes packets\n{lines}");
+            let root = proc_with(&[
+                ("proc/net/dev", &text),
+                ("sys/class/net/eth0/device/vendor", ""),
+            ]);
+            ProcReader::new(root.path()).read().net_bytes
+        };
+        let line =
+            |name: &str, bytes: u64| format!("{name}: {bytes} 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n");
+        let out = [
+            line("eth0", 900),
+            line("br0", 900),
+            line("veth1", 900),
+            line("lo", 50),
+        ];
+        assert_eq!(interfaces(&out.concat()), Some(950));
+        let between_containers = [
+            line("eth0", 10),
+            line("br0", 0),
+            line("veth1", 700),
+            line("veth2", 700),
+        ];
+        assert_eq!(interfaces(&between_containers.concat()), Some(700));
+    }
+
+    #[test]
+    fn what_programs_fault_in_as_they_start_is_put_down_to_them() {
+        let mut starts = Starts::default();
+        let page = 4096;
+        assert_eq!(starts.update(100, 1_000_000, page), 0);
+        // Two programs of 32 MiB, which take their time.
+        assert_eq!(starts.update(102, 1_005_000, page), 5000);
+        assert_eq!(starts.update(102, 1_010_000, page), 10_000);
+        // Nothing starts, and memory is mapped all the time.
+        let mut last = 10_000;
+        for n in 1..40 {
+            last = starts.update(102, 1_010_000 + n * 100_000, page);
+        }
+        assert!(last < 10_000 + 2 * 8192, "{last}");
     }
 
     #[test]

@@ -115,6 +115,9 @@ const BURSTS_OF_IO: f64 = 0.2;
 /// How many requests must be in flight on average to count as a whole window in which somebody waits, though the kernel
 /// saw nobody stall: who issues requests asynchronously waits in ways that it does not count.
 const DEEP_QUEUE: f64 = 4.0;
+/// How much longer auto-ext's own task, which loads a scheduler for example, is there than it runs, beside a task or two that
+/// it shares a CPU with.
+const OWN_IS_THERE: f64 = 3.0;
 /// How much more than there is the counters of a window may show, by the time that reading them takes.
 const TOLERANCE: f64 = 0.02;
 
@@ -226,6 +229,11 @@ impl<'s> Window<'s> {
         sched.map_or(0.0, |sched| (sched.busy - sched.stolen - self.own).max(0.0))
     }
 
+    /// How long one task was too many because auto-ext's own ran, or waited to run.
+    fn waited_for_own(&self) -> f64 {
+        (OWN_IS_THERE * self.own).min(self.length)
+    }
+
     /// That, or as much as makes a throughput worth its name.
     fn throughput(&self) -> f64 {
         let floor = THROUGHPUT_FLOOR.max(FLOOR_SHARE * self.cpus);
@@ -240,22 +248,22 @@ impl<'s> Window<'s> {
     fn cpu(&self) -> Option<f64> {
         let sched = self.sched.as_ref()?;
         let there = sched.cores * self.length;
-        // Of what was taken away nobody could have used anything.
-        let stolen = sched.stolen * sched.cores / self.cpus;
-        Some(share(
-            sched.core - self.own,
-            there - stolen.min(0.9 * there),
-        ))
+        // Of what was taken away, by a host or by auto-ext, nobody could have used anything.
+        let taken = sched.stolen * sched.cores / self.cpus + self.own;
+        let left = there - taken.min(0.9 * there);
+        Some(share(sched.core - self.own, left))
     }
 
     fn parallel(&self) -> Option<f64> {
         let sched = self.sched.as_ref()?;
-        Some(sched.wait / self.used().max(self.length))
+        let wait = (sched.wait - self.waited_for_own()).max(0.0);
+        Some(wait / self.used().max(self.length))
     }
 
     fn contended(&self) -> Option<f64> {
         let sched = self.sched.as_ref()?;
-        Some(share(sched.contended, self.used().max(self.length)))
+        let contended = sched.contended - self.waited_for_own();
+        Some(share(contended, self.used().max(self.length)))
     }
 
     fn interactive(&self) -> Option<f64> {
@@ -489,9 +497,25 @@ mod tests {
             let signals = Signals::between(&before, &after, &MACHINE).unwrap();
             signals.get(Signal::Cpu)
         };
-        assert_eq!(cpu(Some(1_000_500)), Some(0.5));
+        assert_eq!(cpu(Some(1_000_500)), Some(2.0 / 3.0));
         assert_eq!(cpu(Some(9_000_000)), Some(0.0));
         assert_eq!(cpu(None), Some(0.75));
+    }
+
+    #[test]
+    fn who_waits_for_what_auto_ext_does_itself_does_not_count() {
+        let signals = with(|sample| {
+            sample.kernel.own_us = Some(400_000);
+            sample.sched = Some(SchedTotals {
+                wait_ns: SECOND,
+                contended_ns: SECOND,
+                cores: 4,
+                ..busy(4 * SECOND)
+            });
+        });
+        assert_eq!(signals.get(Signal::Parallel), Some(0.0));
+        assert_eq!(signals.get(Signal::Contended), Some(0.0));
+        assert_eq!(signals.get(Signal::Cpu), Some(1.0));
     }
 
     #[test]

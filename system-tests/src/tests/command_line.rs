@@ -150,7 +150,15 @@ pub(super) fn levels_prints_every_signal() -> anyhow::Result<()> {
     let line = service::say("auto-ext levels --once")?;
     let json: serde_json::Value =
         serde_json::from_str(&service::say("auto-ext levels --once --json")?)?;
-    for signal in ["cpu", "parallel", "io", "net", "mem", "interactive"] {
+    for signal in [
+        "cpu",
+        "parallel",
+        "contended",
+        "io",
+        "net",
+        "mem",
+        "interactive",
+    ] {
         ensure!(line.contains(signal), "{line}");
         ensure!(json["signals"][signal].is_f64(), "{json}");
         ensure!(json["levels"][signal].is_string(), "{json}");

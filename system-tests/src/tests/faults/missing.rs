@@ -37,9 +37,9 @@ const ALL: Case = Case {
 
 const CASES: [Case; 10] = [
     Case {
-        what: "the profiler of cpu, parallel and interactive",
+        what: "the profiler of cpu, parallel, contended and interactive",
         hidden: Some("cpu_idle"),
-        unknown: &["cpu", "parallel", "interactive"],
+        unknown: &["cpu", "parallel", "contended", "interactive"],
         ..ALL
     },
     // What the kernel counts anyway still tells of io and mem.
@@ -62,7 +62,7 @@ const CASES: [Case; 10] = [
     Case {
         what: "the kernel's types",
         settings: "InaccessiblePaths=/sys/kernel/btf/vmlinux",
-        unknown: &["cpu", "parallel", "interactive", "net"],
+        unknown: &["cpu", "parallel", "contended", "interactive", "net"],
         switches: false,
         ..ALL
     },
@@ -74,7 +74,7 @@ const CASES: [Case; 10] = [
     Case {
         what: "every capability",
         settings: "CapabilityBoundingSet=",
-        unknown: &["cpu", "parallel", "interactive", "net"],
+        unknown: &["cpu", "parallel", "contended", "interactive", "net"],
         switches: false,
         ..ALL
     },
@@ -178,7 +178,15 @@ fn works_without(case: &Case) -> anyhow::Result<()> {
 /// The signals whose level is not known.
 fn unknown() -> anyhow::Result<Vec<&'static str>> {
     let levels = service::busctl("Levels")?;
-    let all = ["cpu", "parallel", "interactive", "io", "net", "mem"];
+    let all = [
+        "cpu",
+        "parallel",
+        "contended",
+        "interactive",
+        "io",
+        "net",
+        "mem",
+    ];
     let unknown = all
         .into_iter()
         .filter(|signal| levels.contains(&format!("\"{signal}\" \"unknown\"")));

@@ -1,8 +1,9 @@
 //! Which class the windows of many labelled loads get: in the test machine with few and many CPUs, or on this
 //! machine; under the kernel's own scheduler and under others. The loads are in `system-tests/src/loads`, and
 //! `system-tests/src/classify.rs` prints their traces; this module records them, `outcome.rs` replays each with the
-//! shipped policy, `report.rs` counts.
+//! shipped policy, `report.rs` counts, and `held_out.rs` judges each program by thresholds that were chosen without it.
 
+mod held_out;
 mod outcome;
 mod report;
 
@@ -61,6 +62,9 @@ pub(super) struct Arguments {
     /// How long each load runs, instead of 7 s; the changes of the class are counted too
     #[arg(long)]
     minutes: Option<f64>,
+    /// Judge each program by thresholds that are chosen by all others, too; takes some minutes
+    #[arg(long)]
+    held_out: bool,
     /// A directory in which the traces are kept
     #[arg(long)]
     keep: Option<PathBuf>,
@@ -102,7 +106,15 @@ pub(super) fn classify(arguments: &Arguments, quick: bool, out: &mut dyn Write) 
             directory
         }
     };
-    report::report(out, &outcome::all(directory)?, &notes(directory)?)
+    report::report(out, &outcome::all(directory)?, &notes(directory)?)?;
+    if arguments.held_out {
+        writeln!(
+            out,
+            "\nheld out: each program is judged by thresholds chosen without it\n"
+        )?;
+        report::report(out, &held_out::all(directory)?, &BTreeSet::new())?;
+    }
+    Ok(())
 }
 
 fn record_all(arguments: &Arguments, quick: bool, directory: &Path) -> Result<()> {

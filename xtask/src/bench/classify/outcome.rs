@@ -21,6 +21,7 @@ const DISTURBED: f64 = 0.15;
 pub(super) const STABLE: &str = "stable";
 
 /// What became of one load.
+#[derive(Clone)]
 pub(super) struct Outcome {
     pub(super) cpus: u64,
     pub(super) setting: Setting,
@@ -32,7 +33,7 @@ pub(super) struct Outcome {
 }
 
 /// What a load was from when it had settled to its end.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Judged {
     /// The time in each class, in seconds.
     pub(super) classes: BTreeMap<String, f64>,
@@ -40,13 +41,27 @@ pub(super) struct Judged {
     pub(super) changes: u32,
 }
 
-/// Replays every trace in `directory`.
+/// Replays every trace in `directory` with the shipped policy, and says what became of each.
 pub(super) fn all(directory: &Path) -> Result<Vec<Outcome>> {
+    let outcomes = with_policy(directory, &workspace::root().join("policies.yaml"))?;
+    for outcome in &outcomes {
+        say(format!(
+            "{}, {}: {:?}",
+            outcome.place(),
+            outcome.label,
+            outcome.judged.classes
+        ));
+    }
+    Ok(outcomes)
+}
+
+/// Replays every trace in `directory` with this policy.
+pub(super) fn with_policy(directory: &Path, policy: &Path) -> Result<Vec<Outcome>> {
     let mut outcomes = Vec::new();
     for entry in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == TRACE) {
-            let outcome = replay(&path).with_context(|| path.display().to_string());
+            let outcome = replay(&path, policy).with_context(|| path.display().to_string());
             outcomes.push(outcome?);
         }
     }
@@ -62,29 +77,22 @@ pub(super) fn all(directory: &Path) -> Result<Vec<Outcome>> {
 }
 
 /// Replays one.
-fn replay(trace: &Path) -> Result<Outcome> {
+fn replay(trace: &Path, policy: &Path) -> Result<Outcome> {
     let text = fs::read_to_string(trace)?;
     let mut lines = text.lines();
     let header: Value = serde_json::from_str(lines.next().context("it is empty")?)?;
     let mut replay = command(workspace::release("auto-ext"));
     replay.arg("replay").arg(trace).arg("--policy");
-    let said = output(replay.arg(workspace::root().join("policies.yaml")))?;
+    let said = output(replay.arg(policy))?;
     let setting = Setting::from(&header);
     let ends = BEGINS + setting.seconds;
-    let outcome = Outcome {
+    Ok(Outcome {
         cpus: header["cpus"].as_u64().context("a trace without CPUs")?,
         label: label(&header)?.to_owned(),
         judged: judge(&said, BEGINS + SETTLED, ends),
         beside: beside(lines, ends)?,
         setting,
-    };
-    say(format!(
-        "{}, {}: {:?}",
-        outcome.place(),
-        outcome.label,
-        outcome.judged.classes
-    ));
-    Ok(outcome)
+    })
 }
 
 /// What there is between two moments of what `auto-ext replay` says: a line for each change, with
@@ -167,6 +175,13 @@ impl Outcome {
     /// The class that it is.
     pub(super) fn class(&self) -> &str {
         self.label.split_once(": ").map_or("", |(class, _)| class)
+    }
+
+    /// The program, or the programs, that it is of.
+    pub(super) fn program(&self) -> &str {
+        self.label
+            .split_once(": ")
+            .map_or(&*self.label, |(_, name)| name)
     }
 
     /// The time in which it was that: of what is to be stable, in the class that it most often was.
