@@ -54,6 +54,14 @@ pub struct ReclaimCounters {
     pub task_ns: u64,
 }
 
+/// Filled by the `count_starts` program.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StartCounters {
+    /// Programs that were started.
+    pub programs: u64,
+}
+
 /// What the programs about processes put into the ring buffer [`map::PROCESSES`].
 ///
 /// It says which process to read, not what it is: /proc has more than fits here.
@@ -76,6 +84,8 @@ pub mod map {
     pub const SOFTIRQ: &str = "SOFTIRQ";
     /// Of [`ReclaimCounters`](super::ReclaimCounters).
     pub const RECLAIM: &str = "RECLAIM";
+    /// Of [`StartCounters`](super::StartCounters).
+    pub const STARTS: &str = "STARTS";
     /// A ring buffer of [`ProcessRecord`](super::ProcessRecord).
     pub const PROCESSES: &str = "PROCESSES";
     /// An array of one u64: the address of the kernel's function by which timers wake who sleeps; 0 until one did that was
@@ -156,4 +166,6 @@ mod pod {
     unsafe impl aya::Pod for super::SoftirqCounters {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::ReclaimCounters {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::StartCounters {}
 }

@@ -21,6 +21,7 @@ mod process;
 mod reclaim;
 mod sched;
 mod softirq;
+mod starts;
 mod timers;
 mod waiting;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use auto_ext_profiler_abi::{
     ABSENT, BlockCounters, OFFSETS, OPTIONAL_OFFSETS, ReclaimCounters, SHORT_BURST_NS,
-    SchedCounters, SoftirqCounters, map,
+    SchedCounters, SoftirqCounters, StartCounters, map,
 };
 use auto_ext_service::kernel_types::KernelTypes;
 use aya::maps::{Array, MapData, PerCpuArray};
@@ -24,6 +24,7 @@ use crate::cpus::Cpus;
 use crate::object::{self, AttachError};
 use crate::proc::ProcReader;
 use crate::reclaim::{Reclaim, Sum};
+use crate::starts::Starts;
 use auto_ext_signals::Signal;
 use auto_ext_signals::{BlockTotals, Machine, Sample, SoftirqTotals};
 
@@ -63,10 +64,12 @@ pub struct Profiler {
     block: Option<PerCpuArray<MapData, BlockCounters>>,
     softirq: Option<PerCpuArray<MapData, SoftirqCounters>>,
     reclaim: Option<PerCpuArray<MapData, ReclaimCounters>>,
+    starts: Option<PerCpuArray<MapData, StartCounters>>,
     proc: ProcReader,
     calibration: Calibration,
     cpus: Cpus,
     reclaimed: Reclaim,
+    start_faults: Starts,
     missing: Vec<(Signal, String)>,
 }
 
@@ -80,6 +83,7 @@ struct Reading {
     at_ns: u64,
     sched: Option<Vec<SchedCounters>>,
     reclaim: Option<Sum>,
+    starts: Option<u64>,
     sample: Sample,
 }
 
@@ -120,6 +124,13 @@ impl Profiler {
         if missing.len() == Signal::ALL.len() {
             return Err(AttachError::Object(missing.swap_remove(0).1));
         }
+        // Without it, what programs fault in as they start is taken for a load of memory.
+        let starts = object::attach_to(
+            &mut ebpf,
+            "count_starts",
+            "sched_process_exec",
+            &tracepoints,
+        );
         if !missing
             .iter()
             .any(|(signal, _)| *signal == Signal::Interactive)
@@ -131,11 +142,16 @@ impl Profiler {
             block: take(&mut ebpf, map::BLOCK, &missing, Signal::Io)?,
             softirq: take(&mut ebpf, map::SOFTIRQ, &missing, Signal::Net)?,
             reclaim: take(&mut ebpf, map::RECLAIM, &missing, Signal::Mem)?,
+            starts: match starts {
+                Ok(()) => Some(object::take(&mut ebpf, map::STARTS)?),
+                Err(_) => None,
+            },
             _ebpf: Some(ebpf),
             proc: ProcReader::new(Path::new("/")),
             calibration,
             cpus: Cpus::default(),
             reclaimed: Reclaim::default(),
+            start_faults: Starts::default(),
             missing,
         };
         drop(tracepoints);
@@ -154,10 +170,12 @@ impl Profiler {
             block: None,
             softirq: None,
             reclaim: None,
+            starts: None,
             proc: ProcReader::new(Path::new("/")),
             calibration: Calibration::new(monotonic_ns()),
             cpus: Cpus::default(),
             reclaimed: Reclaim::default(),
+            start_faults: Starts::default(),
             missing: missing.into(),
         }
     }
@@ -196,6 +214,7 @@ impl Profiler {
             at_ns,
             sched,
             reclaim,
+            starts,
             mut sample,
         } = reading;
         self.calibration.renew(at_ns);
@@ -207,7 +226,10 @@ impl Profiler {
         }
         sample.reclaim = reclaim.map(|sum| self.reclaimed.update(at_ns, sum));
         let machine = self.calibration.machine();
-        sample.kernel.start_faults = self.proc.start_faults(sample.kernel.faults, machine);
+        if let (Some(starts), Some(faults)) = (starts, sample.kernel.faults) {
+            let start_faults = self.start_faults.update(starts, faults, machine.page);
+            sample.kernel.start_faults = Some(start_faults);
+        }
         sample
     }
 
@@ -216,6 +238,8 @@ impl Profiler {
         let sched = self.sched.as_ref().and_then(counters_of_cpus);
         let mut sum = Sum::default();
         let reclaim = each(self.reclaim.as_ref(), |cpu| sum.add(cpu)).map(|()| sum);
+        let mut programs = 0;
+        let starts = each(self.starts.as_ref(), |cpu| programs += cpu.programs).map(|()| programs);
         let mut block = BlockTotals::default();
         let mut softirq = SoftirqTotals::default();
         let sample = Sample {
@@ -240,6 +264,7 @@ impl Profiler {
             at_ns,
             sched,
             reclaim,
+            starts,
             sample,
         }
     }

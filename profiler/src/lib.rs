@@ -12,6 +12,7 @@ mod proc;
 mod process;
 mod processes;
 mod reclaim;
+mod starts;
 mod tracker;
 
 pub use attach::Profiler;

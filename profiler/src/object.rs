@@ -40,15 +40,25 @@ pub(crate) fn load(loader: &mut EbpfLoader<'_>) -> Result<Ebpf, AttachError> {
 /// Loads and attaches the program called like its tracepoint; the error says what the kernel has
 /// against it.
 pub(crate) fn attach(ebpf: &mut Ebpf, name: &str, btf: &Btf) -> Result<(), String> {
+    attach_to(ebpf, name, name, btf)
+}
+
+/// The same for a program that is called otherwise.
+pub(crate) fn attach_to(
+    ebpf: &mut Ebpf,
+    name: &str,
+    tracepoint: &str,
+    btf: &Btf,
+) -> Result<(), String> {
     let program: &mut BtfTracePoint = ebpf
         .program_mut(name)
         .ok_or_else(|| format!("the BPF object has no program `{name}`"))?
         .try_into()
         .map_err(|error: ProgramError| chain(&error))?;
     let result = program
-        .load(name, btf)
+        .load(tracepoint, btf)
         .and_then(|()| program.attach().map(drop));
-    result.map_err(|error| format!("tracepoint {name}: {}", first_line(&chain(&error))))
+    result.map_err(|error| format!("tracepoint {tracepoint}: {}", first_line(&chain(&error))))
 }
 
 /// The map called `name`.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use auto_ext_signals::{KernelTotals, Machine};
+use auto_ext_signals::KernelTotals;
 use procfs_core::net::InterfaceDeviceStatus;
 use procfs_core::{FromRead, IoPressure, MemoryPressure, VmStat};
 
@@ -16,51 +16,18 @@ pub(crate) struct ProcReader {
     own: Option<PathBuf>,
     /// The CPUs of each core, for the CPUs that were online then.
     cores: (BTreeSet<u32>, Vec<BTreeSet<u32>>),
-    starts: Starts,
     /// Which network interfaces are backed by a device, as far as they were seen.
     devices: RefCell<BTreeMap<String, bool>>,
 }
 
 /// How many interfaces are remembered.
 const MAX_INTERFACES: usize = 256;
-/// How many bytes a program can be taken to fault in as it starts: its own and its libraries' pages, its heap. A compiler takes
-/// 30 to 100 MB, beside two processes that take little.
-const START: usize = 32 << 20;
-/// How much of what was not faulted in yet is kept for the next window.
-const KEPT: f64 = 0.8;
-
-/// How many page faults can be put down to tasks that start.
-#[derive(Default)]
-struct Starts {
-    /// The last task's number, and how many faults there had been.
-    before: Option<(u64, u64)>,
-    /// What the tasks that started lately may still fault in.
-    allowed: f64,
-    faults: u64,
-}
-
-impl Starts {
-    /// Takes in the number that was given to the last task, and how many faults there have been.
-    fn update(&mut self, last_task: u64, faults: u64, page: usize) -> u64 {
-        if let Some((task, before)) = self.before.replace((last_task, faults)) {
-            // The numbers begin anew some time; then nothing is known of this window.
-            let started = last_task.saturating_sub(task) as f64;
-            self.allowed = self.allowed * KEPT + started * (START / page.max(1)) as f64;
-            let put_down = (faults.saturating_sub(before) as f64).min(self.allowed);
-            self.allowed -= put_down;
-            self.faults += put_down as u64;
-        }
-        self.faults
-    }
-}
-
 impl ProcReader {
     pub(crate) fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
             own: None,
             cores: Default::default(),
-            starts: Starts::default(),
             devices: RefCell::default(),
         }
     }
@@ -114,15 +81,6 @@ impl ProcReader {
             self.cores = (online.clone(), cores.into_iter().collect());
         }
         &self.cores.1
-    }
-
-    /// How many of the page faults, of which there have been so many by now, can be put down to tasks that start. To be asked once
-    /// for each window.
-    pub(crate) fn start_faults(&mut self, faults: Option<u64>, machine: &Machine) -> Option<u64> {
-        // `0.61 0.55 0.43 2/320 12345`: the last word is the number of the last task; see proc_loadavg(5).
-        let load = self.text("proc/loadavg")?;
-        let last_task = load.split_whitespace().last()?.parse().ok()?;
-        Some(self.starts.update(last_task, faults?, machine.page))
     }
 
     /// Bytes and packets, received plus sent. What goes through a bridge or a tunnel is counted where it
@@ -280,22 +238,6 @@ mod tests {
             line("veth2", 700),
         ];
         assert_eq!(interfaces(&between_containers.concat()), Some(700));
-    }
-
-    #[test]
-    fn what_programs_fault_in_as_they_start_is_put_down_to_them() {
-        let mut starts = Starts::default();
-        let page = 4096;
-        assert_eq!(starts.update(100, 1_000_000, page), 0);
-        // Two programs of 32 MiB, which take their time.
-        assert_eq!(starts.update(102, 1_005_000, page), 5000);
-        assert_eq!(starts.update(102, 1_010_000, page), 10_000);
-        // Nothing starts, and memory is mapped all the time.
-        let mut last = 10_000;
-        for n in 1..40 {
-            last = starts.update(102, 1_010_000 + n * 100_000, page);
-        }
-        assert!(last < 10_000 + 2 * 8192, "{last}");
     }
 
     #[test]

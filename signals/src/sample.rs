@@ -147,7 +147,7 @@ pub struct KernelTotals {
     pub psi_memory_us: Option<u64>,
     /// Page faults (pgfault in /proc/vmstat).
     pub faults: Option<u64>,
-    /// Of these, as many as tasks that start can be taken to have made: they fault in what they run.
+    /// Of these, as many as programs that start can be taken to have made: they fault in what they run.
     pub start_faults: Option<u64>,
     /// Pages that the kernel took back because memory ran short, for want of it anywhere (pgsteal_kswapd and pgsteal_direct in
     /// /proc/vmstat).
