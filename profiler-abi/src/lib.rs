@@ -54,11 +54,13 @@ pub struct ReclaimCounters {
     pub task_ns: u64,
 }
 
-/// Filled by the `count_starts` program.
+/// Filled by the `count_forks` and `count_programs` programs.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StartCounters {
-    /// Programs that were started.
+    /// Processes that began.
+    pub forks: u64,
+    /// Programs that processes began to run.
     pub programs: u64,
 }
 
@@ -100,8 +102,9 @@ pub const ABSENT: u64 = u64::MAX;
 
 /// Names of the read-only globals that hold byte offsets in the running kernel's structures, as
 /// (global, structure, path of members), for the programs that fill the counters.
-pub const OFFSETS: [(&str, &str, &str); 26] = [
+pub const OFFSETS: [(&str, &str, &str); 27] = [
     ("TASK_PID", "task_struct", "pid"),
+    ("TASK_TGID", "task_struct", "tgid"),
     ("TASK_NVCSW", "task_struct", "nvcsw"),
     ("TASK_STATIC_PRIO", "task_struct", "static_prio"),
     ("TASK_POLICY", "task_struct", "policy"),

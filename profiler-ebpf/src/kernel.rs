@@ -13,6 +13,9 @@ pub(crate) type Offset = Global<u64>;
 /// Of the number of a task.
 #[unsafe(no_mangle)]
 pub(crate) static TASK_PID: Offset = Offset::new(0);
+/// Of the number of its process.
+#[unsafe(no_mangle)]
+pub(crate) static TASK_TGID: Offset = Offset::new(0);
 
 /// Reads the member of type `T` at `offset` of the kernel structure behind `base`.
 ///

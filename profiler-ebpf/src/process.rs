@@ -12,7 +12,7 @@ use aya_ebpf::macros::{btf_tracepoint, map};
 use aya_ebpf::maps::{PerCpuArray, RingBuf};
 use aya_ebpf::programs::BtfTracePointContext;
 
-use crate::kernel::{Offset, TASK_PID, read};
+use crate::kernel::{Offset, TASK_PID, TASK_TGID, read};
 
 /// The smallest size there is; user space that attaches these programs asks for more.
 #[map]
@@ -20,8 +20,6 @@ static PROCESSES: RingBuf = RingBuf::with_byte_size(4096, 0);
 #[map]
 static LOST_PROCESSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
-#[unsafe(no_mangle)]
-static TASK_TGID: Offset = Offset::new(0);
 #[unsafe(no_mangle)]
 static TASK_SIGNAL: Offset = Offset::new(0);
 #[unsafe(no_mangle)]

@@ -73,6 +73,12 @@ pub struct Profiler {
     missing: Vec<(Signal, String)>,
 }
 
+/// The programs that count what starts, each with its tracepoint.
+const STARTS: [(&str, &str); 2] = [
+    ("count_forks", "sched_process_fork"),
+    ("count_programs", "sched_process_exec"),
+];
+
 /// How long reading all counters may take; else they are of different moments.
 const TOGETHER_NS: u64 = 2_000_000;
 /// How often they are read, at most, until they are of one moment.
@@ -83,7 +89,7 @@ struct Reading {
     at_ns: u64,
     sched: Option<Vec<SchedCounters>>,
     reclaim: Option<Sum>,
-    starts: Option<u64>,
+    starts: Option<StartCounters>,
     sample: Sample,
 }
 
@@ -125,12 +131,9 @@ impl Profiler {
             return Err(AttachError::Object(missing.swap_remove(0).1));
         }
         // Without it, what programs fault in as they start is taken for a load of memory.
-        let starts = object::attach_to(
-            &mut ebpf,
-            "count_starts",
-            "sched_process_exec",
-            &tracepoints,
-        );
+        let starts = STARTS.iter().try_for_each(|(name, tracepoint)| {
+            object::attach_to(&mut ebpf, name, tracepoint, &tracepoints)
+        });
         if !missing
             .iter()
             .any(|(signal, _)| *signal == Signal::Interactive)
@@ -238,8 +241,12 @@ impl Profiler {
         let sched = self.sched.as_ref().and_then(counters_of_cpus);
         let mut sum = Sum::default();
         let reclaim = each(self.reclaim.as_ref(), |cpu| sum.add(cpu)).map(|()| sum);
-        let mut programs = 0;
-        let starts = each(self.starts.as_ref(), |cpu| programs += cpu.programs).map(|()| programs);
+        let mut started = StartCounters::default();
+        let starts = each(self.starts.as_ref(), |cpu| {
+            started.forks += cpu.forks;
+            started.programs += cpu.programs;
+        })
+        .map(|()| started);
         let mut block = BlockTotals::default();
         let mut softirq = SoftirqTotals::default();
         let sample = Sample {
