@@ -24,7 +24,7 @@ use crate::cpus::Cpus;
 use crate::object::{self, AttachError};
 use crate::proc::ProcReader;
 use crate::reclaim::{Reclaim, Sum};
-use crate::starts::Starts;
+use crate::starts::{Faults, Starts};
 use auto_ext_signals::Signal;
 use auto_ext_signals::{BlockTotals, Machine, Sample, SoftirqTotals};
 
@@ -229,9 +229,13 @@ impl Profiler {
         }
         sample.reclaim = reclaim.map(|sum| self.reclaimed.update(at_ns, sum));
         let machine = self.calibration.machine();
-        if let (Some(starts), Some(faults)) = (starts, sample.kernel.faults) {
-            let start_faults = self.start_faults.update(starts, faults, machine.page);
-            sample.kernel.start_faults = Some(start_faults);
+        if let (Some(starts), Some(small)) = (starts, sample.kernel.faults) {
+            let huge = sample.kernel.huge_faults.unwrap_or(0);
+            let put_down = self
+                .start_faults
+                .update(starts, Faults { small, huge }, machine);
+            sample.kernel.start_faults = Some(put_down.small);
+            sample.kernel.start_huge_faults = Some(put_down.huge);
         }
         sample
     }

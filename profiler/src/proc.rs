@@ -49,6 +49,7 @@ impl ProcReader {
             psi_memory_us: memory.map(|pressure| pressure.some.total),
             faults: vmstat("pgfault"),
             start_faults: None,
+            start_huge_faults: None,
             reclaimed_pages: vmstat("pgsteal_kswapd")
                 .zip(vmstat("pgsteal_direct"))
                 .map(|(kswapd, direct)| kswapd + direct),
@@ -201,6 +202,7 @@ mod tests {
                 psi_memory_us: Some(7),
                 faults: Some(9),
                 start_faults: None,
+                start_huge_faults: None,
                 reclaimed_pages: Some(12),
                 huge_faults: Some(42),
                 dirtied_pages: Some(3),

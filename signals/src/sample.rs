@@ -149,6 +149,8 @@ pub struct KernelTotals {
     pub faults: Option<u64>,
     /// Of these, as many as programs that start can be taken to have made: they fault in what they run.
     pub start_faults: Option<u64>,
+    /// Likewise of `huge_faults`.
+    pub start_huge_faults: Option<u64>,
     /// Pages that the kernel took back because memory ran short, for want of it anywhere (pgsteal_kswapd and pgsteal_direct in
     /// /proc/vmstat).
     pub reclaimed_pages: Option<u64>,

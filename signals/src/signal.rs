@@ -314,7 +314,10 @@ impl<'s> Window<'s> {
         let faulting = delta(before.faults, after.faults).map(|faults| {
             let starts = delta(before.start_faults, after.start_faults).unwrap_or(0.0);
             let huge = delta(before.huge_faults, after.huge_faults).unwrap_or(0.0);
+            let huge_starts =
+                delta(before.start_huge_faults, after.start_huge_faults).unwrap_or(0.0);
             let faults = (faults - starts).max(0.0) * self.machine.fault_ns;
+            let huge = (huge - huge_starts).max(0.0);
             share(
                 faults + huge * self.machine.huge_fault_ns,
                 self.throughput(),
@@ -419,6 +422,7 @@ mod tests {
             psi_memory_us: Some(0),
             faults: Some(0),
             start_faults: Some(0),
+            start_huge_faults: Some(0),
             reclaimed_pages: Some(0),
             huge_faults: Some(0),
             dirtied_pages: Some(0),

@@ -105,7 +105,7 @@ fn what_did_not_change_takes_no_room() {
     assert_eq!(
         entry.lines().last(),
         Some(
-            r#"{"at_us":1,"dt_us":1,"signals":{"cpu":0.5,"parallel":null,"io":null,"net":null,"mem":null,"interactive":null}}"#
+            r#"{"at_us":1,"dt_us":1,"signals":{"cpu":0.5,"parallel":null,"contended":null,"io":null,"net":null,"mem":null,"interactive":null}}"#
         )
     );
 }
@@ -124,7 +124,7 @@ fn a_null_is_no_change_but_for_power_and_profile() {
 
 #[test]
 fn what_a_newer_version_may_add_is_ignored() {
-    let bytes = br#"{"trace":1,"new":[],"version":"9","kernel":"7","cpus":1,"started_us":0,"window_ms":250,"machine":{"fault_ns":1,"huge_fault_ns":1,"new":1}}
+    let bytes = br#"{"trace":2,"new":[],"version":"9","kernel":"7","cpus":1,"started_us":0,"window_ms":250,"machine":{"fault_ns":1,"huge_fault_ns":1,"new":1}}
 
 {"at_us":1,"dt_us":1,"new":{"a":[null]},"signals":{"gpu":0.5,"cpu":0.5},"totals":{"at_ns":1,"cpus":1,"kernel":{},"new":1}}
 "#;
@@ -144,11 +144,11 @@ fn a_file_that_is_no_trace_of_this_version_is_refused() {
         ("{}", no_trace),
         ("{\"trace\":\"1\"}\n", no_trace),
         (
-            "{\"trace\":2,\"all\":\"else\"}\n",
-            "F:1: error: the trace has version 2 of the format; this auto-ext reads version 1",
+            "{\"trace\":1,\"all\":\"else\"}\n",
+            "F:1: error: the trace has version 1 of the format; this auto-ext reads version 2",
         ),
         (
-            "{\"trace\":1}\n",
+            "{\"trace\":2}\n",
             "F:1: error: column 11: missing field `version`",
         ),
     ] {

@@ -25,11 +25,11 @@ fn the_shipped_policy_has_seven_classes_that_all_end_in_the_kernel() {
         .map(|rule| rule.class.as_str())
         .collect();
     let expected = [
+        "interactive",
         "network",
         "io",
         "memory",
         "parallel",
-        "interactive",
         "cpu",
         "idle",
     ];

@@ -173,7 +173,7 @@ fn cpus(count: u32) -> Vec<Cpu> {
 
 fn facts() -> Facts {
     let mut signals = Signals::default();
-    let values = [0.34, 0.05, 0.0, 0.021, 0.003, 0.71];
+    let values = [0.34, 0.05, 0.04, 0.0, 0.021, 0.003, 0.71];
     for (signal, value) in Signal::ALL.into_iter().zip(values) {
         signals.set(signal, Some(value));
     }
