@@ -276,6 +276,10 @@ mod tests {
         background: u64,
     }
 
+    fn index(task: u64) -> usize {
+        usize::try_from(task).expect("there are eight")
+    }
+
     impl Cpu {
         fn with_ticks_every(tick: u64) -> Self {
             Self {
@@ -290,7 +294,7 @@ mod tests {
                 now: self.now,
                 task: self.task,
                 pid: self.task,
-                sleeps: self.sleeps[self.task as usize],
+                sleeps: self.sleeps[index(self.task)],
                 background: self.background,
                 waiting: self.waiting,
                 switches: self.switches,
@@ -299,7 +303,7 @@ mod tests {
         }
 
         fn slept(&self) -> bool {
-            self.sleeps[self.counters.pid as usize] != self.counters.sleeps
+            self.sleeps[index(self.counters.pid)] != self.counters.sleeps
         }
 
         fn wakes_from_idle(&mut self) {
@@ -310,7 +314,7 @@ mod tests {
 
         fn switches_to(&mut self, task: u64, sleeps: bool) {
             if sleeps {
-                self.sleeps[self.task as usize] += 1;
+                self.sleeps[index(self.task)] += 1;
             }
             self.task = task;
             self.switches += 1;

@@ -8,7 +8,7 @@ use aya_ebpf::macros::{btf_tracepoint, map};
 use aya_ebpf::maps::PerCpuArray;
 use aya_ebpf::programs::BtfTracePointContext;
 
-use crate::kernel::{Offset, TASK_PID, TASK_TGID, read};
+use crate::kernel::{TASK_PID, TASK_TGID, read};
 
 #[map]
 static STARTS: PerCpuArray<StartCounters> = PerCpuArray::with_max_entries(1, 0);

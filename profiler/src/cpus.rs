@@ -20,6 +20,10 @@ pub(crate) struct Cpus {
 impl Cpus {
     /// Takes in the counters of the CPUs, which are numbered from 0, as of `at_ns`; `cores` lists the CPUs of each core. Returns
     /// the totals, and of how many CPUs they are.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "no more than a window's nanoseconds"
+    )]
     pub(crate) fn update(
         &mut self,
         at_ns: u64,

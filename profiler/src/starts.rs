@@ -50,6 +50,7 @@ impl Starts {
     }
 
     /// How many of these faults, on pages of that size, are allowed; they are no more.
+    #[expect(clippy::cast_possible_truncation, reason = "no more than all faults")]
     fn take(&mut self, faults: u64, page: usize) -> u64 {
         let page = page.max(1) as f64;
         let taken = faults.min((self.allowed / page) as u64);

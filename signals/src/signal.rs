@@ -248,10 +248,10 @@ impl<'s> Window<'s> {
     fn cpu(&self) -> Option<f64> {
         let sched = self.sched.as_ref()?;
         let there = sched.cores * self.length;
-        // Of what was taken away, by a host or by auto-ext, nobody could have used anything.
-        let taken = sched.stolen * sched.cores / self.cpus + self.own;
-        let left = there - taken.min(0.9 * there);
-        Some(share(sched.core - self.own, left))
+        // Of what a host took away nobody could have used anything; what auto-ext used, others would have that waited.
+        let stolen = sched.stolen * sched.cores / self.cpus;
+        let used = sched.core - self.own + self.own.min(sched.wait);
+        Some(share(used, there - stolen.min(0.9 * there)))
     }
 
     fn parallel(&self) -> Option<f64> {
@@ -501,7 +501,7 @@ mod tests {
             let signals = Signals::between(&before, &after, &MACHINE).unwrap();
             signals.get(Signal::Cpu)
         };
-        assert_eq!(cpu(Some(1_000_500)), Some(2.0 / 3.0));
+        assert_eq!(cpu(Some(1_000_500)), Some(0.5));
         assert_eq!(cpu(Some(9_000_000)), Some(0.0));
         assert_eq!(cpu(None), Some(0.75));
     }
@@ -668,11 +668,11 @@ mod tests {
     proptest! {
         #[test]
         fn every_share_stays_one_and_no_amount_is_negative(
-            cpus in 0u32..256, window in 1u64..1_000_000_000_000, busy in 0.0f64..1.0, parts: [u64; 6], net_ns: u64,
+            cpus in 0u32..256, window in 1u64..1_000_000_000_000, busy in 0u64..=100, parts: [u64; 6], net_ns: u64,
             faults: u64,
         ) {
             let before = sample(cpus, 0, SchedTotals::default());
-            let busy_ns = (busy * window as f64 * f64::from(cpus)) as u64;
+            let busy_ns = busy * (window * u64::from(cpus) / 100);
             let [stolen_ns, core_ns, wait_ns, contended_ns, short_ns, timed_ns] = parts;
             let mut after = sample(
                 cpus,

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         ["classify", ref words @ ..] => end("classify", classify::run(words)),
         ["labelled", name, seconds] => end("labelled", classify::be_load(name, seconds)),
         ["detect", ref words @ ..] => end("detect", detect::run(words)),
-        ["measured"] => end("measured", measured::run()),
+        ["measured"] => end("measured", measured::run(false)),
         ["demo"] => end("demo", demo::run()),
         ["picture"] => end("picture", picture::print()),
         ["traces"] => end("traces", trace::print_all()),

@@ -28,6 +28,9 @@ const MEASURED: Duration = Duration::from_secs(4);
 /// By how much what is measured may differ from the truth: by this share of it, or by this much.
 const OF_IT: f64 = 0.05;
 const AT_LEAST: f64 = 0.02;
+/// The same in an emulated machine, upwards and downwards, where it is another. Between idleness and a task, and between the end of a
+/// request and its accounting, lie a tenth of a millisecond there, which none of the kernel's counters has.
+const EMULATED: [(What, f64, f64); 2] = [(What::Busy, 0.4, OF_IT), (What::Disk, 0.05, 0.2)];
 
 /// What is compared. Each is in CPUs, tasks or disks: seconds in a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -79,12 +82,12 @@ impl Totals {
 }
 
 /// Measures each load, and fails when something is not as the kernel says.
-pub(crate) fn run() -> anyhow::Result<()> {
+pub(crate) fn run(emulated: bool) -> anyhow::Result<()> {
     let mut wrong = 0;
     for (name, what) in LOADS {
         let load = Labelled::find(name)?;
         load.prepare()?;
-        let compared = compare(load, what);
+        let compared = compare(load, what, emulated);
         loads::tidy()?;
         wrong += compared.with_context(|| name.to_owned())?;
     }
@@ -93,7 +96,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 }
 
 /// Compares, prints what is compared, and says how much of it is wrong.
-fn compare(load: &Labelled, what: &[What]) -> anyhow::Result<usize> {
+fn compare(load: &Labelled, what: &[What], emulated: bool) -> anyhow::Result<usize> {
     let mut levels = Levels::start()?;
     let mut running = load::start_command(&mut load.command()?)?;
     std::thread::sleep(SETTLES);
@@ -116,7 +119,7 @@ fn compare(load: &Labelled, what: &[What]) -> anyhow::Result<usize> {
         if let (What::Busy, Some(begin), Some(end)) = (what, before.ran, after.ran) {
             truths.push((end - begin) / (after.at - before.at));
         }
-        let is_near = |truth: &f64| (measured - truth).abs() <= (OF_IT * truth).max(AT_LEAST);
+        let is_near = |truth: &f64| is_near(what, measured, *truth, emulated);
         let is_right = truths.iter().any(is_near);
         let verdict = if is_right { "" } else { "  WRONG" };
         let truths: Vec<String> = truths.iter().map(|truth| format!("{truth:.3}")).collect();
@@ -129,6 +132,13 @@ fn compare(load: &Labelled, what: &[What]) -> anyhow::Result<usize> {
         wrong += usize::from(!is_right);
     }
     Ok(wrong)
+}
+
+fn is_near(what: What, measured: f64, truth: f64, emulated: bool) -> bool {
+    let there = EMULATED.iter().find(|(of, ..)| emulated && *of == what);
+    let (above, below) = there.map_or((OF_IT, OF_IT), |(_, above, below)| (*above, *below));
+    let within = |of_it: f64| (of_it * truth).max(AT_LEAST);
+    measured <= truth + within(above) && measured >= truth - within(below)
 }
 
 /// `auto-ext levels`, which prints a line at the end of each window.

@@ -24,7 +24,7 @@ const TRACES: [(&str, &str, &str); 7] = [
     ("interactive", "interactive", "bpfland-low-latency"),
 ];
 
-/// The same load as in `memory`. It maps memory, computes on it and unmaps it; in an emulated machine
+/// A load that maps memory, computes on it and unmaps it (stress-ng --vm with each of its methods); in an emulated machine
 /// one pass can take longer than the levels look back.
 const IN_PASSES: &str = "memory-in-passes";
 
@@ -96,7 +96,7 @@ fn each_load_gets_its_scheduler_with_one_switch() {
 fn a_load_that_alternates_between_two_classes_does_not_alternate_between_schedulers() {
     let (changes, summary) = replay(&shipped(), IN_PASSES);
     let classes: Vec<_> = changes.iter().map(|change| change.class.as_str()).collect();
-    assert_eq!(classes, ["idle", "memory", "cpu", "memory", "idle"]);
+    assert_eq!(classes, ["idle", "cpu", "memory", "cpu", "memory", "idle"]);
     assert_eq!((summary.switches, summary.cancelled), (0, 0));
 
     let rules = "
@@ -107,7 +107,8 @@ rules:
   - {class: idle, use: [kernel]}
 ";
     let (_, summary) = replay(&Policy::parse("F", rules).unwrap(), IN_PASSES);
-    assert_eq!((summary.switches, summary.cancelled), (1, 0));
+    // The scheduler of the first class was not loaded yet when the second came, nor that of the second when the first was back.
+    assert_eq!((summary.switches, summary.cancelled), (1, 2));
 }
 
 /// So that a trace shows what this version would measure. Where it does not, either the signals

@@ -23,5 +23,5 @@ pub(super) fn processes_are_followed() -> anyhow::Result<()> {
 pub(super) fn what_is_measured_is_what_the_kernel_counts() -> anyhow::Result<()> {
     service::stop()?;
     let _server = load::prepare()?;
-    measured::run()
+    measured::run(true)
 }

@@ -6,6 +6,7 @@
 //! have their shipped ones.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::path::Path;
 
@@ -36,8 +37,8 @@ pub(super) fn all(directory: &Path) -> Result<Vec<Outcome>> {
         for factor in 0..FACTORS.len() {
             let mut choice = Choice::default();
             choice[signal] = factor;
-            if !tried.contains_key(&choice) {
-                tried.insert(choice, with(&choice)?);
+            if let Entry::Vacant(entry) = tried.entry(choice) {
+                entry.insert(with(&choice)?);
             }
         }
     }
@@ -50,9 +51,9 @@ pub(super) fn all(directory: &Path) -> Result<Vec<Outcome>> {
         .map(|program| choose(program, |choice| share_right(&tried[choice], program)))
         .collect();
     for choice in &chosen {
-        if !tried.contains_key(choice) {
+        if let Entry::Vacant(entry) = tried.entry(*choice) {
             say(format!("judging with {}", words(choice)));
-            tried.insert(*choice, with(choice)?);
+            entry.insert(with(choice)?);
         }
     }
     let mut outcomes = Vec::new();
