@@ -29,16 +29,16 @@ pub(crate) const FLASH_FOR_HOGS: Policy = Policy {
     rules: Some(&[("cpu", "cpu: high", "scx_flash")]),
 };
 
-/// A real scheduler for every class, another one but for the two that come far apart. Not scx_lavd, which needs a
-/// minute to load in an emulated machine: that one is pinned in `other_tools`.
+/// A real scheduler for every class, in the order of the shipped policy; another one each but for the two that come far
+/// apart. Not scx_lavd, which needs a minute to load in an emulated machine: that one is pinned in `other_tools`.
 pub(crate) const ONE_PER_CLASS: Policy = Policy {
     name: "a scheduler per class",
     rules: Some(&[
+        ("interactive", "interactive: high", "scx_bpfland"),
         ("network", "net: high", "scx_cosmos"),
         ("io", "io: high", "scx_rusty"),
         ("memory", "mem: high", "scx_beerland"),
         ("parallel", "parallel: high", "scx_cosmos"),
-        ("interactive", "interactive: high", "scx_bpfland"),
         ("cpu", "cpu: high", "scx_flash"),
     ]),
 };
@@ -47,11 +47,11 @@ pub(crate) const ONE_PER_CLASS: Policy = Policy {
 pub(crate) const ONE_FOR_ALL: Policy = Policy {
     name: "one scheduler for all classes",
     rules: Some(&[
+        ("interactive", "interactive: high", "scx_cosmos"),
         ("network", "net: high", "scx_cosmos"),
         ("io", "io: high", "scx_cosmos"),
         ("memory", "mem: high", "scx_cosmos"),
         ("parallel", "parallel: high", "scx_cosmos"),
-        ("interactive", "interactive: high", "scx_cosmos"),
         ("cpu", "cpu: high", "scx_cosmos"),
     ]),
 };
