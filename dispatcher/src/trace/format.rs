@@ -51,8 +51,8 @@ pub struct Entry {
     /// The [signals](auto_ext_signals::Signals) of the window, from which decisions were made, rounded to a millionth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signals: Option<Signals>,
-    /// The counters at the end of the window, from which the signals were made. Where the line before has them too, a replay
-    /// makes the signals of them again.
+    /// The counters at the end of the window, from which the signals were made. Where those of its
+    /// beginning are in the trace too, a replay makes the signals of them again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub totals: Option<Sample>,
     /// What was measured of the machine itself, when that changed.

@@ -212,8 +212,14 @@ impl<R: BufRead> Reader<R> {
         let Some(after) = entry.totals else {
             return;
         };
+        // After a sleep, or a window that was left out, the totals before are not those with which this window began.
         if let Some(before) = self.totals.replace(after)
             && entry.signals.is_some()
+            && after
+                .at_ns
+                .checked_sub(before.at_ns)
+                .zip(entry.dt_us)
+                .is_some_and(|(ns, us)| (ns / 1000).abs_diff(us) <= 1)
         {
             entry.signals = Signals::between(&before, &after, &self.machine);
             entry.dt_us = entry.dt_us.filter(|_| entry.signals.is_some());
