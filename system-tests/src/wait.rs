@@ -27,3 +27,20 @@ pub(crate) fn until<T: PartialEq + Debug>(
         sleep(Duration::from_millis(50));
     }
 }
+
+/// Asks until the answer has been `expected` for so long.
+pub(crate) fn until_it_stays<T: PartialEq + Debug>(
+    what: &str,
+    expected: &T,
+    length: Duration,
+    mut ask: impl FnMut() -> T,
+) -> anyhow::Result<()> {
+    let mut since = Instant::now();
+    let stays = || {
+        if ask() != *expected {
+            since = Instant::now();
+        }
+        since.elapsed() >= length
+    };
+    until(&format!("{what} for {length:?}"), &true, stays).map(drop)
+}

@@ -82,7 +82,7 @@ impl Tail {
         let line = line.trim_end();
         if line.starts_with("---- ") && line.ends_with(" ----") {
             self.left = OF_A_FAILURE;
-        } else if line == "failures:" || line.starts_with("test result: ") {
+        } else if line == "failures:" || line == "FAILED" || line.starts_with("test result: ") {
             self.left = 0;
         }
         if self.left > 0 {

@@ -78,8 +78,12 @@ pub(super) fn nothing_is_decided_while_the_machine_sleeps() -> anyhow::Result<()
     )?;
     service::restart()?;
     let bus = Bus::connect()?;
-    wait::until("class", &"idle".to_owned(), || bus.string("Class"))?;
     let logind = Logind::take_its_place()?;
+    // For that systemd was reloaded, a load of its own.
+    wait::until_it_stays("class idle", &"idle".to_owned(), AFTER_SLEEP, || {
+        bus.string("Class")
+    })?;
+    wait::until("scheduler", &"kernel".to_owned(), kernel::scheduler)?;
     logind.say_that_sleep_begins(true, None)?;
     let enabled = kernel::enable_seq();
     let _hogs = Load::of_class("cpu").start()?;

@@ -30,7 +30,7 @@ mod while_loading;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Conclusion, Trial};
+use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 
 type Test = (&'static str, fn() -> anyhow::Result<()>);
 
@@ -227,7 +227,11 @@ fn run_all(mut arguments: Arguments, tests: impl IntoIterator<Item = &'static Te
     let is_left = |(name, _): &&Test| !done.split(' ').any(|done| done == *name);
     let trial = |(name, test): &'static Test| {
         Trial::test(*name, move || {
-            test().map_err(|error| format!("{error:?}").into())
+            test().map_err(|error| {
+                // At once: the machine may not live until the end.
+                eprintln!("\n---- {name} ----\n{error:?}");
+                Failed::without_message()
+            })
         })
     };
     libtest_mimic::run(

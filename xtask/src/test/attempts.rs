@@ -105,11 +105,11 @@ pub(super) fn in_machine(prefix: &str, machine: &Machine, words: &[&str]) -> Res
         let attempt = machine.attempt(&command, &mut |bytes| lines.feed(bytes));
         lines.finish()?;
         match attempt {
-            Ok(Attempt::Exit(exit)) if exit.status == 0 => return Ok(progress.count()),
+            // In this machine or in one before it.
             Ok(Attempt::Exit(_)) if progress.fail_once_more() => {
                 say("what failed runs once more, in a new machine");
             }
-            Ok(Attempt::Exit(_)) => return Ok(progress.count().ended(false)),
+            Ok(Attempt::Exit(exit)) => return Ok(progress.count().ended(exit.status == 0)),
             Ok(Attempt::Emulation(why)) => {
                 emulation_failures += 1;
                 if emulation_failures == EMULATION_FAILURES {
