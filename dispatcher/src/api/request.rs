@@ -12,6 +12,7 @@ use auto_ext_policy::{MAX_ARG, MAX_ARGS};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::persistence::history::Entry;
+use crate::trace::recent::RecentTrace;
 
 /// How many requests may wait for the daemon.
 const WAITING: usize = 32;
@@ -58,10 +59,12 @@ pub(crate) enum Request {
     Why,
     /// The metrics; answered with [`Answer::Text`] of OpenMetrics.
     Metrics,
+    /// What was measured in this time until now; answered with [`Answer::Trace`].
+    Trace { last: Duration },
 }
 
 /// The daemon's answer when it did what it was asked.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Answer {
     Done,
     Cookie(u32),
@@ -69,6 +72,7 @@ pub(crate) enum Answer {
     Text(String),
     /// The newest first.
     Entries(Vec<Arc<Entry>>),
+    Trace(RecentTrace),
 }
 
 /// Why the daemon does not do it.
@@ -204,7 +208,8 @@ impl Request {
             | Self::Reload
             | Self::History { .. }
             | Self::Why
-            | Self::Metrics => Ok(()),
+            | Self::Metrics
+            | Self::Trace { .. } => Ok(()),
         }
     }
 }

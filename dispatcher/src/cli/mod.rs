@@ -20,8 +20,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::api::dbus::BusKind;
 use crate::cli::commands::{
-    check, doctor, history, hold, levels, metrics, pin, record, reload, replay, schedulers, status,
-    watch, why,
+    check, doctor, history, hold, label, levels, metrics, new_file, pin, record, reload, replay,
+    report_class, schedulers, status, watch, why,
 };
 use crate::daemon;
 use crate::sources::read_policy;
@@ -160,6 +160,11 @@ enum Command {
         #[arg(long, value_name = "P", default_value = POLICY)]
         policy: PathBuf,
     },
+    /// Make a trace of what the daemon measured last, with the class that it should have had; nothing of
+    /// processes is in it
+    Label(label::Options),
+    /// Pack a trace with a label to be sent: without the names of programs, compressed. Needs no root
+    ReportClass(report_class::Options),
     /// Measure without the daemon: a line of signals and levels per window
     Levels {
         /// As one JSON object per window
@@ -244,7 +249,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             label,
             command,
         } => {
-            if out.as_os_str() == record::STDOUT && !command.is_empty() {
+            if out.as_os_str() == new_file::STDOUT && !command.is_empty() {
                 let why = "standard output is the command's; `--out` needs a file";
                 let error = Cli::command().error(ErrorKind::ArgumentConflict, why);
                 error.exit();
@@ -256,6 +261,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             };
             runtime()?.block_on(record::run(options))
         }
+        Command::Label(options) => runtime()?.block_on(label::run(options)),
+        Command::ReportClass(options) => report_class::run(&options),
         Command::Replay { trace, policy } => replay::run(&trace, &policy),
         Command::Levels { json, once, window } => {
             levels::run(&levels::Options { json, once, window })?;

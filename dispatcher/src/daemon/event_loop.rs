@@ -253,6 +253,8 @@ impl Daemon {
         counters.passed(dt, self.observed.scheduler(), self.state.class());
         self.ask_kernel(Occasion::Window).await;
         if let Some(signals) = signals {
+            let (machine, scheduler) = (*self.profiler.machine(), self.observed.scheduler());
+            self.recent.push(dt, signals, sample, machine, scheduler);
             self.apply_event(Event::Window { dt, signals }).await;
         }
     }

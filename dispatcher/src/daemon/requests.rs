@@ -7,6 +7,8 @@ use auto_ext_core::{Event, Mode, explain};
 use auto_ext_policy::{Candidate, Checked, Policy, Scheduler, known};
 use auto_ext_scx::process::executable;
 use auto_ext_scx::process::executable::ProgramError;
+use auto_ext_scx::sysfs;
+use auto_ext_service::clock::now_us;
 use serde::Serialize;
 
 use super::holders::MAX_HOLDS;
@@ -15,6 +17,7 @@ use crate::api::request::{Answer, QueuedRequest, Refusal, Request};
 use crate::api::status::scheduler_name;
 use crate::persistence::history::Kind;
 use crate::sources::read_policy;
+use crate::trace::recent::About;
 
 /// Finds the file of a program.
 pub(crate) type Find = fn(&str) -> Result<PathBuf, ProgramError>;
@@ -70,8 +73,8 @@ impl Daemon {
     /// Does what a caller asks for, and answers.
     pub(super) async fn serve(&mut self, (request, answer): QueuedRequest) {
         let asked = format!("{request:?}");
-        // Anybody may try to end a hold, as often as they like: that is not recorded.
-        let recorded = !matches!(request, Request::Release { .. });
+        // Anybody may try to end a hold or ask for a trace, as often as they like: that is not recorded.
+        let recorded = !matches!(request, Request::Release { .. } | Request::Trace { .. });
         let served = match request {
             Request::Pin { name, args, lasts } => self.pin(&name, args, lasts).await,
             Request::Unpin => {
@@ -97,6 +100,7 @@ impl Daemon {
             Request::ResetFailed { name } => self.reset_failed(&name).await,
             Request::History { count } => Ok(self.last_entries(count)),
             Request::Metrics => Ok(Answer::Text(self.metrics())),
+            Request::Trace { last } => self.trace(last),
             Request::Why => json(&explain(&self.policy, &self.state, self.now())),
         };
         if let (Err(refusal), true) = (&served, recorded) {
@@ -112,6 +116,19 @@ impl Daemon {
         }
         // Who asked may have left.
         let _ = answer.send(served);
+    }
+
+    /// What was measured last.
+    fn trace(&self, last: Duration) -> Result<Answer, Refusal> {
+        let about = About {
+            kernel: sysfs::release(),
+            window: self.policy.window,
+            missing: self.profiler.missing().iter().cloned().collect(),
+            now_us: now_us(),
+        };
+        let trace = self.recent.trace(last, about);
+        let nothing = || Refusal::Unavailable("nothing has been measured yet".to_owned());
+        trace.map(Answer::Trace).ok_or_else(nothing)
     }
 
     async fn pin(

@@ -26,6 +26,7 @@ use crate::persistence::failure_store::FailureStore;
 use crate::persistence::history::History;
 use crate::sources::PowerSupplies;
 use crate::sources::processes::Processes;
+use crate::trace::recent::Recent;
 
 /// The directory of files that outlive the boot, when systemd gives no other.
 const STATE_DIRECTORY: &str = "/var/lib/auto-ext";
@@ -49,6 +50,7 @@ pub(super) struct Daemon {
     pub(super) profiler: Profiler,
     pub(super) processes: Option<Processes>,
     pub(super) last_sample: Sample,
+    pub(super) recent: Recent,
     /// The scheduler of ours; during a switch, the switch has it.
     pub(super) running: Option<SchedulerProcess>,
     pub(super) switching: Option<Switching>,
@@ -113,6 +115,7 @@ impl Daemon {
             registry,
             cgroups,
             last_sample: profiler.sample(),
+            recent: Recent::default(),
             profiler,
             processes: None,
             running: None,

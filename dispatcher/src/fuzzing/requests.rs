@@ -191,7 +191,11 @@ impl Service {
                     self.happens(Event::FailuresReset { command });
                 }
             }
-            Request::Reload | Request::History { .. } | Request::Why | Request::Metrics => {}
+            Request::Reload
+            | Request::History { .. }
+            | Request::Why
+            | Request::Metrics
+            | Request::Trace { .. } => {}
         }
         self.show();
     }

@@ -90,3 +90,28 @@ where
 {
     T::deserialize(deserializer).map(Some)
 }
+
+/// Rounded to a millionth; further digits are noise.
+pub(super) fn rounded(signals: &Signals) -> Signals {
+    let mut rounded = Signals::default();
+    for (signal, value) in signals.iter() {
+        rounded.set(signal, value.map(|value| (value * 1e6).round() / 1e6));
+    }
+    rounded
+}
+
+#[cfg(test)]
+mod tests {
+    use auto_ext_signals::Signal;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_measured_stays_so_when_the_others_are_rounded() {
+        let mut signals = Signals::default();
+        signals.set(Signal::Cpu, Some(0.123_456_789));
+        let rounded = rounded(&signals);
+        assert_eq!(rounded.get(Signal::Cpu), Some(0.123_457));
+        assert_eq!(rounded.get(Signal::Net), None);
+    }
+}

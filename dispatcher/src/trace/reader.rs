@@ -2,7 +2,6 @@
 //! line.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +9,7 @@ use auto_ext_signals::{MAX_PROCESSES, Machine, Process, ProcessEvent, Sample, Si
 use serde::Deserialize;
 
 use super::format::{Entry, Header, MAX_LINE, MAX_TEXT, VERSION};
+use super::input::Input;
 
 /// The kernel's greatest number of tasks (PID_MAX_LIMIT), which may all wait for one CPU.
 const MOST_TASKS: f64 = 4_194_304.0;
@@ -114,14 +114,14 @@ struct AnyHeader {
     trace: u64,
 }
 
-impl Reader<BufReader<File>> {
-    /// Opens the trace at `path`.
+impl Reader<BufReader<Input>> {
+    /// Opens the trace at `path`, which may be packed by gzip.
     ///
     /// # Errors
     /// When it cannot be opened or does not begin as a trace.
     pub fn open(path: &Path) -> Result<Self, TraceError> {
-        match File::open(path) {
-            Ok(file) => Self::new(path, BufReader::new(file)),
+        match Input::open(path) {
+            Ok(input) => Self::new(path, BufReader::new(input)),
             Err(error) => Err(TraceError {
                 path: path.to_owned(),
                 line: 1,

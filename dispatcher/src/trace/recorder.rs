@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
 use zbus::Connection;
 
-use super::format::{Entry, Header, VERSION};
+use super::format::{Entry, Header, VERSION, rounded};
 use super::writer::Writer;
 use crate::sources;
 use crate::sources::processes::Processes;
@@ -209,29 +209,4 @@ async fn power_changed(uevents: &Option<Uevents>) {
         return std::future::pending().await;
     };
     while uevents.next().await != Subsystem::PowerSupply {}
-}
-
-/// Rounded to a millionth; further digits are noise.
-fn rounded(signals: &Signals) -> Signals {
-    let mut rounded = Signals::default();
-    for (signal, value) in signals.iter() {
-        rounded.set(signal, value.map(|value| (value * 1e6).round() / 1e6));
-    }
-    rounded
-}
-
-#[cfg(test)]
-mod tests {
-    use auto_ext_signals::Signal;
-
-    use super::*;
-
-    #[test]
-    fn what_is_not_measured_stays_so_when_the_others_are_rounded() {
-        let mut signals = Signals::default();
-        signals.set(Signal::Cpu, Some(0.123_456_789));
-        let rounded = rounded(&signals);
-        assert_eq!(rounded.get(Signal::Cpu), Some(0.123_457));
-        assert_eq!(rounded.get(Signal::Net), None);
-    }
 }

@@ -1,12 +1,14 @@
 //! The command line, its exit codes included.
 
 use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
 use crate::load::{self, Load};
 use crate::policy::{DEFAULT, FLASH_FOR_HOGS};
-use crate::service;
+use crate::service::{self, Bus};
 use crate::trace::{self, FILE};
 use crate::{broken, kernel, policy, wait};
 
@@ -146,6 +148,48 @@ pub(super) fn a_recorded_load_is_replayed_by_anybody() -> anyhow::Result<()> {
     Ok(())
 }
 
+pub(super) fn what_was_measured_can_be_labelled_and_sent() -> anyhow::Result<()> {
+    const LABELLED: &str = "/run/labelled.jsonl";
+    const PACKED: &str = "/run/labelled.jsonl.gz";
+    for file in [LABELLED, PACKED] {
+        fs::remove_file(file).ok();
+    }
+    DEFAULT.install()?;
+    service::restart()?;
+    let bus = Bus::connect()?;
+    let load = Load::of_class("cpu");
+    let running = load.start()?;
+    wait::until("class", &load.class.to_owned(), || bus.string("Class"))?;
+    sleep(Duration::from_secs(10));
+    let label = |class: &str| {
+        let command = format!("auto-ext label {class} --last 8s --note hogs --out {LABELLED}");
+        service::output(&command)
+    };
+    let refused = label("hogs")?;
+    let error = String::from_utf8_lossy(&refused.stderr);
+    ensure!(
+        refused.status.code() == Some(1) && error.contains("`hogs` is no class of"),
+        "{error}"
+    );
+    let labelled = label("cpu")?;
+    let said = String::from_utf8_lossy(&labelled.stderr);
+    ensure!(
+        labelled.status.success() && said.contains("the policy says cpu "),
+        "{said}"
+    );
+    drop(running);
+    service::say(&format!("auto-ext report-class {LABELLED} --out {PACKED}"))?;
+    for file in [LABELLED, PACKED] {
+        let replayed = service::say(&format!("auto-ext replay {file}"))?;
+        ensure!(
+            replayed.starts_with("cpu: hogs: Linux ") && replayed.contains("class      cpu "),
+            "{file}: {replayed}"
+        );
+    }
+    ensure!(!fs::read_to_string(LABELLED)?.contains("stress-ng"));
+    Ok(())
+}
+
 pub(super) fn levels_prints_every_signal() -> anyhow::Result<()> {
     let line = service::say("auto-ext levels --once")?;
     let json: serde_json::Value =
@@ -178,7 +222,7 @@ pub(super) fn observing_starts_nothing() -> anyhow::Result<()> {
         bus.string("DesiredScheduler")
     })?;
     ensure!(bus.string("Mode") == "observe");
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    sleep(Duration::from_secs(2));
     ensure!(kernel::enable_seq() == enabled && kernel::scheduler() == "kernel");
     Ok(())
 }
@@ -203,8 +247,8 @@ pub(super) fn without_sched_ext_it_observes_and_says_so() -> anyhow::Result<()> 
     Ok(())
 }
 
-fn wait_for_bus() -> anyhow::Result<service::Bus> {
-    let bus = service::Bus::connect()?;
+fn wait_for_bus() -> anyhow::Result<Bus> {
+    let bus = Bus::connect()?;
     wait::until("mode", &"observe".to_owned(), || bus.string("Mode"))?;
     Ok(bus)
 }

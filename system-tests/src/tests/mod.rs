@@ -79,6 +79,7 @@ const ONCE: &[Test] = tests![
     bad_input::bad_policies_are_refused,
     bad_input::an_invalid_policy_does_not_stop_the_service,
     command_line::a_recorded_load_is_replayed_by_anybody,
+    command_line::what_was_measured_can_be_labelled_and_sent,
     command_line::colours_are_for_terminals_where_no_color_is_not_set,
     command_line::observing_starts_nothing,
     command_line::what_the_service_cannot_use_all_commands_say_in_the_same_words,

@@ -108,6 +108,10 @@ impl AutoExt {
                 serde_json::to_string(&entries)
                     .map_err(|error| fdo::Error::Failed(error.to_string()))
             }
+            // It may be two megabytes; callers have a thread of their own.
+            Answer::Trace(trace) => trace
+                .text()
+                .map_err(|error| fdo::Error::Failed(error.to_string())),
             Answer::Done | Answer::Cookie(_) => Err(fdo::Error::Failed("no answer".to_owned())),
         }
     }
@@ -245,7 +249,7 @@ impl AutoExt {
         }
         match answer {
             Answer::Cookie(cookie) => Ok(cookie),
-            Answer::Done | Answer::Text(_) | Answer::Entries(_) => {
+            Answer::Done | Answer::Text(_) | Answer::Entries(_) | Answer::Trace(_) => {
                 Err(fdo::Error::Failed("no cookie".to_owned()))
             }
         }
@@ -328,6 +332,20 @@ impl AutoExt {
     ) -> fdo::Result<String> {
         self.authorization.read(bus, &header).await?;
         self.text(Request::Metrics).await
+    }
+
+    /// What was measured in the last `seconds`, ten minutes at most, as a trace for `auto-ext replay`, in which nothing of
+    /// processes is.
+    #[zbus(out_args("trace"))]
+    async fn trace(
+        &self,
+        seconds: u32,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<String> {
+        self.authorization.read(bus, &header).await?;
+        let last = Duration::from_secs(seconds.into());
+        self.text(Request::Trace { last }).await
     }
 
     /// The kernel changed from one scheduler to another, for a reason. `gap_us` is the time between, in microseconds,

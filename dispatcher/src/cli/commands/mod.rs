@@ -1,17 +1,22 @@
 //! The commands other than `daemon`, one file each. `client` connects them to the daemon, `style` has their colours,
-//! `service_unit` what the service can reach; `theme` and `timeline` draw for `history` and `watch`.
+//! `service_unit` what the service can reach; `theme` and `timeline` draw for `history` and `watch`; `labelled` is for `label`
+//! and `report_class`, and `new_file` for all that write files.
 
 pub(crate) mod check;
 pub(crate) mod client;
 pub(crate) mod doctor;
 pub(crate) mod history;
 pub(crate) mod hold;
+pub(crate) mod label;
+mod labelled;
 pub(crate) mod levels;
 pub(crate) mod metrics;
+pub(crate) mod new_file;
 pub(crate) mod pin;
 pub(crate) mod record;
 pub(crate) mod reload;
 pub(crate) mod replay;
+pub(crate) mod report_class;
 pub(crate) mod schedulers;
 mod service_unit;
 pub(crate) mod status;

@@ -115,7 +115,7 @@ fn end(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
 }
 
 /// `kernel 93.1 %, bpfland 6.9 %`: the greatest first.
-fn shares(times: &BTreeMap<String, Duration>, whole: Duration) -> String {
+pub(crate) fn shares(times: &BTreeMap<String, Duration>, whole: Duration) -> String {
     let mut times: Vec<_> = times.iter().collect();
     times.sort_by_key(|(_, time)| std::cmp::Reverse(**time));
     let share = |(name, time): (&String, &Duration)| {

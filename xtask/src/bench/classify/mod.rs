@@ -284,11 +284,11 @@ impl Setting {
         header.replacen('{', &format!("{{\"bench\":{own},"), 1)
     }
 
-    /// What a trace's header has of it; older ones have nothing.
+    /// What a trace's header has of it. One of `auto-ext label` has nothing: it is of a machine of somebody's.
     fn from(header: &Value) -> Self {
         let own = &header["bench"];
         Self {
-            bare: own["bare"].as_bool().unwrap_or(false),
+            bare: own["bare"].as_bool().unwrap_or(true),
             scheduler: own["scheduler"].as_str().unwrap_or(KERNEL).to_owned(),
             seconds: own["seconds"].as_f64().unwrap_or(DURING),
         }

@@ -85,12 +85,21 @@ fn replay(trace: &Path, policy: &Path) -> Result<Outcome> {
     replay.arg("replay").arg(trace).arg("--policy");
     let said = output(replay.arg(policy))?;
     let setting = Setting::from(&header);
-    let ends = BEGINS + setting.seconds;
+    // One of `auto-ext label` is of its load from its beginning to its end.
+    let (begins, ends) = if header["bench"].is_null() {
+        (0.0, lines.clone().last().map_or(Ok(0.0), end_of)?)
+    } else {
+        (BEGINS, BEGINS + setting.seconds)
+    };
     Ok(Outcome {
         cpus: header["cpus"].as_u64().context("a trace without CPUs")?,
         label: label(&header)?.to_owned(),
-        judged: judge(&said, BEGINS + SETTLED, ends),
-        beside: beside(lines, ends)?,
+        judged: judge(&said, begins + SETTLED, ends),
+        beside: if begins > 0.0 {
+            beside(lines, ends)?
+        } else {
+            0.0
+        },
         setting,
     })
 }
@@ -117,6 +126,12 @@ fn judge(said: &str, from: f64, to: f64) -> Judged {
         }
     }
     judged
+}
+
+/// When the window that is this line of a trace ended, in seconds.
+fn end_of(line: &str) -> Result<f64> {
+    let window: Value = serde_json::from_str(line)?;
+    Ok(window["at_us"].as_f64().unwrap_or_default() / 1e6)
 }
 
 /// The share of all CPUs that was busy in the second before a load began or in that after its end, whichever is more,
@@ -174,7 +189,9 @@ fn seconds(text: &str) -> Option<f64> {
 impl Outcome {
     /// The class that it is.
     pub(super) fn class(&self) -> &str {
-        self.label.split_once(": ").map_or("", |(class, _)| class)
+        self.label
+            .split_once(": ")
+            .map_or(&*self.label, |(class, _)| class)
     }
 
     /// The program, or the programs, that it is of.

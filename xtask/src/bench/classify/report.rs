@@ -31,8 +31,8 @@ impl Corner {
         match (self.bare, self.schedulers) {
             (false, false) => "the test machine, under the kernel's own scheduler",
             (false, true) => "the test machine, under other schedulers",
-            (true, false) => "this machine, under the kernel's own scheduler",
-            (true, true) => "this machine, under other schedulers",
+            (true, false) => "real CPUs, under the kernel's own scheduler",
+            (true, true) => "real CPUs, under other schedulers",
         }
     }
 }
