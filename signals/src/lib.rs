@@ -3,6 +3,7 @@
 //!
 //! `auto-ext-profiler` reads the counters and the processes. What the levels mean for scheduling is the policy's.
 
+mod formulas;
 mod level;
 mod process;
 mod sample;
