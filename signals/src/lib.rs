@@ -8,8 +8,10 @@ mod level;
 mod process;
 mod sample;
 mod signal;
+mod windows;
 
 pub use level::{Level, LevelTracker, Levels, Threshold, Thresholds};
 pub use process::{MAX_PROCESSES, Process, ProcessEvent};
 pub use sample::*;
 pub use signal::{Signal, Signals};
+pub use windows::Windows;

@@ -12,7 +12,6 @@ use auto_ext_profiler::Profiler;
 use auto_ext_scx::switch;
 use auto_ext_scx::uevent::{Subsystem, Uevents};
 use auto_ext_service::exit_code::{Code, WithCode};
-use auto_ext_signals::Signals;
 use nix::sys::prctl::set_thp_disable;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -246,9 +245,7 @@ impl Daemon {
     /// Ends a window: reads the counters, and has the core decide about what was measured.
     async fn window(&mut self) {
         let sample = self.profiler.sample();
-        let signals = Signals::between(&self.last_sample, &sample, self.profiler.machine());
-        let dt = Duration::from_nanos(sample.at_ns.saturating_sub(self.last_sample.at_ns));
-        self.last_sample = sample;
+        let (dt, signals) = self.windows.end(sample, self.profiler.machine());
         let counters = self.counters.counters();
         counters.passed(dt, self.observed.scheduler(), self.state.class());
         self.ask_kernel(Occasion::Window).await;

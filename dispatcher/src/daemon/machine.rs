@@ -43,7 +43,7 @@ impl Daemon {
             Change::Sleep { begins: true } => self.apply_event(Event::FallsAsleep).await,
             Change::Sleep { begins: false } => {
                 // What was counted while the machine slept belongs to no window.
-                self.last_sample = self.profiler.sample();
+                self.windows.begin_again(self.profiler.sample());
                 self.apply_event(Event::WakesUp).await;
             }
         }

@@ -12,7 +12,7 @@ use auto_ext_scx::process::registry::ProcessRegistry;
 use auto_ext_scx::sysfs;
 use auto_ext_scx::sysfs::SchedExt;
 use auto_ext_service::clock::{Moments, now_us};
-use auto_ext_signals::Sample;
+use auto_ext_signals::Windows;
 
 use super::bus_connection::BusConnection;
 use super::holders::Holders;
@@ -49,7 +49,7 @@ pub(super) struct Daemon {
     pub(super) cgroups: Cgroups,
     pub(super) profiler: Profiler,
     pub(super) processes: Option<Processes>,
-    pub(super) last_sample: Sample,
+    pub(super) windows: Windows,
     pub(super) recent: Recent,
     /// The scheduler of ours; during a switch, the switch has it.
     pub(super) running: Option<SchedulerProcess>,
@@ -114,7 +114,7 @@ impl Daemon {
             power_supplies: PowerSupplies::below("/sys".as_ref()),
             registry,
             cgroups,
-            last_sample: profiler.sample(),
+            windows: Windows::begin(profiler.sample()),
             recent: Recent::default(),
             profiler,
             processes: None,

@@ -11,7 +11,7 @@ use auto_ext_scx::sysfs;
 use auto_ext_scx::sysfs::SchedExt;
 use auto_ext_scx::uevent::{Subsystem, Uevents};
 use auto_ext_service::clock::now_us;
-use auto_ext_signals::{Machine, ProcessEvent, Sample, Signals};
+use auto_ext_signals::{Machine, ProcessEvent, Sample, Signals, Windows};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
 use zbus::Connection;
@@ -59,7 +59,7 @@ pub(crate) struct Recorder {
     writer: Writer<File>,
     window: Duration,
     began_ns: u64,
-    last: Sample,
+    windows: Windows,
     machine: Machine,
     /// What is to be in the next line.
     next: Entry,
@@ -95,7 +95,7 @@ impl Recorder {
             sources,
             window,
             began_ns: first.at_ns,
-            last: first,
+            windows: Windows::begin(first),
             machine,
             next: Entry::default(),
             power: None,
@@ -132,17 +132,12 @@ impl Recorder {
     /// Ends the window that has begun, however short it is.
     pub(crate) fn window(&mut self) -> io::Result<()> {
         let sample = self.sources.profiler.sample();
-        let signals = Signals::between(&self.last, &sample, self.sources.profiler.machine());
-        let dt_us = self.at_us(&sample).saturating_sub(self.at_us(&self.last));
-        if dt_us == 0 {
-            return Ok(());
-        }
-        let Some(signals) = signals else {
-            // The next window begins with these counters.
-            self.last = sample;
+        let machine = self.sources.profiler.machine();
+        let (length, signals) = self.windows.end(sample, machine);
+        let dt_us = u64::try_from(length.as_micros()).unwrap_or(u64::MAX);
+        let Some(signals) = signals.filter(|_| dt_us > 0) else {
             return Ok(());
         };
-        let machine = self.sources.profiler.machine();
         if *machine != self.machine {
             self.machine = *machine;
             self.next.machine = Some(self.machine);
@@ -151,7 +146,6 @@ impl Recorder {
         self.next.signals = Some(rounded(&signals));
         self.next.totals = Some(sample);
         self.next.scheduler = Some(self.sources.sched_ext.read().scheduler());
-        self.last = sample;
         self.write(&sample)
     }
 
@@ -170,7 +164,7 @@ impl Recorder {
                 let sample = self.sources.profiler.sample();
                 if !begins {
                     // What was counted while the machine slept belongs to no window.
-                    self.last = sample;
+                    self.windows.begin_again(sample);
                 }
                 self.next.asleep = Some(begins);
                 self.write(&sample)

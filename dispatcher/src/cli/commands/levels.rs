@@ -7,7 +7,9 @@ use std::time::Duration;
 use auto_ext_policy::{MAX_WINDOW, MIN_WINDOW};
 use auto_ext_profiler::Profiler;
 use auto_ext_service::duration;
-use auto_ext_signals::{Level, LevelTracker, Levels, Machine, Sample, Signal, Signals, Thresholds};
+use auto_ext_signals::{
+    Level, LevelTracker, Levels, Machine, Sample, Signal, Signals, Thresholds, Windows,
+};
 use humantime::format_duration;
 use serde_json::json;
 
@@ -36,15 +38,15 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     for (signal, reason) in profiler.missing() {
         writeln!(io::stderr(), "{signal} cannot be measured: {reason}")?;
     }
-    let mut windows = Windows::begin(profiler, Thresholds::default());
+    let mut measurement = Measurement::begin(profiler, Thresholds::default());
     let mut out = style::stdout();
     loop {
         sleep(options.window);
-        let Some(window) = windows.end() else {
+        let Some(window) = measurement.end() else {
             continue;
         };
         if options.json {
-            writeln!(out, "{}", as_json(windows.profiler.machine(), &window))?;
+            writeln!(out, "{}", as_json(measurement.profiler.machine(), &window))?;
         } else {
             writeln!(out, "{}", as_line(&window.signals, &window.levels))?;
         }
@@ -55,11 +57,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
 }
 
-/// One window after the other, without a daemon.
-pub(crate) struct Windows {
+/// Levels of one window after the other, without a daemon.
+pub(crate) struct Measurement {
     profiler: Profiler,
+    windows: Windows,
     tracker: LevelTracker,
-    last: Sample,
 }
 
 /// What was measured in one.
@@ -71,11 +73,11 @@ pub(crate) struct Window {
     pub(crate) levels: Levels,
 }
 
-impl Windows {
+impl Measurement {
     /// The first window begins now.
     pub(crate) fn begin(mut profiler: Profiler, thresholds: Thresholds) -> Self {
         Self {
-            last: profiler.sample(),
+            windows: Windows::begin(profiler.sample()),
             tracker: LevelTracker::new(thresholds),
             profiler,
         }
@@ -84,9 +86,8 @@ impl Windows {
     /// A window ends now, and the next one begins; `None` when no time has passed in it, or its counters cannot be.
     pub(crate) fn end(&mut self) -> Option<Window> {
         let sample = self.profiler.sample();
-        let last = std::mem::replace(&mut self.last, sample);
-        let signals = Signals::between(&last, &sample, self.profiler.machine())?;
-        let dt = Duration::from_nanos(sample.at_ns - last.at_ns);
+        let (dt, signals) = self.windows.end(sample, self.profiler.machine());
+        let signals = signals?;
         let levels = self.tracker.update(dt, &signals);
         Some(Window {
             sample,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::news::News;
-use crate::cli::commands::levels::Windows;
+use crate::cli::commands::levels;
 use crate::sources::{load, read_policy};
 
 /// How long a window is; long enough for a view. The daemon, which decides by them, has shorter ones.
@@ -53,7 +53,7 @@ fn measure(ended: &AtomicBool, news: &mpsc::Sender<News>) {
     let thresholds = read_policy::load(Path::new(read_policy::INSTALLED))
         .unwrap_or_default()
         .signals;
-    let mut windows = Windows::begin(profiler, thresholds);
+    let mut windows = levels::Measurement::begin(profiler, thresholds);
     while !ended.load(Ordering::Relaxed) {
         thread::sleep(WINDOW);
         let Some(window) = windows.end() else {
