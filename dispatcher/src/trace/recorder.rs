@@ -11,7 +11,7 @@ use auto_ext_scx::sysfs;
 use auto_ext_scx::sysfs::SchedExt;
 use auto_ext_scx::uevent::{Subsystem, Uevents};
 use auto_ext_service::clock::now_us;
-use auto_ext_signals::{Machine, ProcessEvent, Sample, Signals, Windows};
+use auto_ext_signals::{Machine, ProcessEvent, Sample, Windows};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
 use zbus::Connection;
