@@ -157,6 +157,10 @@ pub(super) fn what_was_measured_can_be_labelled_and_sent() -> anyhow::Result<()>
     DEFAULT.install()?;
     service::restart()?;
     let bus = Bus::connect()?;
+    let at_rest = Duration::from_secs(2);
+    wait::until_it_stays("class idle", &"idle".to_owned(), at_rest, || {
+        bus.string("Class")
+    })?;
     let load = Load::of_class("cpu");
     let running = load.start()?;
     wait::until("class", &load.class.to_owned(), || bus.string("Class"))?;
