@@ -10,6 +10,8 @@ mod count;
 mod floors;
 mod install;
 mod little;
+#[cfg(test)]
+mod modules;
 mod owned;
 mod packages;
 mod rpm;
