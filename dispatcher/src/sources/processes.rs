@@ -2,6 +2,7 @@
 //! decided here.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use auto_ext_profiler::{AttachError, ProcessWatcher};
@@ -31,15 +32,34 @@ pub(crate) struct Processes(Stage);
 
 enum Stage {
     /// The BPF programs are being attached, by a thread of their own: it takes some 200 ms.
-    Attaching(JoinHandle<Result<Watch, ProcessesError>>),
-    Attached(Box<Watch>),
+    Attaching(JoinHandle<Result<Watch<ProcessWatcher>, ProcessesError>>),
+    Attached(Box<Watch<ProcessWatcher>>),
     /// Processes cannot be followed; why has been logged.
     Failed,
 }
 
-/// The attached programs.
-struct Watch {
-    watcher: AsyncFd<ProcessWatcher>,
+/// Whom to ask for changes, whose file descriptor becomes readable when there are some.
+trait Watcher: AsRawFd {
+    /// See [`ProcessWatcher::read`].
+    fn read(&mut self) -> Vec<ProcessEvent>;
+
+    /// See [`ProcessWatcher::due`].
+    fn due(&self) -> Option<Instant>;
+}
+
+impl Watcher for ProcessWatcher {
+    fn read(&mut self) -> Vec<ProcessEvent> {
+        Self::read(self)
+    }
+
+    fn due(&self) -> Option<Instant> {
+        Self::due(self)
+    }
+}
+
+/// The attached programs, of which changes are gathered.
+struct Watch<W: Watcher> {
+    watcher: AsyncFd<W>,
     /// There are changes, which are to be read then.
     read_at: Option<Instant>,
 }
@@ -91,11 +111,16 @@ impl Processes {
     }
 }
 
-impl Watch {
+impl Watch<ProcessWatcher> {
     /// Attaches the BPF programs. Blocks.
     fn attach() -> Result<Self, ProcessesError> {
-        let watcher = ProcessWatcher::attach()?;
-        // SAFETY: a watcher's descriptor is that of its ring buffer, which it holds until dropped.
+        Ok(Self::of(ProcessWatcher::attach()?)?)
+    }
+}
+
+impl<W: Watcher> Watch<W> {
+    fn of(watcher: W) -> io::Result<Self> {
+        // SAFETY: a watcher's descriptor is that of a file which it holds until dropped.
         let watcher = unsafe { AsyncFd::register_with_interest(watcher, Interest::READABLE) }
             .map_err(io::Error::from)?;
         Ok(Self {
@@ -142,53 +167,78 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::io::{Read as _, Write as _};
+    use std::os::fd::RawFd;
+    use std::os::unix::net::UnixStream;
 
     use tokio::time::timeout;
 
     use super::*;
 
+    /// One whose processes end when bytes come, each with such a number.
+    struct Bytes(UnixStream);
+
+    impl AsRawFd for Bytes {
+        fn as_raw_fd(&self) -> RawFd {
+            self.0.as_raw_fd()
+        }
+    }
+
+    impl Watcher for Bytes {
+        fn read(&mut self) -> Vec<ProcessEvent> {
+            let mut bytes = [0; 16];
+            let read = self.0.read(&mut bytes).unwrap_or(0);
+            let ended = |byte: &u8| ProcessEvent::Ended {
+                pid: u32::from(*byte),
+            };
+            bytes[..read].iter().map(ended).collect()
+        }
+
+        fn due(&self) -> Option<Instant> {
+            None
+        }
+    }
+
+    fn watched() -> (UnixStream, Watch<Bytes>) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        (ours, Watch::of(Bytes(theirs)).unwrap())
+    }
+
     /// As the daemon's loop does, which drops the future whenever anything else happens.
-    async fn changed_in_a_busy_loop(processes: &mut Processes) -> Vec<ProcessEvent> {
+    async fn changed_in_a_busy_loop(watch: &mut Watch<Bytes>) -> Vec<ProcessEvent> {
         loop {
-            if let Ok(events) = timeout(Duration::from_millis(3), processes.changed()).await {
+            if let Ok(events) = timeout(Duration::from_millis(3), watch.changed()).await {
                 return events;
             }
         }
     }
 
     #[tokio::test]
-    #[ignore = "attaches BPF programs: run as root with --ignored"]
-    async fn a_program_is_reported_in_time_however_often_the_future_is_dropped() {
-        let mut processes = Processes::follow();
-        let is_all = |event: &ProcessEvent| matches!(event, ProcessEvent::All(_));
-        while !changed_in_a_busy_loop(&mut processes)
-            .await
-            .iter()
-            .any(is_all)
-        {}
-        for _ in 0..10 {
-            let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-            let begin = Instant::now();
-            let took = loop {
-                let events = changed_in_a_busy_loop(&mut processes).await;
-                if events.iter().any(|event| {
-                    matches!(event, ProcessEvent::Started(process)
-                        if process.pid == child.id() && process.comm == "sleep")
-                }) {
-                    break begin.elapsed();
-                }
-            };
-            println!("exec to event: {took:?}");
-            child.kill().unwrap();
-            child.wait().unwrap();
-            assert!(took < Duration::from_millis(200));
-            loop {
-                let events = changed_in_a_busy_loop(&mut processes).await;
-                if events.contains(&ProcessEvent::Ended { pid: child.id() }) {
-                    break;
-                }
-            }
+    async fn a_change_is_reported_however_often_the_future_is_dropped() {
+        let (mut processes, mut watch) = watched();
+        for number in 1..=5 {
+            processes.write_all(&[number]).unwrap();
+            let events = changed_in_a_busy_loop(&mut watch).await;
+            let pid = u32::from(number);
+            assert_eq!(events, [ProcessEvent::Ended { pid }]);
         }
+    }
+
+    #[tokio::test]
+    async fn what_changes_soon_after_the_first_change_is_reported_with_it() {
+        let (mut processes, mut watch) = watched();
+        // What there is at first is read at once.
+        assert!(timeout(GATHER, watch.changed()).await.is_err());
+        let begin = Instant::now();
+        processes.write_all(&[1]).unwrap();
+        assert!(
+            timeout(Duration::ZERO, watch.changed()).await.is_err(),
+            "nothing is read at once"
+        );
+        processes.write_all(&[2]).unwrap();
+        let events = changed_in_a_busy_loop(&mut watch).await;
+        assert_eq!(events, [1, 2].map(|pid| ProcessEvent::Ended { pid }));
+        assert!(begin.elapsed() >= GATHER);
     }
 }
