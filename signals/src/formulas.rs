@@ -154,8 +154,12 @@ impl<'s> Window<'s> {
 
     fn contended(&self) -> Option<f64> {
         let sched = self.sched.as_ref()?;
-        let contended = sched.contended - self.waited_for_own();
-        Some(share(contended, self.used().max(self.length)))
+        // Where others wait too, it stays so without auto-ext's own.
+        let others = 1.0 - share(self.waited_for_own(), sched.wait.max(1.0));
+        Some(share(
+            others * sched.contended,
+            self.used().max(self.length),
+        ))
     }
 
     fn interactive(&self) -> Option<f64> {
@@ -394,6 +398,20 @@ mod tests {
         assert_eq!(signals.get(Signal::Parallel), Some(0.0));
         assert_eq!(signals.get(Signal::Contended), Some(0.0));
         assert_eq!(signals.get(Signal::Cpu), Some(1.0));
+    }
+
+    #[test]
+    fn what_auto_ext_does_itself_hides_no_others_that_wait() {
+        let signals = with(|sample| {
+            sample.kernel.own_us = Some(400_000);
+            sample.sched = Some(SchedTotals {
+                wait_ns: 4 * SECOND,
+                contended_ns: SECOND,
+                cores: 4,
+                ..busy(SECOND * 14 / 10)
+            });
+        });
+        assert_eq!(signals.get(Signal::Contended), Some(0.75));
     }
 
     #[test]
