@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    auto_ext_bpf_build::build("auto-ext-prototype-ebpf", &["ebpf"])
+    auto_ext_bpf_build::build("auto-ext-prototype-ebpf", &["ebpf"], &[])
 }

@@ -17,13 +17,13 @@ const TARGET: &str = "bpfel-unknown-none";
 /// The same in every build: what the kernel runs for each event is to cost the same everywhere.
 const PROFILE: &str = "distribution";
 
-/// Builds the binary of `package`, which is called like it. Where its object is, the crate that is being
+/// Builds the binary of `package`, which is called like it, with these features. Where its object is, the crate that is being
 /// built finds in the variable `AUTO_EXT_BPF_OBJECT`. Paths of `sources` that change have it built anew.
 ///
 /// Says what is missing, or what cargo ended with, when it fails.
 #[must_use]
-pub fn build(package: &str, sources: &[&str]) -> ExitCode {
-    match object(package, sources) {
+pub fn build(package: &str, sources: &[&str], features: &[&str]) -> ExitCode {
+    match object(package, sources, features) {
         Ok(object) => {
             println!("cargo:rustc-env=AUTO_EXT_BPF_OBJECT={}", object.display());
             ExitCode::SUCCESS
@@ -35,7 +35,7 @@ pub fn build(package: &str, sources: &[&str]) -> ExitCode {
     }
 }
 
-fn object(package: &str, sources: &[&str]) -> Result<PathBuf, String> {
+fn object(package: &str, sources: &[&str], features: &[&str]) -> Result<PathBuf, String> {
     for path in sources.iter().chain(&["../Cargo.lock"]) {
         println!("cargo:rerun-if-changed={path}");
     }
@@ -57,7 +57,8 @@ fn object(package: &str, sources: &[&str]) -> Result<PathBuf, String> {
             "--target",
             TARGET,
         ])
-        .args(["--package", package, "--target-dir"])
+        .args(["--package", package, "--features", &features.join(",")])
+        .arg("--target-dir")
         .arg(&target_dir)
         .env("RUSTC_BOOTSTRAP", "1")
         // BTF for the maps; without it the kernel cannot show their contents.

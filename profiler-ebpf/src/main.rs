@@ -17,6 +17,7 @@
 
 mod block;
 mod kernel;
+mod log;
 mod process;
 mod reclaim;
 mod sched;

@@ -9,6 +9,7 @@ use aya_ebpf::maps::PerCpuArray;
 use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::kernel::{TASK_PID, TASK_TGID, read};
+use crate::log::say;
 
 #[map]
 static STARTS: PerCpuArray<StartCounters> = PerCpuArray::with_max_entries(1, 0);
@@ -33,7 +34,12 @@ fn count_forks(context: BtfTracePointContext) -> i32 {
 }
 
 #[btf_tracepoint(function = "sched_process_exec")]
-fn count_programs(_context: BtfTracePointContext) -> i32 {
+fn count_programs(context: BtfTracePointContext) -> i32 {
+    say!(
+        &context,
+        "process {} runs another program",
+        aya_ebpf::EbpfContext::tgid(&context)
+    );
     if let Some(counters) = STARTS.get_ptr_mut(0) {
         // SAFETY: the slot belongs to this CPU, and a program does not interrupt itself.
         unsafe { (*counters).programs += 1 };

@@ -18,6 +18,7 @@ use aya::{Ebpf, EbpfLoader, Pod};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::gettid;
 
+use crate::bpf_log::BpfLog;
 use crate::btf;
 use crate::calibrate::Calibration;
 use crate::cpus::Cpus;
@@ -60,6 +61,7 @@ const PROFILERS: [(&str, &[&str], &[Signal]); 4] = [
 pub struct Profiler {
     // Holds the programs' links.
     _ebpf: Option<Ebpf>,
+    log: BpfLog,
     sched: Option<PerCpuArray<MapData, SchedCounters>>,
     block: Option<PerCpuArray<MapData, BlockCounters>>,
     softirq: Option<PerCpuArray<MapData, SoftirqCounters>>,
@@ -151,6 +153,7 @@ impl Profiler {
                 Ok(()) => Some(object::take(&mut ebpf, map::STARTS)?),
                 Err(_) => None,
             },
+            log: BpfLog::of(&mut ebpf),
             _ebpf: Some(ebpf),
             proc: ProcReader::new(Path::new("/")),
             calibration,
@@ -172,6 +175,7 @@ impl Profiler {
         let missing = Signal::ALL.map(|signal| (signal, error.to_string()));
         Self {
             _ebpf: None,
+            log: BpfLog::none(),
             sched: None,
             block: None,
             softirq: None,
@@ -209,6 +213,7 @@ impl Profiler {
     /// Reads all counters. They are of one moment: within two milliseconds, or three times what reading them takes on a slow
     /// machine, unless that does not let the caller run for as long.
     pub fn sample(&mut self) -> Sample {
+        self.log.print();
         let online = self.proc.online_cpus();
         let mut reading = self.read();
         for _ in 1..READS {

@@ -4,6 +4,7 @@
 //! `auto-ext-signals` makes signals and levels of the samples. What these mean for scheduling is left to the policy.
 
 mod attach;
+mod bpf_log;
 mod btf;
 mod calibrate;
 mod cpus;

@@ -15,6 +15,7 @@ use aya::{Ebpf, EbpfLoader};
 
 use auto_ext_service::kernel_types::KernelTypes;
 
+use crate::bpf_log::BpfLog;
 use crate::btf;
 use crate::object::{self, AttachError};
 use crate::tracker::ProcessTracker;
@@ -41,6 +42,7 @@ const RECORDS: usize = RING_SIZE as usize / (8 + size_of::<ProcessRecord>());
 pub struct ProcessWatcher {
     // Holds the programs' links.
     _ebpf: Ebpf,
+    log: BpfLog,
     records: RingBuf<MapData>,
     lost: PerCpuArray<MapData, u64>,
     lost_before: u64,
@@ -74,6 +76,7 @@ impl ProcessWatcher {
         Ok(Self {
             records: object::take(&mut ebpf, map::PROCESSES)?,
             lost: object::take(&mut ebpf, map::LOST_PROCESSES)?,
+            log: BpfLog::of(&mut ebpf),
             _ebpf: ebpf,
             lost_before: 0,
             unread: false,
@@ -87,6 +90,7 @@ impl ProcessWatcher {
     /// Never blocks, and reads no more than 256 processes. Called some time after the descriptor became readable, it need
     /// not read those that have ended meanwhile.
     pub fn read(&mut self) -> Vec<ProcessEvent> {
+        self.log.print();
         self.unread = true;
         for _ in 0..RECORDS {
             let Some(record) = self.records.next() else {

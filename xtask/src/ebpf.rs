@@ -85,6 +85,19 @@ fn documents(built: fn(&str) -> PathBuf) -> Result<()> {
     run(command(built("auto-ext-documents")).arg(built("documents")))
 }
 
+/// Builds auto-ext once more, with BPF programs that say what they see. It is in the place of the release's until that is
+/// built again.
+pub(crate) fn build_with_bpf_log() -> Result<()> {
+    let mut cargo = cargo_with_linker()?;
+    cargo
+        .args(["build", "--release", "--bins"])
+        .args(IN_MACHINE);
+    cargo.args(["--features", "auto-ext-dispatcher/bpf-log"]);
+    step("building auto-ext with what its BPF programs say", || {
+        run(&mut cargo)
+    })
+}
+
 /// Builds what the test machine runs: auto-ext, the system tests and the example of `scx`. Once, however many
 /// machines run at once: what one of them is made of is not written again meanwhile.
 pub(crate) fn build_release() -> Result<()> {

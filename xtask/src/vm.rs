@@ -31,6 +31,9 @@ pub(crate) struct Arguments {
     /// Leave out auto-ext and its tests; the schedulers are there
     #[arg(long)]
     bare: bool,
+    /// With an auto-ext that prints on stderr, as a service into the journal, what its BPF programs say
+    #[arg(long, conflicts_with = "bare")]
+    bpf_log: bool,
     /// A file of this machine and where it is to be in that one; can be given several times
     #[arg(long, value_name = "FROM:TO", value_parser = from_to)]
     file: Vec<(PathBuf, String)>,
@@ -49,7 +52,8 @@ pub(crate) fn vm(arguments: &Arguments) -> Result<ExitCode> {
         .memory(arguments.memory.as_str())
         .append(arguments.append.as_str())
         .timeout(Duration::from_secs(arguments.timeout))
-        .bare(arguments.bare);
+        .bare(arguments.bare)
+        .bpf_log(arguments.bpf_log);
     for (from, to) in &arguments.file {
         machine = machine.file(from, to);
     }

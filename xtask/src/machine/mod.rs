@@ -44,6 +44,7 @@ pub(crate) struct Machine {
     append: String,
     timeout: Duration,
     bare: bool,
+    bpf_log: bool,
     schedulers: Option<&'static [&'static str]>,
     root: image::Root,
     environment: Vec<(String, String)>,
@@ -62,6 +63,7 @@ impl Machine {
             append: String::new(),
             timeout: Duration::from_secs(30 * 60),
             bare: false,
+            bpf_log: false,
             schedulers: None,
             root: image::Root::Usual,
             environment: Vec::new(),
@@ -102,6 +104,12 @@ impl Machine {
     /// Without auto-ext, the system tests and scx_loader; the schedulers are there.
     pub(crate) fn bare(mut self, bare: bool) -> Self {
         self.bare = bare;
+        self
+    }
+
+    /// With an auto-ext that prints what its BPF programs say.
+    pub(crate) fn bpf_log(mut self, bpf_log: bool) -> Self {
+        self.bpf_log = bpf_log;
         self
     }
 
@@ -204,7 +212,7 @@ impl Machine {
         let payload = payload::Payload::begin(directory.join("payload"), work)?;
         payload.add_schedulers(self.schedulers)?;
         if !self.bare {
-            payload.add_auto_ext()?;
+            payload.add_auto_ext(self.bpf_log)?;
             if self.schedulers.is_none() {
                 payload.add_scx_loader()?;
             }

@@ -130,9 +130,13 @@ impl Payload {
         Ok(payload)
     }
 
-    /// Adds auto-ext, as its installer installs a release build, and the system tests.
-    pub(super) fn add_auto_ext(&self) -> Result<()> {
+    /// Adds auto-ext, as its installer installs a release build, and the system tests. With `bpf_log` its BPF programs say
+    /// what they see.
+    pub(super) fn add_auto_ext(&self, bpf_log: bool) -> Result<()> {
         ebpf::build_release()?;
+        if bpf_log {
+            ebpf::build_with_bpf_log()?;
+        }
         run_quietly(
             command("sh")
                 .arg(workspace::root().join("install.sh"))
