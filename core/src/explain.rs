@@ -213,13 +213,18 @@ fn would_change(state: &State, rules: &[RuleNow], now: Moment) -> Vec<String> {
 fn conditions(when: &Conditions, state: &State) -> Vec<ConditionNow> {
     let mut conditions = Vec::new();
     let found = when.process(&state.processes);
-    for (what, patterns) in [("process", &when.processes), ("cgroup", &when.cgroups)] {
-        if patterns.is_empty() {
-            continue;
-        }
-        let patterns: Vec<&str> = patterns.iter().map(Pattern::as_str).collect();
+    let cgroups: Vec<&str> = when.cgroups.iter().map(Pattern::as_str).collect();
+    let except = match when.except.is_empty() {
+        true => String::new(),
+        false => format!(", but not {}", when.except),
+    };
+    let asked = [
+        (!when.processes.is_empty()).then(|| format!("process {}{except}", when.processes)),
+        (!cgroups.is_empty()).then(|| format!("cgroup {}", cgroups.join(" or "))),
+    ];
+    for condition in asked.into_iter().flatten() {
         conditions.push(ConditionNow {
-            condition: format!("{what} {}", patterns.join(" or ")),
+            condition,
             holds: found.is_some(),
             now: match found {
                 Some(process) => format!("{}, process {}", process.comm, process.pid),

@@ -8,14 +8,17 @@ use auto_ext_signals::{Level, Levels, Process, Signal};
 use serde::{Deserialize, Serialize};
 
 use crate::pattern::Pattern;
+use crate::programs::Programs;
 
 /// What a rule asks for: all of it must hold. The default asks for nothing and always holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// The level each signal must have, in the order of the file.
     pub levels: Vec<(Signal, Level)>,
-    /// One of these must match a process that runs; empty: any will do.
-    pub processes: Vec<Pattern>,
+    /// A process of one of these must run; empty: any will do.
+    pub processes: Programs,
+    /// Processes that do not count, though they are among `processes`.
+    pub except: Programs,
     /// One of these must match the cgroup of a process that runs, the same as in `processes`;
     /// empty: any will do.
     pub cgroups: Vec<Pattern>,
@@ -104,10 +107,11 @@ impl Conditions {
     /// Whether it matters to these conditions that `process` runs: they ask about processes or cgroups, and it matches.
     #[must_use]
     pub fn want(&self, process: &Process) -> bool {
-        let any = |patterns: &[Pattern]| {
-            patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(process))
-        };
-        self.are_about_processes() && any(&self.processes) && any(&self.cgroups)
+        let in_cgroup = |pattern: &Pattern| pattern.matches(process);
+        self.are_about_processes()
+            && (self.processes.is_empty() || self.processes.contain(process))
+            && (self.cgroups.is_empty() || self.cgroups.iter().any(in_cgroup))
+            && !self.except.contain(process)
     }
 
     /// The first of `processes` for which the conditions on processes and cgroups hold; `None`
@@ -121,6 +125,11 @@ impl Conditions {
         !self.processes.is_empty() || !self.cgroups.is_empty()
     }
 
+    /// How many patterns and lists processes are compared with.
+    pub(super) fn patterns(&self) -> usize {
+        self.processes.len() + self.except.len() + self.cgroups.len()
+    }
+
     /// Whether these certainly hold whenever `others` do. `false` as well where that is not easily known.
     pub(super) fn follow_from(&self, others: &Self) -> bool {
         let covered = |ours: &[Pattern], theirs: &[Pattern]| {
@@ -132,7 +141,10 @@ impl Conditions {
             .all(|level| others.levels.contains(level))
             && (self.power.is_none() || self.power == others.power)
             && (self.profile.is_none() || self.profile == others.profile)
-            && covered(&self.processes, &others.processes)
+            && (self.processes.is_empty()
+                || (!others.processes.is_empty() && self.processes.cover(&others.processes)))
+            // What does not count here must not count there either.
+            && others.except.cover(&self.except)
             && covered(&self.cgroups, &others.cgroups)
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// How many problems are kept; further ones are only counted, as nobody corrects a hundred at a time.
 const MAX_PROBLEMS: usize = 100;
@@ -36,51 +37,64 @@ pub struct Problem {
     pub message: String,
 }
 
+/// A place in one of the files that a policy is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The number of the file.
+    pub(super) file: usize,
+    pub(super) at: Location,
+}
+
 /// A policy that cannot be used. Displays one line `FILE:LINE:COL: error: MESSAGE` per problem.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct PolicyError {
+    /// Those in which something is wrong.
+    files: Vec<WrongFile>,
+}
+
+/// A file in which something is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct WrongFile {
     path: PathBuf,
     problems: Vec<Problem>,
     omitted: usize,
 }
 
 impl PolicyError {
-    /// The policy as it was named by the caller.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// At least one problem, in the order of the file; the first hundred if there are more.
-    #[must_use]
-    pub fn problems(&self) -> &[Problem] {
-        &self.problems
+    /// At least one problem, file by file and in each in its order; of each file the first hundred if there are more.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.files.iter().flat_map(|file| &file.problems)
     }
 
     /// What is wrong with the file at `path` as a whole.
     #[must_use]
     pub fn with_file(path: &Path, message: impl Into<String>) -> Self {
-        Problem::with_file(message).in_file(path)
-    }
-
-    pub(super) fn problems_mut(&mut self) -> &mut [Problem] {
-        &mut self.problems
+        Self {
+            files: vec![WrongFile {
+                path: path.to_owned(),
+                problems: vec![Problem::with_file(message)],
+                omitted: 0,
+            }],
+        }
     }
 }
 
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        for (index, Problem { at, message }) in self.problems.iter().enumerate() {
-            let separator = if index == 0 { "" } else { "\n" };
-            write!(
-                f,
-                "{separator}{path}:{}:{}: error: {message}",
-                at.line, at.column
-            )?;
-        }
-        if self.omitted > 0 {
-            write!(f, "\n{path}: and {} more errors", self.omitted)?;
+        let mut separator = "";
+        for file in &self.files {
+            let path = file.path.display();
+            for Problem { at, message } in &file.problems {
+                write!(
+                    f,
+                    "{separator}{path}:{}:{}: error: {message}",
+                    at.line, at.column
+                )?;
+                separator = "\n";
+            }
+            if file.omitted > 0 {
+                write!(f, "\n{path}: and {} more errors", file.omitted)?;
+            }
         }
         Ok(())
     }
@@ -124,9 +138,12 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Collects problems, so that one run names all of them.
-#[derive(Debug, Default)]
+/// Collects the problems of one file, so that one run names all of them.
+#[derive(Debug)]
 pub(super) struct Problems {
+    /// The number of the file among `paths`.
+    file: usize,
+    paths: Rc<[PathBuf]>,
     found: Vec<Problem>,
     omitted: usize,
     warnings: Vec<Problem>,
@@ -134,6 +151,42 @@ pub(super) struct Problems {
 }
 
 impl Problems {
+    /// Those of each of these files, of which none is known yet.
+    pub(super) fn of_each(paths: Vec<PathBuf>) -> Vec<Self> {
+        let paths: Rc<[PathBuf]> = paths.into();
+        let of = |file| Self {
+            file,
+            paths: Rc::clone(&paths),
+            found: Vec::new(),
+            omitted: 0,
+            warnings: Vec::new(),
+            omitted_warnings: 0,
+        };
+        (0..paths.len()).map(of).collect()
+    }
+
+    /// The file that they are about.
+    pub(super) fn path(&self) -> &Path {
+        &self.paths[self.file]
+    }
+
+    /// A place in the file that they are about.
+    pub(super) fn place(&self, at: Location) -> Place {
+        Place {
+            file: self.file,
+            at,
+        }
+    }
+
+    /// In which line `place` is, and in which file if it is another one, for a message.
+    pub(super) fn line_of(&self, place: Place) -> String {
+        let line = place.at.line;
+        if place.file == self.file {
+            return format!("line {line}");
+        }
+        format!("line {line} of {}", self.paths[place.file].display())
+    }
+
     pub(super) fn add(&mut self, at: Location, message: impl Into<String>) {
         self.add_with(at, || message.into());
     }
@@ -151,6 +204,11 @@ impl Problems {
         }
     }
 
+    /// Adds what stands alone, as whatever follows from it says nothing.
+    pub(super) fn add_problem(&mut self, problem: Problem) {
+        self.add(problem.at, problem.message);
+    }
+
     /// Adds something that is valid but probably not meant.
     pub(super) fn warn(&mut self, at: Location, message: impl Into<String>) {
         if self.warnings.len() < MAX_WARNINGS {
@@ -160,32 +218,45 @@ impl Problems {
         }
     }
 
-    /// `policy` with the warnings about it, in the order of the file, if nothing is wrong.
-    pub(super) fn or<T>(
-        mut self,
-        path: &Path,
-        policy: T,
-    ) -> Result<(T, Vec<Warning>), PolicyError> {
-        if self.found.is_empty() {
-            self.warnings.sort_by_key(|problem| problem.at);
-            if let (Some(last), 1..) = (self.warnings.last(), self.omitted_warnings) {
-                let more = format!("there are {} more warnings", self.omitted_warnings);
-                self.warnings.push(Problem::new(last.at, more));
-            }
-            let warning = |problem| Warning {
-                path: path.to_owned(),
-                problem,
-            };
-            let warnings = self.warnings.into_iter().map(warning).collect();
-            return Ok((policy, warnings));
-        }
+    /// What is wrong.
+    pub(super) fn found_mut(&mut self) -> &mut [Problem] {
+        &mut self.found
+    }
+
+    fn wrong_file(mut self) -> Option<WrongFile> {
         self.found.sort_by_key(|problem| problem.at);
-        Err(PolicyError {
-            path: path.to_owned(),
+        (!self.found.is_empty()).then(|| WrongFile {
+            path: self.paths[self.file].clone(),
             problems: self.found,
             omitted: self.omitted,
         })
     }
+
+    fn into_warnings(mut self) -> Vec<Warning> {
+        self.warnings.sort_by_key(|problem| problem.at);
+        if let (Some(last), 1..) = (self.warnings.last(), self.omitted_warnings) {
+            let more = format!("there are {} more warnings", self.omitted_warnings);
+            self.warnings.push(Problem::new(last.at, more));
+        }
+        let path = self.paths[self.file].clone();
+        let warning = |problem| Warning {
+            path: path.clone(),
+            problem,
+        };
+        self.warnings.into_iter().map(warning).collect()
+    }
+}
+
+/// The warnings about all files, each in its order, if nothing is wrong with any of them.
+pub(super) fn judge(files: Vec<Problems>) -> Result<Vec<Warning>, PolicyError> {
+    if files.iter().all(|file| file.found.is_empty()) {
+        return Ok(files
+            .into_iter()
+            .flat_map(Problems::into_warnings)
+            .collect());
+    }
+    let files = files.into_iter().filter_map(Problems::wrong_file).collect();
+    Err(PolicyError { files })
 }
 
 impl Problem {
@@ -199,15 +270,6 @@ impl Problem {
     /// A problem with the file as a whole.
     pub(super) fn with_file(message: impl Into<String>) -> Self {
         Self::new(Location::START, message)
-    }
-
-    /// The error that consists of this problem alone.
-    pub(super) fn in_file(self, path: &Path) -> PolicyError {
-        PolicyError {
-            path: path.to_owned(),
-            problems: vec![self],
-            omitted: 0,
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::conditions::{Power, Profile};
 use crate::fields::MAX_NAME;
 use crate::known::Known;
 use crate::policy::{Foreign, NO_CLASS, Policy};
-use crate::{known, metrics, rules, schedulers, schema, when};
+use crate::{known, lists, metrics, rules, schedulers, schema, when};
 
 /// The JSON Schema (draft 7) of a policy.
 #[must_use]
@@ -45,13 +45,19 @@ pub fn json_schema() -> Value {
             ),
             signals(&default.signals),
             schedulers(),
+            lists(),
             rules(),
             stability(),
             metrics(),
         ],
-        &["version", "rules"],
+        &["version"],
         "A policy of auto-ext: which CPU scheduler runs under which load",
     );
+    // A file beside the policy may hold schedulers or lists alone.
+    root["anyOf"] = schema::PART_KEYS[1..]
+        .iter()
+        .map(|key| json!({"required": [key]}))
+        .collect();
     root["$schema"] = json!("http://json-schema.org/draft-07/schema#");
     root["title"] = json!("auto-ext policy");
     root
@@ -138,6 +144,38 @@ fn schedulers() -> Value {
     ))
 }
 
+fn lists() -> Value {
+    let mut name = text(lists::MAX_PROGRAM_NAME);
+    name["minLength"] = json!(1);
+    let inline = json!({
+        "type": "array",
+        "items": name,
+        "maxItems": lists::MAX_INLINE,
+        "examples": [["hl2_linux", "SPEED2.EXE"]],
+    });
+    let mut path = text(lists::MAX_PATH);
+    path["examples"] = json!(["games.txt"]);
+    let file = mapping(
+        lists::KEYS,
+        [described(
+            path,
+            "A file with a name in each line; a path that is not absolute is relative to the policy's directory",
+        )],
+        &lists::KEYS,
+        "Names in a file of their own",
+    );
+    or_empty(described(
+        json!({
+            "type": "object",
+            "propertyNames": {"pattern": name_pattern()},
+            "additionalProperties": {"anyOf": [inline, file]},
+            "maxProperties": lists::MAX_LISTS,
+        }),
+        "Exact names of programs, by a name for all of them that `process` and `except` use; those that end in \
+         `.exe` are the same in upper and lower case",
+    ))
+}
+
 fn rules() -> Value {
     let known = known::ALL.iter().map(Known::name);
     let candidate = json!({
@@ -180,11 +218,12 @@ fn conditions() -> Value {
     let mut conditions = mapping(
         when::KEYS,
         [
-            patterns(
+            programs(
                 "A program that runs: the name of the process or of the program's file, or with \
                  a `/` its path; `*` stands for anything; one that ends in `.exe` for upper and \
-                 lower case, and not for what wine runs by itself",
+                 lower case, and not for what wine runs by itself; or a list by its name",
             ),
+            programs("Programs that do not count although `process` matches, written like that"),
             patterns(
                 "A cgroup in which a program runs: its name, or with a `/` its path; `*` stands \
                  for anything",
@@ -203,20 +242,42 @@ fn conditions() -> Value {
         conditions["properties"][signal.name()] = level;
     }
     conditions["minProperties"] = json!(1);
+    conditions["dependencies"] = json!({"except": ["process"]});
     conditions
 }
 
+/// Patterns for programs, and lists of them.
+fn programs(explanation: &str) -> Value {
+    let mut name = text(MAX_NAME);
+    name["examples"] = json!(["games"]);
+    let list = mapping(
+        ["list"],
+        [described(name, "One of `lists`")],
+        &["list"],
+        "The programs of a list",
+    );
+    one_or_several(&json!({"anyOf": [pattern(), list]}), explanation)
+}
+
 fn patterns(explanation: &str) -> Value {
+    one_or_several(&pattern(), explanation)
+}
+
+fn pattern() -> Value {
     let mut pattern = text(when::MAX_PATTERN);
     pattern["minLength"] = json!(1);
+    pattern
+}
+
+fn one_or_several(item: &Value, explanation: &str) -> Value {
     let list = json!({
         "type": "array",
-        "items": pattern,
+        "items": item,
         "minItems": 1,
         "maxItems": when::MAX_PATTERNS,
     });
     described(
-        json!({"anyOf": [list, pattern], "examples": [["name*"]]}),
+        json!({"anyOf": [list, item], "examples": [["name*"]]}),
         explanation,
     )
 }

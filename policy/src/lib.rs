@@ -1,10 +1,10 @@
-//! The policy: which scheduler runs for which load. Read from the text of `policies.yaml`.
+//! The policy: which scheduler runs for which load. Read from the texts of `policies.yaml` and of the files beside it.
 //!
 //! Owns the format, its limits and its errors, and which rule applies when. Pure: files are read elsewhere, as it is found
 //! out elsewhere whether a scheduler is installed and which processes run.
 //!
-//! How a text is read: `yaml` makes a tree of it that knows the place of every value; `schema` with `schedulers`, `rules`,
-//! `when` and `metrics` gives keys and values their meaning, helped by `fields`. All problems of this second step are
+//! How its `files` are read: `yaml` makes a tree of each that knows the place of every value; `schema` with `schedulers`,
+//! `lists`, `rules`, `when` and `metrics` gives keys and values their meaning, helped by `fields`. All problems of this second step are
 //! reported at once; one of the first stands alone, as whatever follows from it says nothing. `lookalike` finds characters
 //! that were pasted and look like others; `json_schema` describes the same format to editors.
 
@@ -12,13 +12,16 @@ mod candidate;
 mod conditions;
 mod error;
 mod fields;
+mod files;
 mod json_schema;
 pub mod known;
+mod lists;
 mod lookalike;
 mod metrics;
 mod parse;
 mod pattern;
 mod policy;
+mod programs;
 mod rules;
 mod schedulers;
 mod schema;
@@ -30,10 +33,13 @@ mod yaml;
 pub use candidate::{Candidate, KERNEL, MAX_COMMAND_LINE, Scheduler, file_name};
 pub use conditions::{Conditions, Context, Power, Precedence, Profile};
 pub use error::{Location, PolicyError, Problem, Warning};
+pub use files::{File, Files, MAX_PARTS, ReadList};
 pub use json_schema::json_schema;
+pub use lists::{MAX_LIST_BYTES, MAX_NAMES, MAX_PROGRAM_NAME};
 pub use metrics::{Listen, Metrics};
-pub use parse::{Checked, MAX_BYTES};
+pub use parse::{Checked, InFile, MAX_BYTES};
 pub use pattern::{Pattern, PatternError};
 pub use policy::{Foreign, NO_CLASS, Policy, Rule, Stability};
+pub use programs::{List, Programs};
 pub use schedulers::{MAX_ARG, MAX_ARGS};
 pub use schema::{MAX_WINDOW, MIN_WINDOW};

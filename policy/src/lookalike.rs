@@ -2,7 +2,7 @@
 //! spaces, invisible characters. Web pages and word processors put them in the place of what was typed; to YAML they
 //! are text.
 
-use crate::error::{Location, PolicyError, Problem, Problems, quote};
+use crate::error::{Location, Problem, Problems, quote};
 use crate::yaml::{Node, Value};
 
 /// A character that is probably not meant.
@@ -162,13 +162,15 @@ pub(super) fn warn(problems: &mut Problems, node: &Node) {
     }
 }
 
-/// Adds to errors in `text` that such a character on the same line, or on the one before, may be the cause.
-pub(super) fn explain(mut error: PolicyError, text: &str) -> PolicyError {
-    explain_problems(error.problems_mut(), text);
-    error
+/// Adds to what is wrong in `text` that such a character on the same line, or on the one before, may be the cause.
+pub(super) fn explain(problems: &mut Problems, text: &str) {
+    explain_problems(problems.found_mut(), text);
 }
 
 fn explain_problems(problems: &mut [Problem], text: &str) {
+    if problems.is_empty() {
+        return;
+    }
     let text = text.replace("\r\n", "\n");
     let lines: Vec<&str> = text.split(['\n', '\r']).collect();
     for problem in problems {

@@ -1,27 +1,41 @@
-//! Reads a policy from the text of a file, or says what is wrong with it.
+//! Reads a policy from the contents of its files, or says what is wrong with them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::error::{Location, PolicyError, Problem, Problems, Warning};
+use crate::error::{Location, PolicyError, Problem, Problems, Warning, judge};
+use crate::files::Files;
+use crate::lists::ListFiles;
 use crate::policy::Policy;
 use crate::{lookalike, schema, yaml};
 
-/// The largest policy, in bytes.
+/// The largest file of a policy, in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
 
-/// A valid policy, and the warnings about the file it came from. Two files that differ only in
-/// comments and layout have equal policies, though their warnings differ.
+/// The sections of which the places are kept.
+const SECTIONS_WITH_PLACES: [&str; 3] = ["schedulers", "lists", "metrics"];
+
+/// A valid policy, and the warnings about the files it came from. Two that differ only in comments and layout are equal
+/// policies, though their warnings differ.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checked {
     /// The policy.
     pub policy: Policy,
-    /// In the order of the file: rules that never apply, schedulers that no rule uses, characters that look like
-    /// others. At most 300, and one that counts the others.
+    /// File by file, and in each in its order: rules that never apply, schedulers and lists that no rule uses, characters
+    /// that look like others. Of each file at most 300, and one that counts the others.
     pub warnings: Vec<Warning>,
-    /// Where the values of `schedulers` and `metrics` are in the file, by their keys joined with dots, such as
+    /// Where the values of `schedulers`, `lists` and `metrics` are, by their keys joined with dots, such as
     /// `metrics.textfile`.
-    pub places: BTreeMap<String, Location>,
+    pub places: BTreeMap<String, InFile>,
+}
+
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Where in it.
+    pub at: Location,
 }
 
 impl Policy {
@@ -42,11 +56,7 @@ impl Checked {
     /// # Errors
     /// When it is longer than [`MAX_BYTES`], when it is not UTF-8, and those of [`Policy::parse`].
     pub fn from_bytes(path: impl AsRef<Path>, bytes: Vec<u8>) -> Result<Self, PolicyError> {
-        let path = path.as_ref();
-        let text = require_size(bytes.len())
-            .and_then(|()| String::from_utf8(bytes).map_err(|error| not_utf8(&error)))
-            .map_err(|problem| problem.in_file(path))?;
-        Self::parse(path, &text)
+        Self::from_files(Files::alone(path.as_ref(), bytes))
     }
 
     /// As [`Policy::parse`], with the warnings.
@@ -54,17 +64,56 @@ impl Checked {
     /// # Errors
     /// Those of [`Policy::parse`].
     pub fn parse(path: impl AsRef<Path>, text: &str) -> Result<Self, PolicyError> {
-        let path = path.as_ref();
-        let explained = |error| lookalike::explain(error, text);
-        let root = tree(text).map_err(|problem| explained(problem.in_file(path)))?;
-        let mut problems = Problems::default();
-        let policy = schema::policy(&mut problems, &root);
-        lookalike::warn(&mut problems, &root);
-        let (policy, warnings) = problems.or(path, policy).map_err(explained)?;
-        let mut places = BTreeMap::new();
-        for section in ["schedulers", "metrics"] {
-            root.add_places(section, "", &mut places);
+        Self::from_bytes(path, text.as_bytes().to_vec())
+    }
+
+    /// Reads a policy from all its files. Rules of the first come before those of the others, and so on.
+    ///
+    /// # Errors
+    /// When one of them could not be read, those of [`Self::from_bytes`] of each, and names that are defined twice.
+    pub fn from_files(files: Files<'_>) -> Result<Self, PolicyError> {
+        let Files {
+            main,
+            parts,
+            read_list,
+        } = files;
+        let (paths, contents): (Vec<_>, Vec<_>) = std::iter::once(main)
+            .chain(parts)
+            .map(|file| (file.path, file.contents))
+            .unzip();
+        let mut problems = Problems::of_each(paths);
+        let mut texts = Vec::new();
+        let mut roots = Vec::new();
+        for (problems, contents) in problems.iter_mut().zip(contents) {
+            match text(contents) {
+                Ok(text) => {
+                    match tree(&text) {
+                        Ok(root) => roots.push(root),
+                        Err(problem) => problems.add_problem(problem),
+                    }
+                    texts.push(text);
+                }
+                Err(problem) => {
+                    problems.add_problem(problem);
+                    texts.push(String::new());
+                }
+            }
         }
+        let mut policy = Policy::default();
+        let mut lists = ListFiles::new(read_list);
+        if roots.len() == problems.len() {
+            policy = schema::policy(&mut problems, &roots, &mut lists);
+        }
+        for (problems, text) in problems.iter_mut().zip(&texts) {
+            lookalike::explain(problems, text);
+        }
+        let mut places = BTreeMap::new();
+        for (problems, root) in problems.iter_mut().zip(&roots) {
+            lookalike::warn(problems, root);
+            add_places(problems.path(), root, &mut places);
+        }
+        problems.extend(lists.into_problems());
+        let warnings = judge(problems)?;
         Ok(Self {
             policy,
             warnings,
@@ -73,22 +122,38 @@ impl Checked {
     }
 }
 
-/// The one document in `text`.
-fn tree(text: &str) -> Result<yaml::Node, Problem> {
-    require_size(text.len())?;
-    yaml::refuse_tabs(text)?;
-    lookalike::refuse_indentation(text)?;
-    yaml::parse(text)
+fn add_places(path: &Path, root: &yaml::Node, places: &mut BTreeMap<String, InFile>) {
+    let mut found = BTreeMap::new();
+    for section in SECTIONS_WITH_PLACES {
+        root.add_places(section, "", &mut found);
+    }
+    places.extend(found.into_iter().map(|(key, at)| {
+        let path = path.to_owned();
+        (key, InFile { path, at })
+    }));
 }
 
-/// Refuses more than [`MAX_BYTES`].
-fn require_size(bytes: usize) -> Result<(), Problem> {
-    if bytes > MAX_BYTES {
+/// What is in a file, if it could be read and is as long as a policy may be.
+fn text(contents: Result<Vec<u8>, String>) -> Result<String, Problem> {
+    let bytes = contents.map_err(Problem::with_file)?;
+    if bytes.len() > MAX_BYTES {
         return Err(Problem::with_file(
             "the file is larger than 1 MiB, which no policy needs; is it the right file?",
         ));
     }
-    Ok(())
+    utf8(bytes)
+}
+
+/// The text of these bytes.
+pub(super) fn utf8(bytes: Vec<u8>) -> Result<String, Problem> {
+    String::from_utf8(bytes).map_err(|error| not_utf8(&error))
+}
+
+/// The one document in `text`.
+fn tree(text: &str) -> Result<yaml::Node, Problem> {
+    yaml::refuse_tabs(text)?;
+    lookalike::refuse_indentation(text)?;
+    yaml::parse(text)
 }
 
 fn not_utf8(error: &std::string::FromUtf8Error) -> Problem {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::candidate::{Candidate, KERNEL, Scheduler};
-use crate::error::{Location, Problems, quote};
+use crate::error::{Place, Problems, quote};
 use crate::fields::MAX_WORD;
 use crate::known;
 use crate::policy::{Rule, used};
@@ -27,19 +27,20 @@ pub(super) type Declared = BTreeMap<String, Declaration>;
 
 /// A scheduler and where it is defined.
 pub(super) struct Declaration {
-    at: Location,
+    place: Place,
     /// `None` where it has been reported as wrong, so that rules that use it are not reported as
     /// well.
     pub(super) scheduler: Option<Scheduler>,
 }
 
-pub(super) fn schedulers(problems: &mut Problems, node: &Node) -> Declared {
-    let mut declared = Declared::new();
+/// Reads the section of one file. `declared` has the schedulers of the files before it.
+pub(super) fn schedulers(problems: &mut Problems, node: &Node, declared: &mut Declared) {
     let Some(fields) = problems.mapping(node, "`schedulers`", "fast: {command: scx_bpfland}")
     else {
-        return declared;
+        return;
     };
-    if let Some(excess) = fields.entries.get(MAX_SCHEDULERS) {
+    let room = MAX_SCHEDULERS.saturating_sub(declared.len());
+    if let Some(excess) = fields.entries.get(room) {
         problems.add(
             excess.at,
             format!("there are more than {MAX_SCHEDULERS} schedulers"),
@@ -51,25 +52,30 @@ pub(super) fn schedulers(problems: &mut Problems, node: &Node) -> Declared {
         if field.key == KERNEL {
             let message = "`kernel` is built in and cannot be defined; choose another name";
             problems.add(field.at, message);
+        } else if let Some(other) = declared.get(field.key) {
+            let (name, line) = (quote(field.key), problems.line_of(other.place));
+            let message =
+                format!("the scheduler {name} is already defined on {line}; choose another name");
+            problems.add(field.at, message);
         } else {
             let declaration = Declaration {
-                at: field.at,
+                place: problems.place(field.at),
                 scheduler: scheduler.filter(|_| name.is_some()),
             };
             declared.insert(field.key.to_owned(), declaration);
         }
     }
-    declared
 }
 
 /// Warns of schedulers that no rule uses.
-pub(super) fn warn_of_unused(problems: &mut Problems, declared: &Declared, rules: &[Rule]) {
+pub(super) fn warn_of_unused(problems: &mut [Problems], declared: &Declared, rules: &[Rule]) {
     let used: BTreeSet<_> = used(rules).map(|scheduler| &scheduler.name).collect();
     for (name, declaration) in declared {
         if !used.contains(name) {
             let name = quote(name);
             let message = format!("no rule uses the scheduler {name}; comment it out or use it");
-            problems.warn(declaration.at, message);
+            let Place { file, at } = declaration.place;
+            problems[file].warn(at, message);
         }
     }
 }

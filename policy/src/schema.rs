@@ -1,4 +1,4 @@
-//! What the keys and values of a policy mean, and their ranges: the file as a whole, `signals`
+//! What the keys and values of a policy mean, and their ranges: the files as a whole, `signals`
 //! and `stability`. The other sections have modules of their own.
 
 use std::time::Duration;
@@ -7,26 +7,30 @@ use auto_ext_signals::{Signal, Threshold, Thresholds};
 
 use crate::error::{Problems, quote};
 use crate::fields::Fields;
+use crate::lists::{self, ListFiles, lists};
 use crate::metrics::metrics;
 use crate::policy::{Foreign, Policy, Stability};
-use crate::rules::rules;
-use crate::schedulers::{Declared, schedulers, warn_of_unused};
+use crate::rules::Rules;
+use crate::schedulers::{self, schedulers};
 use crate::yaml::{Node, Value};
 
 /// The version of the format that is read.
 pub(super) const VERSION: u32 = 1;
 
 /// The keys of a policy.
-pub(super) const KEYS: [&str; 8] = [
+pub(super) const KEYS: [&str; 9] = [
     "version",
     "window",
     "foreign",
     "signals",
     "schedulers",
+    "lists",
     "rules",
     "stability",
     "metrics",
 ];
+/// The keys of a file beside it; each of them may also be missing there, but for the first.
+pub(super) const PART_KEYS: [&str; 4] = ["version", "schedulers", "lists", "rules"];
 /// The keys of a signal.
 pub(super) const THRESHOLD_KEYS: [&str; 3] = ["high", "low", "settle"];
 /// The keys of `stability`.
@@ -42,23 +46,99 @@ pub(super) const MAX_MIN_RUN: Duration = Duration::from_secs(3600);
 pub(super) const MIN_SWITCHES: u32 = 2;
 pub(super) const MAX_SWITCHES: u32 = 3600;
 
-/// The policy in `root`. It is meaningless when a problem has been reported.
-pub(super) fn policy(problems: &mut Problems, root: &Node) -> Policy {
+/// What rules may name, of all files.
+#[derive(Default)]
+pub(super) struct Declared {
+    pub(super) schedulers: schedulers::Declared,
+    pub(super) lists: lists::Declared,
+}
+
+/// The policy in `roots`, of which the first is that of the file with the settings. It is meaningless when a problem has
+/// been reported.
+pub(super) fn policy(
+    problems: &mut [Problems],
+    roots: &[Node],
+    list_files: &mut ListFiles<'_>,
+) -> Policy {
     let mut policy = Policy::default();
+    let fields: Vec<Option<Fields<'_>>> = (0..)
+        .zip(problems.iter_mut().zip(roots))
+        .map(|(file, (problems, root))| match file {
+            0 => entries(problems, root).map(|mut fields| {
+                settings(problems, &mut fields, &mut policy);
+                fields
+            }),
+            _ => entries(problems, root).map(|mut fields| {
+                check_part(problems, &mut fields);
+                fields
+            }),
+        })
+        .collect();
+    // What a file defines that cannot be understood, the rules of others may name.
+    let Some(fields) = fields.into_iter().collect::<Option<Vec<_>>>() else {
+        return policy;
+    };
+    let mut declared = Declared::default();
+    for (problems, fields) in problems.iter_mut().zip(&fields) {
+        if let Some(node) = fields.get_filled("schedulers") {
+            schedulers(problems, node, &mut declared.schedulers);
+        }
+        if let Some(node) = fields.get_filled("lists") {
+            lists(problems, node, list_files, &mut declared.lists);
+        }
+    }
+    let mut rules = Rules::default();
+    for (file, (problems, fields)) in (0..).zip(problems.iter_mut().zip(&fields)) {
+        let node = match file {
+            0 => problems.required(fields, "rules", "rules: [{class: idle, use: [kernel]}]"),
+            _ => fields.get_filled("rules"),
+        };
+        if let Some(node) = node {
+            rules.add(problems, node, &declared);
+        }
+    }
+    policy.rules = rules.finish(problems);
+    schedulers::warn_of_unused(problems, &declared.schedulers, &policy.rules);
+    lists::warn_of_unused(problems, &declared.lists, &policy.rules);
+    policy.schedulers = declared
+        .schedulers
+        .into_iter()
+        .filter_map(|(name, declaration)| Some((name, declaration.scheduler?)))
+        .collect();
+    policy
+}
+
+/// The entries of a file of a version that is known.
+fn entries<'n>(problems: &mut Problems, root: &'n Node) -> Option<Fields<'n>> {
     if let Value::Empty = root.value {
         let message = "the policy is empty; it needs at least `version: 1` and `rules`";
         problems.add(root.at, message);
-        return policy;
+        return None;
     }
-    let Some(mut fields) = problems.mapping(root, "a policy", "version: 1") else {
-        return policy;
-    };
-    if !version_is_known(problems, &fields) {
-        return policy;
-    }
-    problems.check_keys(&mut fields, &KEYS);
-    problems.required(&fields, "version", "version: 1");
+    let fields = problems.mapping(root, "a policy", "version: 1")?;
+    version_is_known(problems, &fields).then_some(fields)
+}
 
+/// Refuses in a file beside the policy what belongs into the policy.
+fn check_part(problems: &mut Problems, fields: &mut Fields<'_>) {
+    let is_setting = |key: &str| KEYS.contains(&key) && !PART_KEYS.contains(&key);
+    for field in fields.entries.iter().filter(|field| is_setting(field.key)) {
+        let message = format!(
+            "{} is for all of the policy and belongs into its first file; one beside it holds \
+             `rules`, `lists` and `schedulers`",
+            quote(field.key)
+        );
+        problems.add(field.at, message);
+    }
+    fields.entries.retain(|field| !is_setting(field.key));
+    problems.check_keys(fields, &PART_KEYS);
+    problems.required(fields, "version", "version: 1");
+}
+
+/// Reads what is for all of the policy.
+fn settings(problems: &mut Problems, fields: &mut Fields<'_>, policy: &mut Policy) {
+    problems.check_keys(fields, &KEYS);
+    problems.required(fields, "version", "version: 1");
     if let Some(node) = fields.get("window")
         && let Some(window) = problems.duration(node, "`window`", MIN_WINDOW, MAX_WINDOW)
     {
@@ -72,26 +152,12 @@ pub(super) fn policy(problems: &mut Problems, root: &Node) -> Policy {
     if let Some(node) = fields.get_filled("signals") {
         signals(problems, node, &mut policy.signals);
     }
-    let declared = match fields.get_filled("schedulers") {
-        Some(node) => schedulers(problems, node),
-        None => Declared::new(),
-    };
-    if let Some(node) = problems.required(&fields, "rules", "rules: [{class: idle, use: [kernel]}]")
-    {
-        policy.rules = rules(problems, node, &declared);
-    }
     if let Some(node) = fields.get_filled("stability") {
         stability(problems, node, &mut policy.stability);
     }
     if let Some(node) = fields.get_filled("metrics") {
         metrics(problems, node, &mut policy.metrics);
     }
-    warn_of_unused(problems, &declared, &policy.rules);
-    policy.schedulers = declared
-        .into_iter()
-        .filter_map(|(name, declaration)| Some((name, declaration.scheduler?)))
-        .collect();
-    policy
 }
 
 /// Whether the rest of the file can be understood.

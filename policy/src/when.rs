@@ -5,12 +5,14 @@ use auto_ext_signals::{Level, Signal};
 use crate::conditions::{Conditions, Power, Profile};
 use crate::error::{Problems, quote};
 use crate::fields::Field;
+use crate::lists::{self, named};
 use crate::pattern::{Pattern, PatternError};
+use crate::programs::Programs;
 use crate::suggest::instead;
 use crate::yaml::{Node, Value};
 
 /// The conditions besides those on signals, which have the names of these.
-pub(super) const KEYS: [&str; 4] = ["process", "cgroup", "power", "profile"];
+pub(super) const KEYS: [&str; 5] = ["process", "except", "cgroup", "power", "profile"];
 
 /// What a signal can be asked for.
 pub(super) const LEVELS: [Level; 2] = [Level::High, Level::Low];
@@ -20,7 +22,11 @@ pub(super) const MAX_PATTERNS: usize = 100;
 /// The longest pattern, in bytes.
 pub(super) const MAX_PATTERN: usize = 256;
 
-pub(super) fn conditions(problems: &mut Problems, node: &Node) -> Option<Conditions> {
+pub(super) fn conditions(
+    problems: &mut Problems,
+    node: &Node,
+    declared: &lists::Declared,
+) -> Option<Conditions> {
     let fields = problems.mapping(node, "`when`", "{net: high}")?;
     if fields.entries.is_empty() {
         let message = "`when` has no condition; remove it from a rule that always matches";
@@ -28,18 +34,33 @@ pub(super) fn conditions(problems: &mut Problems, node: &Node) -> Option<Conditi
     }
     let mut conditions = Conditions::default();
     for field in &fields.entries {
-        condition(problems, field, &mut conditions);
+        condition(problems, field, declared, &mut conditions);
+    }
+    if let Some(except) = fields.entries.iter().find(|field| field.key == "except")
+        && fields.get("process").is_none()
+    {
+        let message = "`except` says which programs of `process` do not count, and `process` is \
+                       missing; add it, for example `process: \"*.exe\"`";
+        problems.add(except.at, message);
     }
     Some(conditions)
 }
 
-fn condition(problems: &mut Problems, field: &Field<'_>, conditions: &mut Conditions) {
+fn condition(
+    problems: &mut Problems,
+    field: &Field<'_>,
+    declared: &lists::Declared,
+    conditions: &mut Conditions,
+) {
     let what = quote(field.key);
     match field.key {
         "process" => {
             let example = r#"[gamescope, "*.exe"]"#;
-            conditions.processes =
-                patterns(problems, field.node, &what, example, Pattern::for_processes);
+            conditions.processes = programs(problems, field.node, &what, example, declared);
+        }
+        "except" => {
+            let example = "[steam.exe, launcher.exe]";
+            conditions.except = programs(problems, field.node, &what, example, declared);
         }
         "cgroup" => {
             let example = r#"[ssh.service, "docker-*.scope"]"#;
@@ -68,6 +89,26 @@ fn condition(problems: &mut Problems, field: &Field<'_>, conditions: &mut Condit
     }
 }
 
+/// The patterns and `{list: NAME}` in a list, or the one that stands there without a list around it.
+fn programs(
+    problems: &mut Problems,
+    node: &Node,
+    what: &str,
+    example: &str,
+    declared: &lists::Declared,
+) -> Programs {
+    let mut programs = Programs::default();
+    for item in items(problems, node, what, example) {
+        if let Value::Mapping(_) = item.value {
+            programs.lists.extend(named(problems, item, declared));
+        } else {
+            let pattern = pattern(problems, item, Pattern::for_processes);
+            programs.patterns.extend(pattern);
+        }
+    }
+    programs
+}
+
 /// The patterns in a list, or the one that stands there without a list around it.
 fn patterns(
     problems: &mut Problems,
@@ -76,27 +117,37 @@ fn patterns(
     example: &str,
     new: fn(&str) -> Result<Pattern, PatternError>,
 ) -> Vec<Pattern> {
-    let items = match &node.value {
-        Value::Text { .. } => Some(std::slice::from_ref(node)),
-        _ => problems.list(node, what, MAX_PATTERNS, example),
-    };
-    let Some(items) = items else {
-        return Vec::new();
+    items(problems, node, what, example)
+        .iter()
+        .filter_map(|item| pattern(problems, item, new))
+        .collect()
+}
+
+/// What is in a list, or the one that stands there without a list around it.
+fn items<'n>(problems: &mut Problems, node: &'n Node, what: &str, example: &str) -> &'n [Node] {
+    if let Value::Text { .. } | Value::Mapping(_) = node.value {
+        return std::slice::from_ref(node);
+    }
+    let Some(items) = problems.list(node, what, MAX_PATTERNS, example) else {
+        return &[];
     };
     if items.is_empty() {
         let message = format!("{what} has no pattern; write for example `{example}`");
         problems.add(node.at, message);
     }
     items
-        .iter()
-        .filter_map(|item| {
-            let text = problems.text(item, "a pattern", "text such as `*.exe`", MAX_PATTERN)?;
-            new(text)
-                .map_err(|error| {
-                    let shown = item.value.shown();
-                    problems.add(item.at, format!("{shown} cannot be a pattern: {error}"));
-                })
-                .ok()
+}
+
+fn pattern(
+    problems: &mut Problems,
+    node: &Node,
+    new: fn(&str) -> Result<Pattern, PatternError>,
+) -> Option<Pattern> {
+    let text = problems.text(node, "a pattern", "text such as `*.exe`", MAX_PATTERN)?;
+    new(text)
+        .map_err(|error| {
+            let shown = node.value.shown();
+            problems.add(node.at, format!("{shown} cannot be a pattern: {error}"));
         })
-        .collect()
+        .ok()
 }

@@ -29,13 +29,36 @@ pub(super) fn machine() -> Machine {
         Rule {
             class: "game".into(),
             when: Conditions {
-                processes: vec![Pattern::for_processes("game*").unwrap()],
+                processes: vec![Pattern::for_processes("game*").unwrap()].into(),
                 ..Conditions::default()
             },
             candidates: candidates(&["flash", "kernel"]),
         },
     ]);
     machine
+}
+
+#[test]
+fn why_names_the_lists_and_what_is_excepted() {
+    let text = "version: 1\nlists: {games: [hl2], tools: [setup.exe]}\nrules: [{class: game, when: {process: ['*.exe', \
+                {list: games}], except: {list: tools}}, use: [kernel]}]\n";
+    let mut machine = Machine::new();
+    machine.policy = Policy::parse("F", text).unwrap();
+    machine.happens(Event::PolicyChanged);
+    machine.happens(Event::Processes(vec![
+        process(7, "setup.exe"),
+        process(8, "hl2"),
+    ]));
+    assert_eq!(machine.state.processes.len(), 1);
+    machine.windows(1, 0.0, 0.0);
+    assert_eq!(machine.state.class(), "game");
+    let why = explain(&machine.policy, &machine.state, machine.now);
+    let condition = &why.rules[0].conditions[0];
+    assert_eq!(
+        condition.condition,
+        "process *.exe or list games, but not list tools"
+    );
+    assert_eq!(condition.now, "hl2, process 8");
 }
 
 #[test]

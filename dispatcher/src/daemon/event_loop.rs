@@ -72,8 +72,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     if let Err(error) = set_thp_disable(true) {
         tracing::debug!("huge pages stay in use: {error}");
     }
-    let (policy, problem) = match read_policy::load(&options.config) {
-        Ok(policy) => (policy, None),
+    let read = read_policy::read(&options.config);
+    let (policy, problem) = match read.checked {
+        Ok(checked) => (checked.policy, None),
         // It is not known what the user wants, so the kernel's own scheduler runs.
         Err(error) => (Policy::default(), Some(error.to_string())),
     };
@@ -93,6 +94,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let beside = lock.is_none();
     let (config, observe) = (options.config, options.observe);
     let mut daemon = Daemon::new(config, policy, observe, beside, profiler, export);
+    daemon.list_files = read.lists;
     if let Some(error) = problem {
         tracing::error!("{error}");
         daemon.apply_event(Event::PolicyProblem { error }).await;
@@ -145,6 +147,7 @@ impl Daemon {
         let good = sleep(boot_guard::GOOD_AFTER);
         tokio::pin!(good);
         loop {
+            policy_watch.watch_lists(&self.list_files);
             let uevent = async {
                 match &inputs.uevents {
                     Ok(uevents) => uevents.next().await,

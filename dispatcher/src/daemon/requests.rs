@@ -214,7 +214,9 @@ impl Daemon {
 
     /// Reads the policy again. An invalid one changes nothing.
     pub(super) async fn reload(&mut self) -> Result<Answer, Refusal> {
-        match read_policy::check(&self.config) {
+        let read = read_policy::read(&self.config);
+        self.list_files = read.lists;
+        match read.checked {
             Ok(Checked { policy, .. })
                 if policy == self.policy && !self.state.has_policy_problem() => {}
             Ok(Checked {

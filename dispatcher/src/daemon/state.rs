@@ -36,6 +36,8 @@ const RUNTIME_DIRECTORY: &str = "/run/auto-ext";
 /// The service: what it has decided, what it has started and what it owns.
 pub(super) struct Daemon {
     pub(super) config: PathBuf,
+    /// The files of the lists that the policy named when it was last read.
+    pub(super) list_files: Vec<PathBuf>,
     pub(super) policy: Policy,
     pub(super) state: State,
     pub(super) moments: Moments,
@@ -104,6 +106,7 @@ impl Daemon {
             FailureStore::open(&state_directory, sysfs::release(), now_us());
         Self {
             config,
+            list_files: Vec::new(),
             state: State::new(&policy, observe),
             policy,
             moments: Moments::begin(),

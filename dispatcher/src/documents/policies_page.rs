@@ -135,7 +135,7 @@ mod tests {
              metrics: {{{unknown}}}\n"
         );
         let error = Policy::parse("policies.yaml", &policy).unwrap_err();
-        let mappings = error.problems().iter();
+        let mappings = error.problems();
         let mappings = mappings.filter_map(|problem| problem.message.split_once("; valid here: "));
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let words: Vec<&str> = POLICY.split(|c| !is_word(c)).collect();

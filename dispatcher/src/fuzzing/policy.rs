@@ -27,8 +27,9 @@ pub fn policy(data: &[u8]) {
             warnings.iter().map(problem).collect()
         }
         Err(error) => {
-            assert!(!error.problems().is_empty(), "an error without a problem");
-            error.problems().to_vec()
+            let problems: Vec<Problem> = error.problems().cloned().collect();
+            assert!(!problems.is_empty(), "an error without a problem");
+            problems
         }
     };
     assert!(problems.is_sorted_by_key(|problem| problem.at));

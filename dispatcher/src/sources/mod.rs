@@ -4,8 +4,10 @@
 //! Everything is reported when it changes; nothing is polled that can be waited for. What cannot be found out is unknown,
 //! and nothing depends on it.
 
+pub(crate) mod bounded_file;
 mod change;
 pub(crate) mod load;
+pub(crate) mod policy_directory;
 pub(crate) mod policy_file;
 mod power;
 pub(crate) mod processes;

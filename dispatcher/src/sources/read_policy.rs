@@ -1,75 +1,85 @@
-//! Reads a policy from disk: a regular file of bounded size. Never waits for another process.
+//! Reads a policy from disk: its file, the files in the directory beside it, and those of its lists. All are regular files
+//! of bounded size.
 
-use std::fs::{Metadata, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use auto_ext_policy::{Checked, MAX_BYTES, Policy, PolicyError};
-use auto_ext_service::file_access;
-use nix::fcntl::OFlag;
+use auto_ext_policy::{
+    Checked, File, Files, Location, MAX_BYTES, MAX_LIST_BYTES, Policy, PolicyError, Warning,
+};
+
+use super::bounded_file::{self, ReadError};
+use super::policy_directory;
 
 /// Where the policy is installed.
 pub(crate) const INSTALLED: &str = "/etc/auto-ext/policies.yaml";
 
-/// The policy at `path`: a regular file of at most [`MAX_BYTES`].
+/// A policy, and what it was read from.
+pub(crate) struct Reading {
+    /// The policy, or what is wrong with it.
+    pub(crate) checked: Result<Checked, PolicyError>,
+    /// Its file and those in the directory beside it.
+    pub(crate) files: Vec<PathBuf>,
+    /// The files of its lists, those too that cannot be read.
+    pub(crate) lists: Vec<PathBuf>,
+}
+
+/// The policy at `path` with all that belongs to it.
 pub(crate) fn load(path: &Path) -> Result<Policy, PolicyError> {
-    check(path).map(|checked| checked.policy)
+    read(path).checked.map(|checked| checked.policy)
 }
 
-/// As [`load`], with the warnings.
-pub(crate) fn check(path: &Path) -> Result<Checked, PolicyError> {
-    let bytes = read(path).map_err(|why| PolicyError::with_file(path, why))?;
-    Checked::from_bytes(path, bytes)
-}
-
-/// The contents of the file, at most one byte more than a policy may have; or why it cannot be read.
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    // Checked before it is opened as well, as opening a device can have an effect.
-    let unreadable = |error: &io::Error| unreadable(error, path);
-    let metadata = std::fs::metadata(path).map_err(|error| unreadable(&error))?;
-    require_regular(&metadata)?;
-    // A FIFO that replaced the file in between fails to be read instead of waiting for a writer.
-    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits())
-        .open(path)
-        .map_err(|error| unreadable(&error))?;
-    let metadata = file.metadata().map_err(|error| unreadable(&error))?;
-    require_regular(&metadata)?;
-
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| unreadable(&error))?;
-    Ok(bytes)
-}
-
-fn require_regular(metadata: &Metadata) -> Result<(), String> {
-    let kind = metadata.file_type();
-    let what = if kind.is_file() {
-        return Ok(());
-    } else if kind.is_dir() {
-        "a directory"
-    } else if kind.is_fifo() {
-        "a named pipe"
-    } else if kind.is_socket() {
-        "a socket"
-    } else {
-        "a device"
+/// As [`load`], with the warnings and what was read.
+pub(crate) fn read(path: &Path) -> Reading {
+    let directory = policy_directory::beside(path);
+    let found = match policy_directory::find(&directory) {
+        Ok(found) => found,
+        Err(why) => {
+            return Reading {
+                checked: Err(PolicyError::with_file(&directory, why)),
+                files: vec![path.to_owned()],
+                lists: Vec::new(),
+            };
+        }
     };
-    Err(format!("this is {what}; a policy must be a regular file"))
+    let mut lists = Vec::new();
+    let checked = Checked::from_files(Files {
+        main: file(path),
+        parts: found.parts.iter().map(|part| file(part)).collect(),
+        read_list: Box::new(|path| {
+            lists.push(path.to_owned());
+            bounded_file::read(path, MAX_LIST_BYTES).map_err(|error| error.to_string())
+        }),
+    });
+    let mut files = vec![path.to_owned()];
+    files.extend(found.parts);
+    Reading {
+        checked: checked.map(|checked| warn_of(&found.others, checked)),
+        files,
+        lists,
+    }
 }
 
-fn unreadable(error: &io::Error, path: &Path) -> String {
-    let why = match (error.kind(), file_access::why_the_service_cannot_read(path)) {
-        (io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied, Some(why)) => why,
-        (io::ErrorKind::NotFound, _) => "there is no such file".to_owned(),
-        (io::ErrorKind::PermissionDenied, _) => "permission denied".to_owned(),
-        _ => error.to_string(),
+fn file(path: &Path) -> File {
+    let contents = bounded_file::read(path, MAX_BYTES).map_err(|error| match error {
+        ReadError::NotRegular(what) => {
+            format!("this is {what}; a policy must be a regular file")
+        }
+        ReadError::Unreadable(why) => format!("cannot read the policy: {why}"),
+    });
+    File {
+        path: path.to_owned(),
+        contents,
+    }
+}
+
+/// Warns of files that are not read because of their names.
+fn warn_of(others: &[PathBuf], mut checked: Checked) -> Checked {
+    let warning = |path: &PathBuf| {
+        let message = "this file is not read; let its name end in `.yaml`";
+        Warning::new(path, Location::START, message)
     };
-    format!("cannot read the policy: {why}")
+    checked.warnings.extend(others.iter().map(warning));
+    checked
 }
 
 #[cfg(test)]
@@ -116,6 +126,54 @@ mod tests {
         assert_eq!(load(&path), Policy::parse(&path, CONTRACT));
         std::fs::write(&path, format!("{CONTRACT}{comment}#")).unwrap();
         assert_eq!(load_errors(&path), message);
+    }
+
+    #[test]
+    fn the_files_beside_a_policy_and_those_of_its_lists_belong_to_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let here = |name: &str| directory.path().join(name);
+        std::fs::write(here("policies.yaml"), CONTRACT).unwrap();
+        let alone = read(&here("policies.yaml"));
+        assert_eq!(alone.files, [here("policies.yaml")]);
+        std::fs::create_dir(here("policies.d")).unwrap();
+        let part = "version: 1\nlists: {mine: {file: mine.txt}, more: {file: ../more.txt}}\n\
+                    rules: [{class: mine, when: {process: [{list: mine}, {list: more}]}, use: [kernel]}]\n";
+        std::fs::write(here("policies.d/mine.yaml"), part).unwrap();
+        std::fs::write(here("policies.d/mine.yml"), "nonsense").unwrap();
+        std::fs::write(here("more.txt"), "more\n").unwrap();
+        let missing = read(&here("policies.yaml"));
+        let lists = [here("policies.d/mine.txt"), here("policies.d/../more.txt")];
+        assert_eq!(missing.lists, lists);
+        let part = here("policies.d/mine.yaml");
+        let expected = format!("{}:2:22: error: the list", part.display());
+        let error = missing.checked.unwrap_err().to_string();
+        assert!(
+            error.starts_with(&expected) && error.ends_with("there is no such file"),
+            "{error}"
+        );
+        std::fs::write(here("policies.d/mine.txt"), "mine\n").unwrap();
+        let all = read(&here("policies.yaml"));
+        assert_eq!(
+            (all.files, all.lists.len()),
+            (vec![here("policies.yaml"), part], 2)
+        );
+        let checked = all.checked.unwrap();
+        assert_eq!(checked.policy.rules.last().unwrap().class, "mine");
+        let warned = checked.warnings.last().unwrap().to_string();
+        assert!(
+            warned.contains("mine.yml:1:1: warning: this file is not read"),
+            "{warned}"
+        );
+        std::fs::write(here("policies.d/z.yaml"), "rules: [").unwrap();
+        assert!(
+            load(&here("policies.yaml"))
+                .unwrap_err()
+                .to_string()
+                .contains("z.yaml:1:")
+        );
+        // Another policy has a directory of its own.
+        std::fs::write(here("draft.yaml"), CONTRACT).unwrap();
+        assert!(load(&here("draft.yaml")).is_ok());
     }
 
     #[test]

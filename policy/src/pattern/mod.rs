@@ -1,7 +1,7 @@
 //! Patterns for programs and cgroups: how they are written, and what they match. By which names a program is known is
 //! in `program`. Which processes there are is found out elsewhere.
 
-mod program;
+pub(crate) mod program;
 #[cfg(test)]
 mod tests;
 
@@ -143,21 +143,24 @@ impl Pattern {
     /// executable nor a command line, is no program.
     #[must_use]
     pub fn matches(&self, process: &Process) -> bool {
-        let executable = program::path(process);
-        let kernel_thread = executable.is_empty() && process.argv0.is_empty();
         match self.subject {
-            Subject::Name | Subject::Path if kernel_thread => false,
+            Subject::Name | Subject::Path if program::is_kernel_thread(process) => false,
             Subject::Name => {
                 let names = program::names(process);
                 names.into_iter().any(|name| self.matches_name(name))
             }
-            Subject::Path => self.matches_text(executable),
+            Subject::Path => self.matches_text(program::path(process)),
             Subject::CgroupName => process
                 .cgroup
                 .split('/')
                 .any(|name| self.matches_name(name)),
             Subject::CgroupPath => self.matches_cgroup(&process.cgroup),
         }
+    }
+
+    /// The one name that it matches, if there is but one.
+    pub(crate) fn name(&self) -> Option<&str> {
+        (self.subject == Subject::Name && !self.has_wildcards()).then_some(&*self.text)
     }
 
     fn matches_name(&self, name: &str) -> bool {

@@ -29,13 +29,18 @@ const WINE_SERVICES: [&str; 14] = [
 const DELETED: &str = " (deleted)";
 
 /// The path of the executable of `process`; empty when it is not known.
-pub(super) fn path(process: &Process) -> &str {
+pub(crate) fn path(process: &Process) -> &str {
     let path = &process.executable;
     path.strip_suffix(DELETED).unwrap_or(path)
 }
 
+/// Whether `process` is a thread of the kernel, which has neither an executable nor a command line.
+pub(crate) fn is_kernel_thread(process: &Process) -> bool {
+    path(process).is_empty() && process.argv0.is_empty()
+}
+
 /// The names by which the program of `process` is known; some may be empty.
-pub(super) fn names(process: &Process) -> [&str; 4] {
+pub(crate) fn names(process: &Process) -> [&str; 4] {
     let file = path(process).rsplit('/').next().unwrap_or_default();
     [
         process.comm.as_str(),
@@ -47,7 +52,7 @@ pub(super) fn names(process: &Process) -> [&str; 4] {
 }
 
 /// Whether a pattern or name ends as those of Windows' programs do, in upper or lower case.
-pub(super) fn is_of_windows(text: &str) -> bool {
+pub(crate) fn is_of_windows(text: &str) -> bool {
     text.to_ascii_lowercase().ends_with(WINDOWS)
 }
 
@@ -63,7 +68,7 @@ fn unwrapped(file: &str) -> &str {
 }
 
 /// Whether a name or path in lower case is that of a program that wine starts by itself.
-pub(super) fn is_wine_service(text: &str) -> bool {
+pub(crate) fn is_wine_service(text: &str) -> bool {
     let name = text.rsplit('/').next().unwrap_or_default();
     WINE_SERVICES.contains(&name)
 }

@@ -70,10 +70,14 @@ signals: {cpu: {high: 1, low: 0, settle: 0}, parallel: {high: 1000}, mem: {}}
 schedulers:
   a: {command: /opt/a, args: [-s, 20000, 0x10, 1_000, yes, true, 1.5, '']}
   0.1: {command: scx_b, args: }
+lists: {games: [a, B.exe, 7], none: []}
 rules:
   - class: 7
     when: {cpu: high, io: low, process: x, cgroup: ['/a/*', 5], power: ac, profile: power-saver}
     use: [a, 0.1, scx_lavd, lavd, kernel]
+  - class: 8
+    when: {process: {list: games}, except: [x, {list: none}]}
+    use: [kernel]
 stability: {min_run: 0, settle: '0', max_switches_per_hour: 2}
 metrics: {textfile: /srv/text files/a.prom, every: 1s, listen: '[::1]:9797'}
 ";

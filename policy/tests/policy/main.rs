@@ -3,9 +3,11 @@
 mod choosing;
 mod json_schema;
 mod limits;
+mod lists;
 mod lookalike;
 mod meaning;
 mod messages;
+mod parts;
 mod shipped;
 mod warnings;
 

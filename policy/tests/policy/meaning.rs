@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use auto_ext_policy::{Candidate, Conditions, Foreign, Pattern, Policy, Power, Profile, Scheduler};
+use auto_ext_policy::{
+    Candidate, Conditions, Foreign, Pattern, Policy, Power, Profile, Programs, Scheduler,
+};
 use auto_ext_signals::{Level, Signal, Thresholds};
 
 use crate::{CONTRACT, with};
@@ -26,7 +28,7 @@ fn the_example_of_the_contract_means_what_it_says() {
     );
     let game = &policy.rules[0];
     let processes = ["gamescope", "*.exe"].map(|text| Pattern::for_processes(text).unwrap());
-    assert_eq!(game.when.processes, processes);
+    assert_eq!(game.when.processes.patterns, processes);
     let names: Vec<_> = game.candidates.iter().map(Candidate::name).collect();
     assert_eq!(names, ["lavd", "bpfland-low-latency", "kernel"]);
     let lavd = Scheduler {
@@ -101,7 +103,8 @@ fn conditions_are_what_they_say() {
     let policy = Policy::parse("F", &format!("version: 1\nrules: [{rule}]\n")).unwrap();
     let expected = Conditions {
         levels: vec![(Signal::Cpu, Level::Low), (Signal::Io, Level::High)],
-        processes: vec![Pattern::for_processes("a").unwrap()],
+        processes: vec![Pattern::for_processes("a").unwrap()].into(),
+        except: Programs::default(),
         cgroups: vec![
             Pattern::for_cgroups("b").unwrap(),
             Pattern::for_cgroups("/c").unwrap(),

@@ -96,11 +96,7 @@ fn what_an_editor_does_not_show_is_named() {
 fn columns_count_characters_not_bytes() {
     let text = "version: 1\nrules: [{class: 'ä', use: [kernel]}, {class: b, use: [kernal]}]\n";
     let error = Policy::parse("F", text).unwrap_err();
-    let columns: Vec<_> = error
-        .problems()
-        .iter()
-        .map(|problem| problem.at.column)
-        .collect();
+    let columns: Vec<_> = error.problems().map(|problem| problem.at.column).collect();
     assert_eq!(columns, [17, 55]);
 }
 

@@ -64,6 +64,97 @@ pub(super) fn applications_bring_their_scheduler_by_name_path_and_cgroup() -> an
     Ok(())
 }
 
+/// A file in the directory beside the policy; dropped, it and what was made for it are gone.
+struct Part {
+    file: &'static str,
+    made_directory: bool,
+}
+
+impl Part {
+    fn write(file: &'static str, text: &str) -> anyhow::Result<Self> {
+        let directory = Path::new(file)
+            .parent()
+            .context("a path without a directory")?;
+        let made_directory = !directory.exists();
+        fs::create_dir_all(directory)?;
+        fs::write(file, text)?;
+        Ok(Self {
+            file,
+            made_directory,
+        })
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = fs::remove_file(self.file);
+        if let Some(directory) = Path::new(self.file)
+            .parent()
+            .filter(|_| self.made_directory)
+        {
+            let _ = fs::remove_dir(directory);
+        }
+    }
+}
+
+pub(super) fn a_file_beside_the_policy_brings_a_list_of_programs_and_takes_it_along()
+-> anyhow::Result<()> {
+    const LISTED: &str = "/root/games/game-with-a-very-long-name";
+    const EXCEPTED: &str = "/root/games/game-with-a-very-long-launcher";
+    policy::write(POLICY)?;
+    service::restart()?;
+    let bus = Bus::connect()?;
+    wait::until("class", &"idle".to_owned(), || bus.string("Class"))?;
+    let _excepted = start(EXCEPTED)?;
+    let listed = start(LISTED)?;
+    let part = Part::write(
+        "/etc/auto-ext/policies.d/50-listed.yaml",
+        "version: 1\nlists: {listed: [game-with-a-very-long-name, game-with-a-very-long-launcher]}\nrules:\n\
+        \x20 - {class: listed, when: {process: {list: listed}, except: '*-launcher'}, use: [scx_cosmos, kernel]}\n",
+    )?;
+    wait::until("class", &"listed".to_owned(), || bus.string("Class"))?;
+    wait::until("scheduler", &"scx_cosmos".to_owned(), kernel::scheduler)?;
+    let why = service::say("auto-ext why")?;
+    ensure!(
+        why.contains("process list listed, but not *-launcher"),
+        "{why}"
+    );
+    let said = service::say("auto-ext check")?;
+    ensure!(said.contains("with one file beside it: valid"), "{said}");
+    drop(listed);
+    wait::until("class after it", &"idle".to_owned(), || bus.string("Class"))?;
+    let _listed = start(LISTED)?;
+    wait::until("scheduler", &"scx_cosmos".to_owned(), kernel::scheduler)?;
+
+    // An invalid file changes nothing, and it is told in which file it is.
+    let broken = Part::write(
+        "/etc/auto-ext/policies.d/60-broken.yaml",
+        "version: 1\nsignals: {}\n",
+    )?;
+    wait::until("the error is said", &true, || {
+        bus.string("LastError")
+            .contains("/etc/auto-ext/policies.d/60-broken.yaml:2:1: error:")
+    })?;
+    ensure!(
+        kernel::scheduler() == "scx_cosmos",
+        "an invalid file changed something"
+    );
+    drop(broken);
+    wait::until("no error", &String::new(), || bus.string("LastError"))?;
+
+    drop(part);
+    wait::until("class without it", &"idle".to_owned(), || {
+        bus.string("Class")
+    })?;
+    wait::until(
+        "scheduler without it",
+        &"kernel".to_owned(),
+        kernel::scheduler,
+    )?;
+    Ok(())
+}
+
 pub(super) fn the_battery_overrules_the_load_and_a_game_the_battery() -> anyhow::Result<()> {
     // The machine has no battery: the service gets other files in the place of the kernel's.
     let supply = "/root/power_supply/BAT0";

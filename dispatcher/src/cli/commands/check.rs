@@ -2,30 +2,37 @@
 //! the JSON Schema of policies, for editors.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use auto_ext_policy::{Checked, Listen, Location, Warning};
+use auto_ext_policy::{Checked, InFile, Listen, Location, Warning};
 use auto_ext_scx::process::executable;
 use auto_ext_scx::process::executable::ProgramError;
 use auto_ext_service::file_access::{Obstacle, Reader};
 use auto_ext_service::sanitize::sanitize;
 
 use super::service_unit;
-use crate::sources::read_policy;
+use crate::sources::{policy_directory, read_policy};
 
 /// Prints every problem as `F:LINE:COL: error: ...` on standard error, or every warning as `F:LINE:COL: warning: ...` and
-/// that the policy is valid.
+/// that the policy is valid. A file in the directory beside a policy is checked with all of that policy, as it may use
+/// what others define.
 pub(crate) async fn run(path: &Path) -> anyhow::Result<ExitCode> {
-    match read_policy::check(path) {
+    let policy = policy_directory::policy_of(path);
+    let path = policy.as_deref().unwrap_or(path);
+    let read = read_policy::read(path);
+    match read.checked {
         Ok(checked) => {
             let service = service_unit::reader().await;
-            let for_service = warnings_for_service(path, &checked, &service);
+            let others = others(read.files.len() - 1);
+            let files = [read.files, read.lists].concat();
+            let for_service = warnings_for_service(&files, &checked, &service);
             for warning in checked.warnings.iter().chain(&for_service) {
                 writeln!(io::stderr(), "{}", sanitize(&warning.to_string()))?;
             }
             let rules = checked.policy.rules.len();
-            writeln!(io::stdout(), "{}: valid, {rules} rules", path.display())?;
+            let path = path.display();
+            writeln!(io::stdout(), "{path}{others}: valid, {rules} rules")?;
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
@@ -35,19 +42,39 @@ pub(crate) async fn run(path: &Path) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// So many files belong to a policy beside its first.
+fn others(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        1 => " with one file beside it".to_owned(),
+        count => format!(" with {count} files beside it"),
+    }
+}
+
 /// Warnings about what the service cannot read, run or write, whoever runs the check. A scheduler that is not installed is
 /// no reason for one, as policies name several to choose from.
-fn warnings_for_service(path: &Path, checked: &Checked, service: &Reader) -> Vec<Warning> {
+fn warnings_for_service(files: &[PathBuf], checked: &Checked, service: &Reader) -> Vec<Warning> {
     let Checked { policy, places, .. } = checked;
-    let place = |key: &str| places.get(key).copied().unwrap_or(Location::START);
+    let start = |path: &Path| InFile {
+        path: path.to_owned(),
+        at: Location::START,
+    };
+    let first = files.first().map(PathBuf::as_path).unwrap_or(Path::new(""));
+    let place = |key: &str| places.get(key).cloned().unwrap_or_else(|| start(first));
     let mut warnings = Vec::new();
-    let mut warn = |at, message| warnings.push(Warning::new(path, at, message));
+    let mut warn = |place: InFile, message: String| {
+        warnings.push(Warning::new(&place.path, place.at, message));
+    };
     // The service does not read a draft that is somewhere else.
-    if path == Path::new(read_policy::INSTALLED)
-        && let Err(why) = service.read(path)
-    {
-        let message = format!("the service cannot read this file: {why}");
-        warn(Location::START, message);
+    if first == Path::new(read_policy::INSTALLED) {
+        for file in files {
+            if let Err(why) = service.read(file) {
+                warn(
+                    start(file),
+                    format!("the service cannot read this file: {why}"),
+                );
+            }
+        }
     }
     for scheduler in policy.schedulers.values() {
         match executable::find_for(service, &scheduler.command) {
@@ -104,7 +131,7 @@ metrics: {textfile: /home/me/auto-ext.prom, listen: /opt/not there/socket}
 ";
         let text = text.replace("not there", "not-there");
         let checked = Checked::parse("F", &text).unwrap();
-        let warned = warnings_for_service(Path::new("F"), &checked, &Reader::service());
+        let warned = warnings_for_service(&["F".into()], &checked, &Reader::service());
         let warned: Vec<String> = warned.iter().map(ToString::to_string).collect();
         let expected = [
             (
@@ -137,7 +164,7 @@ metrics: {textfile: /home/me/auto-ext.prom, listen: /opt/not there/socket}
         let draft = Path::new("/home/me/draft.yaml");
         let checked = Checked::parse(draft, text).unwrap();
         assert_eq!(
-            warnings_for_service(draft, &checked, &Reader::service()),
+            warnings_for_service(&[draft.to_owned()], &checked, &Reader::service()),
             []
         );
     }

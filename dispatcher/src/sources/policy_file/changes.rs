@@ -1,4 +1,4 @@
-//! From the kernel's events about directories to whether the file may be another one.
+//! From the kernel's events about directories to whether a file may be another one.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,7 +9,7 @@ use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind};
 use tokio::time::Instant;
 
-use super::way::Way;
+use super::way::Ways;
 
 /// Editors write in several steps; the file is read when there was no further one for this long.
 pub(super) const QUIET: Duration = Duration::from_millis(50);
@@ -17,11 +17,11 @@ pub(super) const QUIET: Duration = Duration::from_millis(50);
 /// may have been lost.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is known of the way from events.
+/// What is known of the ways from events.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    pub(super) way: Way,
-    /// Since when the file may be another one.
+    pub(super) ways: Ways,
+    /// Since when one of the files may be another one.
     pub(super) changed: Option<Instant>,
     /// When it was last written to by somebody who has not closed it.
     pub(super) writing: Option<Instant>,
@@ -30,7 +30,7 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// Records an event. Returns whether it is about the way.
+    /// Records an event. Returns whether it is about one of the ways.
     pub(super) fn record(&mut self, event: notify::Result<Event>) -> bool {
         let now = Instant::now();
         let Some(event) = event.ok().filter(|event| !event.need_rescan()) else {
@@ -39,8 +39,11 @@ impl Changes {
             self.may_be_another(now);
             return true;
         };
-        let on_the_way = event.paths.iter().find(|path| self.leads_by(path));
-        let directory = event.paths.iter().any(|path| self.way.contains_key(path));
+        let on_the_way = event.paths.iter().find(|path| self.ways.lead_by(path));
+        let directory = event
+            .paths
+            .iter()
+            .any(|path| self.ways.way.contains_key(path));
         let Some(path) = on_the_way else {
             if directory && !matches!(event.kind, EventKind::Access(_)) {
                 self.moved |= !matches!(event.kind, EventKind::Modify(ModifyKind::Metadata(_)));
@@ -68,15 +71,9 @@ impl Changes {
     }
 
     /// The file may be another one now, and a complete one.
-    fn may_be_another(&mut self, now: Instant) {
+    pub(super) fn may_be_another(&mut self, now: Instant) {
         self.writing = None;
         self.changed.get_or_insert(now);
-    }
-
-    /// Whether the way goes by `path`.
-    fn leads_by(&self, path: &Path) -> bool {
-        let names = path.parent().and_then(|parent| self.way.get(parent));
-        names.is_some_and(|names| path.file_name().is_some_and(|name| names.contains(name)))
     }
 
     /// When the file is to be read; `None`: not before a further event.

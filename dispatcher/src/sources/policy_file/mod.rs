@@ -1,11 +1,12 @@
 //! Notices when the policy may have changed.
 //!
-//! The file itself is not watched, as editors replace it: watched are the directories on its `way`, those that symbolic
-//! links lead through, and where the way ends early, the last directory that exists. A file that is being written counts
+//! The files themselves are not watched, as editors replace them: watched are the directories on their `way`, those that
+//! symbolic links lead through, and where a way ends early, the last directory that exists. They are the policy, the files
+//! in the directory beside it, whichever come and go, and those of its lists. A file that is being written counts
 //! only when whoever writes it has closed it, one that replaces another at once (`changes`). Whether anything changed is
 //! found out by reading the policy.
 //!
-//! Where the kernel gives no watches, the file is looked at every few seconds until it does (`polling`).
+//! Where the kernel gives no watches, the files are looked at every few seconds until it does (`polling`).
 
 mod changes;
 mod polling;
@@ -19,8 +20,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use polling::{Identity, Pace, Polling};
+use polling::{Identities, Pace, Polling};
 use watching::{Start, Watching};
+use way::PolicyFiles;
 
 const PACE: Pace = Pace {
     poll_every: Duration::from_secs(5),
@@ -28,9 +30,9 @@ const PACE: Pace = Pace {
     try_at_most: Duration::from_secs(60),
 };
 
-/// Watches the way to one file.
+/// Watches the ways to the files of a policy.
 pub(crate) struct PolicyWatch {
-    path: PathBuf,
+    files: PolicyFiles,
     start: Start,
     pace: Pace,
     sight: Sight,
@@ -42,23 +44,47 @@ enum Sight {
 }
 
 impl PolicyWatch {
-    /// Watches for changes of the file at `path`, which need not exist.
+    /// Watches for changes of the policy at `path`, which need not exist.
     pub(crate) fn new(path: &Path) -> Self {
         Self::by(path, Box::new(notify::recommended_watcher), PACE)
     }
 
     fn by(path: &Path, start: Start, pace: Pace) -> Self {
-        // This fails only for an empty path, which is none.
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let sight = match Watching::start(&path, &start) {
+        let files = PolicyFiles {
+            policy: absolute(path),
+            ..PolicyFiles::default()
+        };
+        let sight = match Watching::start(&files, &start) {
             Ok(watching) => Sight::Watching(watching),
-            Err(error) => Sight::Polling(Box::new(Polling::begin(&path, &error, pace))),
+            Err(error) => Sight::Polling(Box::new(Polling::begin(&files, &error, pace))),
         };
         Self {
-            path,
+            files,
             start,
             pace,
             sight,
+        }
+    }
+
+    /// Watches the files of these lists too, and of no others.
+    pub(crate) fn watch_lists(&mut self, lists: &[PathBuf]) {
+        let lists = lists.iter().map(|path| absolute(path)).collect();
+        if lists == self.files.lists {
+            return;
+        }
+        self.files.lists = lists;
+        if let Sight::Watching(watching) = &self.sight {
+            watching.read_again();
+        }
+        self.follow();
+    }
+
+    fn follow(&mut self) {
+        if let Sight::Watching(watching) = &mut self.sight
+            && let Err(error) = watching.follow(&self.files)
+        {
+            let polling = Polling::begin(&self.files, &error, self.pace);
+            self.sight = Sight::Polling(Box::new(polling));
         }
     }
 
@@ -75,17 +101,14 @@ impl PolicyWatch {
         match &mut self.sight {
             Sight::Watching(watching) => {
                 watching.changed().await;
-                if let Err(error) = watching.follow(&self.path) {
-                    let polling = Polling::begin(&self.path, &error, self.pace);
-                    self.sight = Sight::Polling(Box::new(polling));
-                }
+                self.follow();
             }
             Sight::Polling(polling) => loop {
                 sleep_until(polling.next_try.min(polling.next_look)).await;
                 let now = Instant::now();
                 if polling.next_try <= now {
-                    if let Ok(watching) = Watching::start(&self.path, &self.start) {
-                        let path = self.path.display();
+                    if let Ok(watching) = Watching::start(&self.files, &self.start) {
+                        let path = self.files.policy.display();
                         tracing::info!("edits of {path} are noticed at once again");
                         self.sight = Sight::Watching(watching);
                         // It may have been edited since it was last looked at.
@@ -96,11 +119,16 @@ impl PolicyWatch {
                 }
                 if polling.next_look <= now {
                     polling.next_look = now + self.pace.poll_every;
-                    if polling.sees_another(Identity::of(&self.path)) {
+                    if polling.sees_others(Identities::of(&self.files)) {
                         return;
                     }
                 }
             },
         }
     }
+}
+
+/// This fails only for an empty path, which is none.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

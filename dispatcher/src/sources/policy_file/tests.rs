@@ -12,7 +12,7 @@ use notify::{Event, EventKind};
 use tokio::time::timeout;
 
 use super::changes::{Changes, PATIENCE, QUIET};
-use super::way::{Way, way};
+use super::way::{Way, Ways, way};
 use super::*;
 
 /// Ends a test that would hang.
@@ -135,6 +135,65 @@ async fn the_directory_of_a_link_may_be_swapped_as_in_a_container() {
 }
 
 #[tokio::test]
+async fn files_beside_the_policy_may_come_go_and_change_and_others_do_not_matter() {
+    let root = tempfile::tempdir().unwrap();
+    let here = |name: &str| root.path().join(name);
+    fs::write(here("policies.yaml"), "a").unwrap();
+    let mut watch = PolicyWatch::new(&here("policies.yaml"));
+    // Twice, as the directory may go and come back.
+    for _ in 0..2 {
+        notices(&mut watch, || fs::create_dir(here("policies.d")).unwrap()).await;
+        notices(&mut watch, || {
+            fs::write(here("policies.d/a.yaml"), "a").unwrap();
+        })
+        .await;
+        notices(&mut watch, || {
+            fs::write(here("policies.d/a.yaml"), "b").unwrap();
+        })
+        .await;
+        fs::write(here("policies.d/.a.yaml"), "a").unwrap();
+        fs::write(here("policies.d/a.txt"), "a").unwrap();
+        fs::read(here("policies.d/a.yaml")).unwrap();
+        assert!(timeout(A_WHILE, watch.changed()).await.is_err());
+        notices(&mut watch, || {
+            fs::rename(here("policies.d/a.txt"), here("policies.d/b.yaml")).unwrap();
+        })
+        .await;
+        notices(&mut watch, || {
+            fs::remove_file(here("policies.d/a.yaml")).unwrap();
+        })
+        .await;
+        notices(&mut watch, || {
+            fs::remove_dir_all(here("policies.d")).unwrap();
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn the_files_of_lists_are_watched_once_they_are_known_and_read_again_then() {
+    let root = tempfile::tempdir().unwrap();
+    let here = |name: &str| root.path().join(name);
+    fs::create_dir(here("etc")).unwrap();
+    fs::write(here("etc/policies.yaml"), "a").unwrap();
+    let mut watch = PolicyWatch::new(&here("etc/policies.yaml"));
+    fs::write(here("games.txt"), "a").unwrap();
+    assert!(timeout(A_WHILE, watch.changed()).await.is_err());
+    let lists = [here("etc/../games.txt")];
+    watch.watch_lists(&lists);
+    timeout(HANG, watch.changed())
+        .await
+        .expect("what came before");
+    watch.watch_lists(&lists);
+    assert!(timeout(A_WHILE, watch.changed()).await.is_err());
+    notices(&mut watch, || fs::write(here("games.txt"), "b").unwrap()).await;
+    watch.watch_lists(&[]);
+    timeout(HANG, watch.changed()).await.unwrap();
+    fs::write(here("games.txt"), "c").unwrap();
+    assert!(timeout(A_WHILE, watch.changed()).await.is_err());
+}
+
+#[tokio::test]
 async fn without_watches_it_is_looked_at_and_tried_again_and_said() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("policies.yaml");
@@ -161,6 +220,9 @@ async fn without_watches_it_is_looked_at_and_tried_again_and_said() {
     timeout(HANG, watch.changed()).await.expect("a change");
     assert!(watch.trouble().is_some());
     assert!(timeout(A_WHILE, watch.changed()).await.is_err());
+    fs::create_dir(directory.path().join("policies.d")).unwrap();
+    fs::write(directory.path().join("policies.d/a.yaml"), "a").unwrap();
+    timeout(HANG, watch.changed()).await.expect("a new file");
     given.store(true, Ordering::Relaxed);
     timeout(HANG, watch.changed()).await.unwrap();
     assert_eq!(watch.trouble(), None);
@@ -170,10 +232,13 @@ async fn without_watches_it_is_looked_at_and_tried_again_and_said() {
 fn what_is_still_written_is_waited_for_but_not_for_ever() {
     let path = Path::new("/etc/auto-ext/policies.yaml");
     let mut changes = Changes {
-        way: Way::from([(
-            PathBuf::from("/etc/auto-ext"),
-            BTreeSet::from(["policies.yaml".into()]),
-        )]),
+        ways: Ways {
+            way: Way::from([(
+                PathBuf::from("/etc/auto-ext"),
+                BTreeSet::from(["policies.yaml".into()]),
+            )]),
+            parts: None,
+        },
         ..Changes::default()
     };
     let mut record = |kind, path: &str| {

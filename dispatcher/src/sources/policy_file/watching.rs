@@ -1,7 +1,7 @@
-//! Has the kernel report changes of the directories on the way to the file.
+//! Has the kernel report changes of the directories on the ways to the files.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use auto_ext_service::lock::lock;
@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::changes::Changes;
-use super::way::way;
+use super::way::PolicyFiles;
 
 /// What a watcher does with its events.
 pub(super) type Handler = Box<dyn FnMut(notify::Result<Event>) + Send>;
@@ -27,8 +27,8 @@ pub(super) struct Watching {
 }
 
 impl Watching {
-    /// Watches the way to `path`.
-    pub(super) fn start(path: &Path, start: &Start) -> notify::Result<Self> {
+    /// Watches the ways to `files`.
+    pub(super) fn start(files: &PolicyFiles, start: &Start) -> notify::Result<Self> {
         let changes = Arc::new(Mutex::new(Changes::default()));
         let event = Arc::new(Notify::new());
         let (recorded, notified) = (Arc::clone(&changes), Arc::clone(&event));
@@ -43,11 +43,11 @@ impl Watching {
             changes,
             event,
         };
-        watching.follow(path)?;
+        watching.follow(files)?;
         Ok(watching)
     }
 
-    /// Waits until the file may be another one.
+    /// Waits until one of the files may be another one.
     pub(super) async fn changed(&self) {
         loop {
             let due = lock(&self.changes).due();
@@ -64,14 +64,20 @@ impl Watching {
         }
     }
 
+    /// Has the files read once more: they may have changed before they were watched.
+    pub(super) fn read_again(&self) {
+        lock(&self.changes).may_be_another(Instant::now());
+    }
+
     /// Watches the directories that are on the way now.
-    pub(super) fn follow(&mut self, path: &Path) -> notify::Result<()> {
-        let way = way(path);
+    pub(super) fn follow(&mut self, files: &PolicyFiles) -> notify::Result<()> {
+        let ways = files.ways();
         let moved = {
             let mut changes = lock(&self.changes);
-            changes.way.clone_from(&way);
+            changes.ways.clone_from(&ways);
             std::mem::take(&mut changes.moved)
         };
+        let way = ways.way;
         let old = std::mem::take(&mut self.watched);
         for directory in &old {
             // One of the same name may be another directory. One that was removed is not watched any more.

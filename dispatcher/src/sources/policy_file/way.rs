@@ -1,4 +1,4 @@
-//! The way to a file: the directories that it goes through, also by links, and the names in them.
+//! The ways to all files of a policy: the directories that they go through, also by links, and the names in them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -7,8 +7,68 @@ use std::path::{Path, PathBuf};
 
 use auto_ext_service::file_access::{MAX_LINKS, steps};
 
+use crate::sources::policy_directory;
+
 /// The directories of a way, each with the names in it that the way goes by.
 pub(super) type Way = BTreeMap<PathBuf, BTreeSet<OsString>>;
+
+/// The files of a policy, by absolute paths.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct PolicyFiles {
+    pub(super) policy: PathBuf,
+    pub(super) lists: BTreeSet<PathBuf>,
+}
+
+/// The ways to all files of a policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ways {
+    pub(super) way: Way,
+    /// The directory beside the policy, of which further files may become part.
+    pub(super) parts: Option<PathBuf>,
+}
+
+impl PolicyFiles {
+    /// All that may be read for the policy, and the directory of some of it.
+    pub(super) fn all(&self) -> Vec<PathBuf> {
+        let directory = policy_directory::beside(&self.policy);
+        let parts = policy_directory::find(&directory).unwrap_or_default().parts;
+        let first = [self.policy.clone(), directory].into_iter();
+        first
+            .chain(parts)
+            .chain(self.lists.iter().cloned())
+            .collect()
+    }
+
+    /// The ways to them.
+    pub(super) fn ways(&self) -> Ways {
+        let mut ways = Ways::default();
+        for path in self.all() {
+            for (directory, names) in way(&path) {
+                ways.way.entry(directory).or_default().extend(names);
+            }
+        }
+        let directory = policy_directory::beside(&self.policy);
+        if directory.is_dir()
+            && let Ok(directory) = fs::canonicalize(directory)
+        {
+            ways.way.entry(directory.clone()).or_default();
+            ways.parts = Some(directory);
+        }
+        ways
+    }
+}
+
+impl Ways {
+    /// Whether one of them goes by `path`.
+    pub(super) fn lead_by(&self, path: &Path) -> bool {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+            return false;
+        };
+        let names = self.way.get(directory);
+        names.is_some_and(|names| names.contains(name))
+            || (self.parts.as_deref() == Some(directory) && policy_directory::is_part(name))
+    }
+}
 
 /// The directories in which something has to change for `path`, which is absolute, to lead
 /// elsewhere or to other contents, and by which names.
