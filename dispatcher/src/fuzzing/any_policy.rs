@@ -24,7 +24,7 @@ proptest! {
                 "- ", "\n", "\n  ", "\n    ", ": ", "{", "}", "[", "]", ", ", "#", "\"", "'", "&a ",
                 "*a ", "!t ", "? ", "|", ">", "~", "---\n", "...\n", "%", "\t", "\r\n", "\\", "<<",
                 "kernel", "cpu", "high", "250ms", "1e999", "-0", "ä", "\u{feff}", "\0", "\u{2028}",
-                "process:", "cgroup:", "power: ac", "*/a[",
+                "process:", "cgroup:", "power: ac", "*/a[", "lists:", "list:", "except:", "file: a",
             ]),
             0..60,
         )
@@ -88,11 +88,13 @@ proptest! {
 
     #[test]
     fn no_pattern_makes_the_parser_panic(text in "[ab*?/\\[\\]!-]{0,20}|\\PC{0,40}") {
-        for key in ["process", "cgroup"] {
+        for key in ["process", "cgroup", "process: a, except"] {
             for value in [&text, &format!("['{text}']")] {
                 let rule = format!("{{class: a, when: {{{key}: {value}}}, use: [kernel]}}");
                 policy(format!("version: 1\nrules: [{rule}]\n").as_bytes());
             }
         }
+        let rule = "{class: a, when: {process: {list: a}}, use: [kernel]}";
+        policy(format!("version: 1\nlists: {{a: ['{text}']}}\nrules: [{rule}]\n").as_bytes());
     }
 }

@@ -5,9 +5,11 @@
 //! A valid policy is always valid by the schema. The reverse holds as far as a schema can say it:
 //! it knows nothing of durations' ranges, of `low` below `high`, or of names that are not defined.
 
+mod values;
+
 use auto_ext_signals::{Level, Signal, Threshold, Thresholds};
 use humantime::format_duration;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::candidate::KERNEL;
 use crate::conditions::{Power, Profile};
@@ -15,6 +17,7 @@ use crate::fields::MAX_NAME;
 use crate::known::Known;
 use crate::policy::{Foreign, NO_CLASS, Policy};
 use crate::{known, lists, metrics, rules, schedulers, schema, when};
+use values::{choice, described, duration, mapping, name_pattern, or_empty, text, with_default};
 
 /// The JSON Schema (draft 7) of a policy.
 #[must_use]
@@ -352,63 +355,4 @@ fn metrics() -> Value {
         &[],
         "Where Prometheus can read what is counted and measured",
     ))
-}
-
-/// A mapping with these keys and no others; one value for each key, in the same order.
-fn mapping<const N: usize>(
-    keys: [&str; N],
-    values: [Value; N],
-    required: &[&str],
-    explanation: &str,
-) -> Value {
-    let properties: Map<_, _> = keys.map(str::to_owned).into_iter().zip(values).collect();
-    json!({
-        "type": "object",
-        "properties": properties,
-        "additionalProperties": false,
-        "required": required,
-        "description": explanation,
-    })
-}
-
-fn choice(names: &[&str], explanation: &str) -> Value {
-    described(json!({"enum": names}), explanation)
-}
-
-/// Text of up to `max` bytes. Where text is meant, `20000` and `true` are read as such.
-fn text(max: usize) -> Value {
-    json!({"type": ["string", "number", "boolean"], "maxLength": max})
-}
-
-fn duration(default: std::time::Duration, explanation: &str) -> Value {
-    let duration = json!({
-        "anyOf": [
-            {"type": "string", "pattern": r"^(\s*[0-9][0-9.\s]*[a-zA-Zµ]+)+\s*$|^0$"},
-            {"const": 0},
-        ],
-        "default": format_duration(default).to_string(),
-    });
-    described(duration, explanation)
-}
-
-/// The names of schedulers and classes.
-fn name_pattern() -> String {
-    format!("^[A-Za-z0-9][A-Za-z0-9_.-]{{0,{}}}$", MAX_NAME - 1)
-}
-
-fn described(mut value: Value, explanation: &str) -> Value {
-    value["description"] = json!(explanation);
-    value
-}
-
-fn with_default(mut value: Value, default: &str) -> Value {
-    value["default"] = json!(default);
-    value
-}
-
-/// A value that may be left out although its key is there.
-fn or_empty(mut value: Value) -> Value {
-    let kind = value["type"].take();
-    value["type"] = json!([kind, "null"]);
-    value
 }
