@@ -9,6 +9,7 @@ mod daemon;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod import;
 mod metrics;
 mod persistence;
 mod sources;

@@ -20,10 +20,11 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::api::dbus::BusKind;
 use crate::cli::commands::{
-    check, doctor, history, hold, label, levels, metrics, new_file, pin, record, reload, replay,
-    report_class, schedulers, status, watch, why,
+    check, doctor, history, hold, import, label, levels, metrics, new_file, pin, record, reload,
+    replay, report_class, schedulers, status, watch, why,
 };
 use crate::daemon;
+use crate::import::Tool;
 use crate::sources::read_policy;
 
 /// Where the policy is installed.
@@ -122,7 +123,7 @@ enum Command {
         #[arg(long, alias = "forgive", value_name = "NAME", conflicts_with_all = ["json", "config"])]
         reset_failed: Option<String>,
     },
-    /// Validate a policy, and say which of its files and programs the service cannot read, run or write
+    /// Validate a policy with the files in the directory beside it, and say which of its files and programs the service cannot read, run or write
     Check {
         /// The policy
         #[arg(value_name = "F", default_value = POLICY)]
@@ -130,6 +131,14 @@ enum Command {
         /// Print the JSON Schema of policies instead, for editors
         #[arg(long, conflicts_with = "file")]
         schema: bool,
+    },
+    /// Print what another tool is set up to do as a file for /etc/auto-ext/policies.d, and on standard error
+    /// what was left out and why. Changes nothing
+    Import {
+        /// The tool
+        tool: Tool,
+        /// Its settings: a file, or a directory [default: where the tool has them]
+        path: Option<PathBuf>,
     },
     /// Say what stops or weakens auto-ext on this machine; exit code 1 when it cannot switch
     Doctor {
@@ -243,6 +252,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Check { schema: true, .. } => check::schema(),
         Command::Check { file, .. } => runtime()?.block_on(check::run(&file)),
+        Command::Import { tool, path } => import::run(tool, path.as_deref()),
         Command::Doctor { config } => runtime()?.block_on(doctor::run(&config)),
         Command::Record {
             out,

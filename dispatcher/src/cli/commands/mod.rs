@@ -7,6 +7,7 @@ pub(crate) mod client;
 pub(crate) mod doctor;
 pub(crate) mod history;
 pub(crate) mod hold;
+pub(crate) mod import;
 pub(crate) mod label;
 mod labelled;
 pub(crate) mod levels;
