@@ -27,6 +27,7 @@ mod schedulers;
 mod schema;
 mod suggest;
 mod syntax;
+mod utf8;
 mod when;
 mod yaml;
 

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use crate::error::{Location, Place, Problem, Problems, quote};
 use crate::fields::MAX_WORD;
 use crate::files::ReadList;
-use crate::parse::utf8;
 use crate::policy::Rule;
 use crate::programs::List;
 use crate::suggest::instead;
+use crate::utf8::utf8;
 use crate::yaml::{Node, Value};
 
 /// The keys of a list that is in a file of its own.

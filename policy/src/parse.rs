@@ -7,6 +7,7 @@ use crate::error::{Location, PolicyError, Problem, Problems, Warning, judge};
 use crate::files::Files;
 use crate::lists::ListFiles;
 use crate::policy::Policy;
+use crate::utf8::utf8;
 use crate::{lookalike, schema, yaml};
 
 /// The largest file of a policy, in bytes.
@@ -144,29 +145,9 @@ fn text(contents: Result<Vec<u8>, String>) -> Result<String, Problem> {
     utf8(bytes)
 }
 
-/// The text of these bytes.
-pub(super) fn utf8(bytes: Vec<u8>) -> Result<String, Problem> {
-    String::from_utf8(bytes).map_err(|error| not_utf8(&error))
-}
-
 /// The one document in `text`.
 fn tree(text: &str) -> Result<yaml::Node, Problem> {
     yaml::refuse_tabs(text)?;
     lookalike::refuse_indentation(text)?;
     yaml::parse(text)
-}
-
-fn not_utf8(error: &std::string::FromUtf8Error) -> Problem {
-    let (valid, rest) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
-    let before = String::from_utf8_lossy(valid);
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let at = Location {
-        line: before.matches('\n').count() + 1,
-        column: before[line_start..].chars().count() + 1,
-    };
-    let byte = rest.first().copied().unwrap_or_default();
-    Problem::new(
-        at,
-        format!("byte 0x{byte:02x} is not UTF-8 text; save the file as UTF-8"),
-    )
 }

@@ -336,9 +336,19 @@ mod tests {
 
     #[test]
     fn a_trace_of_the_test_machine_under_the_kernels_own_scheduler_has_no_more_in_its_name() {
-        let setting = Setting::from(&json!({"label": "io: dd"}));
+        let setting = Setting {
+            bare: false,
+            scheduler: KERNEL.to_owned(),
+            seconds: DURING,
+        };
         let name = setting.file_name(r#"{"label":"io: dd"}"#, 8).unwrap();
         assert_eq!(name, "io--dd-8.jsonl");
         assert_eq!(setting.place(8), "8 CPUs");
+    }
+
+    #[test]
+    fn a_trace_of_a_machine_of_somebodys_is_no_trace_of_the_test_machine() {
+        let setting = Setting::from(&json!({"label": "io: a database"}));
+        assert_eq!(setting.place(8), "bare, 8 CPUs");
     }
 }
