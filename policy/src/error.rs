@@ -170,6 +170,11 @@ impl Problems {
         &self.paths[self.file]
     }
 
+    /// The file that has the settings.
+    pub(super) fn first_path(&self) -> &Path {
+        &self.paths[0]
+    }
+
     /// A place in the file that they are about.
     pub(super) fn place(&self, at: Location) -> Place {
         Place {

@@ -146,9 +146,13 @@ fn warn_of_hidden(problems: &mut [Problems], rules: &[(Place, Rule)]) {
         };
         let (class, hiding) = (quote(&rule.class), quote(&hiding.class));
         let line = problems.line_of(*hiding_place);
+        let remedy = if hiding_place.file == place.file {
+            "move this one up or remove it"
+        } else {
+            "put it into that file, above that one, or remove it"
+        };
         let message = format!(
-            "the rule {class} never gets its turn: {hiding} on {line} comes first and {why}; \
-             move this one up or remove it"
+            "the rule {class} never gets its turn: {hiding} on {line} comes first and {why}; {remedy}"
         );
         problems.warn(place.at, message);
     }

@@ -123,10 +123,10 @@ fn entries<'n>(problems: &mut Problems, root: &'n Node) -> Option<Fields<'n>> {
 fn check_part(problems: &mut Problems, fields: &mut Fields<'_>) {
     let is_setting = |key: &str| KEYS.contains(&key) && !PART_KEYS.contains(&key);
     for field in fields.entries.iter().filter(|field| is_setting(field.key)) {
+        let (key, first) = (quote(field.key), problems.first_path().display());
         let message = format!(
-            "{} is for all of the policy and belongs into its first file; one beside it holds \
-             `rules`, `lists` and `schedulers`",
-            quote(field.key)
+            "{key} is for all of the policy; move it to {first}: a file beside that holds only \
+             `rules`, `lists` and `schedulers`"
         );
         problems.add(field.at, message);
     }

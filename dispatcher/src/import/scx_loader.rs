@@ -52,9 +52,12 @@ fn convert_table(table: &Table, draft: &mut Draft) {
     let scheduler = draft.scheduler(&command, mode, arguments);
     let class = draft.own("default");
     draft.note(format!(
-        "{class} has no condition, so that it comes after every other rule; the shipped policy ends with one like it, `idle`, before \
-         which it never gets its turn: for {scheduler} whenever nothing else is wanted, remove `idle` from policies.yaml, or write \
-         `use: [{scheduler}, kernel]` there and remove this rule; for {scheduler} under a load too, do that in the rule of the load"
+        "{class} has no condition and comes after all other rules, so it never gets its turn after one like it: `idle` of the \
+         shipped policy"
+    ));
+    draft.note(format!(
+        "for {scheduler} whenever no other rule applies, remove `idle` from policies.yaml; under a load too, name it in the \
+         rule of that load"
     ));
     draft.rule(Rule {
         class,

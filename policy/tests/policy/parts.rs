@@ -72,9 +72,9 @@ fn settings_are_refused_in_a_file_beside_the_policy() {
     ]);
     assert_eq!(
         said,
-        "a.yaml:2:1: error: `signals` is for all of the policy and belongs into its first file; one beside it holds `rules`, `lists` and `schedulers`\n\
+        "a.yaml:2:1: error: `signals` is for all of the policy; move it to policies.yaml: a file beside that holds only `rules`, `lists` and `schedulers`\n\
          a.yaml:3:1: error: unknown key `rule`, did you mean `rules`?\n\
-         b.yaml:1:1: error: `window` is for all of the policy and belongs into its first file; one beside it holds `rules`, `lists` and `schedulers`\n\
+         b.yaml:1:1: error: `window` is for all of the policy; move it to policies.yaml: a file beside that holds only `rules`, `lists` and `schedulers`\n\
          b.yaml:1:1: error: `version` is missing; add for example `version: 1`\n\
          c.yaml:1:10: error: `version` is `2`, but this auto-ext reads `version: 1`"
     );
@@ -133,7 +133,7 @@ fn a_rule_that_the_first_file_hides_is_warned_of() {
         .warnings;
     assert_eq!(warnings.len(), 1);
     let warning = warnings[0].to_string();
-    assert!(warning.starts_with("a.yaml:2:9: warning: the rule `busy` never gets its turn: `idle` on line 6 of policies.yaml comes first"), "{warning}");
+    assert!(warning.starts_with("a.yaml:2:9: warning: the rule `busy` never gets its turn: `idle` on line 6 of policies.yaml comes first and always matches; put it into that file, above that one, or remove it"), "{warning}");
 }
 
 #[test]

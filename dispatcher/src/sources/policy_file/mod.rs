@@ -33,6 +33,8 @@ const PACE: Pace = Pace {
 /// Watches the ways to the files of a policy.
 pub(crate) struct PolicyWatch {
     files: PolicyFiles,
+    /// The lists among them, as they were named.
+    lists: Vec<PathBuf>,
     start: Start,
     pace: Pace,
     sight: Sight,
@@ -60,6 +62,7 @@ impl PolicyWatch {
         };
         Self {
             files,
+            lists: Vec::new(),
             start,
             pace,
             sight,
@@ -68,11 +71,11 @@ impl PolicyWatch {
 
     /// Watches the files of these lists too, and of no others.
     pub(crate) fn watch_lists(&mut self, lists: &[PathBuf]) {
-        let lists = lists.iter().map(|path| absolute(path)).collect();
-        if lists == self.files.lists {
+        if lists == self.lists {
             return;
         }
-        self.files.lists = lists;
+        self.lists = lists.to_vec();
+        self.files.lists = lists.iter().map(|path| absolute(path)).collect();
         if let Sight::Watching(watching) = &self.sight {
             watching.read_again();
         }

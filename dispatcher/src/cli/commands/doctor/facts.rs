@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use auto_ext_core::KernelState;
 use auto_ext_policy::{Listen, Policy};
@@ -107,7 +107,9 @@ pub(super) fn gather(
             .unwrap_or_default()
     };
     let release = text("proc/sys/kernel/osrelease");
-    let policy = read_policy::load(config);
+    let read = read_policy::read(config);
+    let policy = read.checked.map(|checked| checked.policy);
+    let files = [read.files, read.lists].concat();
     let errors: Vec<Option<ProgramError>> = policy
         .iter()
         .flat_map(Policy::used_schedulers)
@@ -138,7 +140,11 @@ pub(super) fn gather(
         },
         out_of_reach: out_of_reach(
             // The service does not read a draft that is somewhere else.
-            Some(config).filter(|config| *config == Path::new(read_policy::INSTALLED)),
+            if config == Path::new(read_policy::INSTALLED) {
+                &files
+            } else {
+                &[]
+            },
             policy.as_ref().ok(),
             service,
         ),
@@ -152,18 +158,17 @@ pub(super) fn gather(
 
 /// What keeps the service from its files.
 pub(super) fn out_of_reach(
-    config: Option<&Path>,
+    files: &[PathBuf],
     policy: Option<&Policy>,
     service: &Reader,
 ) -> Vec<String> {
     let mut found = Vec::new();
-    match config.map(|config| (config, service.read(config))) {
-        // That it is missing, or cannot be seen by whoever asks, is reported of the policy itself.
-        None | Some((_, Ok(()) | Err(Obstacle::Missing(_) | Obstacle::Unseen(_)))) => {}
-        Some((config, Err(why))) => found.push(format!(
-            "the service cannot read {}: {why}",
-            config.display()
-        )),
+    for file in files {
+        match service.read(file) {
+            // That it is missing, or cannot be seen by whoever asks, is reported of the policy itself.
+            Ok(()) | Err(Obstacle::Missing(_) | Obstacle::Unseen(_)) => {}
+            Err(why) => found.push(format!("the service cannot read {}: {why}", file.display())),
+        }
     }
     let metrics = policy.map(|policy| &policy.metrics);
     let files = metrics.map(|metrics| {

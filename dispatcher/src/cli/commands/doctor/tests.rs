@@ -152,11 +152,7 @@ rules: [{class: idle, use: [kernel]}]
 metrics: {textfile: /home/me/auto-ext.prom, listen: /run/auto-ext/metrics.sock}
 ";
     let policy = Policy::parse("F", text).unwrap();
-    let found = out_of_reach(
-        Some("/root/p.yaml".as_ref()),
-        Some(&policy),
-        &Reader::service(),
-    );
+    let found = out_of_reach(&["/root/p.yaml".into()], Some(&policy), &Reader::service());
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(
         found[0].starts_with("the service cannot read /root/p.yaml"),
