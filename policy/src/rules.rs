@@ -6,11 +6,18 @@ use crate::candidate::Candidate;
 use crate::conditions::Conditions;
 use crate::error::{Place, Problems, quote};
 use crate::fields::MAX_WORD;
+use crate::lists;
 use crate::policy::{NO_CLASS, Rule};
-use crate::schedulers::candidate;
-use crate::schema::Declared;
+use crate::schedulers::{self, candidate};
 use crate::when::conditions;
 use crate::yaml::Node;
+
+/// What rules may name, of all files.
+#[derive(Default)]
+pub(super) struct Declared {
+    pub(super) schedulers: schedulers::Declared,
+    pub(super) lists: lists::Declared,
+}
 
 /// The keys of a rule.
 pub(super) const KEYS: [&str; 3] = ["class", "when", "use"];

@@ -10,7 +10,7 @@ use crate::fields::Fields;
 use crate::lists::{self, ListFiles, lists};
 use crate::metrics::metrics;
 use crate::policy::{Foreign, Policy, Stability};
-use crate::rules::Rules;
+use crate::rules::{Declared, Rules};
 use crate::schedulers::{self, schedulers};
 use crate::yaml::{Node, Value};
 
@@ -45,13 +45,6 @@ pub(super) const MAX_MIN_RUN: Duration = Duration::from_secs(3600);
 /// A scheduler's start, and the way back.
 pub(super) const MIN_SWITCHES: u32 = 2;
 pub(super) const MAX_SWITCHES: u32 = 3600;
-
-/// What rules may name, of all files.
-#[derive(Default)]
-pub(super) struct Declared {
-    pub(super) schedulers: schedulers::Declared,
-    pub(super) lists: lists::Declared,
-}
 
 /// The policy in `roots`, of which the first is that of the file with the settings. It is meaningless when a problem has
 /// been reported.
