@@ -6,7 +6,6 @@ use std::path::Path;
 
 use auto_ext_policy::MAX_BYTES;
 
-use super::Tool;
 use super::modes::{Mode, command};
 use super::names::Kind;
 
@@ -20,7 +19,7 @@ const SHOWN: usize = 12;
 /// A file for `policies.d` that is being made.
 #[derive(Debug)]
 pub(crate) struct Draft {
-    tool: Tool,
+    tool: &'static str,
     place: String,
     files: usize,
     /// By their names, the programs and arguments.
@@ -49,8 +48,8 @@ pub(super) struct Rule {
 }
 
 impl Draft {
-    /// Nothing yet, of the settings of `tool` in `place`.
-    pub(super) fn of(tool: Tool, place: &Path) -> Self {
+    /// Nothing yet, of the settings of the tool of this name in `place`.
+    pub(super) fn of(tool: &'static str, place: &Path) -> Self {
         Self {
             tool,
             place: place.display().to_string(),
@@ -71,7 +70,7 @@ impl Draft {
 
     /// `name` with the name of the tool before it.
     pub(super) fn own(&self, name: &str) -> String {
-        format!("{}-{name}", self.tool.name())
+        format!("{}-{name}", self.tool)
     }
 
     /// Whether there is nothing in it.
@@ -157,7 +156,7 @@ impl Draft {
 
     /// The file.
     pub(crate) fn yaml(&self) -> String {
-        let name = self.tool.name();
+        let name = self.tool;
         let mut text = format!(
             "# Made by `auto-ext import {name}` of {}.\n\
              # To use it, put it into a file in /etc/auto-ext/policies.d whose name ends in `.yaml`.\n\

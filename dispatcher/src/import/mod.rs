@@ -73,7 +73,7 @@ impl Tool {
             None => self.usual_place()?,
         };
         let (sources, mut unread) = sources::read(&place, self.extension())?;
-        let mut draft = Draft::of(self, &place);
+        let mut draft = Draft::of(self.name(), &place);
         draft.read(sources.len());
         self.convert(&sources, &mut draft);
         draft.left_out("files that cannot be read", &mut unread);
