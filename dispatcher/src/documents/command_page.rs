@@ -169,7 +169,10 @@ mod tests {
         let mut command = cli::command();
         command.build();
         for subcommand in command.get_subcommands().filter(|c| is_documented(c)) {
-            let heading = format!(".SS \"auto\\-ext {}", subcommand.get_name());
+            let heading = format!(
+                ".SS \"auto\\-ext {}",
+                subcommand.get_name().replace('-', r"\-")
+            );
             assert!(page.contains(&heading), "no {heading} in {page}");
             for argument in subcommand.get_arguments().filter(|a| !a.is_hide_set()) {
                 let option = argument.get_long().unwrap_or_default();
