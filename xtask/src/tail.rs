@@ -45,9 +45,12 @@ impl Tail {
     pub(crate) fn lines(&self) -> Vec<&str> {
         let begin = self.last.front().map_or(self.said, |(number, _)| *number);
         let earlier = self.telling.iter().filter(|(number, _)| *number < begin);
+        let mut earlier: Vec<&Numbered> = earlier.collect();
+        // That a test's name tells something is known only at its end.
+        earlier.sort_by_key(|(number, _)| *number);
         let mut lines = Vec::new();
         let mut next = 0;
-        for (number, line) in earlier.chain(&self.last) {
+        for (number, line) in earlier.into_iter().chain(&self.last) {
             if *number > next {
                 lines.push(LEFT_OUT);
             }
@@ -181,6 +184,32 @@ mod tests {
         assert_eq!(shown[..expected.len()], expected);
         assert_eq!(shown.len(), expected.len() + LAST);
         assert_eq!(shown.last(), Some(&"[oldest] line 99"));
+    }
+
+    #[test]
+    fn what_a_failure_says_at_once_is_kept_and_what_the_next_test_says_is_not() {
+        let others = numbers(0..100);
+        let lines = [
+            "test a ... ",
+            "",
+            "---- a ----",
+            "no scheduler",
+            "FAILED",
+            "test b ... ok",
+        ];
+        let tail = noted(
+            "",
+            lines.into_iter().chain(others.iter().map(String::as_str)),
+        );
+        let expected = [
+            "test a ... ",
+            "...",
+            "---- a ----",
+            "no scheduler",
+            "FAILED",
+            "...",
+        ];
+        assert_eq!(tail.lines()[..expected.len()], expected);
     }
 
     #[test]
