@@ -214,9 +214,10 @@ fn conditions(when: &Conditions, state: &State) -> Vec<ConditionNow> {
     let mut conditions = Vec::new();
     let found = when.process(&state.processes);
     let cgroups: Vec<&str> = when.cgroups.iter().map(Pattern::as_str).collect();
-    let except = match when.except.is_empty() {
-        true => String::new(),
-        false => format!(", but not {}", when.except),
+    let except = if when.except.is_empty() {
+        String::new()
+    } else {
+        format!(", but not {}", when.except)
     };
     let asked = [
         (!when.processes.is_empty()).then(|| format!("process {}{except}", when.processes)),

@@ -16,6 +16,12 @@ pub(super) const MAX_NAME: usize = 64;
 /// The longest text that is compared with names, in bytes.
 pub(super) const MAX_WORD: usize = 256;
 
+/// The longest path, in bytes: PATH_MAX of Linux without the final NUL.
+pub(super) const MAX_PATH: usize = 4095;
+
+/// The longest name of a file, of which a program is one, in bytes: NAME_MAX of Linux.
+pub const MAX_FILE_NAME: usize = 255;
+
 /// The entries of a mapping in the order of the file, each key once.
 pub(super) struct Fields<'n> {
     pub(super) at: Location,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Location, Place, Problem, Problems, quote};
-use crate::fields::MAX_WORD;
+use crate::fields::{MAX_FILE_NAME, MAX_PATH, MAX_WORD};
 use crate::files::ReadList;
 use crate::policy::Rule;
 use crate::programs::List;
@@ -23,10 +23,6 @@ pub const MAX_NAMES: usize = 50_000;
 pub(super) const MAX_INLINE: usize = 20_000;
 /// The largest file of a list, in bytes.
 pub const MAX_LIST_BYTES: usize = 4 << 20;
-/// In bytes: NAME_MAX of Linux.
-pub const MAX_PROGRAM_NAME: usize = 255;
-/// In bytes: PATH_MAX of Linux without the final NUL.
-pub(super) const MAX_PATH: usize = 4095;
 
 const EXAMPLE: &str = "[hl2_linux, SPEED2.EXE]";
 
@@ -169,7 +165,7 @@ fn names(
     let mut names = Vec::with_capacity(items.len());
     for item in items {
         let expected = "a name such as `hl2_linux`";
-        let Some(name) = problems.text(item, "a program", expected, MAX_PROGRAM_NAME) else {
+        let Some(name) = problems.text(item, "a program", expected, MAX_FILE_NAME) else {
             continue;
         };
         if files.is_full() {
@@ -236,8 +232,8 @@ fn lines(
             problems.add_problem(too_many(at));
             return None;
         }
-        let refusal = if name.len() > MAX_PROGRAM_NAME {
-            format!("is longer than {MAX_PROGRAM_NAME} bytes")
+        let refusal = if name.len() > MAX_FILE_NAME {
+            format!("is longer than {MAX_FILE_NAME} bytes")
         } else if name.chars().any(char::is_control) {
             "contains a control character".to_owned()
         } else {

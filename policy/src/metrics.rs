@@ -6,13 +6,12 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Problems, quote};
+use crate::fields::MAX_PATH;
 use crate::yaml::Node;
 
 /// The keys of the section.
 pub(super) const KEYS: [&str; 3] = ["textfile", "every", "listen"];
 
-/// In bytes: PATH_MAX of Linux without the final NUL.
-pub(super) const MAX_PATH: usize = 4095;
 /// In bytes: `sun_path` of unix(7) without the final NUL.
 pub(super) const MAX_SOCKET: usize = 107;
 pub(super) const MIN_EVERY: Duration = Duration::from_secs(1);

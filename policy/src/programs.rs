@@ -226,16 +226,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn process(comm: &str, executable: &str, argv0: &str) -> Process {
-        Process {
-            pid: 1,
-            comm: comm.into(),
-            executable: executable.into(),
-            argv0: argv0.into(),
-            cgroup: String::new(),
-        }
-    }
+    use crate::pattern::tests::process;
 
     fn list(names: &[&str]) -> List {
         List::new("games", names.iter().map(|name| (*name).to_owned()))

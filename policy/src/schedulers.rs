@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::candidate::{Candidate, KERNEL, Scheduler};
 use crate::error::{Place, Problems, quote};
-use crate::fields::MAX_WORD;
+use crate::fields::{MAX_FILE_NAME, MAX_PATH, MAX_WORD};
 use crate::known;
 use crate::policy::{Rule, used};
 use crate::suggest::nearest;
@@ -16,9 +16,6 @@ pub(super) const KEYS: [&str; 2] = ["command", "args"];
 pub(super) const MAX_SCHEDULERS: usize = 100;
 /// How many arguments a scheduler may have.
 pub const MAX_ARGS: usize = 64;
-/// In bytes: NAME_MAX and PATH_MAX of Linux without the final NUL.
-const MAX_FILE_NAME: usize = 255;
-pub(super) const MAX_PATH: usize = 4095;
 /// How long an argument may be, in bytes.
 pub const MAX_ARG: usize = 1024;
 

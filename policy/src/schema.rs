@@ -56,15 +56,13 @@ pub(super) fn policy(
     let mut policy = Policy::default();
     let fields: Vec<Option<Fields<'_>>> = (0..)
         .zip(problems.iter_mut().zip(roots))
-        .map(|(file, (problems, root))| match file {
-            0 => entries(problems, root).map(|mut fields| {
-                settings(problems, &mut fields, &mut policy);
-                fields
-            }),
-            _ => entries(problems, root).map(|mut fields| {
-                check_part(problems, &mut fields);
-                fields
-            }),
+        .map(|(file, (problems, root))| {
+            let mut fields = entries(problems, root)?;
+            match file {
+                0 => settings(problems, &mut fields, &mut policy),
+                _ => check_part(problems, &mut fields),
+            }
+            Some(fields)
         })
         .collect();
     // What a file defines that cannot be understood, the rules of others may name.

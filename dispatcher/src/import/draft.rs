@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use auto_ext_policy::MAX_BYTES;
+use auto_ext_service::sanitize::sanitize;
 
 use super::modes::{Mode, command};
 use super::names::Kind;
@@ -147,13 +148,6 @@ impl Draft {
             .insert(what.to_owned());
     }
 
-    /// As [`Self::leave_out`], for several.
-    pub(super) fn left_out(&mut self, why: &str, what: &mut Vec<String>) {
-        for what in what.drain(..) {
-            self.leave_out(why, &what);
-        }
-    }
-
     /// The file.
     pub(crate) fn yaml(&self) -> String {
         let name = self.tool;
@@ -161,7 +155,7 @@ impl Draft {
             "# Made by `auto-ext import {name}` of {}.\n\
              # To use it, put it into a file in /etc/auto-ext/policies.d whose name ends in `.yaml`.\n\
              version: 1\n",
-            one_line(&self.place)
+            sanitize(&self.place)
         );
         if !self.schedulers.is_empty() {
             text.push_str("\nschedulers:\n");
@@ -197,7 +191,7 @@ impl Draft {
             1 => "1 file".to_owned(),
             files => format!("{files} files"),
         };
-        let mut text = format!("{}: {files} read\n", one_line(&self.place));
+        let mut text = format!("{}: {files} read\n", sanitize(&self.place));
         for rule in &self.rules {
             let names: usize = rule
                 .lists
@@ -220,7 +214,7 @@ impl Draft {
             let _ = writeln!(text, "{note}");
         }
         for (why, what) in &self.left_out {
-            let shown: Vec<String> = what.iter().take(SHOWN).map(|what| one_line(what)).collect();
+            let shown: Vec<String> = what.iter().take(SHOWN).map(|what| sanitize(what)).collect();
             let more = match what.len().saturating_sub(SHOWN) {
                 0 => String::new(),
                 more => format!(" and {more} more"),
@@ -259,9 +253,4 @@ impl Rule {
 /// As text of YAML between double quotes, whose escapes are those of JSON.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
-}
-
-/// Without what would end a comment or steer a terminal.
-fn one_line(text: &str) -> String {
-    auto_ext_service::sanitize::sanitize(text)
 }

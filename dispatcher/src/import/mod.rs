@@ -72,11 +72,13 @@ impl Tool {
             Some(path) => path.to_owned(),
             None => self.usual_place()?,
         };
-        let (sources, mut unread) = sources::read(&place, self.extension())?;
+        let (sources, unread) = sources::read(&place, self.extension())?;
         let mut draft = Draft::of(self.name(), &place);
         draft.read(sources.len());
         self.convert(&sources, &mut draft);
-        draft.left_out("files that cannot be read", &mut unread);
+        for file in unread {
+            draft.leave_out("files that cannot be read", &file);
+        }
         if draft.is_empty() {
             return Err(format!(
                 "nothing to import was found in {}\n{}",

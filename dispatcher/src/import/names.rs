@@ -1,6 +1,6 @@
 //! Which names of programs say what runs, and which say nothing.
 
-use auto_ext_policy::MAX_PROGRAM_NAME;
+use auto_ext_policy::MAX_FILE_NAME;
 
 /// Names that other programs have as well, in lower case: a rule about them would hold when no game runs. Those of what runs
 /// other programs are among them.
@@ -94,7 +94,7 @@ pub(super) enum Kind {
 impl Kind {
     pub(super) fn of(name: &str) -> Self {
         let lower = name.to_lowercase();
-        let fits = (1..=MAX_PROGRAM_NAME).contains(&name.len()) && name.trim() == name;
+        let fits = (1..=MAX_FILE_NAME).contains(&name.len()) && name.trim() == name;
         if !fits
             || name.contains(is_invisible)
             || name.contains(['/', '\\', '*', '?', '\u{fffd}'])

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::candidate::KERNEL;
 use crate::conditions::{Power, Profile};
-use crate::fields::MAX_NAME;
+use crate::fields::{MAX_FILE_NAME, MAX_NAME, MAX_PATH};
 use crate::known::Known;
 use crate::policy::{Foreign, NO_CLASS, Policy};
 use crate::{known, lists, metrics, rules, schedulers, schema, when};
@@ -120,7 +120,7 @@ fn schedulers() -> Value {
         schedulers::KEYS,
         [
             described(
-                json!({"type": "string", "pattern": r"^(scx_[^/\s]+|/\S+)$", "maxLength": schedulers::MAX_PATH}),
+                json!({"type": "string", "pattern": r"^(scx_[^/\s]+|/\S+)$", "maxLength": MAX_PATH}),
                 "The program: a name that begins with `scx_`, or the absolute path of any",
             ),
             or_empty(described(
@@ -148,7 +148,7 @@ fn schedulers() -> Value {
 }
 
 fn lists() -> Value {
-    let mut name = text(lists::MAX_PROGRAM_NAME);
+    let mut name = text(MAX_FILE_NAME);
     name["minLength"] = json!(1);
     let inline = json!({
         "type": "array",
@@ -156,7 +156,7 @@ fn lists() -> Value {
         "maxItems": lists::MAX_INLINE,
         "examples": [["hl2_linux", "SPEED2.EXE"]],
     });
-    let mut path = text(lists::MAX_PATH);
+    let mut path = text(MAX_PATH);
     path["examples"] = json!(["games.txt"]);
     let file = mapping(
         lists::KEYS,
@@ -329,7 +329,7 @@ fn metrics() -> Value {
                 json!({
                     "type": "string",
                     "pattern": r"^/.*\.prom$",
-                    "maxLength": metrics::MAX_PATH,
+                    "maxLength": MAX_PATH,
                     "examples": ["/var/lib/prometheus/node-exporter/auto-ext.prom"],
                 }),
                 "A file for the textfile collector of node_exporter",

@@ -3,7 +3,7 @@
 
 pub(crate) mod program;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 

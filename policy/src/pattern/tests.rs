@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn process(comm: &str, executable: &str, argv0: &str) -> Process {
+pub(crate) fn process(comm: &str, executable: &str, argv0: &str) -> Process {
     Process {
         pid: 1,
         comm: comm.into(),

@@ -13,10 +13,13 @@ use super::client::Client;
 use super::labelled::{self, Programs, require_class};
 use super::new_file;
 use crate::sources::read_policy;
-use crate::trace::{MAX_LINE, Reader};
+use crate::trace::Reader;
 
 /// How much of the past the daemon keeps.
 const MOST: Duration = Duration::from_mins(10);
+
+/// The longest note, in bytes: far less than a line of a trace may have.
+const MAX_NOTE: usize = 4096;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -91,7 +94,7 @@ fn time(text: &str) -> Result<Duration, String> {
 
 /// Parses what ran, which becomes a part of a trace's first line.
 fn note(text: &str) -> Result<String, String> {
-    if text.len() <= MAX_LINE / 1024 && !text.chars().any(char::is_control) {
+    if text.len() <= MAX_NOTE && !text.chars().any(char::is_control) {
         Ok(text.to_owned())
     } else {
         Err("must be one line of 4096 bytes at most".to_owned())

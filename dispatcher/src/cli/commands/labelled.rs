@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::bail;
 use auto_ext_policy::Policy;
@@ -68,7 +69,7 @@ pub(crate) fn copy<R: BufRead, W: Write>(
 
 /// `5m in 1200 windows; the policy says parallel 97.0 %, cpu 3.0 %`.
 pub(crate) fn in_words(summary: &Summary) -> String {
-    let seconds = std::time::Duration::from_secs(summary.time.as_secs());
+    let seconds = Duration::from_secs(summary.time.as_secs());
     format!(
         "{} in {} windows; the policy says {}",
         humantime::format_duration(seconds),
@@ -79,8 +80,6 @@ pub(crate) fn in_words(summary: &Summary) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use auto_ext_signals::{Process, ProcessEvent, Signal, Signals};
 
     use super::*;

@@ -187,18 +187,22 @@ fn seconds(text: &str) -> Option<f64> {
 }
 
 impl Outcome {
+    /// The class and the name in the label; of a label that is a class alone, the name is that too.
+    fn parts(&self) -> (&str, &str) {
+        let parts = self.label.split_once(':');
+        parts.map_or((&self.label, &self.label), |(class, name)| {
+            (class, name.trim_start())
+        })
+    }
+
     /// The class that it is.
     pub(super) fn class(&self) -> &str {
-        self.label
-            .split_once(": ")
-            .map_or(&*self.label, |(class, _)| class)
+        self.parts().0
     }
 
     /// The program, or the programs, that it is of.
     pub(super) fn program(&self) -> &str {
-        self.label
-            .split_once(": ")
-            .map_or(&*self.label, |(_, name)| name)
+        self.parts().1
     }
 
     /// The time in which it was that: of what is to be stable, in the class that it most often was.
