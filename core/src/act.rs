@@ -5,8 +5,11 @@ use std::time::Duration;
 use auto_ext_policy::{Candidate, Foreign, Policy};
 
 use crate::cause::{Cause, End};
+use crate::choice::Precedence;
+use crate::choose::lease;
 use crate::event::Action;
 use crate::kernel_state::KernelState;
+use crate::leases::Lease;
 use crate::mode::{Mode, ObserveCause};
 use crate::moment::Moment;
 use crate::pins::Pin;
@@ -72,6 +75,7 @@ pub(crate) fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action
             if pinned {
                 state.pins.establish();
             }
+            state.leases.establish(&state.choice.desired);
             return Vec::new();
         }
         (Some(running), Candidate::Scheduler(desired))
@@ -80,9 +84,11 @@ pub(crate) fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action
             // The name may be another one, or who asks for it; the process is the same.
             running.scheduler = desired.clone();
             running.precedence = state.choice.precedence;
+            running.lease_ended = false;
             if pinned {
                 state.pins.establish();
             }
+            state.leases.establish(&state.choice.desired);
             return Vec::new();
         }
         _ => {}
@@ -158,6 +164,11 @@ fn over_limit(policy: &Policy, state: &State, now: Moment) -> Option<String> {
     (!allowed).then(|| format!("waits because of the limit of {limit} switches per hour"))
 }
 
+/// Whether what should run is leased and has not run yet.
+fn lease_begins(state: &State, now: Moment) -> bool {
+    state.choice.precedence == Precedence::Hold && lease(state, now).is_some_and(Lease::is_new)
+}
+
 /// Why the scheduler that runs cannot be replaced yet.
 fn stays(policy: &Policy, state: &State, running: &Running, now: Moment) -> Option<String> {
     let name = &running.scheduler.name;
@@ -171,6 +182,8 @@ fn stays(policy: &Policy, state: &State, running: &Running, now: Moment) -> Opti
         )),
         (None, Some(error)) => Some(format!("{name} cannot be ended: {error}")),
         (None, None) if state.choice.precedence > running.precedence => None,
+        // What an application asks for comes and goes with it.
+        (None, None) if running.lease_ended || lease_begins(state, now) => None,
         (None, None) if now.saturating_sub(running.since) < min_run => {
             let min_run = humantime::format_duration(min_run);
             Some(format!("{name} stays until it has run for {min_run}"))

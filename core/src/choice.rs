@@ -9,7 +9,7 @@ use auto_ext_policy::Candidate;
 pub enum Precedence {
     /// A rule of the policy.
     Rule(auto_ext_policy::Precedence),
-    /// An application that wants what runs to stay.
+    /// An application that wants what runs to stay, or something else for as long as it runs itself.
     Hold,
     /// A person.
     Pin,

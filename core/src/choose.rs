@@ -8,6 +8,7 @@ use auto_ext_policy::{Candidate, Foreign, NO_CLASS, Policy, Rule};
 
 use crate::choice::{Choice, Precedence};
 use crate::kernel_state::KernelState;
+use crate::leases::Lease;
 use crate::mode::{Mode, ObserveCause};
 use crate::moment::Moment;
 use crate::state::State;
@@ -61,7 +62,7 @@ pub(crate) fn mode(policy: &Policy, state: &State, now: Moment) -> Mode {
         }
         _ if free_soon && policy.foreign == Foreign::Respect => Mode::Yielded,
         _ if none_installed => Mode::Observe(ObserveCause::NoScheduler),
-        _ if !state.holds.is_empty() => Mode::Held,
+        _ if !state.holds.is_empty() || lease(state, now).is_some() => Mode::Held,
         _ => Mode::Auto,
     }
 }
@@ -86,6 +87,43 @@ pub(crate) fn choose(policy: &Policy, state: &State, now: Moment) -> Choice {
         let cause = ObserveCause::Safe(why.to_owned());
         return best(state, Precedence::Pin, cause.to_string(), &[], now);
     }
+    let mut choice = match lease(state, now) {
+        Some(lease) => best(
+            state,
+            Precedence::Hold,
+            format!("leased by {} ({})", lease.application, lease.reason),
+            std::slice::from_ref(&lease.to),
+            now,
+        ),
+        None => choose_without_lease(policy, state, now),
+    };
+    let refused = leases_that_cannot_run(state, now);
+    choice.rejected.splice(..0, refused);
+    choice
+}
+
+/// The lease that is in force: the newest of those whose scheduler can run.
+pub(crate) fn lease(state: &State, now: Moment) -> Option<&Lease> {
+    let mut leases = state.leases.newest_first();
+    leases.find(|lease| rejection(state, &lease.to, Precedence::Hold, now).is_none())
+}
+
+/// What the leases name that would come before the one in force, and why each cannot run.
+fn leases_that_cannot_run(state: &State, now: Moment) -> Vec<(Candidate, String)> {
+    let mut refused: Vec<(Candidate, String)> = Vec::new();
+    for lease in state.leases.newest_first() {
+        let Some(why) = rejection(state, &lease.to, Precedence::Hold, now) else {
+            break;
+        };
+        if !refused.iter().any(|(other, _)| other.is_same_as(&lease.to)) {
+            refused.push((lease.to.clone(), why));
+        }
+    }
+    refused
+}
+
+/// What should run when only holds and the policy decide.
+fn choose_without_lease(policy: &Policy, state: &State, now: Moment) -> Choice {
     if let Some(hold) = state.holds.values().next() {
         let others = match state.holds.len() - 1 {
             0 => String::new(),
@@ -137,7 +175,7 @@ fn best(
         waits: None,
     };
     for candidate in candidates {
-        match rejection(state, candidate, now) {
+        match rejection(state, candidate, precedence, now) {
             None => {
                 choice.desired = candidate.clone();
                 break;
@@ -149,21 +187,25 @@ fn best(
 }
 
 /// Why `candidate` cannot be chosen at `now`; `None` when it can.
-fn rejection(state: &State, candidate: &Candidate, now: Moment) -> Option<String> {
+fn rejection(
+    state: &State,
+    candidate: &Candidate,
+    precedence: Precedence,
+    now: Moment,
+) -> Option<String> {
     let Candidate::Scheduler(scheduler) = candidate else {
         return None;
     };
-    // The file of one that runs may be about to be replaced. One that a person named, or that ran when it was held,
+    // The file of one that runs may be about to be replaced. One that somebody named, or that ran when it was held,
     // need not be in the policy.
-    let by_rule = state.pin().is_none() && state.holds.is_empty();
+    let by_rule = matches!(precedence, Precedence::Rule(_));
     let runs = state
         .running()
         .is_some_and(|running| running.is_same_as(scheduler));
     if by_rule && !runs && !state.installed.contains(&scheduler.name) {
         return Some("is not installed".to_owned());
     }
-    let error = state.failures.quarantine(scheduler, now)?;
-    Some(format!("is quarantined because it failed: {error}"))
+    state.quarantine(candidate, now)
 }
 
 /// The conditions of the rule, in words. The values of signals change with every window and are shown beside the

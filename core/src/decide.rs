@@ -8,6 +8,7 @@ use auto_ext_policy::{Candidate, Policy};
 use auto_ext_signals::{Process, ProcessEvent};
 
 use crate::act::{act, follow_detachment};
+use crate::choice::Precedence;
 use crate::choose::{choose, classify, mode};
 use crate::event::{Action, Event};
 use crate::moment::Moment;
@@ -90,7 +91,8 @@ fn apply(policy: &Policy, state: &mut State, event: Event, now: Moment) {
                 reason,
             },
         ),
-        Event::Released { cookie } => drop(state.holds.remove(&cookie)),
+        Event::Leased(lease) => state.leases.add(lease),
+        Event::Released { cookie } => release(state, cookie),
         Event::Slept(time) => slept(state, time, now),
         Event::FallsAsleep => state.asleep = true,
         Event::WakesUp => {
@@ -114,6 +116,20 @@ fn hold(state: &mut State, cookie: u32, hold: Hold) {
         state.held_is_open = state.switching.is_some();
     }
     state.holds.insert(cookie, hold);
+}
+
+fn release(state: &mut State, cookie: u32) {
+    state.holds.remove(&cookie);
+    let Some(lease) = state.leases.remove(cookie) else {
+        return;
+    };
+    if let Some(running) = &mut state.running
+        && let Candidate::Scheduler(leased) = &lease.to
+        && running.precedence == Precedence::Hold
+        && running.scheduler.is_same_as(leased)
+    {
+        running.lease_ended = true;
+    }
 }
 
 /// Moves on what is to last for a time in which the machine is awake.
@@ -150,8 +166,8 @@ fn follow(policy: &Policy, processes: &mut BTreeMap<u32, Process>, event: Proces
 fn rename_as_in(policy: &Policy, state: &mut State) {
     let running = state.running.as_mut().map(|running| &mut running.scheduler);
     let switching = state.switching.as_mut().map(|switch| &mut switch.to);
-    let candidates = state.pins.named_mut().chain(switching);
-    let candidates = candidates.chain([&mut state.held]);
+    let candidates = state.pins.named_mut().chain(state.leases.named_mut());
+    let candidates = candidates.chain(switching).chain([&mut state.held]);
     let schedulers = candidates.filter_map(|candidate| match candidate {
         Candidate::Kernel => None,
         Candidate::Scheduler(scheduler) => Some(scheduler),

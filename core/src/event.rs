@@ -9,6 +9,7 @@ use auto_ext_signals::{ProcessEvent, Signals};
 use crate::cause::{Cause, End};
 use crate::failures::Failure;
 use crate::kernel_state::KernelState;
+use crate::leases::Lease;
 
 /// Everything that the decisions depend on.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,7 +101,9 @@ pub enum Event {
         /// Why, in its words.
         reason: String,
     },
-    /// A hold has ended.
+    /// An application wants this to run for as long as it does.
+    Leased(Lease),
+    /// A hold or a lease has ended.
     Released {
         /// Its number.
         cookie: u32,

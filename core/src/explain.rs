@@ -8,6 +8,7 @@ use auto_ext_signals::{Level, Signal};
 use serde::{Deserialize, Serialize};
 
 use crate::choice::Precedence;
+use crate::choose::lease;
 use crate::moment::Moment;
 use crate::state::State;
 
@@ -28,6 +29,9 @@ pub struct Explanation {
     pub rejected: Vec<Rejected>,
     /// Why it does not run yet; `None` when it does.
     pub waits: Option<String>,
+    /// Whether a switch is on its way.
+    #[serde(default)]
+    pub switching: bool,
     /// Each rule, the first to be considered first.
     pub rules: Vec<RuleNow>,
     /// Each signal with its thresholds.
@@ -128,6 +132,7 @@ pub fn explain(policy: &Policy, state: &State, now: Moment) -> Explanation {
             })
             .collect(),
         waits: choice.waits.clone(),
+        switching: state.switching.is_some(),
         would_change: would_change(state, &rules, now),
         rules,
         signals: signals_now(state),
@@ -159,6 +164,9 @@ fn would_change(state: &State, rules: &[RuleNow], now: Moment) -> Vec<String> {
             }];
         }
         Precedence::Hold => {
+            if let Some(lease) = lease(state, now) {
+                return vec![format!("the end of the lease of {}", lease.application)];
+            }
             let applications: Vec<&str> = state
                 .holds()
                 .values()

@@ -9,7 +9,7 @@ pub enum Mode {
     Auto,
     /// A person, who named what is to run.
     Pinned,
-    /// An application, which wants what runs to stay.
+    /// An application, which wants what runs to stay, or named what is to run for as long as it does.
     Held,
     /// Nobody: auto-ext watches and starts nothing.
     Observe(ObserveCause),

@@ -23,6 +23,7 @@ impl State {
         if self.pin().is_some_and(|pin| pin.to.is_same_as(&to)) {
             self.pins.establish();
         }
+        self.leases.establish(&to);
         self.running = match to {
             Candidate::Kernel => None,
             Candidate::Scheduler(scheduler) => {
@@ -33,6 +34,7 @@ impl State {
                     since: now,
                     precedence,
                     counts,
+                    lease_ended: false,
                     failure_recorded: false,
                 })
             }
@@ -61,6 +63,7 @@ impl State {
                 since: now,
                 precedence,
                 counts,
+                lease_ended: false,
                 failure_recorded: matches!(fault, Fault::New(_)),
             },
         });
@@ -71,6 +74,7 @@ impl State {
             return;
         }
         self.pins.failed(&to);
+        self.leases.failed(&to);
         if fault == Fault::Nobody
             && let Candidate::Scheduler(new) = &to
         {

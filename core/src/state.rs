@@ -9,6 +9,7 @@ use auto_ext_signals::{LevelTracker, Levels, Process, Signals};
 use crate::choice::{Choice, Precedence};
 use crate::failures::{Failure, Failures};
 use crate::kernel_state::KernelState;
+use crate::leases::Leases;
 use crate::limit::SwitchLimit;
 use crate::mode::{Mode, ObserveCause};
 use crate::moment::Moment;
@@ -57,6 +58,8 @@ pub struct Running {
     pub precedence: Precedence,
     /// Its start counted against the hourly limit, so its end does too.
     pub(crate) counts: bool,
+    /// The lease that it was started for has ended, so that it need not have run for the least time.
+    pub(crate) lease_ended: bool,
     /// It has failed, and the failure has been recorded.
     pub(crate) failure_recorded: bool,
 }
@@ -82,6 +85,7 @@ pub struct State {
     pub(crate) power: Option<Power>,
     pub(crate) profile: Option<Profile>,
     pub(crate) pins: Pins,
+    pub(crate) leases: Leases,
     pub(crate) holds: BTreeMap<u32, Hold>,
     /// What ran when the first of the holds began; while `held_is_open`, what will run as far as is known.
     pub(crate) held: Candidate,
@@ -138,6 +142,7 @@ impl State {
             power: None,
             profile: None,
             pins: Pins::default(),
+            leases: Leases::default(),
             holds: BTreeMap::new(),
             held: Candidate::Kernel,
             held_is_open: false,
@@ -290,6 +295,16 @@ impl State {
             }
         }
         quarantined
+    }
+
+    /// Why `candidate` is quarantined at `now`, in words that go on after its name; `None` when it is not.
+    #[must_use]
+    pub fn quarantine(&self, candidate: &Candidate, now: Moment) -> Option<String> {
+        let Candidate::Scheduler(scheduler) = candidate else {
+            return None;
+        };
+        let error = self.failures.quarantine(scheduler, now)?;
+        Some(format!("is quarantined because it failed: {error}"))
     }
 
     /// The program of the scheduler that [`Self::quarantined`] calls `name`.

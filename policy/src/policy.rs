@@ -118,6 +118,19 @@ impl Policy {
         known::candidate(name, |name| self.schedulers.get(name).cloned().map(Some)).flatten()
     }
 
+    /// Whether a rule or the list of schedulers has this program with these arguments. The kernel's own is in every
+    /// policy.
+    #[must_use]
+    pub fn names(&self, candidate: &Candidate) -> bool {
+        match candidate {
+            Candidate::Kernel => true,
+            Candidate::Scheduler(scheduler) => {
+                let own = self.schedulers.values().chain(self.used_schedulers());
+                own.into_iter().any(|own| own.is_same_as(scheduler))
+            }
+        }
+    }
+
     /// Every name that this policy has for this program with these arguments, or else the short name of a known
     /// scheduler if it stands for that. Empty for what only a pin with arguments of its own, or an earlier policy, can
     /// have started.

@@ -31,6 +31,8 @@ pub fn of_command(status: ExitStatus) -> ExitCode {
 pub struct WithCode {
     /// The exit code.
     pub code: Code,
+    /// At another time it may go well: whoever asked did nothing wrong.
+    pub is_for_now: bool,
     message: String,
 }
 
@@ -39,6 +41,16 @@ impl WithCode {
     pub fn error(code: Code, message: impl Into<String>) -> anyhow::Error {
         anyhow::Error::new(Self {
             code,
+            is_for_now: false,
+            message: message.into(),
+        })
+    }
+
+    /// As [`Self::error`], of what may go well at another time.
+    pub fn for_now(code: Code, message: impl Into<String>) -> anyhow::Error {
+        anyhow::Error::new(Self {
+            code,
+            is_for_now: true,
             message: message.into(),
         })
     }

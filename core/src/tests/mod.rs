@@ -12,6 +12,7 @@ use crate::KernelState;
 mod candidates;
 mod faults;
 mod kernel;
+mod leases;
 mod loads;
 mod people;
 mod precedence;
@@ -172,7 +173,7 @@ impl Machine {
         }
     }
 
-    /// Whoever is to leave has run for its time, has failed, or is overruled from above.
+    /// Whoever is to leave has run for its time, has failed, is overruled from above, or gives way to a lease or was one.
     fn check_reluctance(&self) {
         let (Some(running), Some(switch)) = (&self.state.running, &self.state.switching) else {
             return;
@@ -183,6 +184,8 @@ impl Machine {
             ran >= self.policy.stability.min_run
                 || failed.is_some()
                 || switch.precedence > running.precedence
+                || running.lease_ended
+                || switch.reason.starts_with("leased")
                 || switch.precedence == Precedence::Pin,
             "{running:?} has to leave after {ran:?} for {switch:?}"
         );

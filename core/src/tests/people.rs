@@ -1,4 +1,4 @@
-//! Pins, holds and sleep: what people and applications ask for beside the policy.
+//! Pins, holds, leases and sleep: what people and applications ask for beside the policy.
 
 use super::*;
 

@@ -5,6 +5,7 @@ use auto_ext_signals::ProcessEvent;
 use proptest::prelude::*;
 
 use super::*;
+use crate::Lease;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -14,6 +15,8 @@ enum Step {
     Foreign,
     Away(u64),
     Hold(bool),
+    Lease(&'static str),
+    Release,
     Game(bool),
     Battery(bool),
     Asleep(bool),
@@ -54,6 +57,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Battery),
         1 => any::<bool>().prop_map(Step::Asleep),
         1 => Just(Step::Reload),
+        1 => prop::sample::select(&["flash", "bpfland", "kernel"][..]).prop_map(Step::Lease),
+        1 => Just(Step::Release),
         2 => prop::sample::select(&NAMES[..]).prop_map(Step::Names),
         1 => (1u64..100_000).prop_map(Step::Sleep),
     ]
@@ -116,6 +121,18 @@ fn perform(machine: &mut Machine, step: &Step) {
             reason: String::new(),
         }),
         Step::Hold(false) => machine.happens(Event::Released { cookie: 1 }),
+        Step::Lease(name) => {
+            let to = candidates(&[name]).swap_remove(0);
+            // A number is in use once.
+            machine.happens(Event::Released { cookie: 2 });
+            machine.happens(Event::Leased(Lease::new(
+                2,
+                to,
+                "game".into(),
+                String::new(),
+            )));
+        }
+        Step::Release => machine.happens(Event::Released { cookie: 2 }),
         Step::Game(true) => machine.happens(Event::Processes(vec![precedence::process(7, "game")])),
         Step::Game(false) => {
             machine.happens(Event::Processes(vec![ProcessEvent::Ended { pid: 7 }]));
@@ -231,7 +248,7 @@ proptest! {
             perform(&mut machine, &Step::Pin("kernel", None));
             machine.windows(4 * 6, 1.0, 0.0);
         } else {
-            for step in [Step::Unpin, Step::Hold(false), Step::Game(false), Step::Battery(false)] {
+            for step in [Step::Unpin, Step::Hold(false), Step::Release, Step::Game(false), Step::Battery(false)] {
                 perform(&mut machine, &step);
             }
             machine.windows(4 * 60, 0.0, 0.0);

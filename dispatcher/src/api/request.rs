@@ -18,7 +18,7 @@ use crate::trace::recent::RecentTrace;
 const WAITING: usize = 32;
 /// How old an answer that is given again may be.
 const FRESH: Duration = Duration::from_millis(250);
-/// Limit of the texts that explain a hold, in bytes.
+/// Limit of the texts that explain a hold or a lease, in bytes.
 const MAX_TEXT: usize = 256;
 
 /// What the daemon is asked to do or to say.
@@ -42,9 +42,22 @@ pub(crate) enum Request {
         /// The caller's name on the bus.
         owner: String,
     },
-    /// End a hold of this owner.
+    /// Run this for as long as its owner is there; answered with [`Answer::Cookie`].
+    Lease {
+        /// As in a rule's `use`.
+        name: String,
+        /// In place of the policy's, unless empty.
+        args: Vec<String>,
+        application: String,
+        reason: String,
+        /// The caller's name on the bus.
+        owner: String,
+        /// What the caller may name.
+        may_name: MayName,
+    },
+    /// End a hold or a lease of this owner.
     Release { cookie: u32, owner: String },
-    /// End all holds of this owner.
+    /// End all holds and leases of this owner.
     OwnerLeft { owner: String },
     /// Read the policy again, and end the safe mode.
     Reload,
@@ -61,6 +74,15 @@ pub(crate) enum Request {
     Metrics,
     /// What was measured in this time until now; answered with [`Answer::Trace`].
     Trace { last: Duration },
+}
+
+/// Which schedulers a caller may have run, without arguments of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MayName {
+    /// Those that the policy names, and the kernel's own.
+    ThoseOfThePolicy,
+    /// Any.
+    Any,
 }
 
 /// The daemon's answer when it did what it was asked.
@@ -84,6 +106,9 @@ pub(crate) enum Refusal {
     /// It cannot be done on this machine, or not now.
     #[error("{0}")]
     Unavailable(String),
+    /// The caller may not; see [`MayName`].
+    #[error("{0}")]
+    NotPermitted(String),
     /// A limit is exceeded.
     #[error("{0}")]
     TooMuch(String),
@@ -180,26 +205,21 @@ impl Request {
     /// Whether all texts and lists are within their limits.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         match self {
-            Self::Pin { name, args, .. } => {
-                if args.len() > MAX_ARGS {
-                    let message = format!("there are more than {MAX_ARGS} arguments");
-                    return Err(Refusal::Invalid(message));
-                }
-                text("the name", name, MAX_TEXT)?;
-                args.iter()
-                    .try_for_each(|arg| text("an argument", arg, MAX_ARG))
-            }
+            Self::Pin { name, args, .. } => scheduler(name, args),
             Self::Hold {
                 application,
                 reason,
                 ..
+            } => asked_by(application, reason),
+            Self::Lease {
+                name,
+                args,
+                application,
+                reason,
+                ..
             } => {
-                if application.is_empty() {
-                    let message = "a hold needs the name of its application";
-                    return Err(Refusal::Invalid(message.to_owned()));
-                }
-                text("the application", application, MAX_TEXT)?;
-                text("the reason", reason, MAX_TEXT)
+                scheduler(name, args)?;
+                asked_by(application, reason)
             }
             Self::ResetFailed { name } => text("the name", name, MAX_TEXT),
             Self::Unpin
@@ -212,6 +232,25 @@ impl Request {
             | Self::Trace { .. } => Ok(()),
         }
     }
+}
+
+fn scheduler(name: &str, args: &[String]) -> Result<(), Refusal> {
+    if args.len() > MAX_ARGS {
+        let message = format!("there are more than {MAX_ARGS} arguments");
+        return Err(Refusal::Invalid(message));
+    }
+    text("the name", name, MAX_TEXT)?;
+    args.iter()
+        .try_for_each(|arg| text("an argument", arg, MAX_ARG))
+}
+
+fn asked_by(application: &str, reason: &str) -> Result<(), Refusal> {
+    if application.is_empty() {
+        let message = "the name of the application is missing";
+        return Err(Refusal::Invalid(message.to_owned()));
+    }
+    text("the application", application, MAX_TEXT)?;
+    text("the reason", reason, MAX_TEXT)
 }
 
 fn text(what: &str, text: &str, max: usize) -> Result<(), Refusal> {
@@ -247,6 +286,14 @@ mod tests {
             reason: reason.into(),
             owner: ":1.7".into(),
         };
+        let lease = |name: &str, args: &[&str], application: &str| Request::Lease {
+            name: name.into(),
+            args: args.iter().map(|&arg| arg.into()).collect(),
+            application: application.into(),
+            reason: String::new(),
+            owner: ":1.7".into(),
+            may_name: MayName::Any,
+        };
         for request in [
             pin(&long, &[]),
             pin("bpfland\n", &[]),
@@ -256,6 +303,9 @@ mod tests {
             hold("", "because"),
             hold("game", &long),
             hold("game\u{1b}[2J", ""),
+            lease(&long, &[], "game"),
+            lease("bpfland", &[&long], "game"),
+            lease("bpfland", &[], ""),
         ] {
             assert!(
                 matches!(request.check(), Err(Refusal::Invalid(_))),

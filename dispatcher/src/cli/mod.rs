@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anstream::{AutoStream, ColorChoice};
+use anyhow::Context as _;
 use auto_ext_service::duration;
 use auto_ext_service::exit_code::{Code, WithCode};
 use auto_ext_service::sanitize::sanitize;
@@ -19,9 +20,10 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::api::dbus::BusKind;
+use crate::cli::commands::grant::Wanted;
 use crate::cli::commands::{
     check, doctor, history, hold, import, label, levels, metrics, new_file, pin, record, reload,
-    replay, report_class, schedulers, status, watch, why,
+    replay, report_class, run, schedulers, status, watch, why,
 };
 use crate::daemon;
 use crate::import::Tool;
@@ -105,6 +107,21 @@ enum Command {
     /// the bus is restarted, the hold is taken anew. SIGTERM, SIGHUP, SIGINT and SIGQUIT are passed on to
     /// the command, and if this is killed, the command gets SIGTERM
     Hold {
+        /// The command with its arguments
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        command: Vec<std::ffi::OsString>,
+    },
+    /// Run this scheduler while a command runs, whose exit code is passed on: a lease. It takes no password
+    /// in a session at this machine if the policy names the scheduler. The command starts when the
+    /// scheduler runs; where it cannot be had now, or without the daemon, the command runs all the same,
+    /// after a warning. Signals and restarts are as with `hold`
+    Run {
+        /// `kernel`, a scheduler of the policy, or one that is installed
+        #[arg(required_unless_present = "class")]
+        scheduler: Option<String>,
+        /// What this class of the policy would use, in place of a scheduler
+        #[arg(long, conflicts_with = "scheduler")]
+        class: Option<String>,
         /// The command with its arguments
         #[arg(last = true, required = true, value_name = "COMMAND")]
         command: Vec<std::ffi::OsString>,
@@ -198,7 +215,7 @@ pub fn command() -> clap::Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(cli.command) {
+    match perform(cli.command) {
         Ok(code) => code,
         Err(error) => {
             if is_broken_pipe(&error) {
@@ -217,7 +234,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<ExitCode> {
+fn perform(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Daemon {
             config,
@@ -242,6 +259,17 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Pin { name, lasts, args } => runtime()?.block_on(pin::pin(&name, lasts, &args)),
         Command::Unpin => runtime()?.block_on(pin::unpin()),
         Command::Hold { command } => runtime()?.block_on(hold::run(&command)),
+        Command::Run {
+            scheduler,
+            class,
+            command,
+        } => {
+            // clap has seen to it that there is one of them.
+            let wanted = class.map(Wanted::Class);
+            let wanted = wanted.or(scheduler.map(Wanted::Scheduler));
+            let wanted = wanted.context("neither a scheduler nor a class")?;
+            runtime()?.block_on(run::run(wanted, &command))
+        }
         Command::Reload => runtime()?.block_on(reload::run()),
         Command::Schedulers {
             reset_failed: Some(name),

@@ -1,11 +1,11 @@
-//! Which caller has which hold.
+//! Which caller has which hold or lease: both have numbers of one kind and end with their caller.
 
 use std::collections::BTreeMap;
 
-/// How many holds there may be at once.
+/// How many holds and leases there may be at once.
 pub(crate) const MAX_HOLDS: usize = 64;
 
-/// The callers on the bus that have holds.
+/// The callers on the bus that have holds or leases.
 #[derive(Debug, Default)]
 pub(crate) struct Holders {
     owners: BTreeMap<u32, String>,
@@ -13,7 +13,7 @@ pub(crate) struct Holders {
 }
 
 impl Holders {
-    /// The cookie of a new hold of `owner`: never 0 and never one in use. `None` when there are [`MAX_HOLDS`] already.
+    /// The number of a new hold or lease of `owner`: never 0 and never one in use. `None` when there are [`MAX_HOLDS`] already.
     pub(crate) fn add(&mut self, owner: String) -> Option<u32> {
         if self.owners.len() >= MAX_HOLDS {
             return None;
@@ -27,7 +27,7 @@ impl Holders {
         }
     }
 
-    /// Removes this hold, if it is one of `owner`.
+    /// Removes this one, if it is one of `owner`.
     pub(crate) fn remove(&mut self, cookie: u32, owner: &str) -> bool {
         let theirs = self.owners.get(&cookie).is_some_and(|of| of == owner);
         if theirs {
@@ -36,12 +36,12 @@ impl Holders {
         theirs
     }
 
-    /// Removes all holds and returns their numbers.
+    /// Removes all and returns their numbers.
     pub(crate) fn clear(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.owners).into_keys().collect()
     }
 
-    /// Removes all holds of `owner` and returns their numbers.
+    /// Removes all of `owner` and returns their numbers.
     pub(crate) fn remove_all(&mut self, owner: &str) -> Vec<u32> {
         let theirs = self.owners.iter().filter(|(_, of)| *of == owner);
         let cookies: Vec<u32> = theirs.map(|(cookie, _)| *cookie).collect();

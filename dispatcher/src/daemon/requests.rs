@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use auto_ext_core::{Event, Mode, explain};
+use auto_ext_core::{Event, Lease, Mode, explain};
 use auto_ext_policy::{Candidate, Checked, Policy, Scheduler, known};
 use auto_ext_scx::process::executable;
 use auto_ext_scx::process::executable::ProgramError;
@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::holders::MAX_HOLDS;
 use super::state::Daemon;
-use crate::api::request::{Answer, QueuedRequest, Refusal, Request};
+use crate::api::request::{Answer, MayName, QueuedRequest, Refusal, Request};
 use crate::api::status::scheduler_name;
 use crate::persistence::history::Kind;
 use crate::sources::read_policy;
@@ -40,6 +40,25 @@ pub(crate) fn to_pin(
             let message = "the kernel's own scheduler takes no arguments";
             return Err(Refusal::Invalid(message.to_owned()));
         }
+    }
+    Ok(to)
+}
+
+/// What a lease of `name` with `args` is to run.
+///
+/// # Errors
+/// As [`to_pin`], and for what the caller may not name.
+pub(crate) fn to_lease(
+    policy: &Policy,
+    name: &str,
+    args: Vec<String>,
+    may_name: MayName,
+    find: Find,
+) -> Result<Candidate, Refusal> {
+    let to = to_pin(policy, name, args, find)?;
+    if may_name == MayName::ThoseOfThePolicy && !policy.names(&to) {
+        let message = format!("`{name}` is no scheduler of the policy");
+        return Err(Refusal::NotPermitted(message));
     }
     Ok(to)
 }
@@ -86,6 +105,17 @@ impl Daemon {
                 reason,
                 owner,
             } => self.hold(application, reason, owner).await,
+            Request::Lease {
+                name,
+                args,
+                application,
+                reason,
+                owner,
+                may_name,
+            } => match to_lease(&self.policy, &name, args, may_name, executable::find) {
+                Ok(to) => self.lease(to, application, reason, owner).await,
+                Err(refusal) => Err(refusal),
+            },
             Request::Release { cookie, owner } => self.release(cookie, &owner).await,
             Request::OwnerLeft { owner } => {
                 for cookie in self.holders.remove_all(&owner) {
@@ -138,10 +168,7 @@ impl Daemon {
         lasts: Option<Duration>,
     ) -> Result<Answer, Refusal> {
         let to = to_pin(&self.policy, name, args, executable::find)?;
-        if let Candidate::Scheduler(scheduler) = &to {
-            executable::find(&scheduler.command)
-                .map_err(|error| Refusal::Invalid(error.to_string()))?;
-        }
+        is_installed(&to)?;
         if let Mode::Observe(cause) = self.state.mode()
             && !cause.leaves_room_for_a_pin()
         {
@@ -184,10 +211,7 @@ impl Daemon {
         reason: String,
         owner: String,
     ) -> Result<Answer, Refusal> {
-        let cookie = self
-            .holders
-            .add(owner)
-            .ok_or_else(|| Refusal::TooMuch(format!("there are {MAX_HOLDS} holds already")))?;
+        let cookie = self.cookie(owner)?;
         tracing::info!(
             application,
             reason,
@@ -203,9 +227,44 @@ impl Daemon {
         Ok(Answer::Cookie(cookie))
     }
 
+    /// Grants a lease of what can run now. Later it may have to wait, or to give way to what overrules it.
+    async fn lease(
+        &mut self,
+        to: Candidate,
+        application: String,
+        reason: String,
+        owner: String,
+    ) -> Result<Answer, Refusal> {
+        is_installed(&to)?;
+        if let Mode::Observe(cause) = self.state.mode() {
+            return Err(Refusal::Unavailable(cause.to_string()));
+        }
+        if let Some(why) = self.state.quarantine(&to, self.now()) {
+            return Err(Refusal::Unavailable(format!("{to} {why}")));
+        }
+        let cookie = self.cookie(owner)?;
+        let scheduler = scheduler_name(&to);
+        tracing::info!(
+            scheduler,
+            application,
+            reason,
+            cookie,
+            "{scheduler} is leased by {application}: {reason}"
+        );
+        let lease = Lease::new(cookie, to, application, reason);
+        self.apply_event(Event::Leased(lease)).await;
+        Ok(Answer::Cookie(cookie))
+    }
+
+    /// The number of a new hold or lease of `owner`.
+    fn cookie(&mut self, owner: String) -> Result<u32, Refusal> {
+        let cookie = self.holders.add(owner);
+        cookie.ok_or_else(|| Refusal::TooMuch(format!("there are {MAX_HOLDS} holds and leases")))
+    }
+
     async fn release(&mut self, cookie: u32, owner: &str) -> Result<Answer, Refusal> {
         if !self.holders.remove(cookie, owner) {
-            let message = format!("the caller has no hold with the number {cookie}");
+            let message = format!("the caller has no hold or lease with the number {cookie}");
             return Err(Refusal::Invalid(message));
         }
         self.apply_event(Event::Released { cookie }).await;
@@ -250,6 +309,15 @@ impl Daemon {
         // They are turned into JSON on the thread of callers.
         Answer::Entries(self.history.last(count).cloned().collect())
     }
+}
+
+/// Whether there is a program that can be run.
+fn is_installed(to: &Candidate) -> Result<(), Refusal> {
+    if let Candidate::Scheduler(scheduler) = to {
+        executable::find(&scheduler.command)
+            .map_err(|error| Refusal::Invalid(error.to_string()))?;
+    }
+    Ok(())
 }
 
 fn json(value: &impl Serialize) -> Result<Answer, Refusal> {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use auto_ext_core::{
-    Action, Event, Explanation, KernelState, Mode, Moment, State, decide, explain,
+    Action, Event, Explanation, KernelState, Lease, Mode, Moment, State, decide, explain,
 };
 use auto_ext_policy::{Candidate, Pattern, Policy};
 use auto_ext_service::duration;
@@ -13,11 +13,11 @@ use auto_ext_signals::{Process, Signal, Signals};
 use zbus::wire::LE;
 use zbus::wire::serialized::{Context, Data};
 
-use crate::api::request::Request;
+use crate::api::request::{MayName, Request};
 use crate::api::status::DaemonStatus;
 use crate::cli;
 use crate::daemon::holders::{Holders, MAX_HOLDS};
-use crate::daemon::requests::{named, to_pin};
+use crate::daemon::requests::{named, to_lease, to_pin};
 
 /// What ends a call and what ends an argument; in UTF-8 there is neither.
 const NEXT_CALL: u8 = 0xff;
@@ -33,7 +33,7 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| {
 });
 
 /// Calls and their arguments, as texts or as they come over the wire, are refused or carried out: a pin
-/// is in force at once, holds are bounded and end with their callers, and what is shown of all that is
+/// is in force at once, a lease if there is no pin, holds and leases are bounded and end with their callers, and what is shown of all that is
 /// fit for the bus. When everybody has left, the policy decides again.
 ///
 /// A call is a letter, a caller's number and arguments. With a 0 at the beginning, there is one call,
@@ -66,6 +66,17 @@ fn on_the_wire(method: u8, body: &[u8]) -> Option<Request> {
                 application,
                 reason,
                 owner: owner(0),
+            })
+        }
+        b'l' => {
+            let ((name, args, application, reason), _) = body.deserialize().ok()?;
+            Some(Request::Lease {
+                name,
+                args,
+                application,
+                reason,
+                owner: owner(0),
+                may_name: MayName::Any,
             })
         }
         b'r' => {
@@ -125,6 +136,17 @@ impl Service {
                 reason: next().to_owned(),
                 owner,
             },
+            b'l' => Request::Lease {
+                name: next().to_owned(),
+                application: next().to_owned(),
+                reason: next().to_owned(),
+                may_name: match next() {
+                    "any" => MayName::Any,
+                    _ => MayName::ThoseOfThePolicy,
+                },
+                args: arguments.map(str::to_owned).collect(),
+                owner,
+            },
             b'r' => Request::Release {
                 cookie: next().parse().unwrap_or_default(),
                 owner,
@@ -178,6 +200,26 @@ impl Service {
                     reason,
                 });
                 assert!(self.state.holds().len() <= MAX_HOLDS);
+            }
+            Request::Lease {
+                name,
+                args,
+                application,
+                reason,
+                owner,
+                may_name,
+            } => {
+                let Ok(to) = to_lease(&POLICY, &name, args, may_name, find) else {
+                    return;
+                };
+                assert!(may_name == MayName::Any || POLICY.names(&to), "{name}");
+                let Some(cookie) = self.holders.add(owner) else {
+                    return;
+                };
+                let pin = self.state.pin().map(|pin| pin.to.clone());
+                let wanted = pin.unwrap_or_else(|| to.clone());
+                self.happens(Event::Leased(Lease::new(cookie, to, application, reason)));
+                assert_eq!(self.state.desired(), &wanted);
             }
             Request::Release { cookie, owner } => {
                 if self.holders.remove(cookie, &owner) {

@@ -11,6 +11,7 @@ mod faults;
 mod hardware;
 mod hot_swap;
 pub(crate) mod leaks;
+mod leases;
 mod library;
 mod loader;
 mod metrics;
@@ -91,6 +92,9 @@ const ONCE: &[Test] = tests![
     ownership::a_scheduler_may_be_a_link_a_copy_or_a_script_and_be_known_to_nobody,
     ownership::bpf_operations_that_are_no_scheduler_are_left_alone,
     people::a_hold_outlives_the_daemon_and_never_leaves_its_command_behind,
+    leases::a_lease_lasts_as_long_as_its_caller_and_min_run_does_not_keep_it,
+    leases::what_cannot_be_leased_now_keeps_no_command_from_running,
+    leases::a_person_at_the_machine_leases_what_the_policy_names_without_a_password,
     other_tools::a_pin_takes_the_place_of_a_foreign_scheduler,
     other_tools::a_policy_may_say_that_foreign_schedulers_are_replaced,
     loader::scx_loader_is_not_woken,

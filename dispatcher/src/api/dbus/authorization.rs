@@ -20,8 +20,28 @@ use zbus_polkit::policykit1::{
 
 use super::callers::left;
 
-/// The action of systemd/org.autoext.AutoExt1.policy.
-const ACTION: &str = "org.autoext.AutoExt1.manage";
+/// What takes an authorization: the actions of systemd/org.autoext.AutoExt1.policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// To have a scheduler that the policy names run for as long as the caller does.
+    Lease,
+    /// To change what runs.
+    Manage,
+    /// To pass arguments to a scheduler, a program that runs as root and may write what it is told to.
+    Arguments,
+}
+
+impl Action {
+    /// Its name for polkit.
+    pub(super) fn id(self) -> &'static str {
+        match self {
+            Self::Lease => "org.autoext.AutoExt1.lease",
+            Self::Manage => "org.autoext.AutoExt1.manage",
+            Self::Arguments => "org.autoext.AutoExt1.arguments",
+        }
+    }
+}
+
 /// How long polkit may take to answer without asking a person.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// How long a person may take to answer polkit's question.
@@ -80,8 +100,13 @@ impl Authorization {
         spend(&self.readings, self.user(bus, header).await?)
     }
 
-    /// Whether the caller may change something.
-    pub(super) async fn manage(&self, bus: &Connection, header: &Header<'_>) -> fdo::Result<()> {
+    /// Whether the caller may do this.
+    pub(super) async fn may(
+        &self,
+        action: Action,
+        bus: &Connection,
+        header: &Header<'_>,
+    ) -> fdo::Result<()> {
         let user = self.user(bus, header).await?;
         if user == 0 || user == nix::unistd::geteuid().as_raw() {
             return Ok(());
@@ -95,14 +120,15 @@ impl Authorization {
             .primary()
             .flags()
             .contains(Flags::ALLOW_INTERACTIVE_AUTH);
-        let denied = match ask_polkit(bus, header, interactive).await {
+        let denied = match ask_polkit(action, bus, header, interactive).await {
             Ok(None) => return Ok(()),
             Ok(Some(why)) => why.to_owned(),
             Err(error) => format!("polkit cannot be asked: {error}"),
         };
         tracing::info!(user, "user {user} is not permitted: {denied}");
         Err(fdo::Error::AccessDenied(format!(
-            "not permitted ({ACTION}): {denied}"
+            "not permitted ({}): {denied}",
+            action.id()
         )))
     }
 
@@ -164,6 +190,7 @@ impl Drop for Question<'_> {
 
 /// Why the caller may not; `None` when it may.
 async fn ask_polkit(
+    action: Action,
     bus: &Connection,
     header: &Header<'_>,
     interactive: bool,
@@ -174,8 +201,9 @@ async fn ask_polkit(
     let number = ASKED.fetch_add(1, Ordering::Relaxed);
     let cancellation = format!("auto-ext-{number}");
     let details = HashMap::new();
-    let ask =
-        |flags| authority.check_authorization(&subject, ACTION, &details, flags, &cancellation);
+    let ask = |flags| {
+        authority.check_authorization(&subject, action.id(), &details, flags, &cancellation)
+    };
     let cancel = async {
         let cancelled = authority.cancel_check_authorization(&cancellation);
         // If polkit does not take this either, there is nothing more to be done.

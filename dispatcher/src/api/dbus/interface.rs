@@ -14,13 +14,13 @@ use zbus::object_server::SignalEmitter;
 use zbus::{Connection, fdo, interface};
 
 use super::answers::{Answers, Properties};
-use super::authorization::Authorization;
+use super::authorization::{Action, Authorization};
 use super::callers::{caller, left};
-use crate::api::request::{Answer, Refusal, Request, Requests};
+use crate::api::request::{Answer, MayName, Refusal, Request, Requests};
 use crate::api::status::{Current, DaemonStatus};
 use crate::persistence::history::Entry;
 
-/// How soon a daemon that took no more requests is asked again to end the holds of a caller that has left.
+/// How soon a daemon that took no more requests is asked again to end the holds and leases of a caller that has left.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 
 /// The object `/org/autoext/AutoExt1`.
@@ -28,7 +28,7 @@ pub(super) struct AutoExt {
     answers: Answers,
     authorization: Arc<Authorization>,
     requests: Requests,
-    /// The callers with holds, for each of which a task waits until it leaves.
+    /// The callers with holds or leases, for each of which a task waits until it leaves.
     holders: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -70,10 +70,35 @@ impl AutoExt {
         header: &Header<'_>,
     ) -> fdo::Result<()> {
         request.check()?;
-        self.authorization.manage(bus, header).await
+        let action = match request {
+            Request::Pin { args, .. } | Request::Lease { args, .. } if !args.is_empty() => {
+                Action::Arguments
+            }
+            Request::Lease { may_name, .. } if *may_name == MayName::ThoseOfThePolicy => {
+                Action::Lease
+            }
+            _ => Action::Manage,
+        };
+        self.authorization.may(action, bus, header).await
     }
 
-    /// Ends the holds of `owner` when it leaves the bus.
+    /// The number of what `request` asks for, a hold or a lease, which ends when `owner` leaves the bus.
+    async fn cookie(&self, request: Request, bus: &Connection, owner: String) -> fdo::Result<u32> {
+        self.release_when_gone(bus, owner.clone()).await?;
+        let answer = self.ask(request).await?;
+        if !lock(&self.holders).contains(&owner) {
+            // It left before there was anything to end.
+            self.ask(Request::OwnerLeft { owner }).await?;
+        }
+        match answer {
+            Answer::Cookie(cookie) => Ok(cookie),
+            Answer::Done | Answer::Text(_) | Answer::Entries(_) | Answer::Trace(_) => {
+                Err(fdo::Error::Failed("no cookie".to_owned()))
+            }
+        }
+    }
+
+    /// Ends the holds and leases of `owner` when it leaves the bus.
     async fn release_when_gone(&self, bus: &Connection, owner: String) -> fdo::Result<()> {
         if !lock(&self.holders).insert(owner.clone()) {
             return Ok(());
@@ -87,7 +112,7 @@ impl AutoExt {
         tokio::spawn(async move {
             left.next().await;
             lock(&holders).remove(&owner);
-            // Nobody else ends these holds.
+            // Nobody else ends them.
             while let Err(Refusal::TooMuch(_)) = requests
                 .ask(Request::OwnerLeft {
                     owner: owner.clone(),
@@ -123,6 +148,7 @@ impl From<Refusal> for fdo::Error {
         match refusal {
             Refusal::Invalid(_) => Self::InvalidArgs(message),
             Refusal::Unavailable(_) => Self::NotSupported(message),
+            Refusal::NotPermitted(_) => Self::AccessDenied(message),
             Refusal::TooMuch(_) => Self::LimitsExceeded(message),
         }
     }
@@ -221,7 +247,7 @@ impl AutoExt {
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<()> {
-        self.authorization.manage(bus, &header).await?;
+        self.authorization.may(Action::Manage, bus, &header).await?;
         self.ask(Request::Unpin).await.map(drop)
     }
 
@@ -241,21 +267,47 @@ impl AutoExt {
             owner: owner.clone(),
         };
         self.may_ask(&hold, bus, &header).await?;
-        self.release_when_gone(bus, owner.clone()).await?;
-        let answer = self.ask(hold).await?;
-        if !lock(&self.holders).contains(&owner) {
-            // It left before there was a hold to end.
-            self.ask(Request::OwnerLeft { owner }).await?;
-        }
-        match answer {
-            Answer::Cookie(cookie) => Ok(cookie),
-            Answer::Done | Answer::Text(_) | Answer::Entries(_) | Answer::Trace(_) => {
-                Err(fdo::Error::Failed("no cookie".to_owned()))
-            }
-        }
+        self.cookie(hold, bus, owner).await
     }
 
-    /// Ends a hold of the caller.
+    /// Runs the scheduler `name` (as in a rule of the policy; `kernel` for none), with `args` in place of the policy's
+    /// unless there are none, until it is released or the caller leaves the bus. The newest lease that can run is in
+    /// force; a pin overrules it.
+    #[zbus(out_args("cookie"))]
+    async fn lease(
+        &self,
+        name: String,
+        args: Vec<String>,
+        application: String,
+        reason: String,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<u32> {
+        let owner = caller(&header)?;
+        let with_arguments = !args.is_empty();
+        let lease = |may_name| Request::Lease {
+            name: name.clone(),
+            args: args.clone(),
+            application: application.clone(),
+            reason: reason.clone(),
+            owner: owner.clone(),
+            may_name,
+        };
+        if !with_arguments {
+            let of_the_policy = lease(MayName::ThoseOfThePolicy);
+            self.may_ask(&of_the_policy, bus, &header).await?;
+            match self.cookie(of_the_policy, bus, owner.clone()).await {
+                // Then it takes a greater authorization.
+                Err(fdo::Error::AccessDenied(_)) => {}
+                answered => return answered,
+            }
+        }
+        let any = lease(MayName::Any);
+        self.may_ask(&any, bus, &header).await?;
+        self.cookie(any, bus, owner).await
+    }
+
+    /// Ends a hold or a lease of the caller.
     async fn release(
         &self,
         cookie: u32,
@@ -273,7 +325,7 @@ impl AutoExt {
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<()> {
-        self.authorization.manage(bus, &header).await?;
+        self.authorization.may(Action::Manage, bus, &header).await?;
         self.ask(Request::Reload).await.map(drop)
     }
 

@@ -153,10 +153,12 @@ fn explained(error: &zbus::Error) -> anyhow::Error {
             let message = format!("the daemon does not run (systemctl start auto-ext): {message}");
             WithCode::error(Code::NoDaemon, message)
         }
-        Error::Failed(message)
-        | Error::InvalidArgs(message)
-        | Error::NotSupported(message)
-        | Error::LimitsExceeded(message) => WithCode::error(Code::Failed, message),
+        Error::Failed(message) | Error::InvalidArgs(message) => {
+            WithCode::error(Code::Failed, message)
+        }
+        Error::NotSupported(message) | Error::LimitsExceeded(message) => {
+            WithCode::for_now(Code::Failed, message)
+        }
         other => WithCode::error(Code::Failed, other.to_string()),
     }
 }

@@ -96,6 +96,7 @@ mod tests {
                 why: "is not installed".into(),
             }],
             waits: Some("bpfland stays until it has run for 15s".into()),
+            switching: false,
             rules: vec![RuleNow {
                 class: "network".into(),
                 precedence: "measured".into(),

@@ -104,6 +104,7 @@ fn explanation() -> Explanation {
             why: "is quarantined for 28s".into(),
         }],
         waits: None,
+        switching: false,
         rules: vec![
             rule(
                 "network",

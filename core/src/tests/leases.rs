@@ -1,0 +1,191 @@
+//! Leases: what applications want to run for as long as they do.
+
+use super::*;
+use crate::Lease;
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+impl Machine {
+    fn lease(&mut self, cookie: u32, name: &str) {
+        let to = candidates(&[name]).swap_remove(0);
+        let lease = Lease::new(cookie, to, "game".into(), "plays".into());
+        self.happens(Event::Leased(lease));
+    }
+
+    fn release(&mut self, cookie: u32) {
+        self.happens(Event::Released { cookie });
+    }
+
+    fn stands(&self) -> (&Mode, &str) {
+        (self.state.mode(), self.running())
+    }
+}
+
+#[test]
+fn a_lease_comes_at_once_outlives_every_load_and_goes_at_once() {
+    let mut machine = Machine::new();
+    machine.policy.stability.min_run = 10 * MINUTE;
+    machine.windows(8, 1.0, 0.0);
+    machine.lease(1, "flash");
+    assert_eq!(machine.stands(), (&Mode::Held, "flash"));
+    assert_eq!(machine.state.reason(), "leased by game (plays)");
+    let explained = explain(&machine.policy, &machine.state, machine.now);
+    assert_eq!(explained.would_change, ["the end of the lease of game"]);
+    machine.windows(400, 0.0, 1.0);
+    assert_eq!(machine.stands(), (&Mode::Held, "flash"));
+    machine.lease(2, "bpfland");
+    machine.release(2);
+    machine.release(1);
+    assert_eq!(machine.stands(), (&Mode::Auto, "cosmos"));
+}
+
+#[test]
+fn the_newest_lease_is_in_force_and_the_one_before_it_when_that_ends() {
+    let mut machine = Machine::new();
+    for (cookie, name) in [(1, "flash"), (2, "cosmos"), (3, "kernel")] {
+        machine.lease(cookie, name);
+        assert_eq!(machine.stands(), (&Mode::Held, name));
+    }
+    machine.release(2);
+    assert_eq!(machine.stands(), (&Mode::Held, "kernel"));
+    machine.release(3);
+    assert_eq!(machine.stands(), (&Mode::Held, "flash"));
+    machine.release(1);
+    assert_eq!(machine.stands(), (&Mode::Auto, "kernel"));
+}
+
+#[test]
+fn a_lease_need_be_neither_in_the_policy_nor_among_what_is_installed_of_it() {
+    let mut machine = Machine::new();
+    machine.lease(1, "homemade");
+    assert_eq!(machine.stands(), (&Mode::Held, "homemade"));
+}
+
+#[test]
+fn a_pin_overrules_a_lease_which_is_in_force_again_after_it() {
+    let mut machine = Machine::new();
+    machine.happens(Event::Pinned {
+        to: Candidate::Kernel,
+        lasts: None,
+    });
+    machine.lease(1, "flash");
+    assert_eq!(machine.stands(), (&Mode::Pinned, "kernel"));
+    machine.happens(Event::Unpinned);
+    assert_eq!(machine.stands(), (&Mode::Held, "flash"));
+}
+
+#[test]
+fn a_lease_overrules_a_hold_and_a_hold_that_begins_under_it_keeps_what_it_named() {
+    let hold = |cookie| Event::Held {
+        cookie,
+        application: "backup".into(),
+        reason: "runs".into(),
+    };
+    let mut machine = Machine::new();
+    machine.windows(8, 1.0, 0.0);
+    machine.happens(hold(1));
+    machine.lease(2, "flash");
+    assert_eq!(machine.stands(), (&Mode::Held, "flash"));
+    machine.release(2);
+    assert_eq!(machine.stands(), (&Mode::Held, "bpfland"));
+    machine.release(1);
+
+    machine.lease(3, "flash");
+    machine.happens(hold(4));
+    machine.release(3);
+    machine.windows(400, 0.0, 1.0);
+    assert_eq!(machine.stands(), (&Mode::Held, "flash"));
+}
+
+#[test]
+fn a_lease_that_fails_before_it_ran_is_over_and_the_policy_decides() {
+    let mut machine = Machine::new();
+    machine.windows(8, 1.0, 0.0);
+    for fault in [Fault::New(Cause::NotLoaded), Fault::Nobody] {
+        machine.broken = ["flash".to_owned()].into();
+        machine.fault = fault;
+        machine.lease(1, "flash");
+        assert_eq!(machine.stands(), (&Mode::Auto, "bpfland"), "{fault:?}");
+        machine.broken.clear();
+        machine.now += Duration::from_hours(3);
+        machine.windows(80, 1.0, 0.0);
+        assert_eq!(machine.stands(), (&Mode::Auto, "bpfland"), "{fault:?}");
+        machine.release(1);
+    }
+}
+
+#[test]
+fn while_what_is_leased_is_quarantined_the_policy_decides_and_says_so() {
+    let mut machine = Machine::new();
+    machine.windows(8, 1.0, 0.0);
+    machine.lease(1, "cosmos");
+    machine.lease(2, "flash");
+    machine.dies();
+    assert_eq!(machine.stands(), (&Mode::Held, "cosmos"));
+    assert_eq!(
+        machine.state.reason(),
+        "leased by game (plays); flash is quarantined because it failed: crashed"
+    );
+    machine.release(1);
+    assert_eq!(machine.stands(), (&Mode::Auto, "bpfland"));
+    let reason = machine.state.reason();
+    assert!(reason.starts_with("class cpu"), "{reason}");
+    assert!(reason.contains("flash is quarantined"), "{reason}");
+    machine.windows(4 * 200, 1.0, 0.0);
+    assert_eq!(machine.stands(), (&Mode::Held, "flash"));
+}
+
+#[test]
+fn a_lease_does_not_come_back_sooner_than_the_policy_lets_it() {
+    let mut machine = Machine::new();
+    machine.policy.stability.min_run = 10 * MINUTE;
+    machine.windows(8, 1.0, 0.0);
+    machine.lease(1, "flash");
+    machine.dies();
+    machine.windows(4 * 60 * 5, 1.0, 0.0);
+    assert_eq!(
+        machine.stands(),
+        (&Mode::Held, "flash"),
+        "a rule is overruled"
+    );
+    machine.lease(2, "cosmos");
+    machine.dies();
+    machine.windows(4, 1.0, 0.0);
+    assert_eq!(machine.running(), "flash");
+    machine.windows(4 * 60 * 5, 1.0, 0.0);
+    assert_eq!(machine.running(), "flash", "{}", machine.state.reason());
+    machine.windows(4 * 60 * 10, 1.0, 0.0);
+    assert_eq!(machine.running(), "cosmos", "{}", machine.state.reason());
+}
+
+#[test]
+fn leases_count_against_the_hourly_limit() {
+    let mut machine = Machine::new();
+    machine.policy.stability.max_switches_per_hour = 4;
+    for _ in 0..10 {
+        machine.lease(1, "flash");
+        machine.release(1);
+    }
+    assert_eq!(machine.running(), "kernel");
+    assert_eq!(machine.switches.len(), 4);
+    machine.lease(1, "flash");
+    let reason = machine.state.reason();
+    assert!(reason.contains("4 switches per hour"), "{reason}");
+}
+
+#[test]
+fn neither_the_safe_mode_nor_a_foreign_scheduler_gives_way_to_a_lease() {
+    let mut machine = Machine::new();
+    machine.kernel(KernelState::Enabled {
+        ops: "homemade".into(),
+    });
+    machine.lease(1, "flash");
+    assert_eq!(machine.state.mode(), &Mode::Yielded);
+    machine.kernel(KernelState::Disabled);
+    machine.happens(Event::SafeModeEntered { why: "so".into() });
+    machine.windows(400, 0.0, 0.0);
+    assert!(machine.state.is_safe());
+    assert_eq!(machine.running(), "kernel");
+    machine.happens(Event::SafeModeEnded);
+    assert_eq!(machine.stands(), (&Mode::Held, "flash"));
+}

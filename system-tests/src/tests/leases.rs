@@ -1,0 +1,242 @@
+//! Leases: a scheduler for as long as its caller runs, and who may have which.
+
+use std::fs;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+
+use crate::load::Load;
+use crate::service::{self, Bus};
+use crate::{kernel, policy, wait};
+
+/// Hogs bring scx_flash; bpfland has another name, and simple is not in it.
+const POLICY: &str = "version: 1\nschedulers:\n  fast: {command: scx_bpfland}\n  missing: {command: scx_missing}\nrules:\n  \
+    - {class: cpu, when: {cpu: high}, use: [scx_flash, kernel]}\n  \
+    - {class: desk, when: {cpu: high, mem: high}, use: [missing, fast, kernel]}\n  \
+    - {class: idle, use: [kernel]}\n\
+    stability: {min_run: 60s, max_switches_per_hour: 1000}\n";
+
+/// What runs under a lease has another name than anything else here.
+const LEASED: &str = "/root/leased-command";
+
+fn run(scheduler: &str) -> anyhow::Result<Child> {
+    fs::copy("/usr/bin/sleep", LEASED)?;
+    Command::new("auto-ext")
+        .args(["run", scheduler, "--", LEASED, "1000"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("failed to run auto-ext run")
+}
+
+fn leased_commands() -> usize {
+    let found = service::output("pgrep --count --full ^/root/leased-command");
+    let found = found.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    found
+        .ok()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(usize::MAX)
+}
+
+fn runs(what: &str) -> anyhow::Result<()> {
+    wait::until("scheduler", &what.to_owned(), kernel::scheduler)?;
+    Ok(())
+}
+
+pub(super) fn a_lease_lasts_as_long_as_its_caller_and_min_run_does_not_keep_it()
+-> anyhow::Result<()> {
+    policy::write(POLICY)?;
+    service::restart()?;
+    let bus = Bus::connect()?;
+    let hogs = Load::of_class("cpu").start()?;
+    runs("scx_flash")?;
+    let mut caller = run("fast")?;
+    wait::until("the command", &1, leased_commands)?;
+    // It starts when its scheduler runs.
+    ensure!(
+        kernel::scheduler() == "scx_bpfland",
+        "{}",
+        kernel::scheduler()
+    );
+    ensure!(bus.string("Mode") == "held" && bus.string("DesiredScheduler") == "fast");
+    let reason = bus.string("Reason");
+    ensure!(
+        reason == "leased by leased-command (auto-ext run)",
+        "{reason}"
+    );
+    let why = service::say("auto-ext why")?;
+    ensure!(
+        why.contains("the end of the lease of leased-command"),
+        "{why}"
+    );
+
+    // A newer lease is in force, and the first one after it.
+    let newer = run("kernel")?;
+    runs("kernel")?;
+    drop(end(newer, "TERM")?);
+    runs("scx_bpfland")?;
+
+    // The daemon may be restarted or killed.
+    for how in [
+        "systemctl restart auto-ext.service",
+        "systemctl kill --signal=KILL auto-ext.service",
+    ] {
+        let daemon = service::process()?;
+        service::say(how)?;
+        wait::until("another daemon", &true, || {
+            service::process().is_ok_and(|now| now != daemon && now != "0")
+        })?;
+        wait::until("mode", &"held".to_owned(), || bus.string("Mode"))?;
+        runs("scx_bpfland")?;
+    }
+    ensure!(caller.try_wait()?.is_none() && leased_commands() == 1);
+
+    // Killed, so that it cannot say that it leaves: the daemon knows within a second, and what the policy wants comes.
+    let killed_at = Instant::now();
+    let said = end(caller, "KILL")?;
+    wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
+    let ended_after = killed_at.elapsed();
+    ensure!(
+        ended_after < Duration::from_secs(1),
+        "after {ended_after:?}"
+    );
+    runs("scx_flash")?;
+    let warnings = String::from_utf8_lossy(&said.stderr)
+        .matches("not leased any more")
+        .count();
+    ensure!(warnings == 1, "{said:?}");
+    drop(hogs);
+    Ok(())
+}
+
+/// Ends a caller by this signal.
+fn end(caller: Child, signal: &str) -> anyhow::Result<Output> {
+    service::say(&format!("kill -{signal} {}", caller.id()))?;
+    Ok(caller.wait_with_output()?)
+}
+
+pub(super) fn what_cannot_be_leased_now_keeps_no_command_from_running() -> anyhow::Result<()> {
+    policy::write(POLICY)?;
+    service::restart()?;
+    // What a class would use: the first that there is.
+    let shown = service::say("auto-ext run --class desk -- auto-ext status --json")?;
+    ensure!(
+        shown.contains("\"current_scheduler\":\"scx_bpfland\""),
+        "{shown}"
+    );
+    runs("kernel")?;
+
+    // Mistakes of the caller's: nothing runs.
+    for (command, says) in [
+        ("run nonsense -- echo ran", "`nonsense` is no scheduler"),
+        ("run missing -- echo ran", "scx_missing"),
+        (
+            "run --class nonsense -- echo ran",
+            "no class `nonsense`; it has cpu, desk, idle",
+        ),
+    ] {
+        let output = service::output(&format!("auto-ext {command}"))?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.code() == Some(1) && error.contains(says),
+            "{command}: {error}"
+        );
+        ensure!(output.stdout.is_empty(), "{command}");
+    }
+
+    // A pin overrules it, and without a daemon there is none.
+    service::say("auto-ext pin kernel")?;
+    let ran = |says: &str| {
+        let output = service::output("auto-ext run fast -- sh -c 'exit 7'")?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.code() == Some(7) && error.contains(says),
+            "{error}"
+        );
+        ensure!(kernel::scheduler() == "kernel");
+        anyhow::Ok(())
+    };
+    ran("warning: the scheduler does not run, the command does all the same: pinned: kernel")?;
+    service::say("auto-ext unpin")?;
+    service::stop()?;
+    ran("the daemon does not run")?;
+    service::restart()
+}
+
+/// How a command ended that a person at the first virtual terminal typed, somebody without rights, and what it said.
+fn at_the_machine(command: &str) -> anyhow::Result<(i32, String)> {
+    let output = Command::new("systemd-run")
+        .args(["--quiet", "--pipe", "--wait", "--collect", "--uid=alice"])
+        .args(["--property=PAMName=login", "--property=TTYPath=/dev/tty1"])
+        .args(["sh", "-c", command])
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("failed to run `{command}`"))?;
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    Ok((output.status.code().unwrap_or(-1), text))
+}
+
+pub(super) fn a_person_at_the_machine_leases_what_the_policy_names_without_a_password()
+-> anyhow::Result<()> {
+    policy::write(POLICY)?;
+    service::restart()?;
+    service::say("useradd alice")?;
+    let (_, session) = at_the_machine("loginctl show-session $XDG_SESSION_ID")?;
+    ensure!(
+        session.contains("Active=yes")
+            && session.contains("Seat=seat0")
+            && session.contains("Remote=no"),
+        "{session}"
+    );
+    let (code, text) =
+        at_the_machine("auto-ext run fast -- sh -c 'auto-ext status --json; exit 5'")?;
+    ensure!(
+        code == 5 && text.contains("\"current_scheduler\":\"scx_bpfland\""),
+        "{code}: {text}"
+    );
+    runs("kernel")?;
+    let enabled = kernel::enable_seq();
+    let lease =
+        "busctl call org.autoext.AutoExt1 /org/autoext/AutoExt1 org.autoext.AutoExt1 Lease sasss";
+    for (command, wanted, says) in [
+        (
+            "auto-ext run scx_simple -- echo ran",
+            4,
+            "org.autoext.AutoExt1.manage",
+        ),
+        ("auto-ext pin fast", 4, "org.autoext.AutoExt1.manage"),
+        (
+            "auto-ext pin fast -- --verbose",
+            4,
+            "org.autoext.AutoExt1.arguments",
+        ),
+        (
+            &format!("{lease} fast 1 --verbose alice plays"),
+            1,
+            "org.autoext.AutoExt1.arguments",
+        ),
+    ] {
+        let (code, text) = at_the_machine(command)?;
+        ensure!(
+            code == wanted && text.contains(says) && !text.contains("ran"),
+            "{command}: {code}: {text}"
+        );
+    }
+    // Somebody who is not at the machine is asked for a password, which a script has not.
+    let output = Command::new("su")
+        .args(["alice", "-c", "auto-ext run fast -- echo ran"])
+        .stdin(Stdio::null())
+        .output()?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.code() == Some(4) && error.contains("org.autoext.AutoExt1.lease"),
+        "{error}"
+    );
+    ensure!(kernel::enable_seq() == enabled && kernel::scheduler() == "kernel");
+    wait::until("the end of alice", &true, || {
+        service::output("userdel alice").is_ok_and(|output| output.status.success())
+    })?;
+    Ok(())
+}
