@@ -218,6 +218,7 @@ put_all() {
     put_unit
     put 644 "$src/systemd/org.autoext.AutoExt1.conf" /usr/share/dbus-1/system.d/org.autoext.AutoExt1.conf
     put 644 "$src/systemd/org.autoext.AutoExt1.policy" /usr/share/polkit-1/actions/org.autoext.AutoExt1.policy
+    put 644 "$src/systemd/scx_loader.conf" "$prefix/lib/systemd/system/scx_loader.service.d/50-auto-ext.conf"
     put_policy
     put_schema
     put_if_present 644 "$src/README.md" "$prefix/share/doc/auto-ext/README.md"
@@ -247,6 +248,7 @@ $prefix/lib/systemd/system/auto-ext.service
 /lib/systemd/system/auto-ext.service
 /usr/share/dbus-1/system.d/org.autoext.AutoExt1.conf
 /usr/share/polkit-1/actions/org.autoext.AutoExt1.policy
+$prefix/lib/systemd/system/scx_loader.service.d/50-auto-ext.conf
 $share/policies.yaml
 END
 }
@@ -596,6 +598,7 @@ uninstall_all() {
     if [ -f "$destdir$share/directories" ]; then cp "$destdir$share/directories" "$work/directories"; fi
     rm -f "$destdir$prefix/bin/auto-ext" \
         "$destdir$prefix/lib/systemd/system/auto-ext.service" \
+        "$destdir$prefix/lib/systemd/system/scx_loader.service.d/50-auto-ext.conf" \
         "$destdir/usr/share/dbus-1/system.d/org.autoext.AutoExt1.conf" \
         "$destdir/usr/share/polkit-1/actions/org.autoext.AutoExt1.policy"
     for file in $(documents); do rm -f "$destdir$prefix/share/$file"; done

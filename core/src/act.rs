@@ -79,12 +79,14 @@ pub(crate) fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action
             return Vec::new();
         }
         (Some(running), Candidate::Scheduler(desired))
-            if running.scheduler.is_same_as(desired) && !foreign_in_the_way =>
+            if running.scheduler.is_same_as(desired)
+                && !foreign_in_the_way
+                && !state.restart_asked =>
         {
             // The name may be another one, or who asks for it; the process is the same.
             running.scheduler = desired.clone();
             running.precedence = state.choice.precedence;
-            running.lease_ended = false;
+            running.may_leave = false;
             if pinned {
                 state.pins.establish();
             }
@@ -93,7 +95,7 @@ pub(crate) fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action
         }
         _ => {}
     }
-    let urgent = state.pin().is_some_and(Pin::is_urgent);
+    let urgent = state.restart_asked || state.pin().is_some_and(Pin::is_urgent);
     // For one whose start did not count, no switch was reserved.
     let goes_back = state.choice.desired == Candidate::Kernel
         && state
@@ -116,6 +118,7 @@ pub(crate) fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action
     };
     state.choice.waits = Some(switch.progress());
     state.switching = Some(switch);
+    state.restart_asked = false;
     vec![Action::Switch {
         to: state.choice.desired.clone(),
         reason,
@@ -138,7 +141,7 @@ fn hindrance(
     if within(state.awake_since, AFTER_SLEEP) {
         return Some("waits a moment after the machine woke up".to_owned());
     }
-    if within(state.failed_at, AFTER_FAILURE) && !urgent {
+    if within(state.failed_at, AFTER_FAILURE) && !urgent && !lease_begins(state, now) {
         return Some("waits a moment after a switch that failed".to_owned());
     }
     if let Some(running) = &state.running {
@@ -183,7 +186,7 @@ fn stays(policy: &Policy, state: &State, running: &Running, now: Moment) -> Opti
         (None, Some(error)) => Some(format!("{name} cannot be ended: {error}")),
         (None, None) if state.choice.precedence > running.precedence => None,
         // What an application asks for comes and goes with it.
-        (None, None) if running.lease_ended || lease_begins(state, now) => None,
+        (None, None) if running.may_leave || lease_begins(state, now) => None,
         (None, None) if now.saturating_sub(running.since) < min_run => {
             let min_run = humantime::format_duration(min_run);
             Some(format!("{name} stays until it has run for {min_run}"))

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use auto_ext_policy::{Candidate, Foreign, NO_CLASS, Policy, Rule};
+use auto_ext_policy::{Candidate, Foreign, NO_CLASS, Policy, Rule, Scheduler};
 
 use crate::choice::{Choice, Precedence};
 use crate::kernel_state::KernelState;
@@ -70,10 +70,13 @@ pub(crate) fn mode(policy: &Policy, state: &State, now: Moment) -> Mode {
 /// What should run, and why.
 pub(crate) fn choose(policy: &Policy, state: &State, now: Moment) -> Choice {
     if let Some(pin) = state.pin() {
-        let because = match pin.lasts {
-            None => "pinned".to_owned(),
-            Some(lasts) => format!("pinned for {}", humantime::format_duration(lasts)),
-        };
+        let mut because = "pinned".to_owned();
+        if let Some(by) = &pin.by {
+            because.push_str(&format!(" by {by}"));
+        }
+        if let Some(lasts) = pin.lasts {
+            because.push_str(&format!(" for {}", humantime::format_duration(lasts)));
+        }
         return best(
             state,
             Precedence::Pin,
@@ -174,16 +177,36 @@ fn best(
         rejected: Vec::new(),
         waits: None,
     };
+    let asked = |candidate: &Candidate| {
+        let is_rule = matches!(precedence, Precedence::Rule(_));
+        is_rule
+            .then(|| with_arguments_asked(state, candidate))
+            .flatten()
+    };
+    let candidates = candidates.iter().flat_map(|candidate| {
+        let asked = asked(candidate);
+        asked.into_iter().chain([candidate.clone()])
+    });
     for candidate in candidates {
-        match rejection(state, candidate, precedence, now) {
+        match rejection(state, &candidate, precedence, now) {
             None => {
-                choice.desired = candidate.clone();
+                choice.desired = candidate;
                 break;
             }
-            Some(why) => choice.rejected.push((candidate.clone(), why)),
+            Some(why) => choice.rejected.push((candidate, why)),
         }
     }
     choice
+}
+
+/// What a rule asks for, with the arguments that a person asked for its program to have; `None` when they asked for none.
+fn with_arguments_asked(state: &State, candidate: &Candidate) -> Option<Candidate> {
+    let Candidate::Scheduler(scheduler) = candidate else {
+        return None;
+    };
+    let args = state.arguments_asked.get(&scheduler.command)?;
+    let (args, scheduler) = (args.clone(), scheduler.clone());
+    (args != scheduler.args).then(|| Candidate::Scheduler(Scheduler { args, ..scheduler }))
 }
 
 /// Why `candidate` cannot be chosen at `now`; `None` when it can.

@@ -71,14 +71,16 @@ fn apply(policy: &Policy, state: &mut State, event: Event, now: Moment) {
         }
         Event::Power(power) => state.power = power,
         Event::Profile(profile) => state.profile = profile,
-        Event::Pinned { to, lasts } => {
+        Event::Pinned { to, lasts, by } => {
             // Whoever names one that failed wants to see it tried again.
             if let Candidate::Scheduler(scheduler) = &to {
                 state.failures.try_again(scheduler, now);
             }
-            state.pins.add(to, lasts, now);
+            state.pins.add(to, lasts, by, now);
         }
         Event::Unpinned => state.pins.clear(),
+        Event::ArgumentsAsked(arguments) => ask_for_arguments(state, arguments),
+        Event::RestartAsked => state.restart_asked = state.running.is_some(),
         Event::Held {
             cookie,
             application,
@@ -128,8 +130,18 @@ fn release(state: &mut State, cookie: u32) {
         && running.precedence == Precedence::Hold
         && running.scheduler.is_same_as(leased)
     {
-        running.lease_ended = true;
+        running.may_leave = true;
     }
+}
+
+fn ask_for_arguments(state: &mut State, arguments: BTreeMap<String, Vec<String>>) {
+    if let Some(running) = &mut state.running {
+        let command = &running.scheduler.command;
+        if arguments.get(command) != state.arguments_asked.get(command) {
+            running.may_leave = true;
+        }
+    }
+    state.arguments_asked = arguments;
 }
 
 /// Moves on what is to last for a time in which the machine is awake.

@@ -1,6 +1,6 @@
 //! The events that decisions are made on, and the actions that they result in.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use auto_ext_policy::{Candidate, Power, Profile, Scheduler};
@@ -89,9 +89,16 @@ pub enum Event {
         to: Candidate,
         /// For how long; `None`: until it is unpinned.
         lasts: Option<Duration>,
+        /// By which program they asked, where it is not one of ours.
+        by: Option<String>,
     },
     /// A person ends all pins.
     Unpinned,
+    /// A person wants these programs to be run with these arguments, in place of the policy's, wherever a rule asks for
+    /// them. What was wanted before is not any more.
+    ArgumentsAsked(BTreeMap<String, Vec<String>>),
+    /// A person wants the scheduler of ours that runs to be loaded anew.
+    RestartAsked,
     /// An application wants what runs now to stay.
     Held {
         /// The number of the hold, which no other has.

@@ -16,6 +16,8 @@ pub struct Pin {
     pub to: Candidate,
     /// For how long; `None`: until it is unpinned.
     pub lasts: Option<Duration>,
+    /// By which program they asked, where it is not one of ours.
+    pub by: Option<String>,
     /// Since when.
     pub since: Moment,
     /// It has run. Until then, a failure ends the pin.
@@ -68,7 +70,13 @@ impl Pins {
     }
 
     /// A person wants `to` from `now` on.
-    pub(crate) fn add(&mut self, to: Candidate, lasts: Option<Duration>, now: Moment) {
+    pub(crate) fn add(
+        &mut self,
+        to: Candidate,
+        lasts: Option<Duration>,
+        by: Option<String>,
+        now: Moment,
+    ) {
         // One that never ran is not in force again later.
         self.0.pop_if(|pin| !pin.established);
         if self.0.len() >= MOST {
@@ -78,6 +86,7 @@ impl Pins {
         self.0.push(Pin {
             to,
             lasts,
+            by,
             since: now,
             established: false,
             returns: false,
@@ -161,7 +170,7 @@ mod tests {
     fn pins(of: &[(&str, Option<Duration>)]) -> Pins {
         let mut pins = Pins::default();
         for (name, lasts) in of {
-            pins.add(named(name), *lasts, Moment::ZERO);
+            pins.add(named(name), *lasts, None, Moment::ZERO);
             pins.establish();
         }
         pins
@@ -204,7 +213,7 @@ mod tests {
     #[test]
     fn after_a_failure_the_one_before_it_is_in_force_and_after_its_own_it_waits() {
         let mut pins = pins(&[("a", None)]);
-        pins.add(named("b"), None, MINUTE);
+        pins.add(named("b"), None, None, MINUTE);
         pins.failed(&named("b"));
         assert_eq!(at(&mut pins, MINUTE), Some("a"));
         assert!(pins.current().unwrap().is_urgent());

@@ -34,7 +34,7 @@ impl State {
                     since: now,
                     precedence,
                     counts,
-                    lease_ended: false,
+                    may_leave: false,
                     failure_recorded: false,
                 })
             }
@@ -63,7 +63,7 @@ impl State {
                 since: now,
                 precedence,
                 counts,
-                lease_ended: false,
+                may_leave: false,
                 failure_recorded: matches!(fault, Fault::New(_)),
             },
         });
@@ -97,6 +97,7 @@ impl State {
 
     /// Records that the process of `scheduler` ended without having been asked to.
     pub(crate) fn exited(&mut self, scheduler: &Scheduler, end: &End, now: Moment) {
+        self.restart_asked = false;
         // The policy may have another name for it since it was started.
         let running = self
             .running

@@ -58,8 +58,9 @@ pub struct Running {
     pub precedence: Precedence,
     /// Its start counted against the hourly limit, so its end does too.
     pub(crate) counts: bool,
-    /// The lease that it was started for has ended, so that it need not have run for the least time.
-    pub(crate) lease_ended: bool,
+    /// It need not have run for the least time: the lease that it was started for has ended, or a person asked for other
+    /// arguments.
+    pub(crate) may_leave: bool,
     /// It has failed, and the failure has been recorded.
     pub(crate) failure_recorded: bool,
 }
@@ -85,6 +86,10 @@ pub struct State {
     pub(crate) power: Option<Power>,
     pub(crate) profile: Option<Profile>,
     pub(crate) pins: Pins,
+    /// The arguments that a person asked for, by programs.
+    pub(crate) arguments_asked: BTreeMap<String, Vec<String>>,
+    /// A person asked for what runs to be loaded anew, which has not begun.
+    pub(crate) restart_asked: bool,
     pub(crate) leases: Leases,
     pub(crate) holds: BTreeMap<u32, Hold>,
     /// What ran when the first of the holds began; while `held_is_open`, what will run as far as is known.
@@ -142,6 +147,8 @@ impl State {
             power: None,
             profile: None,
             pins: Pins::default(),
+            arguments_asked: BTreeMap::new(),
+            restart_asked: false,
             leases: Leases::default(),
             holds: BTreeMap::new(),
             held: Candidate::Kernel,

@@ -12,5 +12,6 @@ pub mod fuzzing;
 mod import;
 mod metrics;
 mod persistence;
+mod scx_loader;
 mod sources;
 pub mod trace;

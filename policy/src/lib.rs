@@ -4,11 +4,12 @@
 //! out elsewhere whether a scheduler is installed and which processes run.
 //!
 //! How its `files` are read: `yaml` makes a tree of each that knows the place of every value; `schema` with `schedulers`,
-//! `lists`, `rules`, `when` and `metrics` gives keys and values their meaning, helped by `fields`. All problems of this second step are
+//! `lists`, `rules`, `when`, `metrics` and `compat` gives keys and values their meaning, helped by `fields`. All problems of this second step are
 //! reported at once; one of the first stands alone, as whatever follows from it says nothing. `lookalike` finds characters
 //! that were pasted and look like others; `json_schema` describes the same format to editors.
 
 mod candidate;
+mod compat;
 mod conditions;
 mod error;
 mod fields;
@@ -32,6 +33,7 @@ mod when;
 mod yaml;
 
 pub use candidate::{Candidate, KERNEL, MAX_COMMAND_LINE, Scheduler, file_name};
+pub use compat::{Compat, Switch};
 pub use conditions::{Conditions, Context, Power, Precedence, Profile};
 pub use error::{Location, PolicyError, Problem, Warning};
 pub use fields::MAX_FILE_NAME;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use auto_ext_signals::{Process, Thresholds};
 
 use crate::candidate::{Candidate, Scheduler};
+use crate::compat::Compat;
 use crate::conditions::{Conditions, Context, Precedence};
 use crate::known;
 use crate::metrics::Metrics;
@@ -32,6 +33,8 @@ pub struct Policy {
     pub stability: Stability,
     /// Where metrics can be read.
     pub metrics: Metrics,
+    /// Which interfaces of other services are offered.
+    pub compat: Compat,
 }
 
 /// What to do about a sched_ext scheduler that auto-ext did not start.
@@ -188,6 +191,7 @@ impl Default for Policy {
             rules: Vec::new(),
             stability: Stability::default(),
             metrics: Metrics::default(),
+            compat: Compat::default(),
         }
     }
 }

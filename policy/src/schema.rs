@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use auto_ext_signals::{Signal, Threshold, Thresholds};
 
+use crate::compat::compat;
 use crate::error::{Problems, quote};
 use crate::fields::Fields;
 use crate::lists::{self, ListFiles, lists};
@@ -18,7 +19,7 @@ use crate::yaml::{Node, Value};
 pub(super) const VERSION: u32 = 1;
 
 /// The keys of a policy.
-pub(super) const KEYS: [&str; 9] = [
+pub(super) const KEYS: [&str; 10] = [
     "version",
     "window",
     "foreign",
@@ -28,6 +29,7 @@ pub(super) const KEYS: [&str; 9] = [
     "rules",
     "stability",
     "metrics",
+    "compat",
 ];
 /// The keys of a file beside it; each of them may also be missing there, but for the first.
 pub(super) const PART_KEYS: [&str; 4] = ["version", "schedulers", "lists", "rules"];
@@ -148,6 +150,9 @@ fn settings(problems: &mut Problems, fields: &mut Fields<'_>, policy: &mut Polic
     }
     if let Some(node) = fields.get_filled("metrics") {
         metrics(problems, node, &mut policy.metrics);
+    }
+    if let Some(node) = fields.get_filled("compat") {
+        compat(problems, node, &mut policy.compat);
     }
 }
 

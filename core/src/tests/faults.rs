@@ -286,6 +286,7 @@ fn sysrq_brings_the_kernels_scheduler_and_it_stays() {
     machine.happens(Event::Pinned {
         to: candidates(&["cosmos"]).swap_remove(0),
         lasts: None,
+        by: None,
     });
     assert_eq!(machine.running(), "cosmos", "a person may know better");
 }

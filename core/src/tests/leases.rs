@@ -67,6 +67,7 @@ fn a_pin_overrules_a_lease_which_is_in_force_again_after_it() {
     machine.happens(Event::Pinned {
         to: Candidate::Kernel,
         lasts: None,
+        by: None,
     });
     machine.lease(1, "flash");
     assert_eq!(machine.stands(), (&Mode::Pinned, "kernel"));

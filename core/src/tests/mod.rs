@@ -9,6 +9,7 @@ use auto_ext_signals::{Level, Signal, Signals};
 use super::*;
 use crate::KernelState;
 
+mod arguments;
 mod candidates;
 mod faults;
 mod kernel;
@@ -184,7 +185,7 @@ impl Machine {
             ran >= self.policy.stability.min_run
                 || failed.is_some()
                 || switch.precedence > running.precedence
-                || running.lease_ended
+                || running.may_leave
                 || switch.reason.starts_with("leased")
                 || switch.precedence == Precedence::Pin,
             "{running:?} has to leave after {ran:?} for {switch:?}"

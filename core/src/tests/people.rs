@@ -7,7 +7,11 @@ const MINUTE: Duration = Duration::from_secs(60);
 impl Machine {
     fn pin(&mut self, name: &str, lasts: Option<Duration>) {
         let to = candidates(&[name]).swap_remove(0);
-        self.happens(Event::Pinned { to, lasts });
+        self.happens(Event::Pinned {
+            to,
+            lasts,
+            by: None,
+        });
     }
 
     fn hold(&mut self, cookie: u32) {
@@ -193,6 +197,7 @@ fn a_pin_with_arguments_that_it_does_not_take_leaves_alone_what_runs_without_the
     let asked = Event::Pinned {
         to: to.clone(),
         lasts: None,
+        by: None,
     };
     let actions = machine.decides(asked);
     assert!(
@@ -272,6 +277,7 @@ fn a_pin_takes_the_place_of_a_foreign_scheduler_and_a_rule_does_not() {
     let event = Event::Pinned {
         to: Candidate::Kernel,
         lasts: None,
+        by: None,
     };
     let (_, actions) = decide(&machine.policy, &machine.state, event, machine.now);
     assert!(
@@ -397,6 +403,7 @@ fn a_pin_during_such_a_hold_overrules_it_and_what_came_of_the_switch_is_held_aft
         let pinned = machine.decides(Event::Pinned {
             to: candidates(&["flash"]).swap_remove(0),
             lasts: None,
+            by: None,
         });
         assert_eq!(pinned, [Action::Cancel]);
         fails(Fault::Cancelled)(machine, to);

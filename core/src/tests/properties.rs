@@ -147,6 +147,7 @@ fn perform(machine: &mut Machine, step: &Step) {
         Step::Pin(name, lasts) => machine.happens(Event::Pinned {
             to: candidates(&[name]).swap_remove(0),
             lasts: lasts.map(Duration::from_secs),
+            by: None,
         }),
         Step::Unpin => machine.happens(Event::Unpinned),
     }
@@ -218,7 +219,7 @@ proptest! {
         machine.broken.clear();
         machine.happens(Event::WakesUp);
         machine.now += SECOND * 10;
-        machine.happens(Event::Pinned { to: candidates(&["cosmos"]).swap_remove(0), lasts: None });
+        machine.happens(Event::Pinned { to: candidates(&["cosmos"]).swap_remove(0), lasts: None, by: None });
         prop_assert_eq!(machine.running(), "cosmos");
         for step in &after {
             perform(&mut machine, step);

@@ -12,6 +12,7 @@ use auto_ext_policy::{MAX_ARG, MAX_ARGS};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::persistence::history::Entry;
+use crate::scx_loader::clients::{Ask, How};
 use crate::trace::recent::RecentTrace;
 
 /// How many requests may wait for the daemon.
@@ -59,6 +60,12 @@ pub(crate) enum Request {
     Release { cookie: u32, owner: String },
     /// End all holds and leases of this owner.
     OwnerLeft { owner: String },
+    /// What a client of org.scx.Loader asks for.
+    ScxLoader {
+        ask: Ask,
+        /// Which client.
+        client: String,
+    },
     /// Read the policy again, and end the safe mode.
     Reload,
     /// Forget the failures of the program of this scheduler.
@@ -222,9 +229,17 @@ impl Request {
                 asked_by(application, reason)
             }
             Self::ResetFailed { name } => text("the name", name, MAX_TEXT),
+            Self::ScxLoader {
+                ask: Ask::Run { command, how },
+                ..
+            } => match how {
+                How::Arguments(args) => scheduler(command, args),
+                How::Mode(_) => scheduler(command, &[]),
+            },
             Self::Unpin
             | Self::Release { .. }
             | Self::OwnerLeft { .. }
+            | Self::ScxLoader { .. }
             | Self::Reload
             | Self::History { .. }
             | Self::Why

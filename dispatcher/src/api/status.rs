@@ -1,6 +1,7 @@
 //! What the kernel runs and the daemon's status: the one set of facts behind D-Bus, metrics and `status --json`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use auto_ext_core::{KernelState, Moment, State};
 use auto_ext_policy::{Candidate, KERNEL, Policy, known};
@@ -8,6 +9,10 @@ use auto_ext_scx::process::executable::file_name;
 use auto_ext_scx::process::registry::ProcessRegistry;
 use auto_ext_scx::sysfs::{SchedExt, Snapshot};
 use serde::Serialize;
+
+use crate::scx_loader::Mode;
+use crate::scx_loader::clients::How;
+use crate::scx_loader::settings::Settings;
 
 /// The owner of what auto-ext runs.
 const OURS: &str = "auto-ext";
@@ -99,6 +104,37 @@ pub(crate) struct DaemonStatus {
     pub(crate) last_error: String,
     /// The daemon's version.
     pub(crate) version: String,
+    /// What clients of org.scx.Loader are told; `None` where it is not offered.
+    #[serde(skip)]
+    pub(crate) scx_loader: Option<LoaderStatus>,
+}
+
+/// What clients of org.scx.Loader are told beside what the kernel runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LoaderStatus {
+    pub(crate) settings: Arc<Settings>,
+    /// The schedulers that they know and that are installed.
+    pub(crate) supported: Vec<&'static str>,
+    /// How what runs was asked for.
+    pub(crate) how: How,
+}
+
+impl LoaderStatus {
+    /// The mode in which what runs was asked for.
+    pub(crate) fn mode(&self) -> Mode {
+        match &self.how {
+            How::Mode(mode) => *mode,
+            How::Arguments(_) => Mode::Auto,
+        }
+    }
+
+    /// The arguments with which what runs was asked for, if they were not those of a mode.
+    pub(crate) fn arguments(&self) -> &[String] {
+        match &self.how {
+            How::Mode(_) => &[],
+            How::Arguments(args) => args,
+        }
+    }
 }
 
 impl DaemonStatus {
@@ -157,6 +193,7 @@ impl DaemonStatus {
                 .collect(),
             last_error: state.last_error(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            scx_loader: None,
         }
     }
 }

@@ -22,8 +22,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::api::dbus::BusKind;
 use crate::cli::commands::grant::Wanted;
 use crate::cli::commands::{
-    check, doctor, history, hold, import, label, levels, metrics, new_file, pin, record, reload,
-    replay, report_class, run, schedulers, status, watch, why,
+    check, doctor, gamemode, history, hold, import, label, levels, metrics, new_file, pin, record,
+    reload, replay, report_class, run, schedulers, status, watch, why,
 };
 use crate::daemon;
 use crate::import::Tool;
@@ -125,6 +125,16 @@ enum Command {
         /// The command with its arguments
         #[arg(last = true, required = true, value_name = "COMMAND")]
         command: Vec<std::ffi::OsString>,
+    },
+    /// Lease what a class would use while GameMode has a game registered; run in a user's session by
+    /// auto-ext-gamemode.service
+    Gamemode {
+        /// The class of the policy
+        #[arg(long, default_value = "game", conflicts_with = "scheduler")]
+        class: String,
+        /// A scheduler in place of a class, as with `run`
+        #[arg(long)]
+        scheduler: Option<String>,
     },
     /// Read the policy again, and end the safe mode
     Reload,
@@ -269,6 +279,10 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
             let wanted = wanted.or(scheduler.map(Wanted::Scheduler));
             let wanted = wanted.context("neither a scheduler nor a class")?;
             runtime()?.block_on(run::run(wanted, &command))
+        }
+        Command::Gamemode { class, scheduler } => {
+            let wanted = scheduler.map_or(Wanted::Class(class), Wanted::Scheduler);
+            runtime()?.block_on(gamemode::run(wanted))
         }
         Command::Reload => runtime()?.block_on(reload::run()),
         Command::Schedulers {

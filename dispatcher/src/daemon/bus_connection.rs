@@ -199,13 +199,15 @@ impl Worker {
 
     /// Serves this bus to its end.
     async fn serve(&mut self, mut bus: Bus) -> End {
+        let gone = bus.gone();
+        tokio::pin!(gone);
         let mut changes = sources::listen(Some(bus.connection()));
         // So far it shows what was known when it was joined.
         self.current.mark_changed();
         let why = loop {
             tokio::select! {
                 biased;
-                () = bus.gone() => {
+                () = &mut gone => {
                     tracing::warn!("D-Bus has gone; it is waited for");
                     return End::Disconnected;
                 }
@@ -226,6 +228,9 @@ impl Worker {
                         break why;
                     }
                 }
+                () = bus.scx_loader_left() => if let Err(why) = sent(bus.follow_scx_loader()).await {
+                    break why;
+                },
                 Some(change) = changes.recv() => {
                     if self.events.send(BusEvent::Source(change)).await.is_err() {
                         let _ = timeout(SENT_WITHIN, bus.leave()).await;

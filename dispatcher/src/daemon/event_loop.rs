@@ -23,6 +23,7 @@ use super::callers::Callers;
 use super::kernel::Occasion;
 use super::metrics_export::Export;
 use super::outcomes::ended;
+use super::scx_loader;
 use super::state::Daemon;
 use super::switching::finished;
 use crate::api::dbus::{BusConfig, BusKind};
@@ -224,6 +225,7 @@ impl Daemon {
         self.read_power().await;
         self.follow_processes();
         self.serve_metrics();
+        self.offer_scx_loader().await;
         tell_systemd(NotifyState::Ready);
         let DaemonStatus { mode, reason, .. } = self.status();
         tracing::info!(mode, reason, "running, mode {mode}: {reason}");
@@ -280,6 +282,7 @@ impl Daemon {
         if let Some(bus) = self.bus.take() {
             bus.leave().await;
         }
+        scx_loader::remove_offered();
         self.boot_is_good().await;
         self.history.close();
         self.failure_store.close();

@@ -78,6 +78,7 @@ impl Daemon {
             tracing::info!("{command} was replaced, its failures are forgotten");
             self.apply_event(Event::FailuresReset { command }).await;
         }
+        self.find_supported();
         let installed = executable::installed(&self.policy);
         if *self.state.installed() != installed {
             self.apply_event(Event::Installed(installed)).await;

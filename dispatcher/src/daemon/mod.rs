@@ -17,6 +17,7 @@ mod metrics_export;
 mod observed;
 mod outcomes;
 pub(crate) mod requests;
+mod scx_loader;
 mod state;
 mod switching;
 

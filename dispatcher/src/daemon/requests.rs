@@ -98,8 +98,10 @@ impl Daemon {
             Request::Pin { name, args, lasts } => self.pin(&name, args, lasts).await,
             Request::Unpin => {
                 self.apply_event(Event::Unpinned).await;
+                self.forget_modes().await;
                 Ok(Answer::Done)
             }
+            Request::ScxLoader { ask, client } => self.ask_scx_loader(client, ask).await,
             Request::Hold {
                 application,
                 reason,
@@ -176,7 +178,12 @@ impl Daemon {
         }
         let scheduler = scheduler_name(&to);
         tracing::info!(scheduler, "{scheduler} is pinned");
-        self.apply_event(Event::Pinned { to, lasts }).await;
+        self.apply_event(Event::Pinned {
+            to,
+            lasts,
+            by: None,
+        })
+        .await;
         Ok(Answer::Done)
     }
 
@@ -290,6 +297,7 @@ impl Daemon {
                 self.follow_processes();
                 self.serve_metrics();
                 self.apply_event(Event::PolicyChanged).await;
+                self.offer_scx_loader().await;
             }
             Err(error) => {
                 let error = error.to_string();
@@ -312,7 +320,7 @@ impl Daemon {
 }
 
 /// Whether there is a program that can be run.
-fn is_installed(to: &Candidate) -> Result<(), Refusal> {
+pub(super) fn is_installed(to: &Candidate) -> Result<(), Refusal> {
     if let Candidate::Scheduler(scheduler) = to {
         executable::find(&scheduler.command)
             .map_err(|error| Refusal::Invalid(error.to_string()))?;

@@ -18,6 +18,7 @@ use super::bus_connection::BusConnection;
 use super::holders::Holders;
 use super::metrics_export::Export;
 use super::observed::Observed;
+use super::scx_loader::Loader;
 use super::switching::Switching;
 use crate::api::status::{Current, DaemonStatus};
 use crate::metrics::counters::CounterStore;
@@ -57,6 +58,8 @@ pub(super) struct Daemon {
     pub(super) running: Option<SchedulerProcess>,
     pub(super) switching: Option<Switching>,
     pub(super) holders: Holders,
+    /// org.scx.Loader, while it is offered.
+    pub(super) loader: Option<Loader>,
     pub(super) history: History,
     pub(super) failure_store: FailureStore,
     /// The failures from before the start, until they are passed to the core.
@@ -96,10 +99,9 @@ impl Daemon {
                 CounterStore::in_memory(),
             )
         } else {
-            let runtime_directory = directory("RUNTIME_DIRECTORY", RUNTIME_DIRECTORY);
             (
                 History::open(&state_directory),
-                CounterStore::open(&runtime_directory),
+                CounterStore::open(&runtime_directory()),
             )
         };
         let (failure_store, earlier_failures) =
@@ -124,6 +126,7 @@ impl Daemon {
             running: None,
             switching: None,
             holders: Holders::default(),
+            loader: None,
             history,
             failure_store,
             earlier_failures,
@@ -155,6 +158,7 @@ impl Daemon {
         {
             status.last_error.clone_from(trouble);
         }
+        status.scx_loader = self.loader_status();
         status
     }
 }
@@ -162,6 +166,11 @@ impl Daemon {
 /// The directory of files that outlive the boot.
 pub(super) fn state_directory() -> PathBuf {
     directory("STATE_DIRECTORY", STATE_DIRECTORY)
+}
+
+/// The directory of files that end with the boot.
+pub(super) fn runtime_directory() -> PathBuf {
+    directory("RUNTIME_DIRECTORY", RUNTIME_DIRECTORY)
 }
 
 /// The first directory that systemd gives in the environment variable `variable`, else `otherwise`.

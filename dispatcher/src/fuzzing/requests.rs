@@ -176,7 +176,11 @@ impl Service {
                     return;
                 };
                 let wanted = to.clone();
-                self.happens(Event::Pinned { to, lasts });
+                self.happens(Event::Pinned {
+                    to,
+                    lasts,
+                    by: None,
+                });
                 assert_eq!(self.state.mode(), &Mode::Pinned);
                 assert_eq!(self.state.desired(), &wanted);
                 assert!(self.state.switching().is_none());
@@ -233,7 +237,8 @@ impl Service {
                     self.happens(Event::FailuresReset { command });
                 }
             }
-            Request::Reload
+            Request::ScxLoader { .. }
+            | Request::Reload
             | Request::History { .. }
             | Request::Why
             | Request::Metrics

@@ -7,8 +7,8 @@ use std::path::Path;
 use auto_ext_policy::MAX_BYTES;
 use auto_ext_service::sanitize::sanitize;
 
-use super::modes::{Mode, command};
 use super::names::Kind;
+use crate::scx_loader::{Mode, command};
 
 /// As many names fit into a policy with all that is around them, and leave room for lists of the user's own.
 const MAX_NAMES: usize = 20_000;

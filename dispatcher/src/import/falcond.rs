@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::draft::{Draft, Rule};
-use super::modes::{Mode, command};
 use super::sources::Source;
+use crate::scx_loader::{Mode, command};
 
 pub(super) fn convert(sources: &[Source], draft: &mut Draft) {
     let mut wanted: BTreeMap<(String, Mode), Vec<String>> = BTreeMap::new();

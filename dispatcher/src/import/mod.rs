@@ -5,7 +5,6 @@ mod ananicy;
 mod draft;
 mod falcond;
 mod kdl;
-mod modes;
 mod names;
 mod scx_loader;
 mod sources;
@@ -17,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use draft::Draft;
 use sources::Source;
+
+use crate::scx_loader::settings;
 
 /// A tool whose settings can be imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -48,11 +49,7 @@ impl Tool {
             Self::Falcond => &["/usr/share/falcond/profiles"],
             Self::Ananicy => &["/etc/ananicy.d"],
             Self::System76 => &["/etc/system76-scheduler", "/usr/share/system76-scheduler"],
-            Self::ScxLoader => &[
-                "/etc/scx_loader/config.toml",
-                "/etc/scx_loader.toml",
-                "/usr/share/scx_loader/config.toml",
-            ],
+            Self::ScxLoader => &settings::PLACES,
         }
     }
 

@@ -3,8 +3,9 @@
 use toml::{Table, Value};
 
 use super::draft::{Draft, Rule};
-use super::modes::{Mode, command};
 use super::sources::Source;
+use crate::scx_loader::settings::arguments_in;
+use crate::scx_loader::{Mode, command};
 
 pub(super) fn convert(sources: &[Source], draft: &mut Draft) {
     for source in sources {
@@ -65,15 +66,4 @@ fn convert_table(table: &Table, draft: &mut Draft) {
         comment: "What scx_loader would run. It applies when no other rule does.",
         ..Rule::default()
     });
-}
-
-/// The arguments, as far as a policy can have such.
-fn arguments_in(value: &Value) -> Option<Vec<String>> {
-    let items = value.as_array()?;
-    let fits =
-        |text: &&str| text.len() <= auto_ext_policy::MAX_ARG && !text.contains(char::is_control);
-    let arguments = items.iter().map(|item| item.as_str().filter(fits));
-    let arguments: Option<Vec<&str>> = arguments.collect();
-    let arguments = arguments.filter(|arguments| arguments.len() <= auto_ext_policy::MAX_ARGS)?;
-    Some(arguments.into_iter().map(str::to_owned).collect())
 }

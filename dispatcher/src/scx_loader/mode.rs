@@ -2,8 +2,9 @@
 //! its version 1.1.3.
 
 /// A mode, in which other tools ask scx_loader for a scheduler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Mode {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Mode {
+    #[default]
     Auto,
     Gaming,
     PowerSave,
@@ -12,7 +13,7 @@ pub(super) enum Mode {
 }
 
 impl Mode {
-    pub(super) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::Auto,
         Self::Gaming,
         Self::PowerSave,
@@ -20,8 +21,24 @@ impl Mode {
         Self::Server,
     ];
 
+    /// Its number on D-Bus.
+    pub(crate) fn number(self) -> u32 {
+        match self {
+            Self::Auto => 0,
+            Self::Gaming => 1,
+            Self::PowerSave => 2,
+            Self::LowLatency => 3,
+            Self::Server => 4,
+        }
+    }
+
+    /// The mode with this number on D-Bus.
+    pub(crate) fn of_number(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.number() == number)
+    }
+
     /// For names of schedulers.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",
             Self::Gaming => "gaming",
@@ -32,18 +49,18 @@ impl Mode {
     }
 
     /// The key of its arguments in the configuration of scx_loader.
-    pub(super) fn key(self) -> String {
+    pub(crate) fn key(self) -> String {
         format!("{}_mode", self.name())
     }
 
     /// The mode that scx_loader calls so.
-    pub(super) fn of_scx_loader(name: &str) -> Option<Self> {
+    pub(crate) fn of_scx_loader(name: &str) -> Option<Self> {
         let is_it = |mode: &Self| mode.name().eq_ignore_ascii_case(name);
         Self::ALL.into_iter().find(is_it)
     }
 
     /// The mode that falcond calls so.
-    pub(super) fn of_falcond(name: &str) -> Option<Self> {
+    pub(crate) fn of_falcond(name: &str) -> Option<Self> {
         Some(match name {
             "default" => Self::Auto,
             "gaming" => Self::Gaming,
@@ -55,7 +72,7 @@ impl Mode {
     }
 
     /// The arguments of this scheduler, by its program.
-    pub(super) fn arguments(self, command: &str) -> Vec<String> {
+    pub(crate) fn arguments(self, command: &str) -> Vec<String> {
         let arguments = match (command, self) {
             ("scx_bpfland", Self::Auto) => "-m auto",
             ("scx_bpfland", Self::Gaming) => "-m all",
@@ -84,12 +101,4 @@ impl Mode {
         };
         arguments.split_whitespace().map(str::to_owned).collect()
     }
-}
-
-/// The program of the scheduler that is called so, with or without `scx_`; `None` when no scheduler can be called so.
-pub(super) fn command(name: &str) -> Option<String> {
-    let name = name.strip_prefix("scx_").unwrap_or(name);
-    let fits = |char: char| char.is_ascii_alphanumeric() || char == '_';
-    ((1..=32).contains(&name.len()) && name.chars().all(fits) && !name.starts_with('_'))
-        .then(|| format!("scx_{name}"))
 }

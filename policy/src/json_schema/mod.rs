@@ -12,11 +12,12 @@ use humantime::format_duration;
 use serde_json::{Value, json};
 
 use crate::candidate::KERNEL;
+use crate::compat::Switch;
 use crate::conditions::{Power, Profile};
 use crate::fields::{MAX_FILE_NAME, MAX_NAME, MAX_PATH};
 use crate::known::Known;
 use crate::policy::{Foreign, NO_CLASS, Policy};
-use crate::{known, lists, metrics, rules, schedulers, schema, when};
+use crate::{compat, known, lists, metrics, rules, schedulers, schema, when};
 use values::{choice, described, duration, mapping, name_pattern, or_empty, text, with_default};
 
 /// The JSON Schema (draft 7) of a policy.
@@ -52,6 +53,7 @@ pub fn json_schema() -> Value {
             rules(),
             stability(),
             metrics(),
+            compat(),
         ],
         &["version"],
         "A policy of auto-ext: which CPU scheduler runs under which load",
@@ -318,6 +320,21 @@ fn stability() -> Value {
         ],
         &[],
         "How reluctant to switch",
+    ))
+}
+
+fn compat() -> Value {
+    or_empty(mapping(
+        compat::KEYS,
+        [with_default(
+            choice(
+                &Switch::ALL.map(Switch::name),
+                "org.scx.Loader, by which scxctl, scx-manager, falcond and others ask for a scheduler",
+            ),
+            Switch::default().name(),
+        )],
+        &[],
+        "Interfaces of other services that auto-ext offers to their clients",
     ))
 }
 

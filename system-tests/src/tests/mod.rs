@@ -15,6 +15,7 @@ mod leases;
 mod library;
 mod loader;
 mod metrics;
+mod org_scx_loader;
 mod other_tools;
 mod ownership;
 mod packages;
@@ -95,6 +96,10 @@ const ONCE: &[Test] = tests![
     leases::a_lease_lasts_as_long_as_its_caller_and_min_run_does_not_keep_it,
     leases::what_cannot_be_leased_now_keeps_no_command_from_running,
     leases::a_person_at_the_machine_leases_what_the_policy_names_without_a_password,
+    leases::a_game_that_gamemode_knows_has_what_its_class_would_use,
+    org_scx_loader::scxctl_does_what_it_says_and_sees_what_is_true,
+    org_scx_loader::who_puts_back_what_ran_leaves_the_choice_to_the_policy,
+    org_scx_loader::scx_loader_stays_down_while_its_interface_is_offered,
     other_tools::a_pin_takes_the_place_of_a_foreign_scheduler,
     other_tools::a_policy_may_say_that_foreign_schedulers_are_replaced,
     loader::scx_loader_is_not_woken,

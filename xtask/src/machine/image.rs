@@ -21,6 +21,7 @@ const PACKAGES: &[&str] = &[
     "dbus",
     "polkitd",
     "power-profiles-daemon",
+    "gamemode",
     "kmod",
     "procps",
     "iproute2",

@@ -42,6 +42,10 @@ impl Action {
     }
 }
 
+/// The action of scx_loader.
+const OF_SCX_LOADER: &str = "org.scx.loader.manage-schedulers";
+/// What polkit says of an action that no package has registered.
+const NOT_REGISTERED: &str = "is not registered";
 /// How long polkit may take to answer without asking a person.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// How long a person may take to answer polkit's question.
@@ -107,6 +111,32 @@ impl Authorization {
         bus: &Connection,
         header: &Header<'_>,
     ) -> fdo::Result<()> {
+        let flags = header.primary().flags();
+        let interactive = flags.contains(Flags::ALLOW_INTERACTIVE_AUTH);
+        let action = action.id();
+        self.authorize(&[action], bus, header, interactive).await
+    }
+
+    /// Whether the caller may do this as a client of scx_loader: by the action of scx_loader where it is installed, so that
+    /// people's rules about it go on working, else by ours. As it does, a person may be asked whatever the caller says.
+    pub(super) async fn may_by_scx_loader(
+        &self,
+        action: Action,
+        bus: &Connection,
+        header: &Header<'_>,
+    ) -> fdo::Result<()> {
+        let actions = [OF_SCX_LOADER, action.id()];
+        self.authorize(&actions, bus, header, true).await
+    }
+
+    /// Whether the caller may do this by the first of the actions that is registered.
+    async fn authorize(
+        &self,
+        actions: &[&str],
+        bus: &Connection,
+        header: &Header<'_>,
+        interactive: bool,
+    ) -> fdo::Result<()> {
         let user = self.user(bus, header).await?;
         if user == 0 || user == nix::unistd::geteuid().as_raw() {
             return Ok(());
@@ -116,20 +146,21 @@ impl Authorization {
             let message = "too many callers wait for an authorization";
             return Err(fdo::Error::LimitsExceeded(message.to_owned()));
         };
-        let interactive = header
-            .primary()
-            .flags()
-            .contains(Flags::ALLOW_INTERACTIVE_AUTH);
-        let denied = match ask_polkit(action, bus, header, interactive).await {
-            Ok(None) => return Ok(()),
-            Ok(Some(why)) => why.to_owned(),
-            Err(error) => format!("polkit cannot be asked: {error}"),
-        };
-        tracing::info!(user, "user {user} is not permitted: {denied}");
-        Err(fdo::Error::AccessDenied(format!(
-            "not permitted ({}): {denied}",
-            action.id()
-        )))
+        let mut denied = String::new();
+        for action in actions {
+            let why = match ask_polkit(action, bus, header, interactive).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(why)) => why.to_owned(),
+                Err(error) => format!("polkit cannot be asked: {error}"),
+            };
+            let is_registered = !why.contains(NOT_REGISTERED);
+            denied = format!("not permitted ({action}): {why}");
+            if is_registered {
+                break;
+            }
+        }
+        tracing::info!(user, "user {user} is {denied}");
+        Err(fdo::Error::AccessDenied(denied))
     }
 
     /// Opens a question, until what is returned is dropped.
@@ -190,7 +221,7 @@ impl Drop for Question<'_> {
 
 /// Why the caller may not; `None` when it may.
 async fn ask_polkit(
-    action: Action,
+    action: &str,
     bus: &Connection,
     header: &Header<'_>,
     interactive: bool,
@@ -201,9 +232,8 @@ async fn ask_polkit(
     let number = ASKED.fetch_add(1, Ordering::Relaxed);
     let cancellation = format!("auto-ext-{number}");
     let details = HashMap::new();
-    let ask = |flags| {
-        authority.check_authorization(&subject, action.id(), &details, flags, &cancellation)
-    };
+    let ask =
+        |flags| authority.check_authorization(&subject, action, &details, flags, &cancellation);
     let cancel = async {
         let cancelled = authority.cancel_check_authorization(&cancellation);
         // If polkit does not take this either, there is nothing more to be done.

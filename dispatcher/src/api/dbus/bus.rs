@@ -11,9 +11,11 @@ use zbus::object_server::InterfaceRef;
 use zbus::{Connection, Variant, fdo};
 
 use super::address::{NAME, PATH};
+use super::answers::Answers;
 use super::authorization::Authorization;
 use super::interface::AutoExt;
-use super::properties::Properties;
+use super::properties::{Object, Properties};
+use super::scx_loader::{Offer, ScxLoader};
 use crate::api::request::Requests;
 use crate::api::status::{Current, DaemonStatus};
 
@@ -68,6 +70,7 @@ pub(crate) struct BusConfig {
 pub(crate) struct Bus {
     connection: Connection,
     interface: InterfaceRef<AutoExt>,
+    scx_loader: Offer,
     shown: Shown,
     signals_announced: Instant,
 }
@@ -102,7 +105,11 @@ impl BusConfig {
         let status = lock(&self.status).clone();
         connection.object_server().at(PATH, object).await?;
         let interface: InterfaceRef<AutoExt> = connection.object_server().interface(PATH).await?;
-        Properties::install(&connection, authorization).await?;
+        let own = Arc::clone(&authorization);
+        Properties::install(&connection, Object::AutoExt, own).await?;
+        let answers = Answers::new(&self.sched_ext, &self.registry, Arc::clone(&self.status));
+        let loader = ScxLoader::new(answers, Arc::clone(&authorization), self.requests.clone());
+        let scx_loader = Offer::prepare(&connection, loader, authorization).await?;
         match connection
             .request_name_with_flags(NAME, fdo::RequestNameFlags::DO_NOT_QUEUE)
             .await
@@ -117,6 +124,7 @@ impl BusConfig {
         Ok(Some(Bus {
             connection,
             interface,
+            scx_loader,
             shown: Shown { current, status },
             signals_announced: Instant::now(),
         }))
@@ -130,8 +138,20 @@ impl Bus {
     }
 
     /// Waits until the bus has gone.
-    pub(crate) async fn gone(&self) {
-        self.connection.closed().await;
+    pub(crate) fn gone(&self) -> impl Future<Output = ()> + use<> {
+        let connection = self.connection.clone();
+        async move { connection.closed().await }
+    }
+
+    /// Waits until scx_loader does not have the name of its interface any more, while it is to be offered here. Can be dropped
+    /// and called again.
+    pub(crate) async fn scx_loader_left(&mut self) {
+        self.scx_loader.name_is_free().await;
+    }
+
+    /// Offers its interface in its place.
+    pub(crate) async fn follow_scx_loader(&mut self) -> zbus::Result<()> {
+        self.scx_loader.take_name().await
     }
 
     /// Closes the connection to a bus that does not answer.
@@ -146,6 +166,7 @@ impl Bus {
         current: Current,
         status: DaemonStatus,
     ) -> Result<(), zbus::Error> {
+        self.scx_loader.show(&current, &status).await?;
         let mut changed = changes(&self.shown.current.values(), &current.values());
         changed.extend(changes(&self.shown.status.values(), &status.values()));
         let moved = noticeable(&self.shown.status.signals, &status.signals)

@@ -2,7 +2,7 @@
 //!
 //! `bus` is the connection and what is announced on it. What can be read and called is in `interface`; `answers` has what
 //! properties are answered from, `properties` limits how often they are read, `authorization` says who may call, and
-//! `callers` who calls and when they leave.
+//! `callers` who calls and when they leave. `scx_loader` is another interface on the same connection.
 
 mod address;
 mod answers;
@@ -11,6 +11,7 @@ mod bus;
 mod callers;
 mod interface;
 mod properties;
+mod scx_loader;
 
 pub(crate) use address::{NAME, PATH};
 pub(crate) use bus::{Bus, BusConfig, BusError, BusKind};

@@ -1,6 +1,7 @@
-//! org.freedesktop.DBus.Properties of the object: everybody may read, up to a limit for each user.
+//! org.freedesktop.DBus.Properties of the objects: everybody may read, up to a limit for each user.
 //!
-//! Replaces the library's own, which knows no limits. What the properties are is in `interface`.
+//! Replaces the library's own, which knows no limits. What the properties are is in `interface`
+//! and `scx_loader`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,34 +14,63 @@ use zbus::{Connection, ObjectServer, OwnedVariant, Variant, fdo, interface};
 use super::address::{NAME, PATH};
 use super::authorization::Authorization;
 use super::interface::AutoExt;
+use super::scx_loader;
+use super::scx_loader::ScxLoader;
 
-/// org.freedesktop.DBus.Properties of the object.
+/// org.freedesktop.DBus.Properties of an object.
 ///
 /// It keeps no reference to the object: that has the connection, whose own this is, and neither would ever end.
 pub(super) struct Properties {
+    object: Object,
     authorization: Arc<Authorization>,
+}
+
+/// Whose properties they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Object {
+    AutoExt,
+    ScxLoader,
+}
+
+impl Object {
+    fn path(self) -> &'static str {
+        match self {
+            Self::AutoExt => PATH,
+            Self::ScxLoader => scx_loader::PATH,
+        }
+    }
+
+    /// Whether the interface is the object's own.
+    fn has(self, interface: &InterfaceName<'_>) -> fdo::Result<()> {
+        let own = match self {
+            Self::AutoExt => NAME,
+            Self::ScxLoader => scx_loader::NAME,
+        };
+        if interface.as_str() == own {
+            return Ok(());
+        }
+        Err(fdo::Error::UnknownInterface(format!(
+            "no properties of `{interface}` here"
+        )))
+    }
 }
 
 impl Properties {
     /// Replaces the library's on `connection`.
     pub(super) async fn install(
         connection: &Connection,
+        object: Object,
         authorization: Arc<Authorization>,
     ) -> zbus::Result<()> {
-        let server = connection.object_server();
-        server.remove::<fdo::Properties, _>(PATH).await?;
-        server.at(PATH, Self { authorization }).await?;
+        let (server, path) = (connection.object_server(), object.path());
+        server.remove::<fdo::Properties, _>(path).await?;
+        let properties = Self {
+            object,
+            authorization,
+        };
+        server.at(path, properties).await?;
         Ok(())
     }
-}
-
-fn is_ours(name: &InterfaceName<'_>) -> fdo::Result<()> {
-    if name.as_str() == NAME {
-        return Ok(());
-    }
-    Err(fdo::Error::UnknownInterface(format!(
-        "no properties of `{name}` here"
-    )))
 }
 
 #[interface(name = "org.freedesktop.DBus.Properties", introspection_docs = false)]
@@ -54,12 +84,26 @@ impl Properties {
         #[zbus(header)] header: Header<'_>,
         #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
     ) -> Result<OwnedVariant, zbus::BoxDBusError> {
-        is_ours(&interface_name)?;
+        self.object.has(&interface_name)?;
         self.authorization.read_properties(bus, &header).await?;
-        let object: InterfaceRef<AutoExt> = server.interface(PATH).await?;
-        let object = object.get().await;
-        let value = object.get(property_name, server, bus, Some(&header), &emitter);
-        value.await.unwrap_or_else(|| {
+        let header = Some(&header);
+        let value = match self.object {
+            Object::AutoExt => {
+                let object: InterfaceRef<AutoExt> = server.interface(PATH).await?;
+                let object = object.get().await;
+                object
+                    .get(property_name, server, bus, header, &emitter)
+                    .await
+            }
+            Object::ScxLoader => {
+                let object: InterfaceRef<ScxLoader> = server.interface(scx_loader::PATH).await?;
+                let object = object.get().await;
+                object
+                    .get(property_name, server, bus, header, &emitter)
+                    .await
+            }
+        };
+        value.unwrap_or_else(|| {
             Err(fdo::Error::UnknownProperty(format!("no property `{property_name}`")).into())
         })
     }
@@ -72,12 +116,21 @@ impl Properties {
         #[zbus(header)] header: Header<'_>,
         #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
     ) -> fdo::Result<HashMap<String, OwnedVariant>> {
-        is_ours(&interface_name)?;
+        self.object.has(&interface_name)?;
         self.authorization.read_properties(bus, &header).await?;
-        let object: InterfaceRef<AutoExt> = server.interface(PATH).await?;
-        let object = object.get().await;
-        let values = object.get_all(server, bus, Some(&header), &emitter);
-        values.await
+        let header = Some(&header);
+        match self.object {
+            Object::AutoExt => {
+                let object: InterfaceRef<AutoExt> = server.interface(PATH).await?;
+                let object = object.get().await;
+                object.get_all(server, bus, header, &emitter).await
+            }
+            Object::ScxLoader => {
+                let object: InterfaceRef<ScxLoader> = server.interface(scx_loader::PATH).await?;
+                let object = object.get().await;
+                object.get_all(server, bus, header, &emitter).await
+            }
+        }
     }
 
     async fn set(
@@ -86,7 +139,7 @@ impl Properties {
         property_name: &str,
         _value: &Variant<'_>,
     ) -> fdo::Result<()> {
-        is_ours(&interface_name)?;
+        self.object.has(&interface_name)?;
         Err(fdo::Error::PropertyReadOnly(format!(
             "`{property_name}` can only be read"
         )))

@@ -16,6 +16,8 @@ use super::grant::{Grant, Wanted, warn};
 
 /// How long the command waits for its scheduler; scx_lavd needs half a minute on a slow machine.
 const RUNS_WITHIN: Duration = Duration::from_secs(60);
+/// How long the switch to it may take to begin.
+const BEGINS_WITHIN: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(50);
 
 /// Leases what is wanted, waits until it runs, runs the command and passes its exit code through.
@@ -58,8 +60,9 @@ async fn runs(daemon: &Client) -> anyhow::Result<()> {
         if why.mode == "held" && waits.is_none() {
             return Ok(());
         }
-        let comes = why.mode == "held" && why.switching;
-        if !comes || begun.elapsed() > RUNS_WITHIN {
+        // A switch that was on its way may have to end first.
+        let comes = why.switching || begun.elapsed() < BEGINS_WITHIN;
+        if why.mode != "held" || !comes || begun.elapsed() > RUNS_WITHIN {
             let waits = waits.map(|waits| format!("; {waits}")).unwrap_or_default();
             let (mode, desired, because) = (why.mode, why.desired, why.because);
             let rejected = why.rejected.into_iter();

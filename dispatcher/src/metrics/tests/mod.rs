@@ -47,6 +47,7 @@ fn snapshot() -> Snapshot {
             state: KernelState::Disabled,
         },
         status: DaemonStatus {
+            scx_loader: None,
             desired_scheduler: "kernel".into(),
             mode: "yielded".into(),
             class: "interactive".into(),

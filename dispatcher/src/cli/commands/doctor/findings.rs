@@ -209,6 +209,13 @@ fn daemon(findings: &mut Findings, facts: &Facts) {
                     format!("the daemon runs; its last error: {error}"),
                 );
             }
+            if daemon.mode == "pinned" {
+                let reason = &daemon.reason;
+                findings.add(
+                    Weight::Weakens,
+                    format!("nothing is chosen by itself: {reason}; `auto-ext unpin` ends it"),
+                );
+            }
             if daemon.mode == "observe" {
                 findings.add(
                     Weight::Stops,
