@@ -1,4 +1,5 @@
-//! Durations as people write them, in a policy and on the command line: `250ms`, `15s`, `30m`.
+//! Durations as people write them, in a policy and on the command line: `250ms`, `15s`, `30m`. And as they are shown to
+//! people.
 
 use std::time::Duration;
 
@@ -26,6 +27,20 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     humantime::parse_duration(text)
 }
 
+/// A time of so many microseconds in its two largest units, such as `3m 12s`.
+#[must_use]
+pub fn span(us: u64) -> String {
+    let seconds = us / 1_000_000;
+    let (days, hours) = (seconds / 86400, seconds / 3600 % 24);
+    let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {seconds}s"),
+        (0, _, _) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -38,6 +53,18 @@ mod tests {
         assert_eq!(parse("1m 30s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse("0"), Ok(Duration::ZERO));
         assert!(parse("250").is_err() && parse("s").is_err() && parse("-1s").is_err());
+    }
+
+    #[test]
+    fn a_time_is_shown_in_its_two_largest_units() {
+        for (seconds, shown) in [
+            (59, "59s"),
+            (192, "3m 12s"),
+            (3600, "1h 0m"),
+            (90_000, "1d 1h"),
+        ] {
+            assert_eq!(span(seconds * 1_000_000 + 999_999), shown);
+        }
     }
 
     #[test]

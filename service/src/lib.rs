@@ -1,5 +1,5 @@
 //! What any daemon of this repository needs: clocks, durations as people write them, exit codes, text that is safe to
-//! print on a terminal, files that a power loss leaves whole, limits on how often users may ask, the kernel's types, and
+//! print on a terminal or in markup, files that a power loss leaves whole, limits on how often users may ask, the kernel's types, and
 //! what keeps a process from a file. Nothing here knows of schedulers.
 
 pub mod atomic_file;
@@ -10,4 +10,5 @@ pub mod exit_code;
 pub mod file_access;
 pub mod kernel_types;
 pub mod lock;
+pub mod markup;
 pub mod sanitize;

@@ -55,6 +55,14 @@ impl Signal {
         self != Self::Parallel
     }
 
+    /// The value at which a bar of it is full when it is high from `high` on, such that its thresholds are well apart.
+    #[must_use]
+    pub fn full_scale(self, high: f64) -> f64 {
+        let full = 2.5 * high;
+        let full = if self.is_share() { full.min(1.0) } else { full };
+        full.max(f64::MIN_POSITIVE)
+    }
+
     /// The name in policies, on D-Bus and in JSON.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -212,6 +212,35 @@ pub(crate) fn scheduler_name(candidate: &Candidate) -> String {
     }
 }
 
+/// What a mode means, in a few words; nothing of one that is not known.
+pub(crate) fn mode_meaning(mode: &str) -> &'static str {
+    match mode {
+        "auto" => "the policy decides",
+        "pinned" => "a person decided",
+        "held" => "kept for an application",
+        "observe" => "watches, starts nothing",
+        "yielded" => "hands off, a scheduler of somebody else",
+        _ => "",
+    }
+}
+
+/// Whose scheduler runs, in words: of the kernel's state, and of what is said to own it, with its process; none where nobody
+/// says that.
+pub(crate) fn whose(kernel: &KernelState, owner: Option<(&str, u64)>) -> String {
+    match (kernel, owner) {
+        (KernelState::Unsupported, _) => "its own scheduler, as it has no sched_ext".to_owned(),
+        (KernelState::Unknown(why), _) => why.clone(),
+        (KernelState::Enabled { .. }, Some((OURS, pid))) => {
+            format!("started by auto-ext, process {pid}")
+        }
+        (KernelState::Enabled { .. }, Some(("foreign", _))) => "not started by auto-ext".to_owned(),
+        (KernelState::Enabled { .. }, _) => "whose is not known".to_owned(),
+        (KernelState::Enabling, _) => "its own, another is being enabled".to_owned(),
+        (KernelState::Disabling, _) => "its own, another is being disabled".to_owned(),
+        (KernelState::Disabled, _) => "its own scheduler".to_owned(),
+    }
+}
+
 fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }

@@ -78,6 +78,43 @@ pub(crate) struct Entry {
     pub(crate) gap_us: Option<u64>,
 }
 
+impl Entry {
+    /// The entry in words.
+    pub(crate) fn sentence(&self) -> String {
+        let Entry {
+            from,
+            to,
+            reason,
+            error,
+            ..
+        } = self;
+        match self.event {
+            Kind::Started => format!("the daemon started beside {to}: {reason}"),
+            Kind::Stopped => format!("the daemon stopped, {to} takes over"),
+            Kind::Switched => {
+                let how = match (self.way, self.gap_us) {
+                    (Some(Way::Hot), Some(gap)) => {
+                        format!(" (hot, {} without a scheduler)", ms(gap))
+                    }
+                    (Some(Way::Cold), Some(gap)) => {
+                        format!(" (cold because {error}, {} without a scheduler)", ms(gap))
+                    }
+                    _ => String::new(),
+                };
+                format!("{from} -> {to}{how}: {reason}")
+            }
+            Kind::Failed => format!("{from} -> {to} failed: {error}; wanted because: {reason}"),
+            Kind::Exited => format!("{from} ended by itself: {error}"),
+            Kind::Foreign => format!("{from} -> {to}, {reason}"),
+            Kind::Refused => format!("refused {reason}: {error}"),
+        }
+    }
+}
+
+fn ms(us: u64) -> String {
+    format!("{:.1} ms", us as f64 / 1000.0)
+}
+
 /// The last entries, and the file that has them.
 #[derive(Debug)]
 pub(crate) struct History {

@@ -13,7 +13,7 @@ use super::client::Client;
 use super::style::{self, ERROR, Styled, WARNING};
 use super::theme::Theme;
 use super::timeline;
-use crate::persistence::history::{Entry, Kind, Way};
+use crate::persistence::history::{Entry, Kind};
 use auto_ext_service::clock::utc;
 
 /// How many entries a chart is made of: all that the daemon keeps.
@@ -41,7 +41,7 @@ pub(crate) async fn run(json: bool, count: u32, back: Duration) -> anyhow::Resul
         if json {
             writeln!(out, "{}", serde_json::to_string(entry)?)?;
         } else {
-            let what = Styled(style_of(entry), sanitize(&sentence(entry)));
+            let what = Styled(style_of(entry), sanitize(&entry.sentence()));
             writeln!(out, "{}  {what}", utc(entry.at))?;
         }
     }
@@ -54,37 +54,4 @@ fn style_of(entry: &Entry) -> Style {
         Kind::Refused => WARNING,
         Kind::Started | Kind::Stopped | Kind::Switched | Kind::Foreign => Style::new(),
     }
-}
-
-/// The entry in words.
-pub(crate) fn sentence(entry: &Entry) -> String {
-    let Entry {
-        from,
-        to,
-        reason,
-        error,
-        ..
-    } = entry;
-    match entry.event {
-        Kind::Started => format!("the daemon started beside {to}: {reason}"),
-        Kind::Stopped => format!("the daemon stopped, {to} takes over"),
-        Kind::Switched => {
-            let how = match (entry.way, entry.gap_us) {
-                (Some(Way::Hot), Some(gap)) => format!(" (hot, {} without a scheduler)", ms(gap)),
-                (Some(Way::Cold), Some(gap)) => {
-                    format!(" (cold because {error}, {} without a scheduler)", ms(gap))
-                }
-                _ => String::new(),
-            };
-            format!("{from} -> {to}{how}: {reason}")
-        }
-        Kind::Failed => format!("{from} -> {to} failed: {error}; wanted because: {reason}"),
-        Kind::Exited => format!("{from} ended by itself: {error}"),
-        Kind::Foreign => format!("{from} -> {to}, {reason}"),
-        Kind::Refused => format!("refused {reason}: {error}"),
-    }
-}
-
-fn ms(us: u64) -> String {
-    format!("{:.1} ms", us as f64 / 1000.0)
 }

@@ -9,13 +9,7 @@ use crate::cli::commands::theme::{Theme, eighths, whole};
 
 /// The value at which the bars of `signal` are full, such that its thresholds are well apart.
 pub(super) fn full(signal: Signal, threshold: Option<Threshold>) -> f64 {
-    let full = threshold.map_or(1.0, |threshold| 2.5 * threshold.high);
-    let full = if signal.is_share() {
-        full.min(1.0)
-    } else {
-        full
-    };
-    full.max(f64::MIN_POSITIVE)
+    threshold.map_or(1.0, |threshold| signal.full_scale(threshold.high))
 }
 
 /// A bar of `width` cells for `value` of `full`, with marks where the level changes.

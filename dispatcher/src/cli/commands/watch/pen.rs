@@ -1,4 +1,4 @@
-//! Writing lines into a part of a frame, and times as text.
+//! Writing lines into a part of a frame.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -101,17 +101,4 @@ fn fit(theme: Theme, line: Line<'static>, width: usize) -> Line<'static> {
         spans.push(Span::styled(content, span.style));
     }
     Line::from(spans)
-}
-
-/// A time of so many microseconds in its two largest units, such as `3m 12s`.
-pub(super) fn span(us: u64) -> String {
-    let seconds = us / 1_000_000;
-    let (days, hours) = (seconds / 86400, seconds / 3600 % 24);
-    let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) => format!("{minutes}m {seconds}s"),
-        (0, _, _) => format!("{hours}h {minutes}m"),
-        _ => format!("{days}d {hours}h"),
-    }
 }

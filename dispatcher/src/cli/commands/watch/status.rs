@@ -2,11 +2,12 @@
 
 use auto_ext_core::KernelState;
 use auto_ext_policy::KERNEL;
+use auto_ext_service::duration::span;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::model::{Facts, Known, Source};
-use super::pen::span;
+use crate::api::status::{mode_meaning, whose};
 use crate::cli::commands::theme::Theme;
 
 /// The width of the names of lines.
@@ -73,30 +74,14 @@ impl Status {
         let theme = self.theme;
         let scheduler = theme.text(&known.scheduler());
         let facts = known.facts();
-        let (style, whose) = match (&known.kernel, facts) {
-            (KernelState::Unsupported, _) => (
-                theme.strong(),
-                "its own scheduler, as it has no sched_ext".to_owned(),
-            ),
-            (KernelState::Unknown(why), _) => (theme.warning(), why.clone()),
-            (KernelState::Enabled { .. }, Some(facts)) if facts.owner == "auto-ext" => {
-                let whose = format!("started by auto-ext, process {}", facts.pid);
-                (theme.ours(), whose)
-            }
-            (KernelState::Enabled { .. }, Some(facts)) if facts.owner == "foreign" => {
-                (theme.foreign(), "not started by auto-ext".to_owned())
-            }
-            (KernelState::Enabled { .. }, _) => (theme.strong(), "whose is not known".to_owned()),
-            (KernelState::Enabling, _) => (
-                theme.strong(),
-                "its own, another is being enabled".to_owned(),
-            ),
-            (KernelState::Disabling, _) => (
-                theme.strong(),
-                "its own, another is being disabled".to_owned(),
-            ),
-            (KernelState::Disabled, _) => (theme.strong(), "its own scheduler".to_owned()),
+        let owner = facts.map(|facts| (facts.owner.as_str(), facts.pid));
+        let style = match (&known.kernel, owner) {
+            (KernelState::Unknown(_), _) => theme.warning(),
+            (KernelState::Enabled { .. }, Some(("auto-ext", _))) => theme.ours(),
+            (KernelState::Enabled { .. }, Some(("foreign", _))) => theme.foreign(),
+            _ => theme.strong(),
         };
+        let whose = whose(&known.kernel, owner);
         let since = facts.filter(|facts| facts.since > 0);
         let since = since.map_or(String::new(), |facts| {
             format!(", for {}", span(known.now.saturating_sub(facts.since)))
@@ -113,14 +98,7 @@ impl Status {
 
     fn facts(&mut self, known: &Known, facts: &Facts) {
         let theme = self.theme;
-        let meaning = match facts.mode.as_str() {
-            "auto" => "the policy decides",
-            "pinned" => "a person decided",
-            "held" => "kept for an application",
-            "observe" => "watches, starts nothing",
-            "yielded" => "hands off, a scheduler of somebody else",
-            _ => "",
-        };
+        let meaning = mode_meaning(&facts.mode);
         let mut mode = vec![
             Span::styled(theme.text(&facts.mode), theme.strong()),
             Span::raw(format!("  {meaning}")),

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use auto_ext_service::duration::span;
 use auto_ext_signals::{Level, Signal};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -15,12 +16,12 @@ use super::bars;
 use super::cpus::Cpu;
 use super::model::{Known, Measuring, Source};
 use super::pages;
-use super::pen::{Pen, span};
+use super::pen::Pen;
 use super::series::seconds_per_column;
 use super::status;
 use super::ui::{Page, Ui};
 use crate::cli::commands::theme::Theme;
-use crate::cli::commands::{history, timeline};
+use crate::cli::commands::timeline;
 
 /// The smallest terminal that is of use, in columns and lines.
 const LEAST: (u16, u16) = (40, 8);
@@ -245,7 +246,7 @@ fn history(pen: &mut Pen<'_>, known: &Known, ui: &Ui) {
         let style = history_style(pen.theme, entry.event);
         pen.line(Line::from(vec![
             Span::styled(format!("{age:>8} ago "), pen.theme.faint()),
-            Span::styled(pen.theme.text(&history::sentence(entry)), style),
+            Span::styled(pen.theme.text(&entry.sentence()), style),
         ]));
     }
 }
