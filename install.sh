@@ -155,9 +155,10 @@ put_if_present() {
     if [ -f "$2" ]; then put "$@"; fi
 }
 
+# put_unit WHOSE UNIT: the system's, or the users'.
 put_unit() {
-    sed "s|/usr/bin/auto-ext|$prefix/bin/auto-ext|" "$src/systemd/auto-ext.service" >"$work/unit"
-    put 644 "$work/unit" "$prefix/lib/systemd/system/auto-ext.service"
+    sed "s|/usr/bin/auto-ext|$prefix/bin/auto-ext|" "$src/systemd/$2" >"$work/unit"
+    put 644 "$work/unit" "$prefix/lib/systemd/$1/$2"
 }
 
 # An edited policy is the administrator's: it stays, and the new one goes beside it. So does one that is a link.
@@ -215,7 +216,8 @@ put_documents() {
 put_all() {
     put 755 "$binary" "$prefix/bin/auto-ext"
     put_documents
-    put_unit
+    put_unit system auto-ext.service
+    put_unit user auto-ext-notify.service
     put 644 "$src/systemd/org.autoext.AutoExt1.conf" /usr/share/dbus-1/system.d/org.autoext.AutoExt1.conf
     put 644 "$src/systemd/org.autoext.AutoExt1.policy" /usr/share/polkit-1/actions/org.autoext.AutoExt1.policy
     put 644 "$src/systemd/scx_loader.conf" "$prefix/lib/systemd/system/scx_loader.service.d/50-auto-ext.conf"
@@ -246,6 +248,7 @@ program_files() {
 $prefix/bin/auto-ext
 $prefix/lib/systemd/system/auto-ext.service
 /lib/systemd/system/auto-ext.service
+$prefix/lib/systemd/user/auto-ext-notify.service
 /usr/share/dbus-1/system.d/org.autoext.AutoExt1.conf
 /usr/share/polkit-1/actions/org.autoext.AutoExt1.policy
 $prefix/lib/systemd/system/scx_loader.service.d/50-auto-ext.conf
@@ -511,7 +514,7 @@ require_root() {
 }
 
 require_sources() {
-    for file in policies.yaml systemd/auto-ext.service packaging/needed; do
+    for file in policies.yaml systemd/auto-ext.service systemd/auto-ext-notify.service packaging/needed; do
         [ -f "$src/$file" ] || die "$src/$file is missing; nothing was changed"
     done
     if [ -n "$binary" ] && [ ! -f "$binary" ]; then die "there is no file $binary; nothing was changed"; fi
@@ -599,6 +602,7 @@ uninstall_all() {
     rm -f "$destdir$prefix/bin/auto-ext" \
         "$destdir$prefix/lib/systemd/system/auto-ext.service" \
         "$destdir$prefix/lib/systemd/system/scx_loader.service.d/50-auto-ext.conf" \
+        "$destdir$prefix/lib/systemd/user/auto-ext-notify.service" \
         "$destdir/usr/share/dbus-1/system.d/org.autoext.AutoExt1.conf" \
         "$destdir/usr/share/polkit-1/actions/org.autoext.AutoExt1.policy"
     for file in $(documents); do rm -f "$destdir$prefix/share/$file"; done

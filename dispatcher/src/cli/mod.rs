@@ -22,8 +22,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::api::dbus::BusKind;
 use crate::cli::commands::grant::Wanted;
 use crate::cli::commands::{
-    check, doctor, gamemode, history, hold, import, label, levels, metrics, new_file, pin, record,
-    reload, replay, report_class, run, schedulers, status, watch, why,
+    check, doctor, gamemode, history, hold, import, label, levels, metrics, new_file, notify, pin,
+    record, reload, replay, report_class, run, schedulers, status, watch, why,
 };
 use crate::daemon;
 use crate::import::Tool;
@@ -89,6 +89,9 @@ enum Command {
         #[arg(long, value_enum, default_value = "openmetrics")]
         format: metrics::Format,
     },
+    /// Tell the desktop when a scheduler failed or was quarantined and when the safe mode began, and nothing
+    /// else, until it is ended. `systemctl --user enable --now auto-ext-notify` does that in every session
+    Notify,
     /// Run this scheduler, whatever is measured, until `unpin`
     Pin {
         /// `kernel`, a scheduler of the policy, or one that is installed, such as bpfland or scx_bpfland
@@ -266,6 +269,7 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
             runtime()?.block_on(history::run(json, count, last))
         }
         Command::Metrics { format } => runtime()?.block_on(metrics::run(format)),
+        Command::Notify => runtime()?.block_on(notify::run()),
         Command::Pin { name, lasts, args } => runtime()?.block_on(pin::pin(&name, lasts, &args)),
         Command::Unpin => runtime()?.block_on(pin::unpin()),
         Command::Hold { command } => runtime()?.block_on(hold::run(&command)),

@@ -16,6 +16,7 @@ mod library;
 mod loader;
 mod metrics;
 mod org_scx_loader;
+mod notices;
 mod other_tools;
 mod ownership;
 mod packages;
@@ -129,6 +130,7 @@ const ONCE: &[Test] = tests![
     metrics::metrics_are_good_and_outlive_the_daemon,
     metrics::prometheus_scrapes_it,
 ];
+    notices::a_user_is_told_that_a_scheduler_failed,
 
 /// What can go wrong, in a machine of their own; see docs/faults.md.
 const FAULTS: &[Test] = tests![

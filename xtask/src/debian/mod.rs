@@ -21,7 +21,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("the schedulers",  &["libseccomp-dev", "protobuf-compiler"]),
     ("the test machine", &["qemu-system-x86", "mmdebstrap", "uidmap", "squashfs-tools", "kmod",
                           "busybox-static", "xz-utils", "debian-archive-keyring"]),
-    ("the tests",       &["shellcheck"]),
+    ("the tests",       &["shellcheck", "dbus-daemon"]),
     ("the packages",    &["dpkg-dev", "lintian", "rpm", "diffutils"]),
     ("the benchmarks",  &["linux-perf", "bpftool", "fio", "iperf3"]),
 ];

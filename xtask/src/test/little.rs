@@ -26,6 +26,7 @@ const OTHERS: &[&str] = &[
     "run/systemd/system",
     "usr/bin",
     "usr/lib/systemd/system",
+    "usr/lib/systemd/user",
     "usr/share/bash-completion/completions",
     "usr/share/dbus-1/system.d",
     "usr/share/doc",

@@ -83,6 +83,28 @@ impl Client {
             .map_err(|error| explained(&error))
     }
 
+    /// An item whenever one of these properties changed, or the daemon came or went.
+    pub(crate) async fn changes_of(
+        &self,
+        names: &'static [&'static str],
+    ) -> anyhow::Result<impl Stream<Item = ()> + Unpin + use<>> {
+        let listening = async {
+            let changed = self.properties.receive_properties_changed().await?;
+            let owner = self.daemon.receive_owner_changed().await?;
+            let changed = changed.filter_map(|signal| {
+                let changed = signal.args().is_ok_and(|args| {
+                    let of = args.changed_properties();
+                    names.iter().any(|name| of.contains_key(name))
+                });
+                std::future::ready(changed.then_some(()))
+            });
+            Ok(select(changed, owner.map(drop)))
+        };
+        within(ANSWER_WITHIN, listening)
+            .await
+            .map_err(|error| explained(&error))
+    }
+
     /// An item whenever the daemon came to the bus (true) or left it; ends when the bus is gone.
     pub(crate) async fn comings_and_goings(
         &self,

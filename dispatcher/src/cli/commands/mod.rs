@@ -16,6 +16,7 @@ mod labelled;
 pub(crate) mod levels;
 pub(crate) mod metrics;
 pub(crate) mod new_file;
+pub(crate) mod notify;
 pub(crate) mod pin;
 pub(crate) mod record;
 pub(crate) mod reload;
