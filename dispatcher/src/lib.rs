@@ -11,6 +11,7 @@ mod daemon;
 pub mod fuzzing;
 mod import;
 mod metrics;
+mod page;
 mod persistence;
 mod scx_loader;
 mod sources;

@@ -79,6 +79,8 @@ pub(crate) enum Request {
     Why,
     /// The metrics; answered with [`Answer::Text`] of OpenMetrics.
     Metrics,
+    /// What is shown in a browser; answered with [`Answer::Text`] of HTML.
+    Page,
     /// What was measured in this time until now; answered with [`Answer::Trace`].
     Trace { last: Duration },
 }
@@ -138,6 +140,7 @@ struct Answers {
     changes: AtomicU64,
     why: Mutex<Option<TextAnswer>>,
     metrics: Mutex<Option<TextAnswer>>,
+    page: Mutex<Option<TextAnswer>>,
 }
 
 /// A text that the daemon answered.
@@ -167,6 +170,7 @@ impl Requests {
         let last = match request {
             Request::Why => &self.answers.why,
             Request::Metrics => &self.answers.metrics,
+            Request::Page => &self.answers.page,
             _ => return self.ask_daemon(request).await,
         };
         // Further callers wait here for the same answer.
@@ -244,6 +248,7 @@ impl Request {
             | Self::History { .. }
             | Self::Why
             | Self::Metrics
+            | Self::Page
             | Self::Trace { .. } => Ok(()),
         }
     }
@@ -368,8 +373,10 @@ mod tests {
         let text = |number: u32| Ok(Answer::Text(number.to_string()));
         assert_eq!(requests.ask(Request::Metrics).await, text(1));
         assert_eq!(requests.ask(Request::Why).await, text(2));
+        assert_eq!(requests.ask(Request::Page).await, text(3));
         requests.state_changed();
-        assert_eq!(requests.ask(Request::Metrics).await, text(3));
+        assert_eq!(requests.ask(Request::Metrics).await, text(4));
+        assert_eq!(requests.ask(Request::Page).await, text(5));
     }
 
     #[tokio::test]

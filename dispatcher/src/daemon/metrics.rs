@@ -1,12 +1,13 @@
-//! The daemon's metrics, gathered, and written and served where the policy says.
+//! The daemon's metrics and its page for browsers, gathered, and written and served where the policy says.
 
 use auto_ext_core::signals_now;
-use auto_ext_service::clock::cpu_time;
+use auto_ext_service::clock::{cpu_time, now_us};
 
 use super::state::Daemon;
 use crate::api::status::Current;
 use crate::metrics;
 use crate::metrics::Snapshot;
+use crate::page;
 
 impl Daemon {
     /// The metrics of this moment as OpenMetrics text.
@@ -23,7 +24,18 @@ impl Daemon {
         })
     }
 
-    /// Serves metrics where the policy says, and no longer where it said so before.
+    /// The page of this moment as HTML.
+    pub(super) fn page(&self) -> String {
+        page::page(&page::Model {
+            now: now_us(),
+            current: Current::read(&self.sched_ext, &self.registry),
+            status: self.status(),
+            signals: signals_now(&self.state),
+            history: self.history.last(page::ENTRIES).cloned().collect(),
+        })
+    }
+
+    /// Serves metrics and the page where the policy says, and no longer where it said so before.
     pub(super) fn serve_metrics(&mut self) {
         if !self.beside {
             self.export.serve(self.policy.metrics.listen.as_ref());

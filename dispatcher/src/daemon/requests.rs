@@ -132,6 +132,7 @@ impl Daemon {
             Request::ResetFailed { name } => self.reset_failed(&name).await,
             Request::History { count } => Ok(self.last_entries(count)),
             Request::Metrics => Ok(Answer::Text(self.metrics())),
+            Request::Page => Ok(Answer::Text(self.page())),
             Request::Trace { last } => self.trace(last),
             Request::Why => json(&explain(&self.policy, &self.state, self.now())),
         };

@@ -111,6 +111,20 @@ fn service() -> Roff {
         bold("busctl introspect org.autoext.AutoExt1 /org/autoext/AutoExt1"),
         roman("."),
     ]);
+    text.control("PP", []);
+    text.text([
+        roman("Where "),
+        bold("metrics"),
+        roman(" in the policy has it listen, it answers by HTTP: with metrics at "),
+        bold("/metrics"),
+        roman(", and at "),
+        bold("/"),
+        roman(" with a page for browsers that shows what "),
+        bold("auto-ext watch"),
+        roman(" does: "),
+        bold("curl --unix-socket /run/auto-ext/metrics.sock http://localhost/"),
+        roman("."),
+    ]);
     text
 }
 

@@ -242,6 +242,7 @@ impl Service {
             | Request::History { .. }
             | Request::Why
             | Request::Metrics
+            | Request::Page
             | Request::Trace { .. } => {}
         }
         self.show();

@@ -1,7 +1,8 @@
 //! What auto-ext counts and measures as metrics. Gathering them and writing them to files is left to the daemon.
 //!
 //! `open_metrics` has their names and texts, `prometheus` the older format, `counters` what only grows, over restarts of
-//! the daemon; `server` answers HTTP.
+//! the daemon; `server` answers HTTP, of which the page for
+//! browsers is a part.
 
 pub(crate) mod counters;
 mod open_metrics;

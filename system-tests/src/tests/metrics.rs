@@ -73,7 +73,7 @@ pub(super) fn metrics_are_good_and_outlive_the_daemon() -> anyhow::Result<()> {
     wait::until("the textfile", &true, || Path::new(TEXTFILE).exists())?;
     let mut text = fs::read_to_string(TEXTFILE)?;
     promtool(&text)?;
-    text = by_socket()?;
+    text = by_socket("/metrics")?.1;
     promtool(&text)?;
 
     service::restart()?;
@@ -85,15 +85,48 @@ pub(super) fn metrics_are_good_and_outlive_the_daemon() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the socket says.
-fn by_socket() -> anyhow::Result<String> {
+/// What the socket says, and what is before it.
+fn by_socket(path: &str) -> anyhow::Result<(String, String)> {
     let mut stream = UnixStream::connect(SOCKET).context(SOCKET)?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+    let question = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    stream.write_all(question.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
     ensure!(head.starts_with("HTTP/1.1 200"), "{head}");
-    Ok(body.to_owned())
+    Ok((head.to_owned(), body.to_owned()))
+}
+
+pub(super) fn the_page_says_what_runs_and_what_failed() -> anyhow::Result<()> {
+    policy_with(&format!("listen: {SOCKET}"))?;
+    service::restart()?;
+    let bus = Bus::connect()?;
+    bus.pin("bpfland")?;
+    wait::until("owner", &"auto-ext".to_owned(), || {
+        bus.string("CurrentOwner")
+    })?;
+    let pid = bus.number("SchedulerPid")?;
+    let (head, page) = by_socket("/")?;
+    ensure!(
+        head.contains("content-security-policy: default-src 'none';"),
+        "{head}"
+    );
+    for what in [
+        "<h1 class=\"ours\">scx_bpfland</h1>",
+        &format!("started by auto-ext, process {pid}"),
+        "<strong>pinned</strong>",
+        "interactive",
+        "scx_bpfland (hot, ",
+    ] {
+        ensure!(page.contains(what), "no {what} in:\n{page}");
+    }
+    service::say(&format!("kill -KILL {pid}"))?;
+    wait::until("the failure on the page", &true, || {
+        by_socket("/").is_ok_and(|(_, page)| {
+            page.contains("scx_bpfland ended by itself") && page.contains("<dt>Quarantined</dt>")
+        })
+    })?;
+    service::stop()
 }
 
 pub(super) fn prometheus_scrapes_it() -> anyhow::Result<()> {

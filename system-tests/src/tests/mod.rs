@@ -128,9 +128,10 @@ const ONCE: &[Test] = tests![
     user_space::under_load_it_gets_in_runs_on_and_the_daemon_answers,
     truth::a_scheduler_cannot_change_what_it_has_no_business_with,
     metrics::metrics_are_good_and_outlive_the_daemon,
+    metrics::the_page_says_what_runs_and_what_failed,
     metrics::prometheus_scrapes_it,
-];
     notices::a_user_is_told_that_a_scheduler_failed,
+];
 
 /// What can go wrong, in a machine of their own; see docs/faults.md.
 const FAULTS: &[Test] = tests![

@@ -194,7 +194,7 @@ fn modules_of(crate_name: &str) -> BTreeMap<Module, BTreeSet<Module>> {
                 if !path.join("main.rs").exists() {
                     walk(&path, &module, found);
                 }
-            } else {
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let source = fs::read_to_string(&path).unwrap();
                 let paths = Paths::of(&module, source.parse().unwrap());
                 found.entry(module).or_default().extend(paths);

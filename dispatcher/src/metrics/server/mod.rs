@@ -1,4 +1,4 @@
-//! Metrics by HTTP, for programs on this machine: on a Unix socket or on the loopback interface.
+//! Metrics and the page by HTTP, for programs on this machine: on a Unix socket or on the loopback interface.
 
 mod answer;
 mod limits;
@@ -117,7 +117,7 @@ where
         let (requests, limits) = (requests.clone(), limits.clone());
         tokio::spawn(async move {
             let may_ask = limits.may_ask(client);
-            let service = service_fn(|request| answer(request, requests.clone(), may_ask));
+            let service = service_fn(|request| answer(request, requests.clone(), client, may_ask));
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(ANSWERED_WITHIN)

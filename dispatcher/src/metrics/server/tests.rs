@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::limits::OF_ONE_USER;
 use super::*;
-use crate::api::request::Answer;
+use crate::api::request::{Answer, Request};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
@@ -21,8 +21,12 @@ async fn ask(path: &Path, question: &str) -> String {
 fn daemon() -> Requests {
     let (requests, mut asked) = Requests::channel();
     tokio::spawn(async move {
-        while let Some((_, answer)) = asked.recv().await {
-            let text = "# TYPE a counter\na_total 1\n# EOF\n".to_owned();
+        while let Some((request, answer)) = asked.recv().await {
+            let text = match request {
+                Request::Page => "<!DOCTYPE html>\n",
+                _ => "# TYPE a counter\na_total 1\n# EOF\n",
+            };
+            let text = text.to_owned();
             answer.send(Ok(Answer::Text(text))).unwrap();
         }
     });
@@ -50,7 +54,7 @@ async fn metrics_are_served_in_the_format_that_is_asked_for_and_nothing_else() {
     let accept = "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
     let new = ask(&path, &format!("{get}{accept}\r\n")).await;
     assert!(new.ends_with("\na_total 1\n# EOF\n"), "{new}");
-    let other = ask(&path, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let other = ask(&path, "GET /metric HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(other.starts_with("HTTP/1.1 404"), "{other}");
     let post = ask(&path, "POST /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(post.starts_with("HTTP/1.1 405"), "{post}");
@@ -81,6 +85,55 @@ async fn on_the_loopback_interface_all_together_are_told_to_wait() {
         }
     }
     assert!(told_to_wait > 10, "{told_to_wait}");
+}
+
+#[tokio::test]
+async fn the_page_is_served_with_a_policy_that_lets_nothing_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let _server = start(directory.path());
+    let page = ask(&path, "GET / HTTP/1.1\r\nHost: anything\r\n\r\n").await;
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+    assert!(page.ends_with("\r\n\r\n<!DOCTYPE html>\n"), "{page}");
+    for header in [
+        "content-type: text/html; charset=utf-8\r\n",
+        "content-security-policy: default-src 'none'; style-src 'sha256-",
+        "x-content-type-options: nosniff\r\n",
+        "cache-control: no-store\r\n",
+        "refresh: 5\r\n",
+    ] {
+        assert!(page.contains(header), "no {header} in {page}");
+    }
+    let head = ask(&path, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 200") && head.ends_with("\r\n\r\n"));
+    let post = ask(&path, "POST / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(post.starts_with("HTTP/1.1 405"), "{post}");
+}
+
+#[tokio::test]
+async fn a_browser_that_somebody_leads_to_the_loopback_interface_gets_no_page() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let listen = Listen::Loopback(address);
+    let _server = Server::start(&Handle::current(), &listen, daemon()).unwrap();
+    for (host, status) in [
+        ("Host: 127.0.0.1:9797\r\n", 200),
+        ("Host: localhost\r\n", 200),
+        ("Host: [::1]:9797\r\n", 200),
+        ("", 200),
+        ("Host: example.org\r\n", 421),
+        ("Host: 127.0.0.1.example.org:9797\r\n", 421),
+        ("Host: 192.0.2.1\r\n", 421),
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let question = format!("GET / HTTP/1.1\r\n{host}\r\n");
+        stream.write_all(question.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&expected), "{host}: {answer}");
+    }
 }
 
 #[tokio::test]
