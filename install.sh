@@ -218,6 +218,7 @@ put_all() {
     put_documents
     put_unit system auto-ext.service
     put_unit user auto-ext-notify.service
+    put_unit user auto-ext-gamemode.service
     put 644 "$src/systemd/org.autoext.AutoExt1.conf" /usr/share/dbus-1/system.d/org.autoext.AutoExt1.conf
     put 644 "$src/systemd/org.autoext.AutoExt1.policy" /usr/share/polkit-1/actions/org.autoext.AutoExt1.policy
     put 644 "$src/systemd/scx_loader.conf" "$prefix/lib/systemd/system/scx_loader.service.d/50-auto-ext.conf"
@@ -249,6 +250,7 @@ $prefix/bin/auto-ext
 $prefix/lib/systemd/system/auto-ext.service
 /lib/systemd/system/auto-ext.service
 $prefix/lib/systemd/user/auto-ext-notify.service
+$prefix/lib/systemd/user/auto-ext-gamemode.service
 /usr/share/dbus-1/system.d/org.autoext.AutoExt1.conf
 /usr/share/polkit-1/actions/org.autoext.AutoExt1.policy
 $prefix/lib/systemd/system/scx_loader.service.d/50-auto-ext.conf
@@ -514,7 +516,7 @@ require_root() {
 }
 
 require_sources() {
-    for file in policies.yaml systemd/auto-ext.service systemd/auto-ext-notify.service packaging/needed; do
+    for file in policies.yaml systemd/auto-ext.service systemd/auto-ext-notify.service systemd/auto-ext-gamemode.service packaging/needed; do
         [ -f "$src/$file" ] || die "$src/$file is missing; nothing was changed"
     done
     if [ -n "$binary" ] && [ ! -f "$binary" ]; then die "there is no file $binary; nothing was changed"; fi
@@ -603,6 +605,7 @@ uninstall_all() {
         "$destdir$prefix/lib/systemd/system/auto-ext.service" \
         "$destdir$prefix/lib/systemd/system/scx_loader.service.d/50-auto-ext.conf" \
         "$destdir$prefix/lib/systemd/user/auto-ext-notify.service" \
+        "$destdir$prefix/lib/systemd/user/auto-ext-gamemode.service" \
         "$destdir/usr/share/dbus-1/system.d/org.autoext.AutoExt1.conf" \
         "$destdir/usr/share/polkit-1/actions/org.autoext.AutoExt1.policy"
     for file in $(documents); do rm -f "$destdir$prefix/share/$file"; done

@@ -1,6 +1,7 @@
 //! Leases: a scheduler for as long as its caller runs, and who may have which.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
 
@@ -21,7 +22,10 @@ const POLICY: &str = "version: 1\nschedulers:\n  fast: {command: scx_bpfland}\n 
 const LEASED: &str = "/root/leased-command";
 
 fn run(scheduler: &str) -> anyhow::Result<Child> {
-    fs::copy("/usr/bin/sleep", LEASED)?;
+    // It may run already.
+    if !Path::new(LEASED).exists() {
+        fs::copy("/usr/bin/sleep", LEASED)?;
+    }
     Command::new("auto-ext")
         .args(["run", scheduler, "--", LEASED, "1000"])
         .stdin(Stdio::null())
@@ -238,6 +242,9 @@ pub(super) fn a_person_at_the_machine_leases_what_the_policy_names_without_a_pas
     Ok(())
 }
 
+/// For scx.service, as it is shipped.
+const DROP_IN: &str = include_str!("../../../contrib/systemd/scx-service-lease.conf");
+
 /// The session bus of whoever plays.
 const SESSION: &str = "/root/session-bus";
 
@@ -291,5 +298,31 @@ pub(super) fn a_game_that_gamemode_knows_has_what_its_class_would_use() -> anyho
     runs("kernel")?;
     drop((game, session));
     fs::remove_file(SESSION)?;
+    Ok(())
+}
+
+pub(super) fn what_scx_service_would_start_can_be_a_lease() -> anyhow::Result<()> {
+    policy::write(POLICY)?;
+    service::restart()?;
+    let bus = Bus::connect()?;
+    let directory = "/run/systemd/system/scx.service.d";
+    fs::create_dir_all(directory)?;
+    // As the packages of scx have it.
+    fs::write(
+        "/run/systemd/system/scx.service",
+        "[Service]\nType=simple\nEnvironmentFile=/run/scx-scheduler\nExecStart=/bin/bash -c 'exec $SCX_SCHEDULER $SCX_FLAGS'\n",
+    )?;
+    fs::write("/run/scx-scheduler", "SCX_SCHEDULER=scx_bpfland\n")?;
+    fs::write(format!("{directory}/lease.conf"), DROP_IN)?;
+    service::say("systemctl daemon-reload")?;
+    service::say("systemctl start scx.service")?;
+    runs("scx_bpfland")?;
+    ensure!(bus.string("Mode") == "held" && bus.string("CurrentOwner") == "auto-ext");
+    service::say("systemctl stop scx.service")?;
+    wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
+    runs("kernel")?;
+    fs::remove_dir_all(directory)?;
+    fs::remove_file("/run/systemd/system/scx.service")?;
+    service::say("systemctl daemon-reload")?;
     Ok(())
 }

@@ -15,8 +15,8 @@ mod leases;
 mod library;
 mod loader;
 mod metrics;
-mod org_scx_loader;
 mod notices;
+mod org_scx_loader;
 mod other_tools;
 mod ownership;
 mod packages;
@@ -98,6 +98,7 @@ const ONCE: &[Test] = tests![
     leases::what_cannot_be_leased_now_keeps_no_command_from_running,
     leases::a_person_at_the_machine_leases_what_the_policy_names_without_a_password,
     leases::a_game_that_gamemode_knows_has_what_its_class_would_use,
+    leases::what_scx_service_would_start_can_be_a_lease,
     org_scx_loader::scxctl_does_what_it_says_and_sees_what_is_true,
     org_scx_loader::who_puts_back_what_ran_leaves_the_choice_to_the_policy,
     org_scx_loader::scx_loader_stays_down_while_its_interface_is_offered,

@@ -50,6 +50,7 @@ fn model() -> Model {
             },
         },
         status: DaemonStatus {
+            scx_loader: None,
             desired_scheduler: "scx_bpfland".into(),
             mode: "auto".into(),
             class: "interactive".into(),
