@@ -236,7 +236,13 @@ fn conditions(when: &Conditions, state: &State) -> Vec<ConditionNow> {
             condition,
             holds: found.is_some(),
             now: match found {
-                Some(process) => format!("{}, process {}", process.comm, process.pid),
+                Some(process) => {
+                    let ancestor = when.processes.ancestor_of(process);
+                    let of = ancestor.map_or_else(String::new, |ancestor| {
+                        format!(", of {}, process {}", ancestor.comm, ancestor.pid)
+                    });
+                    format!("{}, process {}{of}", process.comm, process.pid)
+                }
                 None => "none runs".to_owned(),
             },
         });

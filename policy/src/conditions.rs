@@ -121,6 +121,11 @@ impl Conditions {
         processes.values().find(|process| self.want(process))
     }
 
+    /// Whether they ask what processes descend from.
+    pub(super) fn are_about_ancestors(&self) -> bool {
+        !self.processes.descendants.is_empty() || !self.except.descendants.is_empty()
+    }
+
     fn are_about_processes(&self) -> bool {
         !self.processes.is_empty() || !self.cgroups.is_empty()
     }

@@ -11,6 +11,7 @@
 mod candidate;
 mod compat;
 mod conditions;
+mod descendants;
 mod error;
 mod fields;
 mod files;
@@ -35,6 +36,7 @@ mod yaml;
 pub use candidate::{Candidate, KERNEL, MAX_COMMAND_LINE, Scheduler, file_name};
 pub use compat::{Compat, Switch};
 pub use conditions::{Conditions, Context, Power, Precedence, Profile};
+pub use descendants::Descendants;
 pub use error::{Location, PolicyError, Problem, Warning};
 pub use fields::MAX_FILE_NAME;
 pub use files::{File, Files, MAX_PARTS, ReadList};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::conditions::Conditions;
 use crate::error::{Location, Place, Problem, Problems, quote};
 use crate::fields::{MAX_FILE_NAME, MAX_PATH, MAX_WORD};
 use crate::files::ReadList;
@@ -101,13 +102,11 @@ pub(super) fn lists(
 /// Warns of lists that no rule uses.
 pub(super) fn warn_of_unused(problems: &mut [Problems], declared: &Declared, rules: &[Rule]) {
     let uses = |rule: &Rule, name: &str| {
-        let lists = rule
-            .when
-            .processes
-            .lists
-            .iter()
-            .chain(&rule.when.except.lists);
-        lists.into_iter().any(|list| list.name() == name)
+        let Conditions {
+            processes, except, ..
+        } = &rule.when;
+        let mut lists = processes.all_lists().chain(except.all_lists());
+        lists.any(|list| list.name() == name)
     };
     for (name, Declaration { place, .. }) in declared {
         if !rules.iter().any(|rule| uses(rule, name)) {
@@ -120,14 +119,12 @@ pub(super) fn warn_of_unused(problems: &mut [Problems], declared: &Declared, rul
     }
 }
 
-/// The list that `{list: NAME}` stands for. `None` also for one that is defined and wrong, which has been reported.
+/// The list that the name after `list` stands for. `None` also for one that is defined and wrong, which has been reported.
 pub(super) fn named(
     problems: &mut Problems,
     node: &Node,
     declared: &Declared,
 ) -> Option<Arc<List>> {
-    let fields = problems.fields(node, "a list of programs", "{list: games}", &["list"])?;
-    let node = problems.required(&fields, "list", "list: games")?;
     let name = problems.text(
         node,
         "`list`",

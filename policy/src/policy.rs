@@ -97,6 +97,14 @@ impl Policy {
             .any(|rule| rule.precedence() == Precedence::Application)
     }
 
+    /// Whether some rule asks what processes descend from.
+    #[must_use]
+    pub fn asks_about_ancestors(&self) -> bool {
+        self.rules
+            .iter()
+            .any(|rule| rule.when.are_about_ancestors())
+    }
+
     /// The rule that gives this class; `None` for [`NO_CLASS`], or when there is none.
     #[must_use]
     pub fn rule(&self, class: &str) -> Option<&Rule> {

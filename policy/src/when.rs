@@ -3,6 +3,7 @@
 use auto_ext_signals::{Level, Signal};
 
 use crate::conditions::{Conditions, Power, Profile};
+use crate::descendants::Descendants;
 use crate::error::{Problems, quote};
 use crate::fields::Field;
 use crate::lists::{self, named};
@@ -16,6 +17,9 @@ pub(super) const KEYS: [&str; 5] = ["process", "except", "cgroup", "power", "pro
 
 /// What a signal can be asked for.
 pub(super) const LEVELS: [Level; 2] = [Level::High, Level::Low];
+
+/// The keys of a program that is not told by a pattern.
+pub(super) const PROGRAM_KEYS: [&str; 3] = ["list", "program", "descends"];
 
 /// The most patterns of one condition.
 pub(super) const MAX_PATTERNS: usize = 100;
@@ -73,6 +77,11 @@ fn condition(
         "profile" => {
             conditions.profile = problems.choice(field.node, &what, &Profile::ALL, Profile::name);
         }
+        "descends" => {
+            let message = "`descends` stands in `process`: write for example \
+                           `process: {descends: reaper}`";
+            problems.add(field.at, message);
+        }
         key => match key.parse::<Signal>() {
             Ok(signal) => {
                 let level = problems.choice(field.node, &what, &LEVELS, Level::name);
@@ -89,7 +98,7 @@ fn condition(
     }
 }
 
-/// The patterns and `{list: NAME}` in a list, or the one that stands there without a list around it.
+/// The patterns, `{list: NAME}` and `{descends: PATTERN}` in a list, or the one that stands there without a list around it.
 fn programs(
     problems: &mut Problems,
     node: &Node,
@@ -100,7 +109,74 @@ fn programs(
     let mut programs = Programs::default();
     for item in items(problems, node, what, example) {
         if let Value::Mapping(_) = item.value {
-            programs.lists.extend(named(problems, item, declared));
+            mapped(problems, item, declared, &mut programs);
+        } else {
+            let pattern = pattern(problems, item, Pattern::for_processes);
+            programs.patterns.extend(pattern);
+        }
+    }
+    programs
+}
+
+/// What a mapping says: a list by its name, or what descends from others.
+fn mapped(
+    problems: &mut Problems,
+    node: &Node,
+    declared: &lists::Declared,
+    programs: &mut Programs,
+) {
+    let Some(fields) = problems.fields(node, "programs", "{list: games}", &PROGRAM_KEYS) else {
+        return;
+    };
+    let Some(descends) = fields.get("descends") else {
+        if let Some(program) = fields.entries.iter().find(|field| field.key == "program") {
+            let message = "`program` stands beside `descends`; write the pattern alone, without \
+                           `program`";
+            problems.add(program.at, message);
+        } else if let Some(list) = fields.get("list") {
+            programs.lists.extend(named(problems, list, declared));
+        } else if fields.entries.is_empty() {
+            problems.required(&fields, "list", "list: games");
+        }
+        return;
+    };
+    let mut descendants = Descendants {
+        programs: Programs::default(),
+        ancestors: named_programs(
+            problems,
+            descends,
+            "descends",
+            "[reaper, umu-run]",
+            declared,
+        ),
+    };
+    if let Some(node) = fields.get("program") {
+        descendants.programs = named_programs(problems, node, "program", r#"["*.exe"]"#, declared);
+    }
+    if let Some(node) = fields.get("list") {
+        let list = named(problems, node, declared);
+        descendants.programs.lists.extend(list);
+    }
+    programs.descendants.push(descendants);
+}
+
+/// As [`programs`], by their own names alone.
+fn named_programs(
+    problems: &mut Problems,
+    node: &Node,
+    key: &str,
+    example: &str,
+    declared: &lists::Declared,
+) -> Programs {
+    let mut programs = Programs::default();
+    for item in items(problems, node, &quote(key), example) {
+        if let Value::Mapping(_) = item.value {
+            let fields = problems.fields(item, "a list of programs", "{list: games}", &["list"]);
+            let list = fields.and_then(|fields| {
+                let list = problems.required(&fields, "list", "list: games")?;
+                named(problems, list, declared)
+            });
+            programs.lists.extend(list);
         } else {
             let pattern = pattern(problems, item, Pattern::for_processes);
             programs.patterns.extend(pattern);

@@ -64,7 +64,8 @@ pub struct StartCounters {
     pub programs: u64,
 }
 
-/// What the programs about processes put into the ring buffer [`map::PROCESSES`].
+/// What the programs about processes put into the ring buffer [`map::PROCESSES`]; a [`ForkRecord`] and an [`ExecRecord`]
+/// begin in the same way.
 ///
 /// It says which process to read, not what it is: /proc has more than fits here.
 #[repr(C)]
@@ -72,8 +73,43 @@ pub struct StartCounters {
 pub struct ProcessRecord {
     /// The number of the process (the kernel's tgid), outside of any PID namespace.
     pub pid: u32,
-    /// 1 when its last thread ended; 0 when it began, or something that rules ask about changed.
-    pub ended: u32,
+    /// What happened to it, one of [`process`].
+    pub what: u32,
+}
+
+/// A process was forked. By whom is told here, as that one may be gone when /proc is read.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForkRecord {
+    /// The new process, with [`process::FORKED`].
+    pub process: ProcessRecord,
+    /// The number of the process that forked it.
+    pub parent: u32,
+}
+
+/// A process runs another program. What it is called is told here, as it may be gone when /proc is read.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExecRecord {
+    /// The process, with [`process::EXECUTED`].
+    pub process: ProcessRecord,
+    /// Its new name, up to the first NUL.
+    pub comm: [u8; COMM_LEN],
+}
+
+/// TASK_COMM_LEN of the kernel.
+pub const COMM_LEN: usize = 16;
+
+/// What happens to processes.
+pub mod process {
+    /// Something that rules ask about changed.
+    pub const CHANGED: u32 = 0;
+    /// Its last thread ended.
+    pub const ENDED: u32 = 1;
+    /// It began; the record is a [`ForkRecord`](super::ForkRecord).
+    pub const FORKED: u32 = 2;
+    /// It runs another program; the record is an [`ExecRecord`](super::ExecRecord).
+    pub const EXECUTED: u32 = 3;
 }
 
 /// Names of the maps; but for [`PROCESSES`](map::PROCESSES), each is a per-CPU array of one element.
@@ -88,7 +124,7 @@ pub mod map {
     pub const RECLAIM: &str = "RECLAIM";
     /// Of [`StartCounters`](super::StartCounters).
     pub const STARTS: &str = "STARTS";
-    /// A ring buffer of [`ProcessRecord`](super::ProcessRecord).
+    /// A ring buffer of [`ProcessRecord`](super::ProcessRecord)s and the longer ones.
     pub const PROCESSES: &str = "PROCESSES";
     /// An array of one u64: the address of the kernel's function by which timers wake who sleeps; 0 until one did that was
     /// known to sleep.

@@ -25,7 +25,19 @@ pub(crate) fn read(proc: &Path, pid: u32) -> Option<Process> {
         executable,
         argv0,
         cgroup: unified_cgroup(&cgroup),
+        ancestors: Vec::new(),
     })
+}
+
+/// The number of the process that `proc` shows as the parent of this one: who takes care of it now, which need not be who
+/// started it. `None` for one that is gone or has none.
+pub(crate) fn parent(proc: &Path, pid: u32) -> Option<u32> {
+    let stat = bytes(&proc.join(pid.to_string()).join("stat"), PATH_MAX)?;
+    // `PID (comm) state parent ...`; see proc_pid_stat(5). A comm may have brackets in it.
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let fields = str::from_utf8(&stat[end + 1..]).ok()?;
+    let parent = fields.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    (parent != 0).then_some(parent)
 }
 
 /// The numbers of all processes in `proc`, kernel threads included.
@@ -118,7 +130,8 @@ fn bytes(path: &Path, limit: usize) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn text(bytes: &[u8]) -> String {
+/// Bytes as text that is safe to print; see [`Process`].
+pub(crate) fn text(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     text.chars().filter(|c| !c.is_control()).collect()
 }
@@ -161,8 +174,21 @@ mod tests {
                 executable: "/usr/bin/wine64-preloader".into(),
                 argv0: "C:\\games\\game.exe".into(),
                 cgroup: "/user.slice/app.scope".into(),
+                ancestors: Vec::new(),
             })
         );
+    }
+
+    #[test]
+    fn a_parent_is_told_whatever_its_child_is_called() {
+        let root = proc_with(&[
+            ("7/stat", b"7 (a) b) S 99 (c) S 5 7 7 0 -1\n"),
+            ("8/stat", b"8 (a) R 6 8"),
+            ("1/stat", b"1 (systemd) S 0 1"),
+            ("9/stat", b"9 (cut"),
+        ]);
+        let parents = [7, 8, 1, 9, 10].map(|pid| parent(root.path(), pid));
+        assert_eq!(parents, [Some(5), Some(6), None, None, None]);
     }
 
     #[test]

@@ -1,15 +1,15 @@
 //! Which processes run, as the kernel reports it: attaches the BPF programs about processes and
 //! reads their records. Dropping it detaches all.
 //!
-//! The records hold numbers only. What is known of a process is read from /proc (see `tracker`), so one that ends soon
-//! after it began is never seen. A command line that a process rewrites is not seen until something else about it
+//! The records say little: a number, by whom a process was forked, and what a program is called. What is known of a process is
+//! read from /proc (see `tracker`), so one that ends soon after it began is never seen, but as an ancestor of others. A command line that a process rewrites is not seen until something else about it
 //! changes.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::time::Instant;
 
-use auto_ext_profiler_abi::{PROCESS_OFFSETS, ProcessRecord, map};
+use auto_ext_profiler_abi::{COMM_LEN, PROCESS_OFFSETS, ProcessRecord, map, process};
 use aya::maps::{MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
 
@@ -30,9 +30,9 @@ const PROGRAMS: [&str; 5] = [
 ];
 
 /// The size of the ring buffer in bytes, a power of two and of whole pages. A short-lived process
-/// leaves four records in it.
+/// leaves four records in it, 88 bytes.
 const RING_SIZE: u32 = 256 << 10;
-/// How many records have room there, each with the kernel's header.
+/// How many records have room there at most, each with the kernel's header.
 const RECORDS: usize = RING_SIZE as usize / (8 + size_of::<ProcessRecord>());
 
 /// The attached BPF programs, and what is known of the machine's processes.
@@ -98,8 +98,10 @@ impl ProcessWatcher {
                 break;
             };
             match decode(&record) {
-                Some(ProcessRecord { pid, ended: 0 }) => self.tracker.changed(pid),
-                Some(ProcessRecord { pid, ended: _ }) => self.tracker.ended(pid),
+                Some(Record::Changed { pid }) => self.tracker.changed(pid),
+                Some(Record::Ended { pid }) => self.tracker.ended(pid),
+                Some(Record::Forked { pid, parent }) => self.tracker.forked(pid, parent),
+                Some(Record::Executed { pid, comm }) => self.tracker.executed(pid, comm),
                 None => {}
             }
         }
@@ -109,6 +111,12 @@ impl ProcessWatcher {
             self.tracker.lost();
         }
         self.tracker.events(Instant::now())
+    }
+
+    /// Whether processes are told with their ancestors from now on; at first they are not. When it changes, the next event
+    /// has all processes there are.
+    pub fn tell_ancestors(&mut self, wanted: bool) {
+        self.tracker.tell_ancestors(wanted);
     }
 
     /// Has [`read`](Self::read) return all processes there are once more, at most once a second.
@@ -158,25 +166,84 @@ fn offsets(types: &KernelTypes) -> Result<[u64; PROCESS_OFFSETS.len()], AttachEr
     Ok(offsets)
 }
 
-/// `None` for a record of another size, which the programs do not write.
-fn decode(bytes: &[u8]) -> Option<ProcessRecord> {
-    let (pid, ended) = bytes.split_first_chunk()?;
-    Some(ProcessRecord {
-        pid: u32::from_ne_bytes(*pid),
-        ended: u32::from_ne_bytes(ended.try_into().ok()?),
-    })
+/// What a record says.
+#[derive(Debug, PartialEq, Eq)]
+enum Record<'r> {
+    Changed {
+        pid: u32,
+    },
+    Ended {
+        pid: u32,
+    },
+    Forked {
+        pid: u32,
+        parent: u32,
+    },
+    /// `comm` is up to the first NUL.
+    Executed {
+        pid: u32,
+        comm: &'r [u8],
+    },
+}
+
+/// `None` for a record that the programs do not write.
+fn decode(bytes: &[u8]) -> Option<Record<'_>> {
+    let (pid, bytes) = bytes.split_first_chunk()?;
+    let (what, rest) = bytes.split_first_chunk()?;
+    let pid = u32::from_ne_bytes(*pid);
+    match u32::from_ne_bytes(*what) {
+        process::CHANGED if rest.is_empty() => Some(Record::Changed { pid }),
+        process::ENDED if rest.is_empty() => Some(Record::Ended { pid }),
+        process::FORKED => Some(Record::Forked {
+            pid,
+            parent: u32::from_ne_bytes(rest.try_into().ok()?),
+        }),
+        process::EXECUTED if rest.len() == COMM_LEN => Some(Record::Executed {
+            pid,
+            comm: rest.split(|byte| *byte == 0).next()?,
+        }),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use auto_ext_profiler_abi::{ExecRecord, ForkRecord};
+
     use super::*;
 
+    fn record(what: u32, rest: &[u8]) -> Vec<u8> {
+        [&7_u32.to_ne_bytes(), &what.to_ne_bytes(), rest].concat()
+    }
+
     #[test]
-    fn a_record_is_two_numbers() {
-        let bytes = [7_u32.to_ne_bytes(), 1_u32.to_ne_bytes()].concat();
-        assert_eq!(decode(&bytes), Some(ProcessRecord { pid: 7, ended: 1 }));
-        assert_eq!(decode(&bytes[..7]), None);
+    fn a_record_says_what_happened_to_which_process() {
+        let ended = record(process::ENDED, &[]);
+        assert_eq!(decode(&ended), Some(Record::Ended { pid: 7 }));
+        assert_eq!(size_of::<ProcessRecord>(), ended.len());
+        let changed = record(process::CHANGED, &[]);
+        assert_eq!(decode(&changed), Some(Record::Changed { pid: 7 }));
+        let forked = record(process::FORKED, &5_u32.to_ne_bytes());
+        let (pid, parent) = (7, 5);
+        assert_eq!(decode(&forked), Some(Record::Forked { pid, parent }));
+        assert_eq!(size_of::<ForkRecord>(), forked.len());
+        for (name, comm) in [
+            (b"reaper\0\0\0\0\0\0\0\0\0\0", &b"reaper"[..]),
+            (b"steam\0inside\0\0\0\0", b"steam"),
+            (b"sixteen-bytes-16", b"sixteen-bytes-16"),
+        ] {
+            let executed = record(process::EXECUTED, name);
+            assert_eq!(decode(&executed), Some(Record::Executed { pid, comm }));
+            assert_eq!(size_of::<ExecRecord>(), executed.len());
+        }
+    }
+
+    #[test]
+    fn what_the_programs_do_not_write_is_no_record() {
+        for what in [process::CHANGED, process::FORKED, process::EXECUTED, 4] {
+            assert_eq!(decode(&record(what, &[1, 2, 3])), None, "{what}");
+        }
+        assert_eq!(decode(&record(process::ENDED, &[])[..7]), None);
         assert_eq!(decode(&[]), None);
-        assert_eq!(size_of::<ProcessRecord>(), bytes.len());
     }
 }

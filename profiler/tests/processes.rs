@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         }
         _ => {}
     }
-    let tests: [(&str, Test); 9] = [
+    let tests: [(&str, Test); 10] = [
         ("all_processes_come_first", all_processes_come_first),
         ("a_process_starts_and_ends", a_process_starts_and_ends),
         ("a_name_may_change", a_name_may_change),
@@ -68,6 +68,7 @@ fn main() -> ExitCode {
         ("a_thread_runs_a_program", a_thread_runs_a_program),
         ("a_process_ends_last", a_process_ends_with_its_last_thread),
         ("a_cgroup_may_change", a_cgroup_may_change),
+        ("ancestors_outlive_their_end", ancestors_outlive_their_end),
         ("lost_records_are_noticed", lost_records_are_noticed),
         ("what_it_costs", what_it_costs),
     ];
@@ -134,13 +135,13 @@ fn next(watcher: &mut ProcessWatcher, within: Duration) -> Vec<ProcessEvent> {
 /// Waits for an event; says how long that took.
 fn wait(
     watcher: &mut ProcessWatcher,
-    what: impl Fn(&ProcessEvent) -> bool,
+    mut what: impl FnMut(&ProcessEvent) -> bool,
 ) -> Result<Duration, Failed> {
     let begin = Instant::now();
     let mut seen = Vec::new();
     while begin.elapsed() < HANG {
         let events = next(watcher, WITHIN);
-        if events.iter().any(&what) {
+        if events.iter().any(&mut what) {
             return Ok(begin.elapsed());
         }
         seen.extend(events);
@@ -148,7 +149,7 @@ fn wait(
     Err(format!("it did not come, but {seen:#?}").into())
 }
 
-fn started(event: &ProcessEvent, what: impl Fn(&Process) -> bool) -> bool {
+fn started(event: &ProcessEvent, what: impl FnOnce(&Process) -> bool) -> bool {
     matches!(event, ProcessEvent::Started(process) if what(process))
 }
 
@@ -292,6 +293,58 @@ fn a_cgroup_may_change() -> Result<(), Failed> {
     fs::remove_dir(cgroup)?;
     moved?;
     before.and(after).map(drop)
+}
+
+/// As wine starts its programs: through one that ends before anybody looks.
+fn ancestors_outlive_their_end() -> Result<(), Failed> {
+    let mut watcher = attached();
+    watcher.tell_ancestors(true);
+    wait(&mut watcher, |event| matches!(event, ProcessEvent::All(_)))?;
+    let launcher =
+        Running::shell("echo a-launcher >/proc/$$/comm; (sh -c 'sleep 60 & exit'); read x");
+    let mut game = None;
+    wait(&mut watcher, |event| {
+        started(event, |process| {
+            let ours = process.comm == "sleep"
+                && process.ancestors.iter().any(|ancestor| {
+                    ancestor.pid == launcher.pid() && ancestor.comm == "a-launcher"
+                });
+            if ours {
+                game = Some(process.clone());
+            }
+            ours
+        })
+    })?;
+    let game = game.ok_or("it did not come")?;
+    let us = std::process::id();
+    assert!(game.ancestors.iter().any(|ancestor| ancestor.pid == us));
+    let stat = fs::read_to_string(format!("/proc/{}/stat", game.pid))?;
+    assert!(
+        !stat.contains(&format!(") S {} ", launcher.pid())),
+        "{stat}"
+    );
+    drop(launcher);
+    // Told anew, it is still known.
+    watcher.read_all_again();
+    let all = wait_for_all(&mut watcher)?;
+    let found = all.iter().find(|process| process.pid == game.pid);
+    let found = found.ok_or("the scan lacks it")?;
+    let killed = Command::new("kill").arg(game.pid.to_string()).status()?;
+    assert!(killed.success());
+    assert_eq!(found.ancestors, game.ancestors);
+    Ok(())
+}
+
+/// What runs, as the next scan finds it.
+fn wait_for_all(watcher: &mut ProcessWatcher) -> Result<Vec<Process>, Failed> {
+    let mut all = None;
+    wait(watcher, |event| {
+        if let ProcessEvent::All(found) = event {
+            all = Some(found.clone());
+        }
+        all.is_some()
+    })?;
+    all.ok_or_else(|| "they never came".into())
 }
 
 fn lost_records_are_noticed() -> Result<(), Failed> {

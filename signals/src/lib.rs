@@ -11,7 +11,7 @@ mod signal;
 mod windows;
 
 pub use level::{Level, LevelTracker, Levels, Threshold, Thresholds};
-pub use process::{MAX_PROCESSES, Process, ProcessEvent};
+pub use process::{MAX_ANCESTORS, MAX_PROCESSES, Process, ProcessEvent};
 pub use sample::*;
 pub use signal::{Signal, Signals};
 pub use windows::Windows;

@@ -1,9 +1,14 @@
 //! What is known of a process: all that rules about applications ask for.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 /// How many processes are followed at most; further ones are ignored until others end.
 pub const MAX_PROCESSES: usize = 32_768;
+
+/// How many ancestors of a process are known at most, the nearest.
+pub const MAX_ANCESTORS: usize = 32;
 
 /// A running process, as /proc shows it. In its texts bytes that are not UTF-8 are replaced by U+FFFD and control
 /// characters left out.
@@ -23,6 +28,12 @@ pub struct Process {
     /// Its cgroup below the root of the (version 2) hierarchy, such as
     /// `/system.slice/ssh.service`; empty when that cannot be read.
     pub cgroup: String,
+    /// The programs that led to it, the nearest first: what it ran itself before, what the process ran that started it, and
+    /// so on, whether or not they still run. At most [`MAX_ANCESTORS`]; empty where nobody asks for them. Each is as it was
+    /// when it was last seen, without its cgroup and its own ancestors; of one that ended before it was read, only what the
+    /// kernel called it is known, which is then its `argv0` too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ancestors: Vec<Arc<Process>>,
 }
 
 /// A change of the machine's processes.

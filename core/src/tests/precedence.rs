@@ -39,6 +39,37 @@ pub(super) fn machine() -> Machine {
 }
 
 #[test]
+fn why_names_the_ancestor_by_which_a_program_counts() {
+    let mut machine = Machine::new();
+    let text =
+        "version: 1\nrules: [{class: a, when: {process: {descends: reaper}}, use: [kernel]}]\n";
+    machine.policy = Policy::parse("F", text).unwrap();
+    let ProcessEvent::Started(reaper) = process(7, "reaper") else {
+        unreachable!();
+    };
+    let ProcessEvent::Started(game) = process(9, "game") else {
+        unreachable!();
+    };
+    let game = Process {
+        ancestors: vec![reaper.clone().into()],
+        ..game
+    };
+    machine.happens(Event::PolicyChanged);
+    let started = [reaper, game].map(ProcessEvent::Started).into();
+    machine.happens(Event::Processes(started));
+    machine.windows(1, 0.0, 0.0);
+    assert_eq!(machine.state.class(), "a");
+    let why = explain(&machine.policy, &machine.state, machine.now);
+    let condition = &why.rules[0].conditions[0];
+    assert_eq!(condition.condition, "process descendant of reaper");
+    assert_eq!(condition.now, "game, process 9, of reaper, process 7");
+    // The launcher may end before its game.
+    machine.happens(Event::Processes(vec![ProcessEvent::Ended { pid: 7 }]));
+    machine.windows(1, 0.0, 0.0);
+    assert_eq!(machine.state.class(), "a");
+}
+
+#[test]
 fn why_names_the_lists_and_what_is_excepted() {
     let text = "version: 1\nlists: {games: [hl2], tools: [setup.exe]}\nrules: [{class: game, when: {process: ['*.exe', \
                 {list: games}], except: {list: tools}}, use: [kernel]}]\n";

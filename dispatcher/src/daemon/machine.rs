@@ -22,6 +22,9 @@ impl Daemon {
             Some(processes) => processes.read_all_again(),
             None => self.processes = Some(Processes::follow()),
         }
+        if let Some(processes) = &mut self.processes {
+            processes.tell_ancestors(self.policy.asks_about_ancestors());
+        }
     }
 
     /// Reads where the power comes from.

@@ -25,6 +25,7 @@ proptest! {
                 "*a ", "!t ", "? ", "|", ">", "~", "---\n", "...\n", "%", "\t", "\r\n", "\\", "<<",
                 "kernel", "cpu", "high", "250ms", "1e999", "-0", "ä", "\u{feff}", "\0", "\u{2028}",
                 "process:", "cgroup:", "power: ac", "*/a[", "lists:", "list:", "except:", "file: a",
+                "descends:", "program:",
             ]),
             0..60,
         )
@@ -94,6 +95,10 @@ proptest! {
                 policy(format!("version: 1\nrules: [{rule}]\n").as_bytes());
             }
         }
+        let rule = format!(
+            "{{class: a, when: {{process: {{descends: ['{text}'], program: '{text}'}}}}, use: [kernel]}}"
+        );
+        policy(format!("version: 1\nrules: [{rule}]\n").as_bytes());
         let rule = "{class: a, when: {process: {list: a}}, use: [kernel]}";
         policy(format!("version: 1\nlists: {{a: ['{text}']}}\nrules: [{rule}]\n").as_bytes());
     }

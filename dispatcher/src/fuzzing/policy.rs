@@ -1,6 +1,7 @@
 //! Texts of policies.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use auto_ext_policy::{Checked, Context, Policy, Power, Problem, Profile, Warning};
 use auto_ext_signals::{Process, ProcessEvent, Signal, Signals};
@@ -56,8 +57,20 @@ fn choose(policy: &Policy, text: &str) {
             executable: format!("/usr/bin/{line}"),
             argv0: line.to_owned(),
             cgroup: format!("/system.slice/{line}/init"),
+            ancestors: Vec::new(),
         })
         .collect();
+    // Each was started by the one before it.
+    let mut started: Vec<Process> = Vec::new();
+    for mut process in processes {
+        let before = started.iter().rev().map(|before| Process {
+            ancestors: Vec::new(),
+            ..before.clone()
+        });
+        process.ancestors = before.map(Arc::new).collect();
+        started.push(process);
+    }
+    let processes = started;
     let mut replay = Replay::new(policy);
     let window = |second: u64, value| {
         let mut signals = Signals::default();

@@ -330,6 +330,7 @@ fn compare(text: &str, name: &str) {
         executable: name.to_owned(),
         argv0: name.to_owned(),
         cgroup: name.to_owned(),
+        ancestors: Vec::new(),
     };
     for kind in [Pattern::for_processes, Pattern::for_cgroups] {
         if let Ok(pattern) = kind(text) {

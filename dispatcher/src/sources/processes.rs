@@ -28,7 +28,11 @@ pub(crate) enum ProcessesError {
 }
 
 /// The changes of processes, as long as this is held.
-pub(crate) struct Processes(Stage);
+pub(crate) struct Processes {
+    stage: Stage,
+    /// They are told with their ancestors.
+    ancestors: bool,
+}
 
 enum Stage {
     /// The BPF programs are being attached, by a thread of their own: it takes some 200 ms.
@@ -67,32 +71,52 @@ struct Watch<W: Watcher> {
 impl Processes {
     /// Begins to follow processes, without waiting for the BPF programs.
     pub(crate) fn follow() -> Self {
-        Self(Stage::Attaching(spawn_blocking(Watch::attach)))
+        Self::at(Stage::Attaching(spawn_blocking(Watch::attach)))
     }
 
     /// Follows processes from now on. Blocks for some 200 ms.
     pub(crate) fn attach() -> Result<Self, ProcessesError> {
-        Watch::attach().map(|watch| Self(Stage::Attached(Box::new(watch))))
+        Watch::attach().map(|watch| Self::at(Stage::Attached(Box::new(watch))))
+    }
+
+    fn at(stage: Stage) -> Self {
+        Self {
+            stage,
+            ancestors: false,
+        }
+    }
+
+    /// Whether processes are told with their ancestors from now on, which takes memory and time for each that starts; at
+    /// first they are not.
+    pub(crate) fn tell_ancestors(&mut self, wanted: bool) {
+        self.ancestors = wanted;
+        if let Stage::Attached(watch) = &mut self.stage {
+            watch.watcher.get_mut().tell_ancestors(wanted);
+        }
     }
 
     /// Waits for changes, and returns them; the first has all processes there are. Never returns when processes cannot be
     /// followed, which is logged. Can be dropped and called again.
     pub(crate) async fn changed(&mut self) -> Vec<ProcessEvent> {
         loop {
-            match &mut self.0 {
+            match &mut self.stage {
                 Stage::Attached(watch) => return watch.changed().await,
                 Stage::Failed => std::future::pending().await,
                 Stage::Attaching(attaching) => {
                     let attached = attaching.await;
                     let attached = attached.expect("who attaches neither panics nor is aborted");
-                    self.0 = attached.map_or_else(
+                    let ancestors = self.ancestors;
+                    self.stage = attached.map_or_else(
                         |error| {
                             tracing::warn!(
                                 "processes are not known, rules about them do not match: {error}"
                             );
                             Stage::Failed
                         },
-                        |watch| Stage::Attached(Box::new(watch)),
+                        |mut watch| {
+                            watch.watcher.get_mut().tell_ancestors(ancestors);
+                            Stage::Attached(Box::new(watch))
+                        },
                     );
                 }
             }
@@ -101,12 +125,12 @@ impl Processes {
 
     /// Has [`changed`](Self::changed) return all processes there are once more.
     pub(crate) fn read_all_again(&mut self) {
-        match &mut self.0 {
+        match &mut self.stage {
             Stage::Attached(watch) => watch.watcher.get_mut().read_all_again(),
             // The first event has all.
             Stage::Attaching(_) => {}
             // It may work now.
-            Stage::Failed => *self = Self::follow(),
+            Stage::Failed => self.stage = Self::follow().stage,
         }
     }
 }

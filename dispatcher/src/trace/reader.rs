@@ -4,8 +4,11 @@
 use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use auto_ext_signals::{MAX_PROCESSES, Machine, Process, ProcessEvent, Sample, Signal, Signals};
+use auto_ext_signals::{
+    MAX_ANCESTORS, MAX_PROCESSES, Machine, Process, ProcessEvent, Sample, Signal, Signals,
+};
 use serde::Deserialize;
 
 use super::format::{Entry, Header, MAX_LINE, MAX_TEXT, VERSION};
@@ -89,6 +92,9 @@ pub enum Problem {
     /// A text about a process is longer than [`MAX_TEXT`].
     #[error("process {0} has a text longer than {MAX_TEXT} bytes")]
     LongText(u32),
+    /// More ancestors of a process than [`MAX_ANCESTORS`].
+    #[error("process {0} has more than {MAX_ANCESTORS} ancestors")]
+    Ancestors(u32),
 }
 
 /// Reads a trace: gives its entries until the end, or until the first error.
@@ -336,7 +342,17 @@ fn clean(process: &mut Process) -> Result<(), Problem> {
         executable,
         argv0,
         cgroup,
+        ancestors,
     } = process;
+    if ancestors.len() > MAX_ANCESTORS {
+        return Err(Problem::Ancestors(*pid));
+    }
+    for ancestor in ancestors {
+        let ancestor = Arc::make_mut(ancestor);
+        // They are all in the list of the process itself.
+        ancestor.ancestors.clear();
+        clean(ancestor)?;
+    }
     for text in [comm, executable, argv0, cgroup] {
         if text.len() > MAX_TEXT {
             return Err(Problem::LongText(*pid));

@@ -1,9 +1,12 @@
 //! What is written is read again, and what else may be in a file does no harm.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use auto_ext_policy::{Power, Profile};
-use auto_ext_signals::{MAX_PROCESSES, Machine, Process, ProcessEvent, Sample, Signal, Signals};
+use auto_ext_signals::{
+    MAX_ANCESTORS, MAX_PROCESSES, Machine, Process, ProcessEvent, Sample, Signal, Signals,
+};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -44,6 +47,7 @@ fn process(pid: u32, argv0: &str) -> Process {
         executable: "/usr/bin/make".into(),
         argv0: argv0.into(),
         cgroup: "/user.slice".into(),
+        ancestors: Vec::new(),
     }
 }
 
@@ -380,6 +384,37 @@ fn every_line_is_written_at_once() {
     assert_eq!(writes.0.len(), 4);
 }
 
+/// A process 7 with these ancestors, as a line.
+fn with_ancestors(ancestors: Vec<Arc<Process>>) -> Vec<u8> {
+    let started = ProcessEvent::Started(Process {
+        ancestors,
+        ..process(7, "game")
+    });
+    written([Entry {
+        processes: vec![started],
+        ..window(1, 1, 0.5)
+    }])
+}
+
+#[test]
+fn ancestors_are_bounded_and_printable() {
+    let reaper = process(5, "rea\u{1b}per");
+    let nested = Process {
+        ancestors: vec![Arc::new(process(3, "steam"))],
+        ..reaper.clone()
+    };
+    let entries = read(&with_ancestors(vec![Arc::new(nested)])).unwrap();
+    let ProcessEvent::Started(game) = &entries[0].processes[0] else {
+        panic!("{entries:?}");
+    };
+    assert_eq!(*game.ancestors[0], process(5, "reaper"));
+    let many = vec![Arc::new(reaper); MAX_ANCESTORS + 1];
+    assert_eq!(
+        read(&with_ancestors(many)).unwrap_err().to_string(),
+        "F:2: error: process 7 has more than 32 ancestors"
+    );
+}
+
 fn any_entry() -> impl Strategy<Value = Entry> {
     let share = prop::option::of(0.0..=1.0_f64);
     let text = "\\PC{0,12}";
@@ -390,7 +425,13 @@ fn any_entry() -> impl Strategy<Value = Entry> {
             executable,
             argv0,
             cgroup,
+            ancestors: Vec::new(),
         });
+    let ancestors = prop::collection::vec(process.clone().prop_map(Arc::new), 0..4);
+    let process = (process, ancestors).prop_map(|(process, ancestors)| Process {
+        ancestors,
+        ..process
+    });
     let event = prop_oneof![
         process.clone().prop_map(ProcessEvent::Started),
         any::<u32>().prop_map(|pid| ProcessEvent::Ended { pid }),

@@ -103,6 +103,9 @@ fn size(process: &Process) -> usize {
         executable,
         argv0,
         cgroup,
+        ancestors,
     } = process;
-    100 + 2 * (comm.len() + executable.len() + argv0.len() + cgroup.len())
+    let ancestors = ancestors.iter().map(|ancestor| size(ancestor));
+    let texts = comm.len() + executable.len() + argv0.len() + cgroup.len();
+    120 + 2 * texts + ancestors.sum::<usize>()
 }

@@ -226,7 +226,8 @@ fn conditions() -> Value {
             programs(
                 "A program that runs: the name of the process or of the program's file, or with \
                  a `/` its path; `*` stands for anything; one that ends in `.exe` for upper and \
-                 lower case, and not for what wine runs by itself; or a list by its name",
+                 lower case, and not for what wine runs by itself; or a list by its name, or what \
+                 descends from another program",
             ),
             programs("Programs that do not count although `process` matches, written like that"),
             patterns(
@@ -255,13 +256,30 @@ fn conditions() -> Value {
 fn programs(explanation: &str) -> Value {
     let mut name = text(MAX_NAME);
     name["examples"] = json!(["games"]);
-    let list = mapping(
+    let list = described(name, "One of `lists`");
+    let listed = mapping(
         ["list"],
-        [described(name, "One of `lists`")],
+        [list.clone()],
         &["list"],
         "The programs of a list",
     );
-    one_or_several(&json!({"anyOf": [pattern(), list]}), explanation)
+    let by_name = json!({"anyOf": [pattern(), listed]});
+    let descendants = mapping(
+        when::PROGRAM_KEYS,
+        [
+            list,
+            one_or_several(&by_name, "Only those of them that are called like that"),
+            one_or_several(
+                &by_name,
+                "A program that led to them: what they ran before, what started them, and so on, also \
+                 when it has ended; itself it does not count",
+            ),
+        ],
+        &["descends"],
+        "Programs told by what started them",
+    );
+    let program = json!({"anyOf": [pattern(), listed, descendants]});
+    one_or_several(&program, explanation)
 }
 
 fn patterns(explanation: &str) -> Value {

@@ -67,6 +67,13 @@ fn unwrapped(file: &str) -> &str {
     inner().map_or(file, unwrapped)
 }
 
+/// Whether `process` is one that wine starts by itself.
+pub(crate) fn is_of_wine(process: &Process) -> bool {
+    names(process)
+        .into_iter()
+        .any(|name| is_of_windows(name) && is_wine_service(&name.to_ascii_lowercase()))
+}
+
 /// Whether a name or path in lower case is that of a program that wine starts by itself.
 pub(crate) fn is_wine_service(text: &str) -> bool {
     let name = text.rsplit('/').next().unwrap_or_default();

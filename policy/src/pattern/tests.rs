@@ -11,6 +11,7 @@ pub(crate) fn process(comm: &str, executable: &str, argv0: &str) -> Process {
         executable: executable.into(),
         argv0: argv0.into(),
         cgroup: String::new(),
+        ancestors: Vec::new(),
     }
 }
 

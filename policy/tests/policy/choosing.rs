@@ -37,6 +37,7 @@ impl Now {
             executable: executable.into(),
             argv0: name.into(),
             cgroup: cgroup.into(),
+            ancestors: Vec::new(),
         };
         self.processes.insert(pid, process);
     }

@@ -11,6 +11,7 @@ use crate::{CONTRACT, SHIPPED, uncommented};
 const BEYOND_A_SCHEMA: &[&str] = &[
     // Names and values that depend on others.
     "unknown scheduler",
+    "unknown list",
     "must be below",
     "is already given on line",
     "is already used on line",
@@ -77,6 +78,9 @@ rules:
     use: [a, 0.1, scx_lavd, lavd, kernel]
   - class: 8
     when: {process: {list: games}, except: [x, {list: none}]}
+    use: [kernel]
+  - class: 9
+    when: {process: [{descends: x}, {descends: [{list: games}, y], program: '*.exe'}], except: {descends: z, list: none}}
     use: [kernel]
 stability: {min_run: 0, settle: '0', max_switches_per_hour: 2}
 metrics: {textfile: /srv/text files/a.prom, every: 1s, listen: '[::1]:9797'}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use auto_ext_policy::{Checked, File, Files, MAX_NAMES, Policy, PolicyError};
 use auto_ext_signals::Process;
@@ -276,4 +277,81 @@ fn a_rule_is_hidden_by_one_with_the_same_programs_and_no_more_exceptions() {
             .any(|warning| warning.to_string().contains("never gets its turn"));
         assert_eq!(warned, hidden, "{first}; {second}");
     }
+}
+
+/// A program with ancestors, the nearest first.
+fn child(name: &str, ancestors: &[&str]) -> Process {
+    Process {
+        ancestors: ancestors
+            .iter()
+            .map(|name| Arc::new(process(name)))
+            .collect(),
+        ..process(name)
+    }
+}
+
+#[test]
+fn a_program_counts_by_what_started_it() {
+    let text = policy(
+        "{launchers: [Heroic.EXE, reaper], no-games: [unitycrashhandler64.exe]}",
+        "{process: [portal2, {descends: {list: launchers}}, {program: '*.exe', descends: [umu-run]}, \
+         {list: no-games, descends: 'x*'}], except: [{list: no-games}, 'steamwebhelper', {descends: gdb}]}",
+    );
+    let policy = Policy::parse("F", &text).unwrap();
+    assert!(policy.asks_about_processes() && policy.asks_about_ancestors());
+    for (name, ancestors, wanted) in [
+        ("portal2", &["bash"][..], true),
+        ("anything", &["proton", "reaper", "steam"], true),
+        ("anything", &["heroic.exe"], true),
+        ("Game.exe", &["umu-run"], true),
+        ("anything", &["umu-run"], false),
+        ("reaper", &["steam"], false),
+        ("services.exe", &["game.exe", "reaper"], false),
+        ("UnityCrashHandler64.exe", &["game.exe", "reaper"], false),
+        ("steamwebhelper", &["reaper"], false),
+        ("anything", &["reaper", "gdb"], false),
+        ("anything", &["steam"], false),
+    ] {
+        assert_eq!(
+            policy.wants(&child(name, ancestors)),
+            wanted,
+            "{name} {ancestors:?}"
+        );
+    }
+    let shown = policy.rules[0].when.processes.to_string();
+    assert_eq!(
+        shown,
+        "portal2 or descendant of list launchers or *.exe that descends from umu-run or list no-games that \
+         descends from x*"
+    );
+    let without = self::policy("games: [a]", "{process: {list: games}}");
+    assert!(!Policy::parse("F", &without).unwrap().asks_about_ancestors());
+}
+
+#[test]
+fn a_list_of_ancestors_is_used_and_a_rule_below_a_wider_one_is_hidden() {
+    let text = "version: 1\nlists: {launchers: [reaper], more: [x]}\nrules:\n\
+        \x20 - {class: a, when: {process: {descends: {list: launchers}}}, use: [kernel]}\n\
+        \x20 - {class: b, when: {process: {descends: {list: launchers}}, except: {list: more, descends: x}}, use: [kernel]}\n";
+    let warnings = Checked::parse("F", text).unwrap().warnings;
+    let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "F:5:5: warning: the rule `b` never gets its turn: `a` on line 4 comes first and matches whenever this one \
+             would; move this one up or remove it"
+        ]
+    );
+}
+
+#[test]
+fn what_descends_from_many_patterns_is_bounded_too() {
+    let patterns: Vec<String> = (0..100).map(|number| format!("p{number}")).collect();
+    let item = format!("{{descends: [{0}], program: [{0}]}}", patterns.join(", "));
+    let when = format!("{{process: [{item}, {item}, {item}]}}");
+    let error = errors(&policy("games: [a]", &when));
+    assert!(
+        error.contains("there are more than 500 patterns"),
+        "{error}"
+    );
 }

@@ -69,7 +69,14 @@ fn the_shipped_policy_has_no_warnings_and_neither_has_it_with_all_its_examples()
     let all = Checked::parse("F", &uncommented()).unwrap();
     assert_eq!(all.warnings, []);
     assert_eq!(all.policy.signals, shipped.policy.signals);
-    let examples = ["game", "database", "build", "fast-on-battery", "battery"];
+    let examples = [
+        "game",
+        "launched-game",
+        "database",
+        "build",
+        "fast-on-battery",
+        "battery",
+    ];
     let classes = all.policy.rules.iter().map(|rule| rule.class.as_str());
     assert_eq!(classes.take(examples.len()).collect::<Vec<_>>(), examples);
 }

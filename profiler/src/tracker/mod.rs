@@ -2,7 +2,10 @@
 //! read, and that this stays cheap whatever the machine does; has no clock.
 //!
 //! A process that began and ended between two calls is never read. One call reads no more than [`READS`] processes; the
-//! rest waits for the next. When PIDs were lost, all processes are scanned again, which may take several calls.
+//! rest waits for the next. When PIDs were lost, all processes are scanned again, which may take several calls. What a process
+//! descends from is in `lineage`, while somebody asks for that.
+
+mod lineage;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -11,6 +14,7 @@ use std::time::{Duration, Instant};
 use auto_ext_signals::{MAX_PROCESSES, Process, ProcessEvent};
 
 use crate::process;
+use lineage::Lineage;
 
 /// How many processes one call reads; each takes some 30 µs.
 const READS: u32 = 256;
@@ -29,12 +33,16 @@ pub(crate) struct ProcessTracker {
     /// A scan is wanted, because PIDs were lost or there was none before.
     wanted: bool,
     last_scan: Option<Instant>,
+    /// `None` while nobody asks for ancestors.
+    lineage: Option<Lineage>,
 }
 
 /// A scan on its way.
 struct Scan {
     todo: Queue,
     found: HashMap<u32, Process>,
+    /// The parents of those found of which nothing else says what they descend from.
+    parents: HashMap<u32, u32>,
 }
 
 /// PIDs in the order in which they came, each once.
@@ -55,7 +63,35 @@ impl ProcessTracker {
             scan: None,
             wanted: true,
             last_scan: None,
+            lineage: None,
         }
+    }
+
+    /// Whether processes are told with their ancestors from now on.
+    pub(crate) fn tell_ancestors(&mut self, wanted: bool) {
+        if self.lineage.is_some() != wanted {
+            self.lineage = wanted.then(Lineage::default);
+            // What it has found lacks them, or has them.
+            self.scan = None;
+            self.wanted = true;
+            self.last_scan = None;
+        }
+    }
+
+    /// A process was forked by another.
+    pub(crate) fn forked(&mut self, pid: u32, parent: u32) {
+        if let Some(lineage) = &mut self.lineage {
+            lineage.forked(pid, parent);
+        }
+        self.changed(pid);
+    }
+
+    /// A process runs a program that the kernel calls `comm`.
+    pub(crate) fn executed(&mut self, pid: u32, comm: &[u8]) {
+        if let Some(lineage) = &mut self.lineage {
+            lineage.executed(pid, comm);
+        }
+        self.changed(pid);
     }
 
     /// A process began or changed.
@@ -68,9 +104,13 @@ impl ProcessTracker {
     /// A process ended.
     pub(crate) fn ended(&mut self, pid: u32) {
         self.changed.remove(pid);
+        if let Some(lineage) = &mut self.lineage {
+            lineage.ended(pid);
+        }
         if let Some(scan) = &mut self.scan {
             scan.todo.remove(pid);
             scan.found.remove(&pid);
+            scan.parents.remove(&pid);
         }
         if self.known.remove(&pid) {
             self.ended.push(pid);
@@ -79,6 +119,9 @@ impl ProcessTracker {
 
     /// PIDs were lost.
     pub(crate) fn lost(&mut self) {
+        if let Some(lineage) = &mut self.lineage {
+            lineage.doubt();
+        }
         self.wanted = true;
     }
 
@@ -126,8 +169,21 @@ impl ProcessTracker {
         if self.known.len() >= MAX_PROCESSES && !self.known.contains(&pid) {
             return None;
         }
-        let process = process::read(&self.proc, pid)?;
+        let mut process = process::read(&self.proc, pid)?;
         self.known.insert(pid);
+        if let Some(lineage) = &mut self.lineage {
+            let parent = lineage
+                .see(&process)
+                .then(|| process::parent(&self.proc, pid));
+            if let Some(parent) = parent.flatten() {
+                // A scan finds out what nothing is known of yet.
+                match &mut self.scan {
+                    Some(scan) => drop(scan.parents.insert(pid, parent)),
+                    None => lineage.adopt(&process, parent),
+                }
+            }
+            process.ancestors = lineage.ancestors(pid);
+        }
         if let Some(scan) = &mut self.scan {
             scan.todo.remove(pid);
             scan.found.insert(pid, process.clone());
@@ -141,13 +197,29 @@ impl ProcessTracker {
         for _ in 0..reads {
             let Some(pid) = scan.todo.pop() else { break };
             if let Some(process) = process::read(&self.proc, pid) {
+                if self
+                    .lineage
+                    .as_mut()
+                    .is_some_and(|lineage| lineage.see(&process))
+                    && let Some(parent) = process::parent(&self.proc, pid)
+                {
+                    scan.parents.insert(pid, parent);
+                }
                 scan.found.insert(pid, process);
             }
         }
         if !scan.todo.is_empty() {
             return None;
         }
-        let found = self.scan.take()?.found;
+        let Scan {
+            mut found, parents, ..
+        } = self.scan.take()?;
+        if let Some(lineage) = &mut self.lineage {
+            lineage.settle(&found, parents);
+            for (pid, process) in &mut found {
+                process.ancestors = lineage.ancestors(*pid);
+            }
+        }
         self.known = found.keys().copied().collect();
         Some(found.into_values().collect())
     }
@@ -162,6 +234,7 @@ impl Scan {
         Self {
             todo,
             found: HashMap::new(),
+            parents: HashMap::new(),
         }
     }
 }

@@ -23,6 +23,11 @@ impl Machine {
         fs::write(process.join("cmdline"), comm).unwrap();
     }
 
+    fn has_parent(&self, pid: u32, parent: u32) {
+        let stat = format!("{pid} (any) S {parent} 1 1");
+        fs::write(self.0.path().join(format!("{pid}/stat")), stat).unwrap();
+    }
+
     fn lacks(&self, pid: u32) {
         fs::remove_dir_all(self.0.path().join(pid.to_string())).unwrap();
     }
@@ -193,6 +198,89 @@ fn threads_of_the_kernel_are_never_reported() {
     assert_eq!(tracker.events(now), []);
     tracker.ended(9);
     assert_eq!(tracker.events(now), []);
+}
+
+/// The names of what process `pid` descends from, as the last of these events says.
+fn ancestors(events: &[ProcessEvent], pid: u32) -> Vec<String> {
+    let told = events.iter().rev().find_map(|event| match event {
+        ProcessEvent::Started(process) => (process.pid == pid).then_some(process),
+        ProcessEvent::All(all) => all.iter().find(|process| process.pid == pid),
+        ProcessEvent::Ended { .. } => None,
+    });
+    let told = told.unwrap_or_else(|| panic!("{events:?} says nothing of {pid}"));
+    let names = told.ancestors.iter().map(|ancestor| ancestor.comm.clone());
+    names.collect()
+}
+
+#[test]
+fn ancestors_are_told_only_to_who_asks_for_them() {
+    let now = Instant::now();
+    let machine = Machine::with([1]);
+    machine.runs(7, "launcher");
+    machine.has_parent(7, 1);
+    let mut tracker = machine.tracker(now);
+    machine.runs(8, "game");
+    tracker.forked(8, 7);
+    tracker.executed(8, b"game");
+    assert_eq!(ancestors(&tracker.events(now), 8), [""; 0]);
+
+    tracker.tell_ancestors(true);
+    machine.has_parent(8, 7);
+    assert_eq!(tracker.due(now), Some(now));
+    assert_eq!(tracker.events(now), []);
+    assert_eq!(ancestors(&tracker.events(now), 8), ["launcher", "program"]);
+    tracker.tell_ancestors(false);
+    assert_eq!(tracker.events(now), []);
+    assert_eq!(ancestors(&tracker.events(now), 8), [""; 0]);
+}
+
+#[test]
+fn a_child_descends_from_one_that_ended_before_anybody_looked() {
+    let now = Instant::now();
+    let machine = Machine::with([1]);
+    let mut tracker = machine.tracker(now);
+    tracker.tell_ancestors(true);
+    while tracker.due(now).is_some() {
+        tracker.events(now);
+    }
+    machine.runs(7, "launcher");
+    tracker.forked(7, 1);
+    tracker.executed(7, b"launcher");
+    tracker.forked(8, 7);
+    tracker.executed(8, b"between");
+    tracker.forked(9, 8);
+    tracker.ended(8);
+    tracker.executed(9, b"game");
+    machine.runs(9, "game");
+    // The one that takes care of orphans.
+    machine.has_parent(9, 1);
+    let events = tracker.events(now);
+    assert_eq!(ancestors(&events, 9), ["between", "launcher", "program"]);
+    machine.lacks(7);
+    tracker.ended(7);
+    tracker.changed(9);
+    let events = tracker.events(now);
+    assert_eq!(ancestors(&events, 9), ["between", "launcher", "program"]);
+    // A scan, for records that were lost, changes nothing about it.
+    tracker.lost();
+    let later = now + SCAN_EVERY;
+    assert_eq!(tracker.events(later), []);
+    let events = tracker.events(later);
+    assert_eq!(ancestors(&events, 9), ["between", "launcher", "program"]);
+}
+
+#[test]
+fn what_changes_during_the_first_scan_has_ancestors_when_it_ends() {
+    let now = Instant::now();
+    let machine = Machine::with([1]);
+    let mut tracker = ProcessTracker::new(machine.0.path());
+    tracker.tell_ancestors(true);
+    assert_eq!(tracker.events(now), []);
+    machine.runs(7, "game");
+    machine.has_parent(7, 1);
+    tracker.forked(7, 1);
+    tracker.executed(7, b"game");
+    assert_eq!(ancestors(&tracker.events(now), 7), ["program"]);
 }
 
 #[test]

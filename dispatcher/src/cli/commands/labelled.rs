@@ -101,6 +101,7 @@ mod tests {
             executable: "/home/secret".to_owned(),
             argv0: "secret".to_owned(),
             cgroup: "/user.slice".to_owned(),
+            ancestors: Vec::new(),
         };
         let processes = vec![ProcessEvent::All(vec![process])];
         let first = Entry {

@@ -46,7 +46,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         writeln!(io::stderr(), "{signal} cannot be measured: {reason}")?;
     }
     let processes = match Processes::attach() {
-        Ok(processes) => Some(processes),
+        Ok(mut processes) => {
+            // Whichever policy it is replayed with may ask for them.
+            processes.tell_ancestors(true);
+            Some(processes)
+        }
         Err(error) => {
             writeln!(io::stderr(), "processes cannot be followed: {error}")?;
             None
