@@ -8,7 +8,7 @@ use auto_ext_signals::{Level, Levels, Process, Signal};
 use serde::{Deserialize, Serialize};
 
 use crate::pattern::Pattern;
-use crate::programs::Programs;
+use crate::selection::Selection;
 
 /// What a rule asks for: all of it must hold. The default asks for nothing and always holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,9 +16,9 @@ pub struct Conditions {
     /// The level each signal must have, in the order of the file.
     pub levels: Vec<(Signal, Level)>,
     /// A process of one of these must run; empty: any will do.
-    pub processes: Programs,
+    pub processes: Selection,
     /// Processes that do not count, though they are among `processes`.
-    pub except: Programs,
+    pub except: Selection,
     /// One of these must match the cgroup of a process that runs, the same as in `processes`;
     /// empty: any will do.
     pub cgroups: Vec<Pattern>,
@@ -132,7 +132,7 @@ impl Conditions {
 
     /// How many patterns and lists processes are compared with.
     pub(super) fn patterns(&self) -> usize {
-        self.processes.len() + self.except.len() + self.cgroups.len()
+        self.processes.patterns() + self.except.patterns() + self.cgroups.len()
     }
 
     /// Whether these certainly hold whenever `others` do. `false` as well where that is not easily known.

@@ -105,7 +105,7 @@ pub(super) fn warn_of_unused(problems: &mut [Problems], declared: &Declared, rul
         let Conditions {
             processes, except, ..
         } = &rule.when;
-        let mut lists = processes.all_lists().chain(except.all_lists());
+        let mut lists = processes.lists().chain(except.lists());
         lists.any(|list| list.name() == name)
     };
     for (name, Declaration { place, .. }) in declared {

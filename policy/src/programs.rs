@@ -1,4 +1,4 @@
-//! Which programs a rule is about: patterns, lists of exact names, and what descends from others.
+//! Programs by their own names: patterns, and lists of exact names.
 //!
 //! The names of a list are kept in one text, sorted, with the places at which they end: 20,000 names take some 0.5 MB and as
 //! many allocations as two do, where a set of strings takes two to three times that. To look for all names of a program takes
@@ -10,22 +10,18 @@ use std::sync::Arc;
 
 use auto_ext_signals::Process;
 
-use crate::descendants::Descendants;
 use crate::pattern::{Pattern, program};
 
 /// How much of a program's name the kernel keeps, in bytes: TASK_COMM_LEN without the final NUL.
 const COMM: usize = 15;
 
-/// The programs that a condition is about: those that match one of the patterns, are in one of the lists, or descend from
-/// others.
+/// Programs by their own names: those that match one of the patterns or are in one of the lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Programs {
     /// Patterns, in the order of the file.
     pub patterns: Vec<Pattern>,
     /// Lists, in the order of the file.
     pub lists: Vec<Arc<List>>,
-    /// Those told by what started them, in the order of the file.
-    pub descendants: Vec<Descendants>,
 }
 
 /// A list of programs by their names. Those that end in `.exe` are the same in upper and lower case, as for Windows; all
@@ -50,14 +46,13 @@ impl Programs {
     /// Whether nothing is asked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.patterns.is_empty() && self.lists.is_empty() && self.descendants.is_empty()
+        self.patterns.is_empty() && self.lists.is_empty()
     }
 
     /// How many patterns and lists there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        let descendants = self.descendants.iter().map(Descendants::patterns);
-        self.patterns.len() + self.lists.len() + descendants.sum::<usize>()
+        self.patterns.len() + self.lists.len()
     }
 
     /// Whether `process` is one of them.
@@ -65,26 +60,6 @@ impl Programs {
     pub fn contain(&self, process: &Process) -> bool {
         self.patterns.iter().any(|pattern| pattern.matches(process))
             || self.lists.iter().any(|list| list.contains(process))
-            || self.ancestor_of(process).is_some()
-    }
-
-    /// The ancestor by which `process` is one of them, if it may be one by an ancestor.
-    #[must_use]
-    pub fn ancestor_of<'p>(&self, process: &'p Process) -> Option<&'p Process> {
-        let mut descendants = self.descendants.iter();
-        descendants.find_map(|descendants| descendants.ancestor_of(process))
-    }
-
-    /// All lists by which they are told.
-    pub(crate) fn all_lists(&self) -> impl Iterator<Item = &Arc<List>> {
-        let descendants = self.descendants.iter();
-        let others = descendants.flat_map(
-            |Descendants {
-                 programs,
-                 ancestors,
-             }| { programs.lists.iter().chain(&ancestors.lists) },
-        );
-        self.lists.iter().chain(others)
     }
 
     /// Whether these certainly contain all of `others`. `false` as well where that is not easily known.
@@ -93,19 +68,8 @@ impl Programs {
             let listed = |list: &Arc<List>| other.name().is_some_and(|name| list.has(name));
             self.patterns.iter().any(|wider| wider.covers(other)) || self.lists.iter().any(listed)
         };
-        let list = |list: &Arc<List>| self.lists.contains(list);
-        // Those of them that have such a name are here anyway.
-        let by_name = |Descendants { programs, .. }: &Descendants| {
-            !programs.is_empty()
-                && programs.patterns.iter().all(pattern)
-                && programs.lists.iter().all(list)
-        };
-        let descendants = |other: &Descendants| {
-            by_name(other) || self.descendants.iter().any(|wider| wider.cover(other))
-        };
         others.patterns.iter().all(pattern)
-            && others.lists.iter().all(list)
-            && others.descendants.iter().all(descendants)
+            && others.lists.iter().all(|list| self.lists.contains(list))
     }
 }
 
@@ -113,7 +77,7 @@ impl From<Vec<Pattern>> for Programs {
     fn from(patterns: Vec<Pattern>) -> Self {
         Self {
             patterns,
-            ..Self::default()
+            lists: Vec::new(),
         }
     }
 }
@@ -123,8 +87,7 @@ impl fmt::Display for Programs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let patterns = self.patterns.iter().map(ToString::to_string);
         let lists = self.lists.iter().map(|list| format!("list {}", list.name));
-        let descendants = self.descendants.iter().map(ToString::to_string);
-        let all: Vec<String> = patterns.chain(lists).chain(descendants).collect();
+        let all: Vec<String> = patterns.chain(lists).collect();
         f.write_str(&all.join(" or "))
     }
 }
@@ -344,7 +307,6 @@ mod tests {
         let programs = |patterns: &[&str], lists: &[&List]| Programs {
             patterns: patterns.iter().map(|text| pattern(text)).collect(),
             lists: lists.iter().map(|list| Arc::new((*list).clone())).collect(),
-            ..Programs::default()
         };
         let (games, more) = (list(&["a", "b.exe"]), List::new("more", ["a".to_owned()]));
         assert!(programs(&[], &[&games, &more]).cover(&programs(&["a", "B.EXE"], &[&games])));
@@ -352,20 +314,6 @@ mod tests {
         assert!(!programs(&[], &[&games]).cover(&programs(&["a*"], &[])));
         assert!(!programs(&[], &[&games]).cover(&programs(&["/a"], &[])));
         assert!(!programs(&["*"], &[]).cover(&programs(&[], &[&games])));
-
-        let descend = |of: &str, which: Programs| Programs {
-            descendants: vec![Descendants {
-                programs: which,
-                ancestors: programs(&[of], &[]),
-            }],
-            ..Programs::default()
-        };
-        // By their names alone, whatever they descend from.
-        assert!(programs(&["*.exe"], &[]).cover(&descend("x", programs(&["a.exe"], &[]))));
-        assert!(programs(&[], &[&games]).cover(&descend("x", programs(&[], &[&games]))));
-        assert!(descend("x", Programs::default()).cover(&descend("x", Programs::default())));
-        assert!(!programs(&["*"], &[]).cover(&descend("x", Programs::default())));
-        assert!(!descend("x", Programs::default()).cover(&programs(&["x"], &[])));
     }
 
     proptest! {

@@ -9,6 +9,7 @@ use crate::fields::Field;
 use crate::lists::{self, named};
 use crate::pattern::{Pattern, PatternError};
 use crate::programs::Programs;
+use crate::selection::Selection;
 use crate::suggest::instead;
 use crate::yaml::{Node, Value};
 
@@ -60,11 +61,11 @@ fn condition(
     match field.key {
         "process" => {
             let example = r#"[gamescope, "*.exe"]"#;
-            conditions.processes = programs(problems, field.node, &what, example, declared);
+            conditions.processes = selection(problems, field.node, &what, example, declared);
         }
         "except" => {
             let example = "[steam.exe, launcher.exe]";
-            conditions.except = programs(problems, field.node, &what, example, declared);
+            conditions.except = selection(problems, field.node, &what, example, declared);
         }
         "cgroup" => {
             let example = r#"[ssh.service, "docker-*.scope"]"#;
@@ -99,23 +100,23 @@ fn condition(
 }
 
 /// The patterns, `{list: NAME}` and `{descends: PATTERN}` in a list, or the one that stands there without a list around it.
-fn programs(
+fn selection(
     problems: &mut Problems,
     node: &Node,
     what: &str,
     example: &str,
     declared: &lists::Declared,
-) -> Programs {
-    let mut programs = Programs::default();
+) -> Selection {
+    let mut selection = Selection::default();
     for item in items(problems, node, what, example) {
         if let Value::Mapping(_) = item.value {
-            mapped(problems, item, declared, &mut programs);
+            mapped(problems, item, declared, &mut selection);
         } else {
             let pattern = pattern(problems, item, Pattern::for_processes);
-            programs.patterns.extend(pattern);
+            selection.programs.patterns.extend(pattern);
         }
     }
-    programs
+    selection
 }
 
 /// What a mapping says: a list by its name, or what descends from others.
@@ -123,7 +124,7 @@ fn mapped(
     problems: &mut Problems,
     node: &Node,
     declared: &lists::Declared,
-    programs: &mut Programs,
+    selection: &mut Selection,
 ) {
     let Some(fields) = problems.fields(node, "programs", "{list: games}", &PROGRAM_KEYS) else {
         return;
@@ -134,7 +135,8 @@ fn mapped(
                            `program`";
             problems.add(program.at, message);
         } else if let Some(list) = fields.get("list") {
-            programs.lists.extend(named(problems, list, declared));
+            let list = named(problems, list, declared);
+            selection.programs.lists.extend(list);
         } else if fields.entries.is_empty() {
             problems.required(&fields, "list", "list: games");
         }
@@ -142,7 +144,7 @@ fn mapped(
     };
     let mut descendants = Descendants {
         programs: Programs::default(),
-        ancestors: named_programs(
+        ancestors: programs(
             problems,
             descends,
             "descends",
@@ -151,17 +153,17 @@ fn mapped(
         ),
     };
     if let Some(node) = fields.get("program") {
-        descendants.programs = named_programs(problems, node, "program", r#"["*.exe"]"#, declared);
+        descendants.programs = programs(problems, node, "program", r#"["*.exe"]"#, declared);
     }
     if let Some(node) = fields.get("list") {
         let list = named(problems, node, declared);
         descendants.programs.lists.extend(list);
     }
-    programs.descendants.push(descendants);
+    selection.descendants.push(descendants);
 }
 
-/// As [`programs`], by their own names alone.
-fn named_programs(
+/// As [`selection`], by their own names alone.
+fn programs(
     problems: &mut Problems,
     node: &Node,
     key: &str,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use auto_ext_policy::{
-    Candidate, Conditions, Foreign, Pattern, Policy, Power, Profile, Programs, Scheduler,
+    Candidate, Conditions, Foreign, Pattern, Policy, Power, Profile, Scheduler, Selection,
 };
 use auto_ext_signals::{Level, Signal, Thresholds};
 
@@ -28,7 +28,7 @@ fn the_example_of_the_contract_means_what_it_says() {
     );
     let game = &policy.rules[0];
     let processes = ["gamescope", "*.exe"].map(|text| Pattern::for_processes(text).unwrap());
-    assert_eq!(game.when.processes.patterns, processes);
+    assert_eq!(game.when.processes.programs.patterns, processes);
     let names: Vec<_> = game.candidates.iter().map(Candidate::name).collect();
     assert_eq!(names, ["lavd", "bpfland-low-latency", "kernel"]);
     let lavd = Scheduler {
@@ -104,7 +104,7 @@ fn conditions_are_what_they_say() {
     let expected = Conditions {
         levels: vec![(Signal::Cpu, Level::Low), (Signal::Io, Level::High)],
         processes: vec![Pattern::for_processes("a").unwrap()].into(),
-        except: Programs::default(),
+        except: Selection::default(),
         cgroups: vec![
             Pattern::for_cgroups("b").unwrap(),
             Pattern::for_cgroups("/c").unwrap(),

@@ -1,6 +1,7 @@
 //! Rules about applications and power, and edits of the policy while it is in force.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,62 @@ pub(super) fn applications_bring_their_scheduler_by_name_path_and_cgroup() -> an
     let why = service::say("auto-ext why")?;
     ensure!(why.contains("cgroup database.service"), "{why}");
     service::say("systemctl stop database.service")?;
+    wait::until(
+        "scheduler after it",
+        &"kernel".to_owned(),
+        kernel::scheduler,
+    )?;
+    Ok(())
+}
+
+/// A launcher starts its game through a program that ends at once, as wine and many launchers do: then the game's parent, as
+/// /proc has it, is another one.
+pub(super) fn a_program_is_known_by_its_launcher_through_one_that_ended() -> anyhow::Result<()> {
+    const LAUNCHER: &str = "/root/games/test-launcher";
+    const BETWEEN: &str = "/root/games/test-between";
+    const GAME: &str = "/root/games/nobody-knows-its-name";
+    fs::create_dir_all("/root/games")?;
+    fs::copy("/usr/bin/sleep", GAME)?;
+    let scripts = [
+        (LAUNCHER, format!("#!/bin/sh\n{BETWEEN}\nsleep 1000\n")),
+        (BETWEEN, format!("#!/bin/sh\n{GAME} 1000 &\n")),
+    ];
+    for (path, script) in scripts {
+        fs::write(path, script)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    }
+    policy::write(
+        "version: 1\nrules:\n\
+        \x20 - {class: idle, use: [kernel]}\n\
+        \x20 - {class: game, when: {process: {descends: Test-Launcher.exe}}, use: [scx_cosmos, kernel]}\n\
+        \x20 - {class: launched, when: {process: {descends: test-launcher}, except: [sleep, 'test-*']}, \
+        use: [scx_bpfland, kernel]}\n\
+        stability: {min_run: 1s, max_switches_per_hour: 1000}\n",
+    )?;
+    service::restart()?;
+    let bus = Bus::connect()?;
+    wait::until("class", &"idle".to_owned(), || bus.string("Class"))?;
+    let launcher = load::start(LAUNCHER)?;
+    let noticed = wait::until("class", &"launched".to_owned(), || bus.string("Class"))?;
+    eprintln!("\n  class launched {noticed:.1?} after the start");
+    wait::until("scheduler", &"scx_bpfland".to_owned(), kernel::scheduler)?;
+    let said = service::say("pgrep -x nobody-knows-it")?;
+    let game = said.trim();
+    let stat = fs::read_to_string(format!("/proc/{game}/stat"))?;
+    ensure!(
+        !stat.contains(&format!(") S {} ", launcher.id())),
+        "the game is the launcher's own child: {stat}"
+    );
+    let why = service::say("auto-ext why")?;
+    ensure!(
+        why.contains("descendant of test-launcher") && why.contains(", of test-launcher, process"),
+        "{why}"
+    );
+    // It stays known when records are lost, or the policy is read anew.
+    service::say("auto-ext reload")?;
+    ensure!(bus.string("Class") == "launched");
+    service::say(&format!("kill {game}"))?;
+    wait::until("class after it", &"idle".to_owned(), || bus.string("Class"))?;
     wait::until(
         "scheduler after it",
         &"kernel".to_owned(),

@@ -112,6 +112,7 @@ const ONCE: &[Test] = tests![
     applications::the_battery_overrules_the_load_and_a_game_the_battery,
     sources::a_power_profile_counts_as_long_as_somebody_says_it,
     applications::edits_are_in_force_at_once_and_twenty_a_second_restart_nothing,
+    applications::a_program_is_known_by_its_launcher_through_one_that_ended,
     applications::a_file_beside_the_policy_brings_a_list_of_programs_and_takes_it_along,
     failed_swaps::what_cannot_be_started_is_refused_at_once,
     failed_swaps::whose_file_asks_for_more_than_the_service_may_have_is_refused_with_the_remedy,

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
@@ -30,7 +31,7 @@ pub(super) struct Arguments {
 }
 
 /// A daemon that is ready, and ends when this is dropped.
-struct Daemon {
+pub(super) struct Daemon {
     running: Running,
     ready_after: Duration,
     _directory: tempfile::TempDir,
@@ -38,8 +39,8 @@ struct Daemon {
 
 /// What all threads of a process have used and done so far.
 #[derive(Clone, Copy, Default)]
-struct Used {
-    cpu_ns: u64,
+pub(super) struct Used {
+    pub(super) cpu_ns: u64,
     /// How often they went to sleep, and so were woken.
     sleeps: u64,
 }
@@ -51,14 +52,15 @@ pub(super) fn daemon(arguments: &Arguments, quick: bool, out: &mut dyn Write) ->
     ensure!(starts > 0, "--starts must be at least 1");
     ebpf::build_release()?;
     let time = Duration::from_secs(seconds);
+    let shipped = workspace::root().join("policies.yaml");
     let mut ready = Vec::new();
     step("starting the daemon", || {
         for _ in 0..starts {
-            ready.push(Daemon::start()?.ready_after.as_secs_f64());
+            ready.push(Daemon::start(&shipped)?.ready_after.as_secs_f64());
         }
         Ok(())
     })?;
-    let daemon = Daemon::start()?;
+    let daemon = Daemon::start(&shipped)?;
     let idle = step("watching it while the machine idles", || daemon.over(time))?;
     let busy = step("watching it while every CPU is busy", || {
         beside_hogs(|| daemon.over(time))
@@ -111,7 +113,8 @@ fn beside_hogs<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 impl Daemon {
-    fn start() -> Result<Self> {
+    /// Starts one with the policy at this path.
+    pub(super) fn start(policy: &Path) -> Result<Self> {
         let directory = tempfile::tempdir().context("no place for the daemon's files")?;
         let socket = directory.path().join("notify");
         let notified = UnixDatagram::bind(&socket)?;
@@ -119,7 +122,7 @@ impl Daemon {
         let mut daemon = command(workspace::release("auto-ext"));
         daemon
             .args(["daemon", "--observe", "--bus", "none", "--config"])
-            .arg(workspace::root().join("policies.yaml"))
+            .arg(policy)
             .env("NOTIFY_SOCKET", &socket)
             .env("STATE_DIRECTORY", directory.path())
             .env("RUNTIME_DIRECTORY", directory.path())
@@ -162,7 +165,7 @@ impl Daemon {
         })
     }
 
-    fn used(&self) -> Result<Used> {
+    pub(super) fn used(&self) -> Result<Used> {
         let mut used = Used::default();
         for task in fs::read_dir(format!("/proc/{}/task", self.running.0.id()))? {
             let task = task?.path();
@@ -178,7 +181,7 @@ impl Daemon {
     }
 
     /// A number of /proc/PID/status, in KiB.
-    fn status(&self, name: &str) -> Result<f64> {
+    pub(super) fn status(&self, name: &str) -> Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.running.0.id()))?;
         Ok(field(&status, name)? as f64)
     }

@@ -5,6 +5,7 @@ mod daemon;
 mod detect;
 mod load;
 mod overhead;
+mod processes;
 mod records;
 mod replay;
 mod report;
@@ -44,6 +45,9 @@ enum Part {
     Swap(swap::Arguments),
     /// What the daemon takes from this machine: CPU, memory, wake-ups, disk (needs root)
     Daemon(daemon::Arguments),
+    /// What rules about programs cost on this machine beside a flood of short ones, and how soon a listed one has its class
+    /// (needs root)
+    Processes(processes::Arguments),
     /// How long an hour of trace takes to replay
     Replay(replay::Arguments),
 }
@@ -57,6 +61,7 @@ impl Part {
             Self::Classify(classify::Arguments::default()),
             Self::Swap(swap::Arguments::default()),
             Self::Daemon(daemon::Arguments::default()),
+            Self::Processes(processes::Arguments::default()),
             Self::Replay(replay::Arguments::default()),
         ]
     }
@@ -68,6 +73,7 @@ impl Part {
             Self::Classify(_) => "classify",
             Self::Swap(_) => "swap",
             Self::Daemon(_) => "daemon",
+            Self::Processes(_) => "processes",
             Self::Replay(_) => "replay",
         }
     }
@@ -80,6 +86,7 @@ impl Part {
             Self::Classify(arguments) => classify::classify(arguments, quick, out),
             Self::Swap(arguments) => swap::swap(arguments, quick, out),
             Self::Daemon(arguments) => daemon::daemon(arguments, quick, out),
+            Self::Processes(arguments) => processes::processes(arguments, quick, out),
             Self::Replay(arguments) => replay::replay(arguments, quick, out),
         }
     }
@@ -111,7 +118,7 @@ pub(crate) fn quick(machine: bool, out: &mut dyn Write) -> Result<u64> {
     for part in Part::all() {
         let possible = match part {
             Part::Detect(_) | Part::Classify(_) | Part::Swap(_) => machine,
-            Part::Overhead(_) => overhead::is_possible()?,
+            Part::Overhead(_) | Part::Processes(_) => overhead::is_possible()?,
             Part::Daemon(_) | Part::Replay(_) => true,
         };
         if possible {
