@@ -4,9 +4,11 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
@@ -60,10 +62,11 @@ pub(super) fn processes(arguments: &Arguments, quick: bool, out: &mut dyn Write)
     let time = Duration::from_secs(seconds);
     let directory = tempfile::tempdir().context("no place for policies")?;
     let directory = directory.path();
+    let short = short_program(directory)?;
     let ways = step("starting daemons with one policy each", || ways(directory))?;
 
     let (flood, costs) = step("starting short programs", || {
-        let flood = Flood::start(rate)?;
+        let flood = Flood::start(&short, rate)?;
         // What the beginning takes is not what it takes in the long run.
         sleep(Duration::from_secs(1));
         let (programs, begin) = (flood.programs(), Instant::now());
@@ -105,7 +108,7 @@ pub(super) fn processes(arguments: &Arguments, quick: bool, out: &mut dyn Write)
         latencies(directory, &socket, starts)
     })?;
     let busy = step("starting a listed program beside short ones", || {
-        let _flood = Flood::start(rate)?;
+        let _flood = Flood::start(&short, rate)?;
         latencies(directory, &socket, starts)
     })?;
     drop(daemon);
@@ -188,9 +191,51 @@ fn used(ways: &[Way]) -> Result<Vec<u64>> {
         .collect()
 }
 
+/// A program that ends at once. That of a C library takes four times as long to begin, and the machine could not start as many
+/// as are wanted.
+fn short_program(directory: &Path) -> Result<PathBuf> {
+    if !cfg!(target_arch = "x86_64") {
+        return Ok("/bin/true".into());
+    }
+    const BASE: u64 = 0x40_0000;
+    const HEADERS: u16 = 64 + 56;
+    // mov eax, 60 (exit); xor edi, edi; syscall
+    let code = [0xb8, 60, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05];
+    let size = u64::from(HEADERS) + code.len() as u64;
+    let halves = |halves: &[u16]| {
+        halves
+            .iter()
+            .flat_map(|half| half.to_le_bytes())
+            .collect::<Vec<_>>()
+    };
+    let words = |words: &[u64]| {
+        words
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .collect::<Vec<_>>()
+    };
+    let elf = [
+        // elf(5): 64 bits, little-endian, version 1.
+        b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec(),
+        // An executable for x86-64, version 1.
+        halves(&[2, 62, 1, 0]),
+        // Where it begins, its program header, and no section.
+        words(&[BASE + u64::from(HEADERS), 64, 0]),
+        halves(&[0, 0, 64, 56, 1, 0, 0, 0]),
+        // All of the file is loaded, to be read and run.
+        halves(&[1, 0, 5, 0]),
+        words(&[0, BASE, BASE, size, size, 0x1000]),
+        code.to_vec(),
+    ];
+    let path = directory.join("short");
+    fs::write(&path, elf.concat())?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    Ok(path)
+}
+
 /// Programs that end at once, started again and again until this is dropped.
 struct Flood {
-    state: std::sync::Arc<FloodState>,
+    state: Arc<FloodState>,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
@@ -202,14 +247,14 @@ struct FloodState {
 
 impl Flood {
     /// As many in a second as `rate`, if the machine is as fast.
-    fn start(rate: u32) -> Result<Self> {
-        let state = std::sync::Arc::<FloodState>::default();
+    fn start(program: &Path, rate: u32) -> Result<Self> {
+        let state = Arc::<FloodState>::default();
         let cpus = u32::try_from(thread::available_parallelism()?.get())?;
         let pause = Duration::from_secs(1) * cpus / rate;
         let threads = (0..cpus)
             .map(|_| {
-                let state = std::sync::Arc::clone(&state);
-                thread::spawn(move || state.run(pause))
+                let (state, program) = (Arc::clone(&state), program.to_owned());
+                thread::spawn(move || state.run(&program, pause))
             })
             .collect();
         Ok(Self { state, threads })
@@ -221,11 +266,14 @@ impl Flood {
 }
 
 impl FloodState {
-    fn run(&self, pause: Duration) {
+    fn run(&self, program: &Path, pause: Duration) {
         let mut next = Instant::now();
         while !self.end.load(Ordering::Relaxed) {
-            let mut program = command("/bin/true");
-            if program.status().is_ok_and(|status| status.success()) {
+            if Command::new(program)
+                .env_clear()
+                .status()
+                .is_ok_and(|status| status.success())
+            {
                 self.programs.fetch_add(1, Ordering::Relaxed);
             }
             // What is late is not made up for.
