@@ -113,15 +113,26 @@ fn beside_hogs<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 impl Daemon {
-    /// Starts one with the policy at this path.
+    /// Starts one with the policy at this path, which only observes.
     pub(super) fn start(policy: &Path) -> Result<Self> {
+        Self::start_with(policy, &["--observe"])
+    }
+
+    /// Starts one that does all that the policy at this path says.
+    pub(super) fn start_serving(policy: &Path) -> Result<Self> {
+        Self::start_with(policy, &[])
+    }
+
+    fn start_with(policy: &Path, options: &[&str]) -> Result<Self> {
         let directory = tempfile::tempdir().context("no place for the daemon's files")?;
         let socket = directory.path().join("notify");
         let notified = UnixDatagram::bind(&socket)?;
         notified.set_read_timeout(Some(START))?;
         let mut daemon = command(workspace::release("auto-ext"));
         daemon
-            .args(["daemon", "--observe", "--bus", "none", "--config"])
+            .args(["daemon", "--bus", "none"])
+            .args(options)
+            .arg("--config")
             .arg(policy)
             .env("NOTIFY_SOCKET", &socket)
             .env("STATE_DIRECTORY", directory.path())

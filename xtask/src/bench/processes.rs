@@ -102,7 +102,8 @@ pub(super) fn processes(arguments: &Arguments, quick: bool, out: &mut dyn Write)
     }
     drop(ways);
 
-    let daemon = Daemon::start(&policy(directory, "latency", Asked::Listed)?)?;
+    // One that only observes serves no metrics. This one starts nothing either: its policy names no scheduler.
+    let daemon = Daemon::start_serving(&policy(directory, "latency", Asked::Listed)?)?;
     let socket = directory.join("latency.sock");
     let idle = step("starting a listed program", || {
         latencies(directory, &socket, starts)
