@@ -61,8 +61,10 @@ pub(super) fn processes(arguments: &Arguments, quick: bool, out: &mut dyn Write)
     ebpf::build_release()?;
     let time = Duration::from_secs(seconds);
     let directory = tempfile::tempdir().context("no place for policies")?;
-    let directory = directory.path();
-    let short = short_program(directory)?;
+    // Daemons watch the directory of their policy: programs are not to be read from there.
+    let programs = tempfile::tempdir().context("no place for programs")?;
+    let (directory, programs) = (directory.path(), programs.path());
+    let short = short_program(programs)?;
     let ways = step("starting daemons with one policy each", || ways(directory))?;
 
     let (flood, costs) = step("starting short programs", || {
@@ -106,11 +108,11 @@ pub(super) fn processes(arguments: &Arguments, quick: bool, out: &mut dyn Write)
     let daemon = Daemon::start_serving(&policy(directory, "latency", Asked::Listed)?)?;
     let socket = directory.join("latency.sock");
     let idle = step("starting a listed program", || {
-        latencies(directory, &socket, starts)
+        latencies(programs, &socket, starts)
     })?;
     let busy = step("starting a listed program beside short ones", || {
         let _flood = Flood::start(&short, rate)?;
-        latencies(directory, &socket, starts)
+        latencies(programs, &socket, starts)
     })?;
     drop(daemon);
     for (name, times) in [("at rest", idle), ("beside short programs", busy)] {
