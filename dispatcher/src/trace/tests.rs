@@ -408,7 +408,8 @@ fn ancestors_are_bounded_and_printable() {
         panic!("{entries:?}");
     };
     assert_eq!(*game.ancestors[0], process(5, "reaper"));
-    let many = vec![Arc::new(reaper); MAX_ANCESTORS + 1];
+    let reaper = Arc::new(reaper);
+    let many = vec![reaper; MAX_ANCESTORS + 1];
     assert_eq!(
         read(&with_ancestors(many)).unwrap_err().to_string(),
         "F:2: error: process 7 has more than 32 ancestors"
