@@ -115,25 +115,33 @@ pub(crate) struct LoaderStatus {
     pub(crate) settings: Arc<Settings>,
     /// The schedulers that they know and that are installed.
     pub(crate) supported: Vec<&'static str>,
-    /// How what runs was asked for.
-    pub(crate) how: How,
+    /// The program of ours that runs, and how that was asked for.
+    pub(crate) running: Option<(String, How)>,
+    /// The same of what is being brought in: the kernel may run it already.
+    pub(crate) coming: Option<(String, How)>,
 }
 
 impl LoaderStatus {
-    /// The mode in which what runs was asked for.
-    pub(crate) fn mode(&self) -> Mode {
-        match &self.how {
-            How::Mode(mode) => *mode,
-            How::Arguments(_) => Mode::Auto,
+    /// The mode in which what the kernel runs was asked for.
+    pub(crate) fn mode(&self, current: &Current) -> Mode {
+        match self.how(current) {
+            Some(How::Mode(mode)) => *mode,
+            Some(How::Arguments(_)) | None => Mode::Auto,
         }
     }
 
-    /// The arguments with which what runs was asked for, if they were not those of a mode.
-    pub(crate) fn arguments(&self) -> &[String] {
-        match &self.how {
-            How::Mode(_) => &[],
-            How::Arguments(args) => args,
+    /// The arguments with which it was asked for, if they were not those of a mode.
+    pub(crate) fn arguments(&self, current: &Current) -> &[String] {
+        match self.how(current) {
+            Some(How::Arguments(args)) => args,
+            Some(How::Mode(_)) | None => &[],
         }
+    }
+
+    fn how(&self, current: &Current) -> Option<&How> {
+        let mut known = self.running.iter().chain(&self.coming);
+        let found = known.find(|(program, _)| *program == current.current_scheduler);
+        found.map(|(_, how)| how)
     }
 }
 

@@ -12,7 +12,7 @@ use auto_ext_scx::process::executable;
 use super::requests::is_installed;
 use super::state::{Daemon, runtime_directory};
 use crate::api::request::{Answer, Refusal};
-use crate::api::status::LoaderStatus;
+use crate::api::status::{LoaderStatus, scheduler_name};
 use crate::scx_loader::clients::{Ask, Clients, How, Now, Outcome};
 use crate::scx_loader::settings::Settings;
 use crate::scx_loader::{Mode, SUPPORTED, supported};
@@ -33,20 +33,17 @@ pub(super) struct Loader {
 }
 
 impl Loader {
-    /// How what runs was asked for.
-    fn how(&self, running: Option<&Scheduler>) -> How {
+    /// How this scheduler was asked for.
+    fn how(&self, scheduler: &Scheduler) -> How {
         let pinned = self.pinned.as_ref();
-        let automatic = How::Mode(Mode::Auto);
-        let Some(running) = running else {
-            return automatic;
-        };
-        if let Some((_, how)) = pinned.filter(|(scheduler, _)| scheduler.is_same_as(running)) {
+        if let Some((_, how)) = pinned.filter(|(pinned, _)| pinned.is_same_as(scheduler)) {
             return how.clone();
         }
-        let mode = self.modes.get(&running.command);
-        let mode =
-            mode.filter(|mode| self.settings.arguments(&running.command, **mode) == running.args);
-        mode.map_or(automatic, |mode| How::Mode(*mode))
+        let mode = self
+            .modes
+            .get(&scheduler.command)
+            .filter(|mode| self.settings.arguments(&scheduler.command, **mode) == scheduler.args);
+        How::Mode(mode.copied().unwrap_or_default())
     }
 
     /// The arguments of the modes that were asked for.
@@ -126,10 +123,19 @@ impl Daemon {
     /// What its clients are told.
     pub(super) fn loader_status(&self) -> Option<LoaderStatus> {
         let loader = self.loader.as_ref()?;
+        let shown = |scheduler: &Scheduler| {
+            let candidate = Candidate::Scheduler(scheduler.clone());
+            (scheduler_name(&candidate), loader.how(scheduler))
+        };
+        let coming = match self.state.switching().map(|switch| &switch.to) {
+            Some(Candidate::Scheduler(scheduler)) => Some(scheduler),
+            Some(Candidate::Kernel) | None => None,
+        };
         Some(LoaderStatus {
             settings: Arc::clone(&loader.settings),
             supported: loader.supported.clone(),
-            how: loader.how(self.state.running()),
+            running: self.state.running().map(shown),
+            coming: coming.map(shown),
         })
     }
 
@@ -162,9 +168,9 @@ impl Daemon {
             let message = "org.scx.Loader is not offered any more".to_owned();
             return Err(Refusal::Unavailable(message));
         };
-        let mode = match loader.how(running) {
-            How::Mode(mode) => mode,
-            How::Arguments(_) => Mode::Auto,
+        let mode = match running.map(|running| loader.how(running)) {
+            Some(How::Mode(mode)) => mode,
+            Some(How::Arguments(_)) | None => Mode::Auto,
         };
         let shown = supported(&current).map(|command| (command.to_owned(), mode));
         let default = loader.settings.default.clone();

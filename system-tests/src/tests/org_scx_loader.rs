@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use anyhow::ensure;
 
-use crate::load::{self, Load};
+use super::faults::{game, install_game};
+use crate::load;
 use crate::service::{self, Bus};
 use crate::{kernel, policy, wait};
 
-/// Hogs bring scx_flash, and nothing else brings anything.
+/// A game brings scx_flash, and nothing else brings anything.
 const POLICY: &str = "version: 1\nrules:\n  \
-    - {class: cpu, when: {cpu: high}, use: [scx_flash, kernel]}\n  \
+    - {class: game, when: {process: [the-game]}, use: [scx_flash, kernel]}\n  \
     - {class: idle, use: [kernel]}\n\
     stability: {min_run: 1s, max_switches_per_hour: 1000}\n";
 const OFFERED: &str = "compat: {scx_loader: on}\n";
@@ -108,7 +109,8 @@ pub(super) fn scxctl_does_what_it_says_and_sees_what_is_true() -> anyhow::Result
     );
     scxctl("get", 0, "running Bpfland in Gaming mode")?;
     ensure!(
-        bus.string("Reason") == "pinned by scxctl",
+        bus.string("Reason")
+            .starts_with("pinned by machine-command"),
         "{}",
         bus.string("Reason")
     );
@@ -158,7 +160,8 @@ pub(super) fn scxctl_does_what_it_says_and_sees_what_is_true() -> anyhow::Result
 
 pub(super) fn who_puts_back_what_ran_leaves_the_choice_to_the_policy() -> anyhow::Result<()> {
     let bus = offer()?;
-    let hogs = Load::of_class("cpu").start()?;
+    install_game()?;
+    let game = game()?;
     runs("scx_flash")?;
     let changes = load::start_command(Command::new("sh").args([
         "-c",
@@ -171,7 +174,7 @@ pub(super) fn who_puts_back_what_ran_leaves_the_choice_to_the_policy() -> anyhow
     as_service("falcond", "SwitchScheduler su scx_bpfland 1")?;
     runs("scx_bpfland")?;
     ensure!(
-        bus.string("Reason") == "pinned by falcond",
+        bus.string("Reason").starts_with("pinned by falcond"),
         "{}",
         bus.string("Reason")
     );
@@ -190,7 +193,7 @@ pub(super) fn who_puts_back_what_ran_leaves_the_choice_to_the_policy() -> anyhow
         "SwitchScheduler su scx_flash 2",
     )?;
     ensure!(bus.string("Mode") == "auto", "{}", bus.string("Reason"));
-    drop(hogs);
+    drop(game);
     runs("kernel")?;
     let signals = fs::read_to_string("/root/signals")?;
     drop(changes);
@@ -221,7 +224,8 @@ pub(super) fn scx_loader_stays_down_while_its_interface_is_offered() -> anyhow::
     // The configuration says in what it begins.
     runs("scx_bpfland")?;
     ensure!(
-        bus.string("Reason") == format!("pinned by {CONFIGURATION}"),
+        bus.string("Reason")
+            .starts_with(&format!("pinned by {CONFIGURATION}")),
         "{}",
         bus.string("Reason")
     );

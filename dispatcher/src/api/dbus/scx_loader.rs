@@ -49,11 +49,6 @@ impl ScxLoader {
         self.answers.to(call)
     }
 
-    fn status(&self, call: Option<Header<'_>>) -> fdo::Result<LoaderStatus> {
-        let status = self.facts(call).status.scx_loader.clone();
-        status.ok_or_else(|| fdo::Error::Failed("auto-ext does not offer it any more".to_owned()))
-    }
-
     /// Has the daemon do it, if the caller may. Errors are of the kind that scx_loader has.
     async fn ask(&self, ask: Ask, bus: &Connection, header: &Header<'_>) -> fdo::Result<()> {
         let action = match &ask {
@@ -86,6 +81,11 @@ impl ScxLoader {
     }
 }
 
+fn offered(facts: &Facts) -> fdo::Result<&LoaderStatus> {
+    let status = facts.status.scx_loader.as_ref();
+    status.ok_or_else(|| fdo::Error::Failed("auto-ext does not offer it any more".to_owned()))
+}
+
 fn scheduler(name: &str) -> fdo::Result<String> {
     let known = supported(name).map(str::to_owned);
     known.ok_or_else(|| fdo::Error::Failed(format!("`{name}` is not supported")))
@@ -112,7 +112,8 @@ impl ScxLoader {
     /// The mode in which it was asked for, 0 when it was chosen by itself.
     #[zbus(property)]
     fn scheduler_mode(&self, #[zbus(header)] header: Option<Header<'_>>) -> fdo::Result<u32> {
-        Ok(self.status(header)?.mode().number())
+        let facts = self.facts(header);
+        Ok(offered(&facts)?.mode(&facts.current).number())
     }
 
     /// The arguments with which it was asked for, if not those of a mode.
@@ -121,7 +122,8 @@ impl ScxLoader {
         &self,
         #[zbus(header)] header: Option<Header<'_>>,
     ) -> fdo::Result<Vec<String>> {
-        Ok(self.status(header)?.arguments().to_vec())
+        let facts = self.facts(header);
+        Ok(offered(&facts)?.arguments(&facts.current).to_vec())
     }
 
     /// The schedulers that scx_loader knows and that are installed.
@@ -130,32 +132,37 @@ impl ScxLoader {
         &self,
         #[zbus(header)] header: Option<Header<'_>>,
     ) -> fdo::Result<Vec<String>> {
-        let supported = self.status(header)?.supported;
+        let supported = offered(&self.facts(header))?.supported.clone();
         Ok(supported.into_iter().map(str::to_owned).collect())
     }
 
     /// The scheduler that its configuration names, else `unknown`.
     #[zbus(property(emits_changed_signal = "false"))]
     fn default_scheduler(&self, #[zbus(header)] header: Option<Header<'_>>) -> fdo::Result<String> {
-        let default = self.status(header)?.settings.default.clone();
+        let default = offered(&self.facts(header))?.settings.default.clone();
         Ok(default.unwrap_or_else(|| UNKNOWN.to_owned()))
     }
 
     /// The mode that its configuration names.
     #[zbus(property(emits_changed_signal = "false"))]
     fn default_mode(&self, #[zbus(header)] header: Option<Header<'_>>) -> fdo::Result<u32> {
-        Ok(self.status(header)?.settings.default_mode.number())
+        Ok(offered(&self.facts(header))?.settings.default_mode.number())
     }
 
     /// The modes that have arguments for a scheduler, and 0.
     fn scheduler_modes(&self, scx_name: String) -> fdo::Result<Vec<u32>> {
-        let modes = self.status(None)?.settings.modes(&scheduler(&scx_name)?);
+        let modes = offered(&self.facts(None))?
+            .settings
+            .modes(&scheduler(&scx_name)?);
         Ok(modes.into_iter().map(Mode::number).collect())
     }
 
     /// The arguments of each mode of a scheduler.
     fn scheduler_mode_args(&self, scx_name: String) -> fdo::Result<Vec<(u32, Vec<String>)>> {
-        let (name, settings) = (scheduler(&scx_name)?, self.status(None)?.settings);
+        let (name, settings) = (
+            scheduler(&scx_name)?,
+            Arc::clone(&offered(&self.facts(None))?.settings),
+        );
         let arguments = |mode: Mode| (mode.number(), settings.arguments(&name, mode));
         Ok(Mode::ALL.map(arguments).into())
     }
@@ -258,8 +265,8 @@ impl Announced {
     fn of(now: &Current, status: &LoaderStatus) -> Self {
         Self {
             scheduler: current(now),
-            mode: status.mode().number(),
-            arguments: status.arguments().to_vec(),
+            mode: status.mode(now).number(),
+            arguments: status.arguments(now).to_vec(),
         }
     }
 

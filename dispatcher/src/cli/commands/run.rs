@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use auto_ext_core::Explanation;
 use auto_ext_service::exit_code::{Code, WithCode};
-use tokio::time::{Instant, sleep};
+use futures_util::StreamExt as _;
+use tokio::time::{Instant, timeout};
 
 use super::child::{self, Signals};
 use super::client::{Ask, Client};
@@ -18,7 +19,8 @@ use super::grant::{Grant, Wanted, warn};
 const RUNS_WITHIN: Duration = Duration::from_secs(60);
 /// How long the switch to it may take to begin.
 const BEGINS_WITHIN: Duration = Duration::from_secs(10);
-const POLL: Duration = Duration::from_millis(50);
+/// How long a change may take to be announced.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Leases what is wanted, waits until it runs, runs the command and passes its exit code through.
 pub(crate) async fn run(wanted: Wanted, command: &[OsString]) -> anyhow::Result<ExitCode> {
@@ -53,6 +55,7 @@ async fn take(lease: &mut Grant) -> anyhow::Result<()> {
 /// When it does not, for now.
 async fn runs(daemon: &Client) -> anyhow::Result<()> {
     let begun = Instant::now();
+    let mut changes = daemon.changes().await?;
     loop {
         let why: String = daemon.call("Why", &()).await?;
         let why: Explanation = serde_json::from_str(&why)?;
@@ -72,7 +75,8 @@ async fn runs(daemon: &Client) -> anyhow::Result<()> {
             let stands = format!("{mode}: {desired}, {because}{rejected}{waits}");
             return Err(WithCode::for_now(Code::Failed, stands));
         }
-        sleep(POLL).await;
+        // It is asked again when something changed, as who asks all the time is not answered.
+        let _ = timeout(ASK_AGAIN, changes.next()).await;
     }
 }
 

@@ -146,10 +146,16 @@ fn write_policy_with_a_game() -> anyhow::Result<()> {
     write_policy_with_a_game_and("")
 }
 
-/// The same with more in it.
-fn write_policy_with_a_game_and(more: &str) -> anyhow::Result<()> {
+/// Makes the program of the game, which does nothing.
+pub(super) fn install_game() -> anyhow::Result<()> {
     fs::create_dir_all("/usr/local/lib/auto-ext-tests")?;
     fs::copy("/usr/bin/sleep", GAME).with_context(|| format!("failed to write {GAME}"))?;
+    Ok(())
+}
+
+/// The same with more in it.
+fn write_policy_with_a_game_and(more: &str) -> anyhow::Result<()> {
+    install_game()?;
     policy::write(&format!(
         "version: 1\nrules:\n  - {{class: game, when: {{process: [the-game]}}, use: [cosmos]}}\n  \
          - {{class: idle, use: [kernel]}}\nstability: {{min_run: 1s, max_switches_per_hour: 1000}}\n{more}"
