@@ -1,4 +1,4 @@
-//! Builds the BPF programs and hands their object to the crate.
+//! Builds the BPF programs and hands their objects to the crate.
 
 use std::process::ExitCode;
 
@@ -6,5 +6,9 @@ fn main() -> ExitCode {
     let sources = ["../profiler-ebpf", "../profiler-abi/src"];
     // As cargo says that a feature is wanted.
     let log = std::env::var_os("CARGO_FEATURE_BPF_LOG").map(|_| "bpf-log");
-    auto_ext_bpf_build::build("auto-ext-profiler-ebpf", &sources, log.as_slice())
+    let objects = [
+        ("AUTO_EXT_BPF_OBJECT", "auto-ext-profiler-ebpf"),
+        ("AUTO_EXT_OUTCOMES_OBJECT", "auto-ext-outcomes-ebpf"),
+    ];
+    auto_ext_bpf_build::build("auto-ext-profiler-ebpf", &objects, &sources, log.as_slice())
 }

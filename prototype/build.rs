@@ -3,5 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    auto_ext_bpf_build::build("auto-ext-prototype-ebpf", &["ebpf"], &[])
+    const PACKAGE: &str = "auto-ext-prototype-ebpf";
+    let objects = [("AUTO_EXT_BPF_OBJECT", PACKAGE)];
+    auto_ext_bpf_build::build(PACKAGE, &objects, &["ebpf"], &[])
 }

@@ -17,15 +17,23 @@ const TARGET: &str = "bpfel-unknown-none";
 /// The same in every build: what the kernel runs for each event is to cost the same everywhere.
 const PROFILE: &str = "distribution";
 
-/// Builds the binary of `package`, which is called like it, with these features. Where its object is, the crate that is being
-/// built finds in the variable `AUTO_EXT_BPF_OBJECT`. Paths of `sources` that change have it built anew.
+/// Builds the binaries of `package` with these features. Where their objects are, the crate that is being built finds in the variables
+/// of `objects`, each with its binary. Paths of `sources` that change have them built anew.
 ///
 /// Says what is missing, or what cargo ended with, when it fails.
 #[must_use]
-pub fn build(package: &str, sources: &[&str], features: &[&str]) -> ExitCode {
-    match object(package, sources, features) {
-        Ok(object) => {
-            println!("cargo:rustc-env=AUTO_EXT_BPF_OBJECT={}", object.display());
+pub fn build(
+    package: &str,
+    objects: &[(&str, &str)],
+    sources: &[&str],
+    features: &[&str],
+) -> ExitCode {
+    match directory_of_objects(package, sources, features) {
+        Ok(directory) => {
+            for (variable, binary) in objects {
+                let object = directory.join(binary);
+                println!("cargo:rustc-env={variable}={}", object.display());
+            }
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -35,7 +43,11 @@ pub fn build(package: &str, sources: &[&str], features: &[&str]) -> ExitCode {
     }
 }
 
-fn object(package: &str, sources: &[&str], features: &[&str]) -> Result<PathBuf, String> {
+fn directory_of_objects(
+    package: &str,
+    sources: &[&str],
+    features: &[&str],
+) -> Result<PathBuf, String> {
     for path in sources.iter().chain(&["../Cargo.lock"]) {
         println!("cargo:rerun-if-changed={path}");
     }
@@ -85,7 +97,7 @@ fn object(package: &str, sources: &[&str], features: &[&str]) -> Result<PathBuf,
             "{command:?}: {status}; `cargo xtask setup` installs what building the BPF programs needs"
         ));
     }
-    Ok(target_dir.join(TARGET).join(PROFILE).join(package))
+    Ok(target_dir.join(TARGET).join(PROFILE))
 }
 
 fn find_linker() -> Option<PathBuf> {

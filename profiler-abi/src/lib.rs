@@ -7,8 +7,14 @@
 #![no_std]
 
 mod accounting;
+mod background;
+mod outcomes;
+mod wait_scale;
 
 pub use accounting::{Look, SHORT_BURST_NS, SchedCounters, TimerWake};
+pub use background::in_background;
+pub use outcomes::{LONG_WAIT_NS, OutcomeCounters, SLEEPERS, Sleeper};
+pub use wait_scale::{LONGEST_WAIT_NS, WAIT_BUCKETS, bucket_of, shortest_of};
 
 /// Filled by the `block_rq_complete` program.
 #[repr(C)]
@@ -131,6 +137,8 @@ pub mod map {
     pub const WAKES_SLEEPER: &str = "WAKES_SLEEPER";
     /// How many records found it full, as u64.
     pub const LOST_PROCESSES: &str = "LOST_PROCESSES";
+    /// Of [`OutcomeCounters`](super::OutcomeCounters).
+    pub const OUTCOMES: &str = "OUTCOMES";
 }
 
 /// The value of a global for a member that this kernel does not have, and the programs can do without.
@@ -176,6 +184,15 @@ pub const PROCESS_OFFSETS: [(&str, &str, &str); 4] = [
     ("SIGNAL_LIVE", "signal_struct", "live"),
 ];
 
+/// As [`OFFSETS`], for the programs that measure outcomes.
+pub const OUTCOME_OFFSETS: [(&str, &str, &str); 5] = [
+    ("TASK_PID", "task_struct", "pid"),
+    ("TASK_TGID", "task_struct", "tgid"),
+    ("TASK_REAL_PARENT", "task_struct", "real_parent"),
+    ("TASK_STATIC_PRIO", "task_struct", "static_prio"),
+    ("TASK_POLICY", "task_struct", "policy"),
+];
+
 /// Globals of members that a kernel may lack, and that the programs can do without: their value is [`ABSENT`] then.
 pub const OPTIONAL_OFFSETS: [&str; 13] = [
     // Before 6.14 the fair class counted otherwise.
@@ -207,4 +224,6 @@ mod pod {
     unsafe impl aya::Pod for super::ReclaimCounters {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::StartCounters {}
+    // SAFETY: as above, and an array of them.
+    unsafe impl aya::Pod for super::OutcomeCounters {}
 }

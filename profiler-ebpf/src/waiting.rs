@@ -1,7 +1,7 @@
 //! Which of the tasks that wait on a run queue are in the foreground: not niced, and not of the idle class. Batch work
 //! that runs only where nobody else wants to, and that waits for it, is no load.
 
-use auto_ext_profiler_abi::ABSENT;
+use auto_ext_profiler_abi::{self as abi, ABSENT};
 
 use crate::kernel::{Offset, read_past};
 
@@ -23,10 +23,6 @@ static RQ_SCX_TASKS: Offset = Offset::new(0);
 /// The other classes take sleeping tasks off their lists.
 static NEVER_DELAYED: Offset = Offset::new(ABSENT);
 
-/// `DEFAULT_PRIO` of include/linux/sched/prio.h: nice 0. Greater values are niced.
-const DEFAULT_PRIO: i32 = 120;
-/// Of include/uapi/linux/sched.h.
-const SCHED_IDLE: u32 = 5;
 /// How many tasks of a queue are looked at, at most; those behind are taken to be like them.
 const LOOKED_AT: u32 = 16;
 
@@ -38,15 +34,11 @@ struct Found {
 }
 
 /// 1 when the task at this address is niced or of the idle class, else 0; `None` when there is no memory.
-///
-/// Without a branch, so that the verifier has one way through a loop.
 #[inline(always)]
 pub(crate) fn in_background(task: u64) -> Option<u32> {
     let prio: i32 = read_past(task, &TASK_STATIC_PRIO)?;
     let policy: u32 = read_past(task, &TASK_POLICY)?;
-    let is_niced = DEFAULT_PRIO.wrapping_sub(prio).cast_unsigned() >> 31;
-    let is_idle_class = (policy ^ SCHED_IDLE).wrapping_sub(1) >> 31;
-    Some(is_niced | is_idle_class)
+    Some(abi::in_background(prio, policy))
 }
 
 /// How many of `others`, the tasks beside the current one that can run on `rq`, are in the foreground; `background` says whether

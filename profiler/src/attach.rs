@@ -15,12 +15,12 @@ use auto_ext_profiler_abi::{
 use auto_ext_service::kernel_types::KernelTypes;
 use aya::maps::{Array, MapData, PerCpuArray};
 use aya::{Ebpf, EbpfLoader, Pod};
-use nix::time::{ClockId, clock_gettime};
 use nix::unistd::gettid;
 
 use crate::bpf_log::BpfLog;
 use crate::btf;
 use crate::calibrate::Calibration;
+use crate::clock::monotonic_ns;
 use crate::cpus::Cpus;
 use crate::object::{self, AttachError};
 use crate::proc::ProcReader;
@@ -117,7 +117,7 @@ impl Profiler {
         }
         loader.override_global("SHORT_BURST", &short_burst_ns, true);
         loader.override_global("KNOWN_SLEEPER", &sleeper, true);
-        let mut ebpf = object::load(&mut loader)?;
+        let mut ebpf = object::load(&mut loader, object::PROFILER)?;
 
         let mut missing = Vec::new();
         for (map, programs, signals) in PROFILERS {
@@ -374,10 +374,4 @@ fn each<C: Pod>(map: Option<&PerCpuArray<MapData, C>>, add: impl FnMut(&C)) -> O
 fn short_burst_ns(machine: &Machine) -> u64 {
     let burst = Duration::from_nanos(SHORT_BURST_NS).mul_f64(machine.slowness());
     u64::try_from(burst.as_nanos()).unwrap_or(SHORT_BURST_NS)
-}
-
-fn monotonic_ns() -> u64 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC)
-        .map(|time| time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
-        .expect("CLOCK_MONOTONIC exists on every Linux and the argument is valid")
 }

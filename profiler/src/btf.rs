@@ -46,3 +46,16 @@ pub(crate) fn offset(
         path: path.to_owned(),
     })
 }
+
+/// The offsets of members that all have to be there, each as (global, structure, path of members), in that order.
+pub(crate) fn offsets<const N: usize>(
+    types: &KernelTypes,
+    members: &[(&str, &str, &str); N],
+) -> Result<[u64; N], AttachError> {
+    let mut offsets = [0; N];
+    for (slot, (_, structure, path)) in offsets.iter_mut().zip(members) {
+        *slot = offset(types, structure, path)
+            .map_err(|error| AttachError::Object(error.to_string()))?;
+    }
+    Ok(offsets)
+}

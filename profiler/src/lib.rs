@@ -1,5 +1,6 @@
 //! Reads what a machine is doing from the kernel. [`Profiler`] attaches BPF programs and reads their counters as
-//! [`Sample`](auto_ext_signals::Sample)s; [`ProcessWatcher`] reports which processes begin, change and end.
+//! [`Sample`](auto_ext_signals::Sample)s; [`ProcessWatcher`] reports which processes begin, change and end;
+//! [`Outcomes`], while there is one, how long tasks wait that are woken.
 //!
 //! `auto-ext-signals` makes signals and levels of the samples. What these mean for scheduling is left to the policy.
 
@@ -7,8 +8,10 @@ mod attach;
 mod bpf_log;
 mod btf;
 mod calibrate;
+mod clock;
 mod cpus;
 mod object;
+mod outcomes;
 mod proc;
 mod process;
 mod processes;
@@ -18,4 +21,5 @@ mod tracker;
 
 pub use attach::Profiler;
 pub use object::AttachError;
+pub use outcomes::Outcomes;
 pub use processes::ProcessWatcher;

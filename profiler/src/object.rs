@@ -1,5 +1,5 @@
-//! The BPF object: one ELF file with all programs and maps, of which each user loads a copy and
-//! attaches what it wants. Owns loading and its errors, and leaves to others what is attached.
+//! The BPF objects: an ELF file with the programs and maps of what is always measured, of which each user loads a copy and
+//! attaches what it wants, and one of outcomes. Owns loading and its errors, and leaves to others what is attached.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,10 @@ use aya::maps::{Map, MapError};
 use aya::programs::{BtfTracePoint, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader};
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("AUTO_EXT_BPF_OBJECT"));
+/// What the profilers and the programs about processes are in.
+pub(crate) static PROFILER: &[u8] = aya::include_bytes_aligned!(env!("AUTO_EXT_BPF_OBJECT"));
+/// What the programs that measure outcomes are in.
+pub(crate) static OUTCOMES: &[u8] = aya::include_bytes_aligned!(env!("AUTO_EXT_OUTCOMES_OBJECT"));
 
 /// Why nothing can be attached.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +30,8 @@ pub enum AttachError {
 }
 
 /// Creates the maps. No program is loaded yet.
-pub(crate) fn load(loader: &mut EbpfLoader<'_>) -> Result<Ebpf, AttachError> {
-    loader.load(OBJECT).map_err(|error| {
+pub(crate) fn load(loader: &mut EbpfLoader<'_>, object: &[u8]) -> Result<Ebpf, AttachError> {
+    loader.load(object).map_err(|error| {
         if permission_denied(&error) {
             AttachError::NotPermitted
         } else {

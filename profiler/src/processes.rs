@@ -13,8 +13,6 @@ use auto_ext_profiler_abi::{COMM_LEN, PROCESS_OFFSETS, ProcessRecord, map, proce
 use aya::maps::{MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
 
-use auto_ext_service::kernel_types::KernelTypes;
-
 use crate::bpf_log::BpfLog;
 use crate::btf;
 use crate::object::{self, AttachError};
@@ -62,12 +60,12 @@ impl ProcessWatcher {
         let tracepoints = btf::of_tracepoints(&types)?;
         let mut loader = EbpfLoader::new();
         loader.btf(Some(&tracepoints));
-        let offsets = offsets(&types)?;
+        let offsets = btf::offsets(&types, &PROCESS_OFFSETS)?;
         for ((global, ..), offset) in PROCESS_OFFSETS.iter().zip(&offsets) {
             loader.override_global(global, offset, true);
         }
         loader.map_max_entries(map::PROCESSES, RING_SIZE);
-        let mut ebpf = object::load(&mut loader)?;
+        let mut ebpf = object::load(&mut loader, object::PROFILER)?;
         for program in PROGRAMS {
             object::attach(&mut ebpf, program, &tracepoints).map_err(AttachError::Object)?;
         }
@@ -154,16 +152,6 @@ impl AsRawFd for ProcessWatcher {
     fn as_raw_fd(&self) -> RawFd {
         self.records.as_raw_fd()
     }
-}
-
-/// The offsets in the order of [`PROCESS_OFFSETS`].
-fn offsets(types: &KernelTypes) -> Result<[u64; PROCESS_OFFSETS.len()], AttachError> {
-    let mut offsets = [0; PROCESS_OFFSETS.len()];
-    for (slot, (_, structure, path)) in offsets.iter_mut().zip(PROCESS_OFFSETS) {
-        *slot = btf::offset(types, structure, path)
-            .map_err(|error| AttachError::Object(error.to_string()))?;
-    }
-    Ok(offsets)
 }
 
 /// What a record says.

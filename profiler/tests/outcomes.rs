@@ -1,0 +1,386 @@
+//! Whether outcomes are what the kernel's own trace says, and that nothing is left of measuring them. A system test runs it in the
+//! test machine. As root it can be run alone anywhere:
+//!
+//!     cargo test -p auto-ext-profiler --test outcomes -- --test-threads=1
+//!
+//! This program plays the load itself; see `main`.
+
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test speaks to its runner"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hint::black_box;
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{scope, sleep, spawn};
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use auto_ext_profiler::{Outcomes, Profiler};
+use auto_ext_signals::Outcome;
+use aya::programs::loaded_programs;
+use libtest_mimic::{Arguments, Failed, Trial};
+use nix::libc;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::time::{ClockId, clock_gettime};
+
+const ROLE: &str = "AUTO_EXT_OUTCOMES_ROLE";
+/// Ends a test that would hang. It judges no speed.
+const HANG: Duration = Duration::from_secs(60);
+/// How long outcomes are measured beside the trace.
+const MEASURED: Duration = Duration::from_secs(2);
+const TRACEFS: &str = "/sys/kernel/tracing";
+
+type Test = fn() -> Result<(), Failed>;
+
+fn main() -> ExitCode {
+    match env::var(ROLE).as_deref() {
+        // What the process that measures started itself does not count: only what this one starts does.
+        Ok("starts the load") => return start_load(),
+        Ok("is the load") => load(),
+        _ => {}
+    }
+    let tests: [(&str, Test); 2] = [
+        ("nothing_is_left", nothing_is_left),
+        (
+            "outcomes_are_those_of_the_trace",
+            outcomes_are_those_of_the_trace,
+        ),
+    ];
+    let trials = tests.map(|(name, test)| Trial::test(name, test));
+    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
+}
+
+/// The programs at switches and wake-ups that the kernel has, by their numbers.
+fn programs() -> Result<BTreeSet<u32>, Failed> {
+    let mut found = BTreeSet::new();
+    for program in loaded_programs() {
+        let program = program?;
+        if matches!(program.name_as_str(), Some("sched_switch" | "sched_waking")) {
+            found.insert(program.id());
+        }
+    }
+    Ok(found)
+}
+
+fn nothing_is_left() -> Result<(), Failed> {
+    let before = programs()?;
+    let profiler = Profiler::attach()?;
+    assert_eq!(programs()?, before, "the profilers are elsewhere");
+    for _ in 0..3 {
+        let outcomes = Outcomes::attach()?;
+        assert_eq!(programs()?.difference(&before).count(), 2);
+        drop(outcomes);
+        // The kernel lets go of them when no CPU can be in one any more.
+        let begin = Instant::now();
+        while programs()?.difference(&before).count() != 0 {
+            assert!(begin.elapsed() < HANG, "they are still there");
+            sleep(Duration::from_millis(10));
+        }
+    }
+    drop(profiler);
+    Ok(())
+}
+
+/// Ends its process when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Its input ends with it, and so does the load.
+        drop(self.0.stdin.take());
+        drop(self.0.wait());
+    }
+}
+
+fn role(role: &str) -> Command {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.env(ROLE, role).stdin(Stdio::piped());
+    command
+}
+
+fn start_load() -> ExitCode {
+    let mut load = role("is the load").spawn().unwrap();
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    load.kill().unwrap();
+    load.wait().unwrap();
+    ExitCode::SUCCESS
+}
+
+/// Tasks that sleep, work and are in each other's way: some only shortly, one for long, one niced; and two that compute.
+fn load() -> ! {
+    nice(0);
+    for (pause, work) in [
+        (1_000, 50),
+        (2_000, 300),
+        (3_000, 700),
+        (5_000, 2_500),
+        (9_000, 6_000),
+    ] {
+        spawn(move || works(pause, work));
+    }
+    spawn(|| {
+        nice(10);
+        works(1_000, 100);
+    });
+    spawn(|| computes(Duration::MAX));
+    computes(Duration::MAX);
+    unreachable!("it is killed");
+}
+
+/// Of the calling thread.
+fn nice(value: i32) {
+    // SAFETY: a system call without pointers.
+    let done = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, value) };
+    assert_eq!(done, 0, "the test is run as root");
+}
+
+/// Sleeps and works, both in microseconds, again and again.
+fn works(pause: u64, work: u64) -> ! {
+    loop {
+        sleep(Duration::from_micros(pause));
+        computes(Duration::from_micros(work));
+    }
+}
+
+fn computes(time: Duration) {
+    let begin = Instant::now();
+    while begin.elapsed() < time {
+        black_box(0);
+    }
+}
+
+/// A trace of switches and wake-ups in an instance of its own, which leaves others' traces alone.
+struct Trace(PathBuf);
+
+impl Trace {
+    fn begin() -> Result<Self, Failed> {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        let none = None::<&str>;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+        let tracefs = Some("tracefs");
+        mount(tracefs, TRACEFS, tracefs, MsFlags::empty(), none)?;
+        let name = format!("auto-ext-test-{}", std::process::id());
+        let trace = Self(PathBuf::from(TRACEFS).join("instances").join(name));
+        fs::create_dir(&trace.0)?;
+        trace.set("trace_clock", "mono")?;
+        trace.set("buffer_size_kb", "8192")?;
+        trace.set("events/sched/sched_waking/enable", "1")?;
+        trace.set("events/sched/sched_switch/enable", "1")?;
+        Ok(trace)
+    }
+
+    fn set(&self, file: &str, value: &str) -> Result<(), Failed> {
+        Ok(fs::write(self.0.join(file), value)?)
+    }
+
+    fn end(&self) -> Result<String, Failed> {
+        self.set("tracing_on", "0")?;
+        for cpu in fs::read_dir(self.0.join("per_cpu"))? {
+            let stats = fs::read_to_string(cpu?.path().join("stats"))?;
+            let lost = |what: &str| stats.lines().any(|line| line == format!("{what}: 0"));
+            assert!(lost("overrun") && lost("dropped events"), "{stats}");
+        }
+        Ok(fs::read_to_string(self.0.join("trace"))?)
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        // Else it is there until the machine goes down, and costs its buffers.
+        drop(fs::remove_dir(&self.0));
+    }
+}
+
+/// An event of the trace.
+enum Event {
+    Waking {
+        pid: u32,
+    },
+    Switch {
+        prev: u32,
+        prio: i32,
+        state: char,
+        next: u32,
+    },
+}
+
+/// The time in microseconds, and what happened then.
+fn event(line: &str) -> Option<(u64, Event)> {
+    let is_waking = line.contains(": sched_waking: ");
+    let (head, what) = line.split_once(if is_waking {
+        ": sched_waking: "
+    } else {
+        ": sched_switch: "
+    })?;
+    let (seconds, micros) = head.rsplit(' ').next()?.split_once('.')?;
+    let at = seconds.parse::<u64>().ok()? * 1_000_000 + micros.parse::<u64>().ok()?;
+    // Names may hold anything, so that numbers are looked for from the end.
+    let after = |text: &str, key: &str| -> Option<String> {
+        Some(text.rsplit_once(key)?.1.split(' ').next()?.to_owned())
+    };
+    if is_waking {
+        let pid = after(what, " pid=")?.parse().ok()?;
+        return Some((at, Event::Waking { pid }));
+    }
+    let (left, comes) = what.split_once(" ==> next_comm=")?;
+    let event = Event::Switch {
+        prev: after(left, " prev_pid=")?.parse().ok()?,
+        prio: after(left, " prev_prio=")?.parse().ok()?,
+        state: after(left, " prev_state=")?.chars().next()?,
+        next: after(comes, " next_pid=")?.parse().ok()?,
+    };
+    Some((at, event))
+}
+
+/// What is known of a task, as runqlat does it: when it was woken; and what makes it a sleeper.
+#[derive(Default)]
+struct Task {
+    woken: Option<u64>,
+    runs_since: Option<u64>,
+    /// Of the burst, and whether it was seen from its beginning.
+    ran: u64,
+    began: Option<u64>,
+    counts: bool,
+    sleeps: bool,
+}
+
+/// What the trace says of a time: waits, and for each burst its CPU time and how long the task was held up; microseconds.
+#[derive(Default)]
+struct Truth {
+    waits: Vec<u64>,
+    ran: u64,
+    held_up: u64,
+}
+
+fn truth(trace: &str, from: u64, to: u64, ours: &BTreeSet<u32>) -> Truth {
+    let mut tasks: BTreeMap<u32, Task> = BTreeMap::new();
+    let mut truth = Truth::default();
+    for (at, event) in trace.lines().filter_map(event) {
+        let within = (from..to).contains(&at);
+        match event {
+            Event::Waking { pid } => tasks.entry(pid).or_default().woken = Some(at),
+            Event::Switch {
+                prev,
+                prio,
+                state,
+                next,
+            } => {
+                let task = tasks.entry(prev).or_default();
+                let piece = task.runs_since.take().map_or(0, |since| at - since);
+                task.ran += piece;
+                if state == 'X' || state == 'Z' {
+                    tasks.remove(&prev);
+                } else if state != 'R' && prev != 0 {
+                    let short = task.began.is_some() && task.ran < 4_000;
+                    if let (true, true, true, Some(began)) =
+                        (within, short, task.counts, task.began)
+                    {
+                        truth.ran += task.ran;
+                        truth.held_up += (at - began - task.ran).min(100_000);
+                    }
+                    task.counts = short && prio <= 120 && !ours.contains(&prev);
+                    (task.sleeps, task.began) = (true, None);
+                }
+                let task = tasks.entry(next).or_default();
+                task.runs_since = Some(at);
+                if std::mem::take(&mut task.sleeps) {
+                    task.ran = 0;
+                    task.began = task.woken.take();
+                    task.counts &= task.began.is_some();
+                    if let (true, true, Some(woken)) = (within, task.counts, task.began) {
+                        truth.waits.push((at - woken).min(100_000));
+                    }
+                }
+            }
+        }
+    }
+    truth.waits.sort_unstable();
+    truth
+}
+
+/// Fails when a value is further from the true one than this share of it, or two microseconds, by which the trace is exact.
+fn is_about(what: &str, measured: f64, truly: f64, share: f64) -> Result<(), Failed> {
+    println!("{what}: {measured:.2} measured, {truly:.2} in the trace");
+    if (measured - truly).abs() <= share * truly + 2.0 {
+        return Ok(());
+    }
+    Err(format!("{what}: {measured} measured, but {truly} in the trace").into())
+}
+
+fn micros_now() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap();
+    now.tv_sec().cast_unsigned() * 1_000_000 + now.tv_nsec().cast_unsigned() / 1000
+}
+
+/// The trace is read by a way of its own: the text of tracefs, and the definition of runqlat.
+fn outcomes_are_those_of_the_trace() -> Result<(), Failed> {
+    let trace = Trace::begin()?;
+    let load = Running(role("starts the load").spawn()?);
+    let outcomes = Outcomes::attach()?;
+    let mut ours = BTreeSet::from([load.0.id()]);
+    let stop = AtomicBool::new(false);
+    let (before, after, from, to) = scope(|scope| {
+        // What measures sleeps too, and does not count.
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                sleep(Duration::from_millis(1));
+            }
+        });
+        for thread in fs::read_dir("/proc/self/task")? {
+            ours.insert(thread?.file_name().to_string_lossy().parse()?);
+        }
+        // So that both know who slept before.
+        sleep(Duration::from_secs(1));
+        let (from, before) = (micros_now(), outcomes.read());
+        sleep(MEASURED);
+        let (to, after) = (micros_now(), outcomes.read());
+        stop.store(true, Ordering::Relaxed);
+        Ok::<_, Failed>((before, after, from, to))
+    })?;
+    let text = trace.end()?;
+    drop((outcomes, load));
+    let truth = truth(&text, from, to, &ours);
+    let (before, after) = (before.ok_or("unreadable")?, after.ok_or("unreadable")?);
+    let outcome = Outcome::between(&before, &after).ok_or("no time passed")?;
+    let waits = outcome.waits.ok_or("nobody waited")?;
+
+    let seconds = MEASURED.as_secs_f64();
+    let count = truth.waits.len();
+    assert!(count > 200, "the load is too little: {count} waits");
+    let sum: u64 = truth.waits.iter().sum();
+    is_about(
+        "wake-ups",
+        outcome.wakes_per_second * seconds,
+        count as f64,
+        0.05,
+    )?;
+    is_about("mean", waits.mean_ns / 1e3, sum as f64 / count as f64, 0.05)?;
+    for (what, percent, found) in [
+        ("median", 50, waits.p50_ns),
+        ("95 %", 95, waits.p95_ns),
+        ("99 %", 99, waits.p99_ns),
+    ] {
+        let truly = truth.waits[(percent * count).div_ceil(100) - 1];
+        // As exact as a bucket, a sixteenth.
+        is_about(what, found / 1e3, truly as f64, 1.0 / 16.0)?;
+    }
+    let long = truth.waits.iter().filter(|wait| **wait > 2_000).count();
+    let long_count = waits.long_share * outcome.wakes_per_second * seconds;
+    is_about("longer than 2 ms", long_count, long as f64, 0.05)?;
+    let stretch = outcome.stretch.ok_or("nobody slept again")?;
+    let truly = 1.0 + truth.held_up as f64 / truth.ran as f64;
+    // In hundredths, so that what the trace is exact by is little.
+    is_about(
+        "100 times the stretch",
+        100.0 * stretch,
+        100.0 * truly,
+        0.05,
+    )
+}
