@@ -28,7 +28,6 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use nix::time::{ClockId, clock_gettime};
 
 const ROLE: &str = "AUTO_EXT_OUTCOMES_ROLE";
 /// Ends a test that would hang. It judges no speed.
@@ -314,11 +313,6 @@ fn is_about(what: &str, measured: f64, truly: f64, share: f64) -> Result<(), Fai
     Err(format!("{what}: {measured} measured, but {truly} in the trace").into())
 }
 
-fn micros_now() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap();
-    now.tv_sec().cast_unsigned() * 1_000_000 + now.tv_nsec().cast_unsigned() / 1000
-}
-
 /// The trace is read by a way of its own: the text of tracefs, and the definition of runqlat.
 fn outcomes_are_those_of_the_trace() -> Result<(), Failed> {
     let trace = Trace::begin()?;
@@ -326,7 +320,7 @@ fn outcomes_are_those_of_the_trace() -> Result<(), Failed> {
     let outcomes = Outcomes::attach()?;
     let mut ours = BTreeSet::from([load.0.id()]);
     let stop = AtomicBool::new(false);
-    let (before, after, from, to) = scope(|scope| {
+    let (before, after) = scope(|scope| {
         // What measures sleeps too, and does not count.
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
@@ -338,20 +332,20 @@ fn outcomes_are_those_of_the_trace() -> Result<(), Failed> {
         }
         // So that both know who slept before.
         sleep(Duration::from_secs(1));
-        let (from, before) = (micros_now(), outcomes.read());
+        let before = outcomes.read();
         sleep(MEASURED);
-        let (to, after) = (micros_now(), outcomes.read());
+        let after = outcomes.read();
         stop.store(true, Ordering::Relaxed);
-        Ok::<_, Failed>((before, after, from, to))
+        Ok::<_, Failed>((before, after))
     })?;
     let text = trace.end()?;
     drop((outcomes, load));
-    let truth = truth(&text, from, to, &ours);
     let (before, after) = (before.ok_or("unreadable")?, after.ok_or("unreadable")?);
+    let truth = truth(&text, before.at_ns / 1000, after.at_ns / 1000, &ours);
     let outcome = Outcome::between(&before, &after).ok_or("no time passed")?;
     let waits = outcome.waits.ok_or("nobody waited")?;
 
-    let seconds = MEASURED.as_secs_f64();
+    let seconds = Duration::from_nanos(after.at_ns - before.at_ns).as_secs_f64();
     let count = truth.waits.len();
     assert!(count > 200, "the load is too little: {count} waits");
     let sum: u64 = truth.waits.iter().sum();

@@ -205,17 +205,7 @@ enum Command {
     /// Pack a trace with a label to be sent: without the names of programs, compressed. Needs no root
     ReportClass(report_class::Options),
     /// Measure without the daemon: a line of signals and levels per window
-    Levels {
-        /// As one JSON object per window
-        #[arg(long)]
-        json: bool,
-        /// Stop after one window
-        #[arg(long)]
-        once: bool,
-        /// How long a window is, 50ms to 10s
-        #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = levels::window)]
-        window: std::time::Duration,
-    },
+    Levels(levels::Options),
 }
 
 /// The definition of the command line, from which its manual page and completions are made.
@@ -320,8 +310,8 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
         Command::Label(options) => runtime()?.block_on(label::run(options)),
         Command::ReportClass(options) => report_class::run(&options),
         Command::Replay { trace, policy } => replay::run(&trace, &policy),
-        Command::Levels { json, once, window } => {
-            levels::run(&levels::Options { json, once, window })?;
+        Command::Levels(options) => {
+            levels::run(&options)?;
             Ok(ExitCode::SUCCESS)
         }
     }

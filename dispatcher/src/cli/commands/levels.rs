@@ -1,14 +1,16 @@
-//! `auto-ext levels`: measures without the daemon, and prints a line per window.
+//! `auto-ext levels`: measures without the daemon, and prints a line per window, on request with what the scheduler that runs
+//! makes of tasks that sleep.
 
 use std::io::{self, Write};
 use std::thread::sleep;
 use std::time::Duration;
 
 use auto_ext_policy::{MAX_WINDOW, MIN_WINDOW};
-use auto_ext_profiler::Profiler;
+use auto_ext_profiler::{Outcomes, Profiler};
 use auto_ext_service::duration;
 use auto_ext_signals::{
-    Level, LevelTracker, Levels, Machine, Sample, Signal, Signals, Thresholds, Windows,
+    Level, LevelTracker, Levels, Machine, Outcome, OutcomeTotals, Sample, Signal, Signals,
+    Thresholds, Waits, Windows,
 };
 use humantime::format_duration;
 use serde_json::json;
@@ -16,14 +18,28 @@ use serde_json::json;
 use super::style::{self, STRONG, Styled};
 use crate::sources::load;
 
+#[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    pub(crate) json: bool,
-    pub(crate) once: bool,
-    pub(crate) window: Duration,
+    /// As one JSON object per window
+    #[arg(long)]
+    json: bool,
+    /// Stop after one window
+    #[arg(long)]
+    once: bool,
+    /// How long a window is, 50ms to 10s
+    #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = window)]
+    window: Duration,
+    /// Also what the scheduler that runs makes of tasks that sleep: of those that worked for less than 4 ms before and
+    /// are not in the background how many are woken a second; how long they wait for a CPU (the mean, of waits of
+    /// 100 ms at most, the median, what 95 % and 99 % do not exceed, the share of those longer than 2 ms);
+    /// and, as `stretch`, how many times as long as their work needs it takes them to sleep again. This
+    /// costs some time at each switch of a task for as long as it is measured
+    #[arg(long)]
+    waits: bool,
 }
 
 /// Parses the length of a window.
-pub(crate) fn window(text: &str) -> Result<Duration, String> {
+fn window(text: &str) -> Result<Duration, String> {
     let window = duration::parse(text).map_err(|error| error.to_string())?;
     if (MIN_WINDOW..=MAX_WINDOW).contains(&window) {
         Ok(window)
@@ -39,16 +55,29 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         writeln!(io::stderr(), "{signal} cannot be measured: {reason}")?;
     }
     let mut measurement = Measurement::begin(profiler, Thresholds::default());
+    let mut outcomes = match options.waits {
+        true => Some(OutcomeWindows::begin()?),
+        false => None,
+    };
     let mut out = style::stdout();
     loop {
         sleep(options.window);
         let Some(window) = measurement.end() else {
             continue;
         };
+        let outcome = outcomes.as_mut().map(OutcomeWindows::end);
         if options.json {
-            writeln!(out, "{}", as_json(measurement.profiler.machine(), &window))?;
+            let mut json = as_json(measurement.profiler.machine(), &window);
+            if let Some(outcome) = outcome {
+                json["outcome"] = json!(outcome);
+            }
+            writeln!(out, "{json}")?;
         } else {
-            writeln!(out, "{}", as_line(&window.signals, &window.levels))?;
+            write!(out, "{}", as_line(&window.signals, &window.levels))?;
+            if let Some(outcome) = outcome {
+                write!(out, "   {}", as_columns(outcome.as_ref()))?;
+            }
+            writeln!(out)?;
         }
         out.flush()?;
         if options.once {
@@ -96,6 +125,53 @@ impl Measurement {
             levels,
         })
     }
+}
+
+/// Outcomes of one window after the other. Their programs are attached as long as this is.
+struct OutcomeWindows {
+    outcomes: Outcomes,
+    before: Option<OutcomeTotals>,
+}
+
+impl OutcomeWindows {
+    /// The first window begins now.
+    fn begin() -> anyhow::Result<Self> {
+        let outcomes = Outcomes::attach().map_err(|error| load::refused(&error))?;
+        Ok(Self {
+            before: outcomes.read(),
+            outcomes,
+        })
+    }
+
+    /// A window ends now, and the next one begins; `None` when the counters of either end cannot be read.
+    fn end(&mut self) -> Option<Outcome> {
+        let after = self.outcomes.read();
+        let before = std::mem::replace(&mut self.before, after);
+        Outcome::between(before.as_ref()?, self.before.as_ref()?)
+    }
+}
+
+/// `waits 812/s   mean 0.021 ms   50% 0.008   ...   stretch 1.12`, in columns.
+fn as_columns(outcome: Option<&Outcome>) -> String {
+    let Some(outcome) = outcome else {
+        return "waits -".to_owned();
+    };
+    let rate = format!("{:.0}/s", outcome.wakes_per_second);
+    let waits = outcome.waits.as_ref().map_or("mean -".to_owned(), in_ms);
+    let stretch = match outcome.stretch {
+        Some(stretch) => format!("{stretch:.2}"),
+        None => "-".to_owned(),
+    };
+    format!("waits {rate:<8}   {waits}   stretch {stretch}")
+}
+
+fn in_ms(waits: &Waits) -> String {
+    let ms = |ns: f64| format!("{:<7.3}", ns / 1e6);
+    let mean = format!("{:.3} ms", waits.mean_ns / 1e6);
+    let p50 = ms(waits.p50_ns);
+    let (p95, p99) = (ms(waits.p95_ns), ms(waits.p99_ns));
+    let long = 100.0 * waits.long_share;
+    format!("mean {mean:<10}   50% {p50}   95% {p95}   99% {p99}   >2ms {long:4.1} %")
 }
 
 /// `cpu 0.98 HIGH   parallel 0.10 low ...`, in columns.
@@ -148,6 +224,30 @@ mod tests {
         assert_eq!(json["signals"]["io"], serde_json::Value::Null);
         assert_eq!(json["levels"]["io"], "unknown");
         assert_eq!(json["levels"]["cpu"], "high");
+    }
+
+    #[test]
+    fn an_outcome_is_shown_in_milliseconds_and_what_nobody_waited_for_as_such() {
+        let mut outcome = Outcome {
+            wakes_per_second: 812.4,
+            waits: Some(Waits {
+                mean_ns: 21_000.0,
+                p50_ns: 8_000.0,
+                p95_ns: 90_000.0,
+                p99_ns: 12_345_678.0,
+                long_share: 0.015,
+            }),
+            stretch: Some(1.234),
+        };
+        let shown = as_columns(Some(&outcome));
+        let words: Vec<&str> = shown.split_whitespace().collect();
+        let expected =
+            "waits 812/s mean 0.021 ms 50% 0.008 95% 0.090 99% 12.346 >2ms 1.5 % stretch 1.23";
+        assert_eq!(words.join(" "), expected);
+        (outcome.waits, outcome.stretch) = (None, None);
+        let shown = as_columns(Some(&outcome));
+        assert!(shown.ends_with("mean -   stretch -"), "{shown}");
+        assert_eq!(as_columns(None), "waits -");
     }
 
     #[test]
