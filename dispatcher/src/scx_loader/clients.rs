@@ -315,6 +315,7 @@ mod tests {
             .clients
             .decide("scxctl", Ask::RestoreDefault, &machine.now, default);
         assert_eq!(restored, Ok(pin("scx_lavd", Mode::Gaming)));
+        machine.now.shown = shown("scx_lavd", Mode::Auto);
         assert_eq!(machine.asks("scxctl", Ask::Restart), Outcome::Restart);
     }
 }
