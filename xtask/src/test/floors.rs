@@ -14,16 +14,19 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("signals", &[]),
     ("policy", &["service", "signals"]),
     ("core", &["service", "signals", "policy"]),
+    ("evidence", &[]),
     ("profiler", &["service", "signals", "profiler-abi"]),
     ("scx", &["service", "signals", "policy", "core"]),
     (
         "dispatcher",
-        &["service", "signals", "policy", "core", "profiler", "scx"],
+        &[
+            "service", "signals", "policy", "core", "evidence", "profiler", "scx",
+        ],
     ),
 ];
 
 /// The crates that decide without asking anybody.
-const PURE: [&str; 3] = ["signals", "policy", "core"];
+const PURE: [&str; 4] = ["signals", "policy", "core", "evidence"];
 
 /// What asks the kernel, other processes or the network, or waits for them.
 const IMPURE: [&str; 9] = [

@@ -13,11 +13,12 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use crate::workspace;
 
 /// The crates of the product that have modules.
-const CRATES: [&str; 8] = [
+const CRATES: [&str; 9] = [
     "service",
     "signals",
     "policy",
     "core",
+    "evidence",
     "profiler",
     "profiler-abi",
     "scx",

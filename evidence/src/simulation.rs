@@ -1,0 +1,145 @@
+//! Comparisons by chance, from fixed seeds: how often the verdict is wrong, and how soon it is right.
+
+use crate::evidence::{Design, Evidence, MAX_PAIRS, Verdict};
+use crate::median::median;
+use crate::plan::{Arm, Plan};
+use crate::ratio::{Better, LogRatio};
+
+const MARGIN: f64 = 0.03;
+const RUNS: u64 = 4000;
+
+/// How the time of a turn differs from the last one's.
+#[derive(Clone, Copy, Debug)]
+enum Noise {
+    /// Normally distributed.
+    Normal,
+    /// A tenth of the turns takes three times the deviation more.
+    Outliers,
+    /// Nine tenths of what it was for the turn before.
+    Lasting,
+    /// It gets slower and slower.
+    Drift,
+}
+
+const NOISES: [Noise; 4] = [Noise::Normal, Noise::Outliers, Noise::Lasting, Noise::Drift];
+
+struct Machine {
+    chance: fastrand::Rng,
+    noise: Noise,
+    sigma: f64,
+    state: f64,
+}
+
+impl Machine {
+    fn normal(&mut self) -> f64 {
+        let (a, b): (f64, f64) = (1.0 - self.chance.f64(), self.chance.f64());
+        (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
+    }
+
+    /// The time of a turn whose logarithm is so much less than 0 on average.
+    fn turn(&mut self, effect: f64) -> f64 {
+        let normal = self.normal();
+        let noise = match self.noise {
+            Noise::Normal => normal,
+            Noise::Outliers if self.chance.u8(0..10) == 0 => normal + 3.0,
+            Noise::Outliers => normal,
+            Noise::Lasting => {
+                self.state = 0.9 * self.state + 0.19f64.sqrt() * normal;
+                self.state
+            }
+            Noise::Drift => {
+                self.state += 0.3;
+                self.state + normal
+            }
+        };
+        (self.sigma * noise - effect).exp()
+    }
+}
+
+/// How a comparison ends with so many pairs at most, and after how many.
+fn compare(noise: Noise, sigma: f64, effect: f64, most: usize, seed: u64) -> (Verdict, usize) {
+    let mut machine = Machine {
+        chance: fastrand::Rng::with_seed(seed),
+        noise,
+        sigma,
+        state: 0.0,
+    };
+    let mut plan = Plan::new(seed ^ 0x5bd1_e995, 1);
+    let mut evidence = Evidence::new(Design::new(MARGIN, 1));
+    while evidence.verdict() == Verdict::Open && evidence.ratios().len() < most {
+        let pair = plan.next(|_| true).unwrap();
+        let times = pair.turns().map(|arm| match arm {
+            Arm::Incumbent => machine.turn(0.0),
+            Arm::Challenger(_) => machine.turn(effect),
+        });
+        let [incumbent, challenger] = if pair.challenger_first {
+            [times[1], times[0]]
+        } else {
+            times
+        };
+        evidence.add(LogRatio::of(challenger, incumbent, Better::Lower).unwrap());
+    }
+    (evidence.verdict(), evidence.ratios().len())
+}
+
+fn runs(noise: Noise, sigma: f64, effect: f64, most: usize) -> Vec<(Verdict, usize)> {
+    let run = |seed| compare(noise, sigma, effect, most, seed);
+    (0..RUNS).map(run).collect()
+}
+
+fn share(runs: &[(Verdict, usize)], is: impl Fn(&(Verdict, usize)) -> bool) -> f64 {
+    let count = runs.iter().filter(|run| is(run)).count();
+    f64::from(u32::try_from(count).unwrap()) / f64::from(u32::try_from(runs.len()).unwrap())
+}
+
+/// After how many pairs half of them had ended.
+fn middle(runs: &[(Verdict, usize)]) -> f64 {
+    let pairs = runs.iter().map(|run| u32::try_from(run.1).unwrap());
+    median(pairs.map(f64::from)).unwrap()
+}
+
+#[test]
+fn equals_are_called_better_or_worse_in_two_of_a_hundred_comparisons_at_most() {
+    for noise in NOISES {
+        for sigma in [0.07, 0.2] {
+            let runs = runs(noise, sigma, 0.0, MAX_PAIRS);
+            let wrong = share(&runs, |run| run.0 != Verdict::NoDifference);
+            println!("{noise:?}, {sigma} a turn: {wrong}");
+            assert!(wrong <= 0.02, "{noise:?}, {sigma}: {wrong}");
+        }
+    }
+}
+
+#[test]
+fn what_is_better_by_15_percent_is_found_in_20_pairs() {
+    // 7 % in each turn; and where there are outliers or it gets ever slower, 7 % in each pair.
+    let in_pairs = 0.07 / 2f64.sqrt();
+    for (noise, sigma) in [
+        (Noise::Normal, 0.07),
+        (Noise::Lasting, 0.07),
+        (Noise::Outliers, in_pairs),
+        (Noise::Drift, in_pairs),
+    ] {
+        let runs = runs(noise, sigma, 1.15f64.ln(), 20);
+        let found = share(&runs, |run| run.0 == Verdict::Better);
+        println!("{noise:?}: {found}, {} pairs", middle(&runs));
+        assert!(found >= 0.95, "{noise:?}: {found}");
+    }
+}
+
+#[test]
+fn what_is_worse_by_20_percent_is_mostly_out_within_8_pairs() {
+    for (noise, least) in [
+        (Noise::Normal, 0.8),
+        (Noise::Lasting, 0.99),
+        (Noise::Outliers, 0.5),
+        (Noise::Drift, 0.8),
+    ] {
+        let runs = runs(noise, 0.07, 0.8f64.ln(), MAX_PAIRS);
+        let out = share(&runs, |run| run.0 == Verdict::Worse && run.1 <= 8);
+        println!("{noise:?}: {out}, {} pairs", middle(&runs));
+        assert!(out >= least, "{noise:?}: {out}");
+        let ever = share(&runs, |run| run.0 == Verdict::Worse);
+        assert!(ever >= 0.98, "{noise:?}: {ever}");
+    }
+}
