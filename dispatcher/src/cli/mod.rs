@@ -22,8 +22,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::api::dbus::BusKind;
 use crate::cli::commands::grant::Wanted;
 use crate::cli::commands::{
-    check, doctor, gamemode, history, hold, import, label, levels, metrics, new_file, notify, pin,
-    record, reload, replay, report_class, run, schedulers, status, watch, why,
+    check, compare, doctor, gamemode, history, hold, import, label, levels, metrics, new_file,
+    notify, pin, record, reload, replay, report_class, run, schedulers, status, watch, why,
 };
 use crate::daemon;
 use crate::import::Tool;
@@ -129,6 +129,11 @@ enum Command {
         #[arg(last = true, required = true, value_name = "COMMAND")]
         command: Vec<std::ffi::OsString>,
     },
+    /// Say whether a scheduler is better here, for this command: it runs once in each turn, under the first scheduler
+    /// and under each other one, in the order of a coin, until the evidence suffices or 30 pairs showed no difference
+    /// worth having. Ctrl-C ends it with what is known by then. Each change of the scheduler counts against
+    /// `max_switches_per_hour`. What the command says is discarded
+    Compare(compare::Options),
     /// Lease what a class would use while GameMode has a game registered; run in a user's session by
     /// auto-ext-gamemode.service
     Gamemode {
@@ -274,6 +279,7 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
             let wanted = wanted.context("neither a scheduler nor a class")?;
             runtime()?.block_on(run::run(wanted, &command))
         }
+        Command::Compare(options) => runtime()?.block_on(compare::run(options)),
         Command::Gamemode { class, scheduler } => {
             let wanted = scheduler.map_or(Wanted::Class(class), Wanted::Scheduler);
             runtime()?.block_on(gamemode::run(wanted))

@@ -4,6 +4,7 @@ mod applications;
 mod bad_input;
 mod classes;
 mod command_line;
+mod compare;
 mod failed_swaps;
 mod failures;
 mod fallback;
@@ -99,6 +100,8 @@ const ONCE: &[Test] = tests![
     leases::a_person_at_the_machine_leases_what_the_policy_names_without_a_password,
     leases::a_game_that_gamemode_knows_has_what_its_class_would_use,
     leases::what_scx_service_would_start_can_be_a_lease,
+    compare::a_comparison_that_is_killed_leaves_neither_its_scheduler_nor_its_command,
+    compare::two_schedulers_are_compared_and_the_choice_of_the_policy_is_back_afterwards,
     org_scx_loader::scxctl_does_what_it_says_and_sees_what_is_true,
     org_scx_loader::who_puts_back_what_ran_leaves_the_choice_to_the_policy,
     org_scx_loader::scx_loader_stays_down_while_its_interface_is_offered,

@@ -36,12 +36,16 @@ pub(super) fn ended_by(signal: Signal) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Starts the command. It gets SIGTERM when this process is killed and can pass no signal on: whoever kills it means the
-/// command.
 fn spawn(program: &OsString, args: &[OsString]) -> io::Result<Child> {
-    let ourselves = Pid::this();
     let mut command = Command::new(program);
     command.args(args);
+    end_with_us(&mut command);
+    command.spawn()
+}
+
+/// Has the command get SIGTERM when this process is killed and can pass no signal on: whoever kills it means the command.
+pub(super) fn end_with_us(command: &mut Command) {
+    let ourselves = Pid::this();
     // SAFETY: between fork and exec, prctl and getppid are async-signal-safe and allocate nothing.
     unsafe {
         command.pre_exec(move || {
@@ -53,7 +57,6 @@ fn spawn(program: &OsString, args: &[OsString]) -> io::Result<Child> {
             Ok(())
         });
     }
-    command.spawn()
 }
 
 /// Waits for the command's end, and passes signals on to it.

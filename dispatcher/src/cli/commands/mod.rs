@@ -1,10 +1,11 @@
 //! The commands other than `daemon`, one file each. `client` connects them to the daemon, `style` has their colours,
 //! `service_unit` what the service can reach; `theme` and `timeline` draw for `history` and `watch`; `labelled` is for `label`
-//! and `report_class`, `grant` and `child` for `hold`, `run` and `gamemode`, and `new_file` for all that write files.
+//! and `report_class`, `grant` and `child` for `hold`, `run`, `compare` and `gamemode`, and `new_file` for all that write files.
 
 pub(crate) mod check;
 mod child;
 pub(crate) mod client;
+pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod gamemode;
 pub(crate) mod grant;

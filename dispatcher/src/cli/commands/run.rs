@@ -44,28 +44,32 @@ pub(crate) async fn run(wanted: Wanted, command: &[OsString]) -> anyhow::Result<
 async fn take(lease: &mut Grant) -> anyhow::Result<()> {
     lease.take(Ask::Person).await?;
     match lease.daemon() {
-        Some(daemon) => runs(daemon).await,
+        Some(daemon) => runs(daemon, |why| why.mode == "held").await,
         None => Ok(()),
     }
 }
 
-/// Waits until what was leased runs.
+/// Waits until what was leased runs; whether it is wanted by then `is_ours` says.
 ///
 /// # Errors
 /// When it does not, for now.
-async fn runs(daemon: &Client) -> anyhow::Result<()> {
+pub(super) async fn runs(
+    daemon: &Client,
+    is_ours: impl Fn(&Explanation) -> bool,
+) -> anyhow::Result<()> {
     let begun = Instant::now();
     let mut changes = daemon.changes().await?;
     loop {
         let why: String = daemon.call("Why", &()).await?;
         let why: Explanation = serde_json::from_str(&why)?;
         let waits = why.waits.as_deref();
-        if why.mode == "held" && waits.is_none() {
+        let is_ours = is_ours(&why);
+        if is_ours && waits.is_none() {
             return Ok(());
         }
         // A switch that was on its way may have to end first.
         let comes = why.switching || begun.elapsed() < BEGINS_WITHIN;
-        if why.mode != "held" || !comes || begun.elapsed() > RUNS_WITHIN {
+        if !is_ours || !comes || begun.elapsed() > RUNS_WITHIN {
             let waits = waits.map(|waits| format!("; {waits}")).unwrap_or_default();
             let (mode, desired, because) = (why.mode, why.desired, why.because);
             let rejected = why.rejected.into_iter();

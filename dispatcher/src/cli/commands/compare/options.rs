@@ -1,0 +1,152 @@
+//! The options of `auto-ext compare`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use auto_ext_evidence::{Better, MAX_PAIRS};
+use auto_ext_service::duration;
+use regex::{Regex, RegexBuilder};
+
+/// The longest expression, in bytes, and the most memory that it may take when it is compiled.
+const MAX_EXPRESSION: usize = 1024;
+const MAX_COMPILED: usize = 1 << 20;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// What the others are compared with: `kernel`, a scheduler of the policy, or one that is installed
+    pub(super) incumbent: String,
+    /// What is compared with it, eight at most
+    #[arg(required = true, num_args = 1..=8, value_name = "CHALLENGER")]
+    pub(super) challengers: Vec<String>,
+    /// Begin no pair that would end later than this
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
+    pub(super) lasts: Option<Duration>,
+    /// How many pairs at most of each challenger, 30 at most
+    #[arg(long, value_name = "N", value_parser = pairs)]
+    pub(super) runs: Option<usize>,
+    /// Judge by a number in the command's output in place of the time it takes: the first group of this
+    /// expression, or all of it, where it matches last
+    #[arg(long, value_name = "REGEX", value_parser = expression, requires = "direction")]
+    pub(super) measure: Option<Regex>,
+    #[command(flatten)]
+    direction: Direction,
+    /// As one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Write every turn to this file, a new one
+    #[arg(long, value_name = "F")]
+    pub(super) csv: Option<PathBuf>,
+    /// Toss the coin that orders the turns as a comparison with this number did
+    #[arg(long, value_name = "N")]
+    pub(super) seed: Option<u64>,
+    /// The command with its arguments, which runs once in each turn
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(super) command: Vec<OsString>,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(id = "direction", multiple = false, requires = "measure")]
+struct Direction {
+    /// A lower number is better
+    #[arg(long)]
+    lower: bool,
+    /// A higher number is better
+    #[arg(long)]
+    higher: bool,
+}
+
+impl Options {
+    /// Which of two numbers is better: times are the lower, the better.
+    pub(super) fn better(&self) -> Better {
+        if self.direction.higher {
+            Better::Higher
+        } else {
+            Better::Lower
+        }
+    }
+
+    /// How many pairs there are of each challenger at most.
+    pub(super) fn pairs(&self) -> usize {
+        self.runs.unwrap_or(MAX_PAIRS)
+    }
+}
+
+/// Parses how long the whole may take.
+fn time(text: &str) -> Result<Duration, String> {
+    let time = duration::parse(text).map_err(|error| error.to_string())?;
+    if (1..=7 * 86400).contains(&time.as_secs()) {
+        Ok(time)
+    } else {
+        Err("must be from 1s to a week".to_owned())
+    }
+}
+
+/// Parses a number of pairs.
+fn pairs(text: &str) -> Result<usize, String> {
+    let pairs = text.parse().ok();
+    let pairs = pairs.filter(|pairs| (1..=MAX_PAIRS).contains(pairs));
+    pairs.ok_or_else(|| format!("must be from 1 to {MAX_PAIRS}"))
+}
+
+/// Parses an expression.
+fn expression(text: &str) -> Result<Regex, String> {
+    if text.is_empty() || text.len() > MAX_EXPRESSION {
+        return Err(format!("must be of 1 to {MAX_EXPRESSION} bytes"));
+    }
+    let mut builder = RegexBuilder::new(text);
+    builder
+        .size_limit(MAX_COMPILED)
+        .dfa_size_limit(MAX_COMPILED);
+    builder.build().map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn parse(line: &str) -> Result<Options, String> {
+        let words = std::iter::once("compare").chain(line.split_whitespace());
+        let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
+        Ok(line.options)
+    }
+
+    #[test]
+    fn the_first_name_is_the_incumbent_and_what_follows_the_dashes_the_command() {
+        let options = parse("kernel bpfland cosmos --runs 3 -- make -j8").unwrap();
+        assert_eq!(options.incumbent, "kernel");
+        assert_eq!(options.challengers, ["bpfland", "cosmos"]);
+        assert_eq!(options.command, ["make", "-j8"]);
+        assert_eq!((options.pairs(), options.better()), (3, Better::Lower));
+        assert_eq!(parse("kernel bpfland -- true").unwrap().pairs(), MAX_PAIRS);
+    }
+
+    #[test]
+    fn what_is_missing_or_out_of_bounds_is_refused() {
+        let nine = "a ".repeat(10);
+        for line in [
+            "kernel -- true",
+            "kernel bpfland",
+            "kernel bpfland --runs 0 -- true",
+            "kernel bpfland --runs 31 -- true",
+            "kernel bpfland --for 8d -- true",
+            "kernel bpfland --measure fps -- true",
+            "kernel bpfland --higher -- true",
+            "kernel bpfland --measure fps --lower --higher -- true",
+            "kernel bpfland --measure ( --lower -- true",
+            &format!("{nine} -- true"),
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+        let options = parse("kernel bpfland --measure fps --higher -- true").unwrap();
+        assert_eq!(options.better(), Better::Higher);
+    }
+}

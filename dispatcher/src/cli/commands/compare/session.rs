@@ -1,0 +1,280 @@
+//! The comparison on its way: turn after turn, until there is a reason to end it.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow};
+use auto_ext_evidence::{Arm, LogRatio, Pair};
+use auto_ext_service::duration::span;
+use auto_ext_service::sanitize::sanitize;
+
+use super::comparison::{Comparison, Primary, Turns};
+use super::csv::{Csv, Row};
+use super::end::End;
+use super::leased::{Instance, Leased};
+use super::options::Options;
+use super::percent::signed;
+use super::turn::{self, Ended, Turn};
+use crate::cli::commands::child::Signals;
+use crate::cli::commands::grant::warn;
+use crate::cli::commands::new_file;
+
+/// After so many pairs that do not count something is wrong.
+const MOST_DROPPED: usize = 5;
+
+/// All of it.
+pub(super) struct Session<'o> {
+    options: &'o Options,
+    pub(super) comparison: Comparison,
+    pub(super) begun: Instant,
+    pub(super) seed: u64,
+    leased: Leased,
+    signals: Signals,
+    csv: Option<Csv>,
+}
+
+impl<'o> Session<'o> {
+    /// Nothing is run yet.
+    pub(super) async fn begin(options: &'o Options) -> anyhow::Result<Self> {
+        let signals = Signals::new()?;
+        let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
+        let primary = match &options.measure {
+            None => Primary::Wall,
+            Some(expression) => Primary::Number {
+                expression: expression.to_string(),
+                better: options.better(),
+            },
+        };
+        let comparison = Comparison::new(
+            options.incumbent.clone(),
+            &options.challengers,
+            primary,
+            options.pairs(),
+            seed,
+        );
+        let leased = Leased::connect(application(&options.command)).await?;
+        Ok(Self {
+            options,
+            comparison,
+            begun: Instant::now(),
+            seed,
+            leased,
+            signals,
+            csv: options.csv.as_deref().map(create).transpose()?,
+        })
+    }
+
+    /// Compares until there is a reason to end.
+    pub(super) async fn compare(&mut self) -> End {
+        match self.turns().await {
+            Ok(end) | Err(end) => end,
+        }
+    }
+
+    async fn turns(&mut self) -> Result<End, End> {
+        let (used, limit) = self.leased.switches().await?;
+        let (needed, left) = (self.comparison.switches(), limit.saturating_sub(used));
+        let mut say =
+            format!("{needed} switches at most are needed; {left} of {limit} an hour are left");
+        if needed > left {
+            say.push_str(", and without any it ends");
+        }
+        progress(&say);
+        self.warm_up().await?;
+        let begun = Instant::now();
+        let mut pairs = 0;
+        while let Some(pair) = self.comparison.next() {
+            if pairs > 0 && !self.has_time_for(begun.elapsed() / pairs) {
+                return Ok(End::Time);
+            }
+            let said = self.pair(pair).await?;
+            pairs += 1;
+            let left = self.left(begun.elapsed() / pairs);
+            let challenger = &self.comparison.challengers[pair.challenger];
+            let (name, number) = (&challenger.name, challenger.pairs.len());
+            match said {
+                Some(ratio) => {
+                    let size = signed(ratio.get());
+                    progress(&format!(
+                        "{name}, pair {number}: {size}; {left} left at most"
+                    ));
+                }
+                None if self.comparison.dropped() >= MOST_DROPPED => {
+                    let why = anyhow!("{MOST_DROPPED} pairs did not count; something is wrong");
+                    return Ok(End::Failed(why));
+                }
+                None => {}
+            }
+        }
+        Ok(if self.comparison.is_decided() {
+            End::Decided
+        } else {
+            End::Runs
+        })
+    }
+
+    /// Has every scheduler run once, so that one that cannot is known at once, and the command, which then has in memory
+    /// what it reads.
+    async fn warm_up(&mut self) -> Result<(), End> {
+        let names = self.comparison.challengers.iter().map(|it| it.name.clone());
+        let names: Vec<String> = [self.comparison.incumbent.clone()]
+            .into_iter()
+            .chain(names)
+            .collect();
+        for name in &names {
+            self.bring(name).await?;
+        }
+        progress("a first run, which does not count");
+        match self.run_command().await? {
+            Ended::Done(_) => Ok(()),
+            Ended::Failed(why) => {
+                let last = names.last().map(String::as_str).unwrap_or_default();
+                Err(anyhow!("nothing is compared, as under {last} already: {why}").into())
+            }
+            Ended::Interrupted(signal) => Err(End::Signal(signal)),
+        }
+    }
+
+    /// Makes a pair. `None` says that it does not count.
+    async fn pair(&mut self, pair: Pair) -> Result<Option<LogRatio>, End> {
+        let mut turns = Vec::new();
+        for arm in pair.turns() {
+            let name = self.comparison.scheduler(arm).to_owned();
+            let turn = self.turn(&name).await?;
+            let dropped = turn.as_ref().err().cloned();
+            turns.push((name, turn.ok()));
+            if let Some(why) = dropped {
+                self.do_not_count(pair, arm, &turns, &why);
+                return Ok(None);
+            }
+        }
+        let of = |at: usize| turns.get(at).and_then(|(_, turn)| *turn);
+        let (Some(first), Some(second)) = (of(0), of(1)) else {
+            return Ok(None);
+        };
+        let both = if pair.challenger_first {
+            Turns {
+                incumbent: second,
+                challenger: first,
+            }
+        } else {
+            Turns {
+                incumbent: first,
+                challenger: second,
+            }
+        };
+        match self.comparison.add(pair.challenger, both) {
+            Ok(ratio) => {
+                self.write(pair, &turns, None);
+                Ok(Some(ratio))
+            }
+            Err(why) => {
+                self.do_not_count(pair, pair.turns()[1], &turns, &why.to_string());
+                Ok(None)
+            }
+        }
+    }
+
+    /// A turn, or why it does not count.
+    async fn turn(&mut self, name: &str) -> Result<Result<Turn, String>, End> {
+        let before = self.bring(name).await?;
+        let turn = match self.run_command().await? {
+            Ended::Done(turn) => Ok(turn),
+            Ended::Failed(why) => Err(why),
+            Ended::Interrupted(signal) => return Err(End::Signal(signal)),
+        };
+        if self.leased.instance().await.ok().as_ref() != Some(&before) {
+            self.leased.forget();
+            return Ok(Err(
+                "the kernel did not run the same scheduler all the time".to_owned(),
+            ));
+        }
+        Ok(turn)
+    }
+
+    async fn run_command(&mut self) -> Result<Ended, End> {
+        let expression = self.options.measure.as_ref();
+        Ok(turn::run(&self.options.command, expression, &mut self.signals).await?)
+    }
+
+    async fn bring(&mut self, name: &str) -> Result<Instance, End> {
+        tokio::select! {
+            instance = self.leased.bring(name) => {
+                Ok(instance.with_context(|| format!("{name} does not run"))?)
+            }
+            signal = self.signals.next() => Err(End::Signal(signal)),
+        }
+    }
+
+    fn do_not_count(&mut self, pair: Pair, arm: Arm, turns: &[(String, Option<Turn>)], why: &str) {
+        let name = self.comparison.scheduler(arm);
+        warn(&format!("a pair does not count: under {name}: {why}"));
+        self.comparison.drop_pair(pair.challenger, arm);
+        self.write(pair, turns, Some(why));
+    }
+
+    fn write(&mut self, pair: Pair, turns: &[(String, Option<Turn>)], dropped: Option<&str>) {
+        let Some(csv) = &mut self.csv else { return };
+        let challenger = &self.comparison.challengers[pair.challenger].name;
+        let rows: Vec<Row<'_>> = turns
+            .iter()
+            .map(|(scheduler, turn)| Row {
+                scheduler,
+                turn: *turn,
+            })
+            .collect();
+        if let Err(error) = csv.pair(challenger, &rows, dropped) {
+            warn(&format!("the turns are not written any more: {error}"));
+            self.csv = None;
+        }
+    }
+
+    /// Whether a pair that takes so long would end in time.
+    fn has_time_for(&self, pair: Duration) -> bool {
+        let lasts = self.options.lasts;
+        lasts.is_none_or(|lasts| self.begun.elapsed() + pair <= lasts)
+    }
+
+    /// What is left at most, if a pair takes so long.
+    fn left(&self, pair: Duration) -> String {
+        let pairs = u32::try_from(self.comparison.pairs_left()).unwrap_or(u32::MAX);
+        let left = pair.saturating_mul(pairs);
+        let until = self
+            .options
+            .lasts
+            .map(|lasts| lasts.saturating_sub(self.begun.elapsed()));
+        let left = left.min(until.unwrap_or(left));
+        span(u64::try_from(left.as_micros()).unwrap_or(u64::MAX))
+    }
+}
+
+/// What the command is called, as other users of leases are.
+fn application(command: &[OsString]) -> String {
+    let name = command
+        .first()
+        .map(|program| Path::new(program).file_name().unwrap_or(program));
+    let name = name.unwrap_or_default().to_string_lossy();
+    name.chars()
+        .filter(|char| !char.is_control())
+        .take(60)
+        .collect()
+}
+
+fn create(path: &Path) -> anyhow::Result<Csv<File>> {
+    if path.as_os_str() == new_file::STDOUT {
+        return Err(anyhow!(
+            "the answer is on standard output; `--csv` needs a file"
+        ));
+    }
+    let file = new_file::create(path)?;
+    Csv::begin(file).with_context(|| format!("{}: cannot be written", path.display()))
+}
+
+/// Tells the person how far it is.
+fn progress(what: &str) {
+    // Without standard error there is nowhere to write it.
+    let _ = writeln!(io::stderr(), "{}", sanitize(what));
+}

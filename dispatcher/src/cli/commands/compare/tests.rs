@@ -1,0 +1,261 @@
+//! The report as text and as JSON, and what it says recomputed from the file with the turns by other means.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use auto_ext_evidence::{Arm, Better};
+use serde_json::Value as Json;
+
+use super::comparison::tests::{turn, with};
+use super::comparison::{Comparison, Primary, Turns};
+use super::csv::{Csv, Row};
+use super::end::End;
+use super::report::Report;
+use super::turn::Turn;
+use crate::cli::commands::style::without_styles;
+
+fn report<T>(comparison: &Comparison, end: &End, tell: impl FnOnce(&Report<'_>) -> T) -> T {
+    let command: [OsString; 2] = ["make".into(), "-j8".into()];
+    tell(&Report {
+        comparison,
+        command: &command,
+        end,
+        took: Duration::from_secs(1143),
+        seed: 5,
+        unicode: true,
+    })
+}
+
+fn text(comparison: &Comparison, end: &End) -> String {
+    report(comparison, end, |report| {
+        without_styles(|out| report.write_text(out))
+    })
+}
+
+/// Compares a text with the file `name`; with `UPDATE_SCREENS=1` the file is written, to be looked at before it is committed.
+fn check(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("src/cli/commands/compare/tests")
+        .join(format!("{name}.txt"));
+    if std::env::var_os("UPDATE_SCREENS").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(text == expected, "{name} is now:\n{text}");
+}
+
+/// Times by chance from a seed: about a second under the incumbent, and `times` as long under the challenger.
+fn pairs(seed: u64, count: usize, times: f64) -> Vec<(f64, f64)> {
+    let mut chance = fastrand::Rng::with_seed(seed);
+    let mut noise = || 1.0 + 0.1 * (chance.f64() - 0.5);
+    (0..count).map(|_| (noise(), times * noise())).collect()
+}
+
+#[test]
+fn what_is_better_is_worth_it_and_has_a_rule() {
+    let comparison = with(&["bpfland"], &pairs(1, 10, 0.8));
+    check("better", &text(&comparison, &End::Decided));
+}
+
+#[test]
+fn what_is_worse_is_not_and_what_is_not_known_is_said() {
+    let mut comparison = with(&["bpfland", "cosmos", "lavd"], &pairs(2, 8, 1.3));
+    let turns = Turns {
+        incumbent: turn(1.0),
+        challenger: turn(0.99),
+    };
+    comparison.add(1, turns).unwrap();
+    comparison.drop_pair(1, Arm::Incumbent);
+    check("worse", &text(&comparison, &End::Time));
+}
+
+#[test]
+fn no_difference_worth_having_is_a_result() {
+    let comparison = with(&["bpfland"], &pairs(3, 30, 1.0));
+    let text = text(&comparison, &End::Decided);
+    let first = text.lines().next().unwrap_or_default();
+    assert!(
+        first.starts_with("bpfland: no difference from kernel worth having, "),
+        "{first}"
+    );
+    assert!(first.ends_with(", 30 pairs. Keep kernel."), "{first}");
+    assert!(!text.contains("policies.yaml"));
+}
+
+#[test]
+fn numbers_of_the_output_are_judged_as_they_are_better() {
+    let primary = Primary::Number {
+        expression: "fps".into(),
+        better: Better::Higher,
+    };
+    let names = ["bpfland".to_owned()];
+    let mut comparison = Comparison::new("kernel".into(), &names, primary, 30, 5);
+    let of = |value| Turn {
+        value: Some(value),
+        ..turn(1.0)
+    };
+    for _ in 0..8 {
+        let turns = Turns {
+            incumbent: of(50.0),
+            challenger: of(60.0),
+        };
+        comparison.add(0, turns).unwrap();
+    }
+    let text = text(&comparison, &End::Decided);
+    assert!(
+        text.starts_with("bpfland: 20.0 % better than kernel"),
+        "{text}"
+    );
+    let row = "  number              50.00        60.00  +20.0 % (95 %: 20.0 to 20.0)\n";
+    assert!(text.contains(row), "{text}");
+}
+
+#[test]
+fn what_names_say_does_not_steer_a_terminal() {
+    let comparison = with(&["a\u{1b}[2J"], &pairs(1, 3, 0.8));
+    let text = text(&comparison, &End::Runs);
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+}
+
+/// Of all sums of signed ranks by all signs how many are at most so low; for few pairs, without a formula.
+fn interval_by_counting(ratios: &[f64]) -> (f64, f64) {
+    let pairs = u32::try_from(ratios.len()).unwrap();
+    let all = 1u32 << pairs;
+    let sum = |signs: u32| {
+        (0..pairs)
+            .filter(|at| signs >> at & 1 == 1)
+            .map(|at| at + 1)
+            .sum::<u32>()
+    };
+    let at_most = |most: u32| (0..all).filter(|signs| sum(*signs) <= most).count();
+    let below = (0..).take_while(|most| at_most(*most) as f64 / f64::from(all) <= 0.025);
+    let outside = below.count() - 1;
+    let mut means = Vec::new();
+    for (at, a) in ratios.iter().enumerate() {
+        for b in &ratios[..=at] {
+            means.push((a + b) / 2.0);
+        }
+    }
+    means.sort_by(|a, b| a.partial_cmp(b).unwrap());
+    (means[outside], means[means.len() - 1 - outside])
+}
+
+/// The middle: as many are below as above.
+fn middle(numbers: &[f64]) -> f64 {
+    let mut numbers = numbers.to_vec();
+    numbers.sort_by(|a, b| a.partial_cmp(b).unwrap());
+    let count = numbers.len();
+    (numbers[(count - 1) / 2] + numbers[count / 2]) / 2.0
+}
+
+/// The e-value for that the ratios are above the margin, as a sum of exponentials.
+fn e_value(ratios: &[f64], sign: f64) -> f64 {
+    let margin = 1.03f64.ln();
+    let mut total = 0.0;
+    for (share, weight) in [(0.25, 0.1), (0.5, 0.2), (0.75, 0.3), (0.95, 0.4)] {
+        let mut logarithm = f64::ln(weight);
+        for (at, ratio) in ratios.iter().enumerate() {
+            let before = &ratios[..at];
+            let scale = if at < 3 {
+                0.1
+            } else {
+                let center = middle(before);
+                let far: Vec<f64> = before.iter().map(|ratio| (ratio - center).abs()).collect();
+                f64::max(0.05, 2.0 * 1.48 * middle(&far))
+            };
+            let x = ((sign * ratio - margin) / scale).min(1.0).max(-1.0);
+            logarithm += f64::ln(1.0 + share * x);
+        }
+        total += logarithm.exp();
+    }
+    total
+}
+
+#[test]
+#[expect(clippy::cast_precision_loss, reason = "small numbers")]
+fn what_is_reported_can_be_recomputed_from_the_file() {
+    for (seed, times) in [(1, 0.8), (2, 1.0), (3, 1.02), (4, 1.3)] {
+        let times = pairs(seed, 12, times);
+        let comparison = with(&["bpfland"], &times);
+        let mut file = Vec::new();
+        let mut csv = Csv::begin(&mut file).unwrap();
+        for (number, (incumbent, challenger)) in times.iter().enumerate() {
+            let row = |scheduler, wall| Row {
+                scheduler,
+                turn: Some(turn(wall)),
+            };
+            let mut rows = [row("kernel", *incumbent), row("bpfland", *challenger)];
+            if number % 2 == 1 {
+                rows.reverse();
+            }
+            csv.pair("bpfland", &rows, None).unwrap();
+            csv.pair("bpfland", &rows[..1], Some("of no account"))
+                .unwrap();
+        }
+
+        let text = String::from_utf8(file).unwrap();
+        let rows: Vec<Vec<&str>> = text
+            .lines()
+            .skip(1)
+            .map(|line| line.split(',').collect())
+            .collect();
+        let counted: Vec<&Vec<&str>> = rows.iter().filter(|row| row[8].is_empty()).collect();
+        let ratios: Vec<f64> = counted
+            .chunks(2)
+            .map(|pair| {
+                let of = |name: &str| {
+                    let row = pair.iter().find(|row| row[3] == name).unwrap();
+                    row[4].parse::<f64>().unwrap()
+                };
+                (of("kernel") / of("bpfland")).ln()
+            })
+            .collect();
+        assert_eq!(ratios.len(), 12);
+
+        let json = report(&comparison, &End::Runs, |report| report.to_json());
+        let challenger = &json["challengers"][0];
+        let number = |value: &Json| value.as_f64().unwrap();
+        let (low, high) = interval_by_counting(&ratios);
+        let mut means = Vec::new();
+        for (at, a) in ratios.iter().enumerate() {
+            means.extend(ratios[at..].iter().map(|b| (a + b) / 2.0));
+        }
+        for (reported, recomputed) in [
+            (&challenger["effect"]["median"], middle(&means)),
+            (&challenger["effect"]["low"], low),
+            (&challenger["effect"]["high"], high),
+            (&challenger["e_better"], e_value(&ratios, 1.0)),
+            (&challenger["e_worse"], e_value(&ratios, -1.0)),
+        ] {
+            let difference = (number(reported) / recomputed - 1.0).abs();
+            assert!(
+                difference < 1e-9,
+                "{reported}, and by other means {recomputed}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_json_says_how_it_ended_and_what_scripts_need() {
+    let comparison = with(&["bpfland"], &pairs(1, 2, 0.8));
+    let end = End::Failed(anyhow::anyhow!("the limit is reached"));
+    let json = report(&comparison, &end, |report| report.to_json());
+    assert_eq!(
+        (&json["ended"], &json["error"]),
+        (&"failed".into(), &"the limit is reached".into())
+    );
+    assert_eq!(
+        (&json["judged_by"], &json["rule"]),
+        (&"wall_s".into(), &Json::Null)
+    );
+    let challenger = &json["challengers"][0];
+    assert_eq!(
+        (&challenger["verdict"], &challenger["pairs"]),
+        (&"open".into(), &2.into())
+    );
+    assert_eq!(challenger["effect"]["low"], Json::Null);
+    assert_eq!(challenger["log_ratios"].as_array().map(Vec::len), Some(2));
+    assert_eq!(challenger["dropped"]["challenger"], 0);
+}

@@ -1,0 +1,307 @@
+//! `auto-ext compare` on a bus of its own, with a daemon that brings every scheduler at once.
+
+#![expect(clippy::unwrap_used, reason = "a test speaks to its runner")]
+
+#[path = "../notify/bus.rs"]
+#[expect(dead_code, reason = "this bus is never restarted")]
+mod bus;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value as Json, json};
+use tokio::process::{Child, Command};
+use tokio::time::sleep;
+use zbus::{Connection, connection, interface};
+
+use bus::Bus;
+
+/// The daemon's side, as far as comparisons are about it. What runs is in the file `scheduler`, and as many processes as
+/// `instances` has bytes ran it.
+struct Daemon {
+    directory: PathBuf,
+    leases: Vec<(u32, String, String)>,
+    cookies: u32,
+    used: usize,
+    limit: u32,
+}
+
+impl Daemon {
+    fn current(&self) -> String {
+        fs::read_to_string(self.directory.join("scheduler")).unwrap()
+    }
+
+    fn desired(&self) -> (&str, &str) {
+        let newest = self.leases.last();
+        newest.map_or(("kernel", "class idle"), |(_, name, because)| {
+            (name, because)
+        })
+    }
+
+    fn decide(&mut self) {
+        let desired = self.desired().0.to_owned();
+        if desired != self.current() {
+            self.used += 1;
+            fs::write(self.directory.join("scheduler"), desired).unwrap();
+        }
+    }
+}
+
+#[interface(name = "org.autoext.AutoExt1")]
+impl Daemon {
+    #[zbus(property)]
+    fn current_scheduler(&self) -> String {
+        self.current()
+    }
+
+    #[zbus(property)]
+    fn scheduler_pid(&self) -> u32 {
+        let instances = fs::read(self.directory.join("instances"));
+        u32::try_from(instances.unwrap_or_default().len()).unwrap()
+    }
+
+    #[zbus(property)]
+    fn mode(&self) -> String {
+        let mode = if self.leases.is_empty() {
+            "auto"
+        } else {
+            "held"
+        };
+        mode.to_owned()
+    }
+
+    fn lease(
+        &mut self,
+        name: &str,
+        args: Vec<&str>,
+        application: &str,
+        reason: &str,
+    ) -> zbus::fdo::Result<u32> {
+        assert_eq!(args.len(), 0);
+        if name == "nonsense" {
+            return Err(zbus::fdo::Error::InvalidArgs(
+                "`nonsense` is no scheduler".into(),
+            ));
+        }
+        self.cookies += 1;
+        let because = format!("leased by {application} ({reason})");
+        self.leases.push((self.cookies, name.to_owned(), because));
+        self.decide();
+        Ok(self.cookies)
+    }
+
+    fn release(&mut self, cookie: u32) {
+        let before = self.leases.len();
+        self.leases.retain(|lease| lease.0 != cookie);
+        assert_eq!(self.leases.len() + 1, before);
+        self.decide();
+    }
+
+    fn why(&self) -> String {
+        let (desired, because) = self.desired();
+        json!({
+            "mode": self.mode(), "class": "idle", "class_for": 1, "desired": desired, "because": because, "rejected": [],
+            "waits": null, "rules": [], "would_change": [], "switches": [self.used, self.limit],
+        })
+        .to_string()
+    }
+}
+
+/// All of it. What is declared first is dropped first.
+struct World {
+    served: Connection,
+    bus: Bus,
+    directory: tempfile::TempDir,
+}
+
+impl World {
+    async fn start(limit: u32) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("scheduler"), "kernel").unwrap();
+        let bus = Bus::start(directory.path(), "system");
+        let daemon = Daemon {
+            directory: directory.path().to_owned(),
+            leases: Vec::new(),
+            cookies: 0,
+            used: 0,
+            limit,
+        };
+        let builder = connection::Builder::address(bus.address.as_str())
+            .serve_at("/org/autoext/AutoExt1", daemon)
+            .name("org.autoext.AutoExt1");
+        Self {
+            served: builder.build().await.unwrap(),
+            bus,
+            directory,
+        }
+    }
+
+    /// `auto-ext compare` with these words, of a command for the shell that runs where `scheduler` is.
+    fn begin(&self, words: &str, command: &str) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_auto-ext"))
+            .arg("compare")
+            .args(words.split_whitespace())
+            .args(["--", "sh", "-c", command])
+            .current_dir(self.path())
+            .env("DBUS_SYSTEM_BUS_ADDRESS", &self.bus.address)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    async fn compare(&self, words: &str, command: &str) -> Output {
+        self.begin(words, command).wait_with_output().await.unwrap()
+    }
+
+    /// How many leases there were, and how many are left.
+    async fn leases(&self) -> (u32, usize) {
+        let object = self.served.object_server();
+        let daemon = object.interface::<_, Daemon>("/org/autoext/AutoExt1");
+        let daemon = daemon.await.unwrap();
+        let daemon = daemon.get().await;
+        (daemon.cookies, daemon.leases.len())
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+fn answer(output: &Output) -> Json {
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// More frames under bpfland.
+const FRAMES: &str = "if grep -q bpfland scheduler; then echo 60 fps; else echo 50 fps; fi";
+const MEASURE: &str = "--measure ([0-9]+).fps --higher --json";
+
+#[tokio::test]
+async fn a_better_scheduler_is_found_and_every_turn_ran_under_its_own() {
+    let world = World::start(1000).await;
+    let words = format!("kernel bpfland {MEASURE} --csv turns.csv");
+    let output = world.compare(&words, FRAMES).await;
+    assert!(output.status.success(), "{output:?}");
+    let answer = answer(&output);
+    let challenger = &answer["challengers"][0];
+    assert_eq!(answer["ended"], "decided");
+    assert_eq!(
+        (&challenger["verdict"], &challenger["pairs"]),
+        (&"better".into(), &6.into())
+    );
+    let turns = fs::read_to_string(world.path().join("turns.csv")).unwrap();
+    assert_eq!(turns.lines().count(), 13);
+    for line in turns.lines().skip(1) {
+        let fields: Vec<&str> = line.split(',').collect();
+        let expected = if fields[3] == "bpfland" { "60" } else { "50" };
+        assert_eq!(fields[7], expected, "{line}");
+    }
+    // One is left: that of the last turn, which the daemon ends with its caller.
+    let (leases, left) = world.leases().await;
+    assert!((8..=15).contains(&leases) && left == 1, "{leases}, {left}");
+    assert!(
+        said(&output).contains("of 1000 an hour are left"),
+        "{output:?}"
+    );
+}
+
+#[tokio::test]
+async fn of_equals_no_lease_is_taken_twice() {
+    let world = World::start(3).await;
+    let output = world.compare("kernel kernel --runs 4 --json", "true").await;
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(answer(&output)["challengers"][0]["pairs"], 4);
+    assert_eq!(world.leases().await.0, 1);
+}
+
+#[tokio::test]
+async fn when_the_limit_of_switches_is_reached_what_is_known_is_told() {
+    let world = World::start(8).await;
+    let words = format!("kernel bpfland {MEASURE}");
+    let output = world.compare(&words, FRAMES).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let answer = answer(&output);
+    assert_eq!(answer["ended"], "failed");
+    let pairs = answer["challengers"][0]["pairs"].as_u64().unwrap();
+    assert!((1..6).contains(&pairs), "{answer}");
+    let said = said(&output);
+    assert!(said.contains("and without any it ends"), "{said}");
+    assert!(
+        said.contains("the limit of 8 switches per hour is reached"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn turns_in_which_the_scheduler_was_replaced_do_not_count() {
+    let world = World::start(1000).await;
+    let output = world
+        .compare("kernel bpfland --json", "printf x >>instances")
+        .await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(answer(&output)["challengers"][0]["pairs"], 0);
+    let said = said(&output);
+    assert!(
+        said.contains("the kernel did not run the same scheduler"),
+        "{said}"
+    );
+    assert!(said.contains("5 pairs did not count"), "{said}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_known_before_anything_is_measured() {
+    let world = World::start(1000).await;
+    for (words, command, says) in [
+        (
+            "kernel nonsense",
+            "true",
+            "nonsense does not run: `nonsense` is no scheduler",
+        ),
+        (
+            "kernel bpfland",
+            "exit 3",
+            "under bpfland already: the command failed: exit code 3",
+        ),
+        ("kernel bpfland --csv -", "true", "`--csv` needs a file"),
+    ] {
+        let output = world.compare(words, command).await;
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(
+            said(&output).contains(says) && output.stdout.is_empty(),
+            "{output:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_interrupt_ends_the_command_and_tells_what_is_known() {
+    let world = World::start(1000).await;
+    // The fourth run, after the first and a pair, does not end by itself.
+    let command = "printf x >>runs; if [ $(wc -c <runs) = 4 ]; then echo $$ >pid.new; mv pid.new pid; sleep 1000; fi";
+    let comparing = world.begin("kernel bpfland --json", command);
+    let pid = world.path().join("pid");
+    while !pid.exists() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let command: i32 = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+    let us = i32::try_from(comparing.id().unwrap()).unwrap();
+    kill(Pid::from_raw(us), Signal::SIGINT).unwrap();
+    let output = comparing.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let answer = answer(&output);
+    assert_eq!(
+        (&answer["ended"], &answer["challengers"][0]["pairs"]),
+        (&"interrupted".into(), &1.into())
+    );
+    assert_eq!(kill(Pid::from_raw(command), None), Err(Errno::ESRCH));
+}

@@ -1,0 +1,125 @@
+//! Comparisons: a command in turns under two schedulers, and what runs afterwards.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+
+use crate::service::{self, Bus};
+use crate::{kernel, policy, wait};
+
+/// The policy wants scx_flash; a comparison takes more switches than the default allows.
+const POLICY: &str = "version: 1\nrules: [{class: idle, use: [scx_flash, kernel]}]\n\
+    stability: {min_run: 60s, max_switches_per_hour: 1000}\n";
+
+/// What the kernel runs, turn by turn, is written here by the command.
+const TURNS: &str = "/root/compared-turns";
+
+fn runs(what: &str) -> anyhow::Result<()> {
+    wait::until("scheduler", &what.to_owned(), kernel::scheduler)?;
+    Ok(())
+}
+
+pub(super) fn two_schedulers_are_compared_and_the_choice_of_the_policy_is_back_afterwards()
+-> anyhow::Result<()> {
+    policy::write(POLICY)?;
+    service::restart()?;
+    let bus = Bus::connect()?;
+    runs("scx_flash")?;
+
+    let csv = "/root/compared.csv";
+    let answer = service::say(&format!(
+        "auto-ext compare kernel bpfland --runs 2 --json --csv {csv} -- true"
+    ))?;
+    let answer: Value = serde_json::from_str(&answer)?;
+    let challenger = &answer["challengers"][0];
+    ensure!(
+        answer["ended"] == "runs" && answer["incumbent"] == "kernel",
+        "{answer}"
+    );
+    ensure!(
+        challenger["pairs"] == 2 && challenger["verdict"] == "open",
+        "{answer}"
+    );
+    let wall = &challenger["measures"]["wall_s"];
+    ensure!(
+        wall["incumbent"].as_f64().is_some_and(|wall| wall > 0.0),
+        "{answer}"
+    );
+    let turns = std::fs::read_to_string(csv)?;
+    ensure!(turns.lines().count() == 5, "{turns}");
+    wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
+    runs("scx_flash")?;
+
+    // Each turn is under its own scheduler, as the kernel says.
+    let command = format!(
+        "cat /sys/kernel/sched_ext/root/ops >>{TURNS} 2>/dev/null || echo kernel >>{TURNS}"
+    );
+    let output = Command::new("auto-ext")
+        .args([
+            "compare",
+            "kernel",
+            "bpfland",
+            "--runs",
+            "2",
+            "--csv",
+            "/root/compared-by.csv",
+        ])
+        .args(["--", "sh", "-c", &command])
+        .stdin(Stdio::null())
+        .output()?;
+    ensure!(output.status.success(), "{output:?}");
+    let by = std::fs::read_to_string("/root/compared-by.csv")?;
+    let said = by
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').nth(3).unwrap_or_default());
+    let seen = std::fs::read_to_string(TURNS)?;
+    // The first run does not count.
+    let seen: Vec<&str> = seen.lines().skip(1).collect();
+    for (said, seen) in said.zip(&seen) {
+        ensure!(seen.starts_with(said), "{by}\n{seen:?}");
+    }
+    ensure!(seen.len() == 4, "{seen:?}");
+    runs("scx_flash")?;
+    for file in [csv, "/root/compared-by.csv", TURNS] {
+        std::fs::remove_file(file)?;
+    }
+    Ok(())
+}
+
+pub(super) fn a_comparison_that_is_killed_leaves_neither_its_scheduler_nor_its_command()
+-> anyhow::Result<()> {
+    policy::write(POLICY)?;
+    service::restart()?;
+    let bus = Bus::connect()?;
+    runs("scx_flash")?;
+    // It cannot give back what it leased.
+    let mut compare = Command::new("auto-ext")
+        .args([
+            "compare",
+            "kernel",
+            "bpfland",
+            "--",
+            "/usr/bin/sleep",
+            "2000",
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("failed to run auto-ext compare")?;
+    runs("scx_bpfland")?;
+    let commands = || {
+        let found = service::output("pgrep --count --full ^/usr/bin/sleep.2000");
+        let found = found.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        found.unwrap_or_default()
+    };
+    wait::until("the command", &"1".to_owned(), commands)?;
+    compare.kill()?;
+    compare.wait()?;
+    wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
+    runs("scx_flash")?;
+    wait::until("the command", &"0".to_owned(), commands)?;
+    Ok(())
+}
