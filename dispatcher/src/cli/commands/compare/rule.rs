@@ -81,7 +81,7 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use auto_ext_policy::Policy;
+    use auto_ext_policy::{Candidate, Policy};
 
     use super::*;
 
@@ -110,7 +110,7 @@ mod tests {
                 let names: Vec<&str> = policy.rules[0]
                     .candidates
                     .iter()
-                    .map(|c| c.name())
+                    .map(Candidate::name)
                     .collect();
                 assert_eq!(names.first(), Some(&winner), "{text}");
                 assert_eq!(rule.is_known, command != "sh");

@@ -15,22 +15,27 @@ use super::report::Report;
 use super::turn::Turn;
 use crate::cli::commands::style::without_styles;
 
-fn report<T>(comparison: &Comparison, end: &End, tell: impl FnOnce(&Report<'_>) -> T) -> T {
-    let command: [OsString; 2] = ["make".into(), "-j8".into()];
-    tell(&Report {
+fn command() -> [OsString; 2] {
+    ["make".into(), "-j8".into()]
+}
+
+fn report<'a>(comparison: &'a Comparison, command: &'a [OsString], end: &'a End) -> Report<'a> {
+    Report {
         comparison,
-        command: &command,
+        command,
         end,
         took: Duration::from_secs(1143),
         seed: 5,
         unicode: true,
-    })
+    }
 }
 
 fn text(comparison: &Comparison, end: &End) -> String {
-    report(comparison, end, |report| {
-        without_styles(|out| report.write_text(out))
-    })
+    without_styles(|out| report(comparison, &command(), end).write_text(out))
+}
+
+fn json(comparison: &Comparison, end: &End) -> Json {
+    report(comparison, &command(), end).to_json()
 }
 
 /// Compares a text with the file `name`; with `UPDATE_SCREENS=1` the file is written, to be looked at before it is committed.
@@ -164,7 +169,7 @@ fn e_value(ratios: &[f64], sign: f64) -> f64 {
                 let far: Vec<f64> = before.iter().map(|ratio| (ratio - center).abs()).collect();
                 f64::max(0.05, 2.0 * 1.48 * middle(&far))
             };
-            let x = ((sign * ratio - margin) / scale).min(1.0).max(-1.0);
+            let x = ((sign * ratio - margin) / scale).clamp(-1.0, 1.0);
             logarithm += f64::ln(1.0 + share * x);
         }
         total += logarithm.exp();
@@ -173,7 +178,6 @@ fn e_value(ratios: &[f64], sign: f64) -> f64 {
 }
 
 #[test]
-#[expect(clippy::cast_precision_loss, reason = "small numbers")]
 fn what_is_reported_can_be_recomputed_from_the_file() {
     for (seed, times) in [(1, 0.8), (2, 1.0), (3, 1.02), (4, 1.3)] {
         let times = pairs(seed, 12, times);
@@ -213,7 +217,7 @@ fn what_is_reported_can_be_recomputed_from_the_file() {
             .collect();
         assert_eq!(ratios.len(), 12);
 
-        let json = report(&comparison, &End::Runs, |report| report.to_json());
+        let json = json(&comparison, &End::Runs);
         let challenger = &json["challengers"][0];
         let number = |value: &Json| value.as_f64().unwrap();
         let (low, high) = interval_by_counting(&ratios);
@@ -241,7 +245,7 @@ fn what_is_reported_can_be_recomputed_from_the_file() {
 fn the_json_says_how_it_ended_and_what_scripts_need() {
     let comparison = with(&["bpfland"], &pairs(1, 2, 0.8));
     let end = End::Failed(anyhow::anyhow!("the limit is reached"));
-    let json = report(&comparison, &end, |report| report.to_json());
+    let json = json(&comparison, &end);
     assert_eq!(
         (&json["ended"], &json["error"]),
         (&"failed".into(), &"the limit is reached".into())

@@ -236,15 +236,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_it_leaves_behind_does_not_last() {
-        let ended = turn("sleep 100 & echo $! is one", Some("([0-9]+) is one")).await;
+    async fn what_it_leaves_behind_is_not_waited_for() {
+        let ended = turn("sleep 1000 & echo $! is one", Some("([0-9]+) is one")).await;
         let Ended::Done(turn) = ended else {
             panic!("{ended:?}");
         };
         #[expect(clippy::cast_possible_truncation, reason = "a process's number")]
         let left = Pid::from_raw(turn.value.unwrap() as i32);
         nix::sys::signal::kill(left, Signal::SIGKILL).unwrap();
-        assert!(turn.wall < 100.0);
     }
 
     #[tokio::test]
