@@ -36,11 +36,11 @@ pub(crate) fn build_ebpf() -> Result<()> {
     step("building the profiler", || run(&mut cargo))
 }
 
-/// Builds the profiler's tests that attach BPF programs, and returns the program.
-pub(crate) fn build_process_tests() -> Result<PathBuf> {
+/// Builds those of the profiler's tests that attach BPF programs, and returns the program.
+pub(crate) fn build_profiler_tests(test: &str) -> Result<PathBuf> {
     let mut cargo = cargo_with_linker()?;
     cargo.args(["test", "--no-run", "--package", "auto-ext-profiler"]);
-    cargo.args(["--test", "processes", "--message-format", "json"]);
+    cargo.args(["--test", test, "--message-format", "json"]);
     let messages = step("building the profiler's tests", || output(&mut cargo))?;
     let built = Message::parse_stream(messages.as_bytes()).filter_map(|message| match message {
         Ok(Message::CompilerArtifact(artifact)) => artifact.executable,

@@ -214,6 +214,20 @@ pub(super) fn levels_prints_every_signal() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether that is true is the profiler's own tests' business.
+pub(super) fn levels_tells_how_long_tasks_wait() -> anyhow::Result<()> {
+    let line = service::say("auto-ext levels --once --window 1s --waits")?;
+    ensure!(line.contains("waits") && line.contains("stretch"), "{line}");
+    let json: serde_json::Value = serde_json::from_str(&service::say(
+        "auto-ext levels --once --window 1s --waits --json",
+    )?)?;
+    ensure!(json["outcome"]["wakes_per_second"].is_f64(), "{json}");
+    let json: serde_json::Value =
+        serde_json::from_str(&service::say("auto-ext levels --once --json")?)?;
+    ensure!(json.get("outcome").is_none(), "{json}");
+    Ok(())
+}
+
 pub(super) fn observing_starts_nothing() -> anyhow::Result<()> {
     FLASH_FOR_HOGS.install()?;
     service::stop()?;

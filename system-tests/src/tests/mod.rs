@@ -48,6 +48,7 @@ const EVERYWHERE: &[Test] = tests![
     truth::the_installed_service_starts_and_says_that_the_kernel_schedules,
     command_line::what_is_not_possible_is_said_in_one_line,
     command_line::levels_prints_every_signal,
+    command_line::levels_tells_how_long_tasks_wait,
     command_line::without_sched_ext_it_observes_and_says_so,
 ];
 
@@ -64,6 +65,7 @@ const LOADING: &[Test] = tests![
     while_loading::an_old_scheduler_that_hangs_is_killed_once_the_new_one_is_loaded,
     ways::where_there_can_be_no_attach_barrier_the_old_one_leaves_first_and_the_history_says_why,
     profiler::processes_are_followed,
+    profiler::outcomes_are_what_tasks_waited,
     profiler::what_is_measured_is_what_the_kernel_counts,
     failures::sysrq_brings_the_safe_mode_until_a_person_ends_it,
     truth::stopping_leaves_nothing_behind,

@@ -1,18 +1,27 @@
-//! What the profiler's own tests find where BPF programs can be attached. They are a program beside this one.
+//! What the profiler's own tests find where BPF programs can be attached. They are programs beside this one.
 
 use anyhow::ensure;
 
 use crate::{load, measured, service};
 
-/// Where the runner puts it.
-const PROGRAM: &str = "/usr/libexec/auto-ext/process-tests";
+/// Where the runner puts them.
+const PROGRAMS: &str = "/usr/libexec/auto-ext";
 
 /// The test that is left out judges nothing; it prints what following processes costs.
 pub(super) fn processes_are_followed() -> anyhow::Result<()> {
-    let run = service::output(&format!("{PROGRAM} --test-threads=1 --skip what_it_costs"))?;
+    all_pass("process-tests --skip what_it_costs", 9)
+}
+
+/// By the kernel's own trace of the same time.
+pub(super) fn outcomes_are_what_tasks_waited() -> anyhow::Result<()> {
+    all_pass("outcome-tests", 2)
+}
+
+fn all_pass(program: &str, count: usize) -> anyhow::Result<()> {
+    let run = service::output(&format!("{PROGRAMS}/{program} --test-threads=1"))?;
     let said = String::from_utf8_lossy(&run.stdout);
     ensure!(
-        run.status.success() && said.contains("test result: ok. 8 passed"),
+        run.status.success() && said.contains(&format!("test result: ok. {count} passed")),
         "{}: {said}{}",
         run.status,
         String::from_utf8_lossy(&run.stderr)

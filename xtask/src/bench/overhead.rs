@@ -1,5 +1,6 @@
 //! What the profilers cost on this machine: the slowdown of loads that feel them, and nanoseconds per event
-//! as the kernel counts them. Beside them, in the same run, counters on the hot paths (`prototype/`).
+//! as the kernel counts them. Beside them, in the same run, what measuring outcomes adds (`auto-ext levels --waits`), and counters
+//! on the hot paths (`prototype/`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,6 +15,10 @@ use super::statistics::spread;
 use crate::command::{Running, command, output, say, step};
 use crate::{debian, ebpf, workspace};
 
+/// The profilers.
+const AUTO_EXT: &str = "auto-ext";
+/// They, and the programs that measure outcomes.
+const OUTCOMES: &str = "with --waits";
 /// What is measured beside auto-ext.
 const COUNTERS: &str = "hot-path counters";
 
@@ -23,7 +28,8 @@ const BPF_STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 /// How much is measured.
 #[derive(clap::Args, Default)]
 pub(super) struct Arguments {
-    /// How many rounds of each load: one with the profilers, one with the counters on hot paths, one with none;
+    /// How many rounds of each load: one with the profilers, one with what measures outcomes too, one with the
+    /// counters on hot paths, one with none;
     /// 12 if it is not given
     #[arg(long)]
     rounds: Option<usize>,
@@ -34,10 +40,11 @@ pub(super) struct Arguments {
 enum Way {
     Nothing,
     AutoExt,
+    Outcomes,
     Prototype,
 }
 
-const WAYS: [Way; 3] = [Way::Nothing, Way::AutoExt, Way::Prototype];
+const WAYS: [Way; 4] = [Way::Nothing, Way::AutoExt, Way::Outcomes, Way::Prototype];
 
 /// Measures.
 pub(super) fn overhead(arguments: &Arguments, quick: bool, out: &mut dyn Write) -> Result<()> {
@@ -53,8 +60,8 @@ pub(super) fn overhead(arguments: &Arguments, quick: bool, out: &mut dyn Write) 
     )?;
     writeln!(
         out,
-        "{:<32} {:>13} {:>24} {:>24}",
-        "load", "nothing", "auto-ext", COUNTERS
+        "{:<32} {:>13} {:>24} {:>24} {:>24}",
+        "load", "nothing", AUTO_EXT, OUTCOMES, COUNTERS
     )?;
     for load in &load::ALL {
         let times = step(&format!("timing {}", load.name), || {
@@ -79,14 +86,18 @@ pub(super) fn overhead(arguments: &Arguments, quick: bool, out: &mut dyn Write) 
     }
 
     let costs = step("timing every event", || {
-        Ok([events(Way::AutoExt, quick)?, events(Way::Prototype, quick)?])
+        Ok([
+            events(Way::AutoExt, quick)?,
+            events(Way::Outcomes, quick)?,
+            events(Way::Prototype, quick)?,
+        ])
     })?;
     writeln!(
         out,
         "\nBPF programs while each load runs once, by bpf_stats, which adds about 20 ns to each event"
     )?;
     let mut all = Vec::new();
-    for (way, costs) in ["auto-ext", COUNTERS].iter().zip(&costs) {
+    for (way, costs) in [AUTO_EXT, OUTCOMES, COUNTERS].iter().zip(&costs) {
         let mut total = 0.0;
         for (program, (ns, runs)) in costs {
             writeln!(
@@ -101,7 +112,7 @@ pub(super) fn overhead(arguments: &Arguments, quick: bool, out: &mut dyn Write) 
     writeln!(
         out,
         "  auto-ext takes {:.3} of the time that the {COUNTERS} take",
-        all[0] / all[1]
+        all[0] / all[2]
     )?;
     Ok(())
 }
@@ -116,15 +127,15 @@ pub(super) fn is_possible() -> Result<bool> {
     Ok(attached.is_ok())
 }
 
-/// What the load took in each round: with nothing, with ours, with the counters on hot paths. The order changes from
+/// What the load took in each round, in the order of the ways. The order changes from
 /// round to round, so that none profits from a machine that gets slower or faster.
-fn rounds_of(load: &Load, rounds: usize, quick: bool) -> Result<[Vec<f64>; 3]> {
-    let mut times = [const { Vec::new() }; 3];
+fn rounds_of(load: &Load, rounds: usize, quick: bool) -> Result<[Vec<f64>; 4]> {
+    let mut times = [const { Vec::new() }; 4];
     // The first run of anything is not like the others.
     (load.run)(quick)?;
     for round in 0..rounds {
-        let mut order = [0, 1, 2];
-        order.rotate_left(round % 3);
+        let mut order = [0, 1, 2, 3];
+        order.rotate_left(round % 4);
         if round % 2 == 1 {
             order.reverse();
         }
@@ -134,11 +145,12 @@ fn rounds_of(load: &Load, rounds: usize, quick: bool) -> Result<[Vec<f64>; 3]> {
             drop(attached);
         }
         say(format!(
-            "round {}: {:.3} {unit} with nothing, {:.3} with auto-ext, {:.3} {COUNTERS}",
+            "round {}: {:.3} {unit} with nothing, {:.3} with {AUTO_EXT}, {:.3} {OUTCOMES}, {:.3} {COUNTERS}",
             round + 1,
             times[0][round],
             times[1][round],
             times[2][round],
+            times[3][round],
             unit = load.unit
         ));
     }
@@ -191,9 +203,12 @@ impl Attached {
     fn of(way: Way) -> Result<Option<Self>> {
         let mut command = match way {
             Way::Nothing => return Ok(None),
-            Way::AutoExt => {
+            Way::AutoExt | Way::Outcomes => {
                 let mut levels = Command::new(workspace::release("auto-ext"));
                 levels.arg("levels");
+                if way == Way::Outcomes {
+                    levels.arg("--waits");
+                }
                 levels
             }
             Way::Prototype => Command::new(workspace::release("auto-ext-prototype")),

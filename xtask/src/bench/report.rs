@@ -35,7 +35,8 @@ const SECTIONS: &[Section] = &[
 What attached profilers cost on the machine that runs this, which is not emulated: runs with and without them, in changing
 order. Beside them \"hot-path counters\" (`prototype/`), which is how the same would be told from the obvious tracepoints:
 six programs on context switches (two), wake-ups, page allocations, packets and disk requests, each of which counts in one
-hash map that all CPUs share. Wanted: pipe at most 1.03 times as long, everything else 1.01.",
+hash map that all CPUs share. Wanted: pipe at most 1.03 times as long, everything else 1.01; while outcomes are measured
+too (`--waits`), which only people and comparisons ask for, pipe at most 1.10.",
     },
     Section {
         part: "detect",

@@ -50,8 +50,11 @@ const FAULTS: &str = "system tests (faults)";
 const SOAK: &str = "soak";
 const SOAK_SECONDS: u32 = 120;
 
-/// Where the system tests look for the profiler's tests that attach BPF programs.
-const PROCESS_TESTS: &str = "usr/libexec/auto-ext/process-tests";
+/// The profiler's tests that attach BPF programs, and where the system tests look for them.
+const PROFILER_TESTS: [(&str, &str); 2] = [
+    ("processes", "usr/libexec/auto-ext/process-tests"),
+    ("outcomes", "usr/libexec/auto-ext/outcome-tests"),
+];
 
 /// What `test` is told.
 #[derive(clap::Args)]
@@ -184,7 +187,9 @@ fn system_tests(role: Role, filter: Option<&str>) -> Result<Count> {
             machine = machine.file(program, format!("usr/bin/{name}"));
         }
     }
-    machine = machine.file(ebpf::build_process_tests()?, PROCESS_TESTS);
+    for (test, place) in PROFILER_TESTS {
+        machine = machine.file(ebpf::build_profiler_tests(test)?, place);
+    }
     let words: Vec<&str> = filter.into_iter().collect();
     in_machine(role.name(), &machine, &words)
 }
