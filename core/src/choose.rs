@@ -206,7 +206,8 @@ fn with_arguments_asked(state: &State, candidate: &Candidate) -> Option<Candidat
     };
     let args = state.arguments_asked.get(&scheduler.command)?;
     let (args, scheduler) = (args.clone(), scheduler.clone());
-    (args != scheduler.args).then(|| Candidate::Scheduler(Scheduler { args, ..scheduler }))
+    let differs = args != scheduler.args;
+    differs.then_some(Candidate::Scheduler(Scheduler { args, ..scheduler }))
 }
 
 /// Why `candidate` cannot be chosen at `now`; `None` when it can.

@@ -11,6 +11,7 @@ mod decisions;
 mod event_loop;
 pub(crate) mod holders;
 mod kernel;
+mod loader;
 mod machine;
 mod metrics;
 mod metrics_export;

@@ -9,6 +9,7 @@ use auto_ext_core::{Event, Mode as Decider};
 use auto_ext_policy::{Candidate, Scheduler, Switch, known};
 use auto_ext_scx::process::executable;
 
+use super::loader::Loader;
 use super::requests::is_installed;
 use super::state::{Daemon, runtime_directory};
 use crate::api::request::{Answer, Refusal};
@@ -19,41 +20,6 @@ use crate::scx_loader::{Mode, SUPPORTED, supported};
 
 /// While this file in the runtime directory exists, systemd does not start scx_loader: a drop-in for its unit says so.
 const OFFERED: &str = "loader";
-
-/// The interface, while it is offered.
-pub(super) struct Loader {
-    settings: Arc<Settings>,
-    clients: Clients,
-    /// The schedulers that its clients know and that are installed.
-    supported: Vec<&'static str>,
-    /// What was pinned last, and how that was asked for.
-    pinned: Option<(Scheduler, How)>,
-    /// In which mode a scheduler is to run where a rule asks for it, other than the automatic one.
-    modes: BTreeMap<String, Mode>,
-}
-
-impl Loader {
-    /// How this scheduler was asked for.
-    fn how(&self, scheduler: &Scheduler) -> How {
-        let pinned = self.pinned.as_ref();
-        if let Some((_, how)) = pinned.filter(|(pinned, _)| pinned.is_same_as(scheduler)) {
-            return how.clone();
-        }
-        let mode = self
-            .modes
-            .get(&scheduler.command)
-            .filter(|mode| self.settings.arguments(&scheduler.command, **mode) == scheduler.args);
-        How::Mode(mode.copied().unwrap_or_default())
-    }
-
-    /// The arguments of the modes that were asked for.
-    fn arguments(&self) -> BTreeMap<String, Vec<String>> {
-        let modes = self.modes.iter();
-        modes
-            .map(|(command, mode)| (command.clone(), self.settings.arguments(command, *mode)))
-            .collect()
-    }
-}
 
 impl Daemon {
     /// Offers org.scx.Loader, or does not any more, as the policy has it.

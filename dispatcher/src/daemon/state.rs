@@ -16,9 +16,9 @@ use auto_ext_signals::Windows;
 
 use super::bus_connection::BusConnection;
 use super::holders::Holders;
+use super::loader::Loader;
 use super::metrics_export::Export;
 use super::observed::Observed;
-use super::scx_loader::Loader;
 use super::switching::Switching;
 use crate::api::status::{Current, DaemonStatus};
 use crate::metrics::counters::CounterStore;

@@ -205,26 +205,7 @@ impl Service {
                 });
                 assert!(self.state.holds().len() <= MAX_HOLDS);
             }
-            Request::Lease {
-                name,
-                args,
-                application,
-                reason,
-                owner,
-                may_name,
-            } => {
-                let Ok(to) = to_lease(&POLICY, &name, args, may_name, find) else {
-                    return;
-                };
-                assert!(may_name == MayName::Any || POLICY.names(&to), "{name}");
-                let Some(cookie) = self.holders.add(owner) else {
-                    return;
-                };
-                let pin = self.state.pin().map(|pin| pin.to.clone());
-                let wanted = pin.unwrap_or_else(|| to.clone());
-                self.happens(Event::Leased(Lease::new(cookie, to, application, reason)));
-                assert_eq!(self.state.desired(), &wanted);
-            }
+            lease @ Request::Lease { .. } => self.lease(lease),
             Request::Release { cookie, owner } => {
                 if self.holders.remove(cookie, &owner) {
                     self.happens(Event::Released { cookie });
@@ -246,6 +227,32 @@ impl Service {
             | Request::Trace { .. } => {}
         }
         self.show();
+    }
+
+    fn lease(&mut self, request: Request) {
+        let Request::Lease {
+            name,
+            args,
+            application,
+            reason,
+            owner,
+            may_name,
+        } = request
+        else {
+            return;
+        };
+        let find = |command: &str| Ok(command.into());
+        let Ok(to) = to_lease(&POLICY, &name, args, may_name, find) else {
+            return;
+        };
+        assert!(may_name == MayName::Any || POLICY.names(&to), "{name}");
+        let Some(cookie) = self.holders.add(owner) else {
+            return;
+        };
+        let pin = self.state.pin().map(|pin| pin.to.clone());
+        let wanted = pin.unwrap_or_else(|| to.clone());
+        self.happens(Event::Leased(Lease::new(cookie, to, application, reason)));
+        assert_eq!(self.state.desired(), &wanted);
     }
 
     fn leaves(&mut self, owner: &str) {

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use super::Mode;
+use super::mode::Mode;
 
 /// For how many clients it is remembered.
 const MOST: usize = 16;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::{Mode, command};
+use super::mode::Mode;
+use super::schedulers::command;
 use crate::sources::bounded_file;
 
 /// Where it is, of which the first that exists counts. The first two are the administrator's.

@@ -82,7 +82,7 @@ impl Daemon {
         application: &str,
         reason: &str,
     ) -> zbus::fdo::Result<u32> {
-        assert_eq!(args.len(), 0);
+        assert!(args.into_iter().next().is_none());
         if name == "nonsense" {
             return Err(zbus::fdo::Error::InvalidArgs(
                 "`nonsense` is no scheduler".into(),

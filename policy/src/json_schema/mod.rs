@@ -345,8 +345,9 @@ fn compat() -> Value {
     or_empty(mapping(
         compat::KEYS,
         [with_default(
-            choice(
-                &Switch::ALL.map(Switch::name),
+            described(
+                // What reads YAML 1.1 takes them for truth values.
+                json!({"enum": ["on", "off", true, false]}),
                 "org.scx.Loader, by which scxctl, scx-manager, falcond and others ask for a scheduler",
             ),
             Switch::default().name(),

@@ -144,18 +144,22 @@ pub(super) fn scxctl_does_what_it_says_and_sees_what_is_true() -> anyhow::Result
     })?;
     scxctl("get", 0, "running Flash with arguments \"--slice-us 5000\"")?;
 
-    // Killed: the truth is seen at once.
+    a_death_is_seen()?;
+
+    // What ran before the first request was nothing, so this leaves the choice to the policy.
+    scxctl("stop", 0, "stopped")?;
+    wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
+    runs("kernel")
+}
+
+fn a_death_is_seen() -> anyhow::Result<()> {
     service::say("pkill -KILL -x scx_flash")?;
     let killed_at = Instant::now();
     wait::until("no scheduler", &true, || {
         service::say("scxctl get").is_ok_and(|said| said == "no scx scheduler running")
     })?;
     eprintln!("\n  seen after {:.0?}", killed_at.elapsed());
-
-    // What ran before the first request was nothing, so this leaves the choice to the policy.
-    scxctl("stop", 0, "stopped")?;
-    wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
-    runs("kernel")
+    Ok(())
 }
 
 pub(super) fn who_puts_back_what_ran_leaves_the_choice_to_the_policy() -> anyhow::Result<()> {

@@ -15,7 +15,8 @@ use super::answers::Answers;
 use super::authorization::Authorization;
 use super::interface::AutoExt;
 use super::properties::{Object, Properties};
-use super::scx_loader::{Offer, ScxLoader};
+use super::scx_loader::ScxLoader;
+use super::scx_loader_name::Offer;
 use crate::api::request::Requests;
 use crate::api::status::{Current, DaemonStatus};
 
