@@ -163,10 +163,13 @@ impl Trace {
         unshare(CloneFlags::CLONE_NEWNS)?;
         let none = None::<&str>;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-        let tracefs = Some("tracefs");
-        mount(tracefs, TRACEFS, tracefs, MsFlags::empty(), none)?;
+        let instances = PathBuf::from(TRACEFS).join("instances");
+        if !instances.exists() {
+            let tracefs = Some("tracefs");
+            mount(tracefs, TRACEFS, tracefs, MsFlags::empty(), none)?;
+        }
         let name = format!("auto-ext-test-{}", std::process::id());
-        let trace = Self(PathBuf::from(TRACEFS).join("instances").join(name));
+        let trace = Self(instances.join(name));
         fs::create_dir(&trace.0)?;
         trace.set("trace_clock", "mono")?;
         trace.set("buffer_size_kb", "8192")?;
