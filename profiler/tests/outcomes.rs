@@ -34,8 +34,12 @@ const ROLE: &str = "AUTO_EXT_OUTCOMES_ROLE";
 const HANG: Duration = Duration::from_secs(60);
 /// How long outcomes are measured beside the trace.
 const MEASURED: Duration = Duration::from_secs(2);
-/// The share of waits that one of both may count and the other not, where the time begins and ends.
-const EDGES: f64 = 0.02;
+/// How far a value may be from the true one, as a share of it; another where it is in this variable. On an emulated CPU tens of
+/// microseconds pass between the two looks at one event, and few events come in the time.
+const WITHIN: f64 = 0.05;
+const OTHER: &str = "AUTO_EXT_OUTCOMES_WITHIN";
+/// The share of waits that one of both may count and the other not, of that.
+const EDGES: f64 = 0.4;
 const TRACEFS: &str = "/sys/kernel/tracing";
 
 type Test = fn() -> Result<(), Failed>;
@@ -309,10 +313,17 @@ fn truth(trace: &str, from: u64, to: u64, ours: &BTreeSet<u32>) -> Truth {
     truth
 }
 
-/// Fails when a value is further from the true one than this share of it, or two microseconds, by which the trace is exact.
-fn is_about(what: &str, measured: f64, truly: f64, share: f64) -> Result<(), Failed> {
+fn within() -> Result<f64, Failed> {
+    match env::var(OTHER) {
+        Ok(other) => Ok(other.parse()?),
+        Err(_) => Ok(WITHIN),
+    }
+}
+
+/// Fails when a value is further from the true one than it may be, or two microseconds, by which the trace is exact.
+fn is_about(what: &str, measured: f64, truly: f64) -> Result<(), Failed> {
     println!("{what}: {measured:.2} measured, {truly:.2} in the trace");
-    if (measured - truly).abs() <= share * truly + 2.0 {
+    if (measured - truly).abs() <= within()? * truly + 2.0 {
         return Ok(());
     }
     Err(format!("{what}: {measured} measured, but {truly} in the trace").into())
@@ -322,7 +333,7 @@ fn is_about(what: &str, measured: f64, truly: f64, share: f64) -> Result<(), Fai
 /// let it be.
 fn is_quantile(what: &str, measured: f64, truly: &[u64], percent: usize) -> Result<(), Failed> {
     let count = truly.len();
-    let edges = (EDGES * count as f64).ceil() as usize;
+    let edges = (EDGES * within()? * count as f64).ceil() as usize;
     let rank = (percent * count).div_ceil(100) - 1;
     let low = truly[rank.saturating_sub(edges)] as f64 * 15.0 / 16.0 - 2.0;
     let high = truly[(rank + edges).min(count - 1)] as f64 * 17.0 / 16.0 + 2.0;
@@ -369,13 +380,8 @@ fn outcomes_are_those_of_the_trace() -> Result<(), Failed> {
     let count = truth.waits.len();
     assert!(count > 200, "the load is too little: {count} waits");
     let sum: u64 = truth.waits.iter().sum();
-    is_about(
-        "wake-ups",
-        outcome.wakes_per_second * seconds,
-        count as f64,
-        0.05,
-    )?;
-    is_about("mean", waits.mean_ns / 1e3, sum as f64 / count as f64, 0.05)?;
+    is_about("wake-ups", outcome.wakes_per_second * seconds, count as f64)?;
+    is_about("mean", waits.mean_ns / 1e3, sum as f64 / count as f64)?;
     for (what, percent, found) in [
         ("median", 50, waits.p50_ns),
         ("95 %", 95, waits.p95_ns),
@@ -388,14 +394,13 @@ fn outcomes_are_those_of_the_trace() -> Result<(), Failed> {
     // Of a few, those at the edges of the time are a large share.
     println!("longer than 2 ms: {long_count:.0} measured, {long} in the trace");
     let off = (long_count - long as f64).abs();
-    assert!(off <= 0.05 * long as f64 + EDGES * count as f64, "{off}");
+    let share = within()?;
+    assert!(
+        off <= share * long as f64 + EDGES * share * count as f64,
+        "{off}"
+    );
     let stretch = outcome.stretch.ok_or("nobody slept again")?;
     let truly = 1.0 + truth.held_up as f64 / truth.ran as f64;
     // In hundredths, so that what the trace is exact by is little.
-    is_about(
-        "100 times the stretch",
-        100.0 * stretch,
-        100.0 * truly,
-        0.05,
-    )
+    is_about("100 times the stretch", 100.0 * stretch, 100.0 * truly)
 }
