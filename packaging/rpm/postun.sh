@@ -14,7 +14,8 @@ if [ "$1" = 0 ]; then
     disabled | '') rm -rf /run/scx ;;
     esac
     # rpm removes the files only: cargo-generate-rpm gives it no directories. The last is Debian's, others have none.
-    for directory in /etc/auto-ext /usr/share/auto-ext /usr/share/doc/auto-ext /usr/share/zsh/vendor-completions; do
+    for directory in /etc/auto-ext /usr/share/auto-ext /usr/share/doc/auto-ext /usr/share/zsh/vendor-completions \
+        /usr/lib/systemd/system/scx_loader.service.d; do
         rmdir "$directory" 2>/dev/null || :
     done
 fi
