@@ -20,6 +20,7 @@
 
 #[expect(dead_code, reason = "these programs only read what is there")]
 mod kernel;
+mod object;
 
 use auto_ext_profiler_abi::{OutcomeCounters, SLEEPERS, Sleeper, in_background};
 use aya_ebpf::Global;
@@ -131,15 +132,4 @@ fn sleeper(pid: u32) -> Option<&'static mut Sleeper> {
 fn now() -> u64 {
     // SAFETY: a helper without arguments.
     unsafe { bpf_ktime_get_ns() }
-}
-
-// SAFETY: the kernel reads the licence by the name of its section.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 4] = *b"GPL\0";
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // Nothing here panics; the linker drops this, and the verifier refuses it if it does not.
-    loop {}
 }
