@@ -177,14 +177,8 @@ fn best(
         rejected: Vec::new(),
         waits: None,
     };
-    let asked = |candidate: &Candidate| {
-        let is_rule = matches!(precedence, Precedence::Rule(_));
-        is_rule
-            .then(|| with_arguments_asked(state, candidate))
-            .flatten()
-    };
     let candidates = candidates.iter().flat_map(|candidate| {
-        let asked = asked(candidate);
+        let asked = with_arguments_asked(state, candidate, precedence);
         asked.into_iter().chain([candidate.clone()])
     });
     for candidate in candidates {
@@ -200,8 +194,12 @@ fn best(
 }
 
 /// What a rule asks for, with the arguments that a person asked for its program to have; `None` when they asked for none.
-fn with_arguments_asked(state: &State, candidate: &Candidate) -> Option<Candidate> {
-    let Candidate::Scheduler(scheduler) = candidate else {
+fn with_arguments_asked(
+    state: &State,
+    candidate: &Candidate,
+    precedence: Precedence,
+) -> Option<Candidate> {
+    let (Candidate::Scheduler(scheduler), Precedence::Rule(_)) = (candidate, precedence) else {
         return None;
     };
     let args = state.arguments_asked.get(&scheduler.command)?;

@@ -69,16 +69,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::pattern::Pattern;
     use crate::pattern::tests::process;
     use crate::programs::List;
-
-    fn programs(patterns: &[&str]) -> Programs {
-        let patterns = patterns
-            .iter()
-            .map(|text| Pattern::for_processes(text).unwrap());
-        patterns.collect::<Vec<_>>().into()
-    }
+    use crate::programs::tests::programs;
 
     fn descendants(of: &[&str], which: &[&str]) -> Descendants {
         Descendants {

@@ -220,13 +220,21 @@ impl Names {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeSet;
 
     use proptest::prelude::*;
 
     use super::*;
     use crate::pattern::tests::process;
+
+    /// Those that these patterns match.
+    pub(crate) fn programs(patterns: &[&str]) -> Programs {
+        let patterns = patterns
+            .iter()
+            .map(|text| Pattern::for_processes(text).unwrap());
+        patterns.collect::<Vec<_>>().into()
+    }
 
     fn list(names: &[&str]) -> List {
         List::new("games", names.iter().map(|name| (*name).to_owned()))

@@ -89,13 +89,7 @@ impl fmt::Display for Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn programs(patterns: &[&str]) -> Programs {
-        let patterns = patterns
-            .iter()
-            .map(|text| Pattern::for_processes(text).unwrap());
-        patterns.collect::<Vec<_>>().into()
-    }
+    use crate::programs::tests::programs;
 
     #[test]
     fn a_selection_covers_others_only_if_it_is_certain() {

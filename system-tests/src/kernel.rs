@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use crate::wait;
+
 /// The state of sched_ext, such as `enabled`; empty on a kernel without it.
 pub(crate) fn state() -> String {
     attribute("state")
@@ -23,6 +25,12 @@ pub(crate) fn scheduler() -> String {
             _ => "kernel".to_owned(),
         };
     }
+}
+
+/// Waits until this is the scheduler.
+pub(crate) fn runs(scheduler: &str) -> anyhow::Result<()> {
+    wait::until("scheduler", &scheduler.to_owned(), self::scheduler)?;
+    Ok(())
 }
 
 /// The name that the enabled scheduler gave itself, with its version; empty when none is.

@@ -11,6 +11,8 @@ use zbus::names::InterfaceName;
 use zbus::proxy::SignalStream;
 use zbus::{Connection, OwnedVariant, Proxy};
 
+use crate::wait;
+
 const NAME: &str = "org.autoext.AutoExt1";
 const PATH: &str = "/org/autoext/AutoExt1";
 
@@ -57,6 +59,22 @@ pub(crate) fn stop() -> anyhow::Result<()> {
 /// The service's main process.
 pub(crate) fn process() -> anyhow::Result<String> {
     say("systemctl show --property=MainPID --value auto-ext.service")
+}
+
+/// What has another daemon take the place of one: in good order, and not.
+pub(crate) const REPLACED_BY: [&str; 2] = [
+    "systemctl restart auto-ext.service",
+    "systemctl kill --signal=KILL auto-ext.service",
+];
+
+/// Does what ends the daemon such that systemd starts another, and waits for that.
+pub(crate) fn replace(how: &str) -> anyhow::Result<()> {
+    let daemon = process()?;
+    say(how)?;
+    wait::until("another daemon", &true, || {
+        process().is_ok_and(|now| now != daemon && now != "0")
+    })?;
+    Ok(())
 }
 
 /// What of auto-ext and the schedulers is running, as `pgrep` lists it.

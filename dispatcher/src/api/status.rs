@@ -124,10 +124,7 @@ pub(crate) struct LoaderStatus {
 impl LoaderStatus {
     /// The mode in which what the kernel runs was asked for.
     pub(crate) fn mode(&self, current: &Current) -> Mode {
-        match self.how(current) {
-            Some(How::Mode(mode)) => *mode,
-            Some(How::Arguments(_)) | None => Mode::Auto,
-        }
+        self.how(current).map_or(Mode::Auto, How::mode)
     }
 
     /// The arguments with which it was asked for, if they were not those of a mode.

@@ -134,10 +134,7 @@ impl Daemon {
             let message = "org.scx.Loader is not offered any more".to_owned();
             return Err(Refusal::Unavailable(message));
         };
-        let mode = match running.map(|running| loader.how(running)) {
-            Some(How::Mode(mode)) => mode,
-            Some(How::Arguments(_)) | None => Mode::Auto,
-        };
+        let mode = running.map_or(Mode::Auto, |running| loader.how(running).mode());
         let shown = supported(&current).map(|command| (command.to_owned(), mode));
         let default = loader.settings.default.clone();
         let default = default.map(|command| (command, loader.settings.default_mode));

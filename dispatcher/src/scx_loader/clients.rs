@@ -35,6 +35,16 @@ pub(crate) enum How {
     Arguments(Vec<String>),
 }
 
+impl How {
+    /// The mode that its clients are told: with arguments of their own it is the automatic one.
+    pub(crate) fn mode(&self) -> Mode {
+        match self {
+            Self::Mode(mode) => *mode,
+            Self::Arguments(_) => Mode::Auto,
+        }
+    }
+}
+
 /// What runs, as its clients are told: a program and a mode, or nothing that they know.
 pub(crate) type Shown = Option<(String, Mode)>;
 
@@ -195,10 +205,7 @@ mod tests {
             let outcome = self.clients.decide(client, ask, &self.now, None).unwrap();
             self.now = match &outcome {
                 Outcome::Pin { command, how } => {
-                    let mode = match how {
-                        How::Mode(mode) => *mode,
-                        How::Arguments(_) => Mode::Auto,
-                    };
+                    let mode = how.mode();
                     Now {
                         shown: shown(command, mode),
                         pinned: true,

@@ -15,17 +15,12 @@ const POLICY: &str = "version: 1\nrules: [{class: idle, use: [scx_flash, kernel]
 /// What the kernel runs, turn by turn, is written here by the command.
 const TURNS: &str = "/root/compared-turns";
 
-fn runs(what: &str) -> anyhow::Result<()> {
-    wait::until("scheduler", &what.to_owned(), kernel::scheduler)?;
-    Ok(())
-}
-
 pub(super) fn two_schedulers_are_compared_and_the_choice_of_the_policy_is_back_afterwards()
 -> anyhow::Result<()> {
     policy::write(POLICY)?;
     service::restart()?;
     let bus = Bus::connect()?;
-    runs("scx_flash")?;
+    kernel::runs("scx_flash")?;
 
     let csv = "/root/compared.csv";
     let answer = service::say(&format!(
@@ -49,7 +44,7 @@ pub(super) fn two_schedulers_are_compared_and_the_choice_of_the_policy_is_back_a
     let turns = std::fs::read_to_string(csv)?;
     ensure!(turns.lines().count() == 5, "{turns}");
     wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
-    runs("scx_flash")?;
+    kernel::runs("scx_flash")?;
 
     // Each turn is under its own scheduler, as the kernel says.
     let command = format!(
@@ -81,7 +76,7 @@ pub(super) fn two_schedulers_are_compared_and_the_choice_of_the_policy_is_back_a
         ensure!(seen.starts_with(said), "{by}\n{seen:?}");
     }
     ensure!(seen.len() == 4, "{seen:?}");
-    runs("scx_flash")?;
+    kernel::runs("scx_flash")?;
     for file in [csv, "/root/compared-by.csv", TURNS] {
         std::fs::remove_file(file)?;
     }
@@ -93,7 +88,7 @@ pub(super) fn a_comparison_that_is_killed_leaves_neither_its_scheduler_nor_its_c
     policy::write(POLICY)?;
     service::restart()?;
     let bus = Bus::connect()?;
-    runs("scx_flash")?;
+    kernel::runs("scx_flash")?;
     // It cannot give back what it leased.
     let mut compare = Command::new("auto-ext")
         .args([
@@ -109,7 +104,7 @@ pub(super) fn a_comparison_that_is_killed_leaves_neither_its_scheduler_nor_its_c
         .stderr(Stdio::null())
         .spawn()
         .context("failed to run auto-ext compare")?;
-    runs("scx_bpfland")?;
+    kernel::runs("scx_bpfland")?;
     let commands = || {
         let found = service::output("pgrep --count --full ^/usr/bin/sleep.2000");
         let found = found.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
@@ -119,7 +114,7 @@ pub(super) fn a_comparison_that_is_killed_leaves_neither_its_scheduler_nor_its_c
     compare.kill()?;
     compare.wait()?;
     wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
-    runs("scx_flash")?;
+    kernel::runs("scx_flash")?;
     wait::until("the command", &"0".to_owned(), commands)?;
     Ok(())
 }

@@ -1,13 +1,13 @@
 //! Leases: a scheduler for as long as its caller runs, and who may have which.
 
 use std::fs;
-use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 
 use super::faults::{game, install_game};
+use super::people::{count, start_with};
 use crate::load;
 use crate::service::{self, Bus};
 use crate::{kernel, policy, wait};
@@ -23,30 +23,11 @@ const POLICY: &str = "version: 1\nschedulers:\n  fast: {command: scx_bpfland}\n 
 const LEASED: &str = "/root/leased-command";
 
 fn run(scheduler: &str) -> anyhow::Result<Child> {
-    // It may run already.
-    if !Path::new(LEASED).exists() {
-        fs::copy("/usr/bin/sleep", LEASED)?;
-    }
-    Command::new("auto-ext")
-        .args(["run", scheduler, "--", LEASED, "1000"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("failed to run auto-ext run")
+    start_with(&["run", scheduler], LEASED)
 }
 
 fn leased_commands() -> usize {
-    let found = service::output("pgrep --count --full ^/root/leased-command");
-    let found = found.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    found
-        .ok()
-        .and_then(|count| count.parse().ok())
-        .unwrap_or(usize::MAX)
-}
-
-fn runs(what: &str) -> anyhow::Result<()> {
-    wait::until("scheduler", &what.to_owned(), kernel::scheduler)?;
-    Ok(())
+    count(LEASED)
 }
 
 pub(super) fn a_lease_lasts_as_long_as_its_caller_and_min_run_does_not_keep_it()
@@ -56,7 +37,7 @@ pub(super) fn a_lease_lasts_as_long_as_its_caller_and_min_run_does_not_keep_it()
     let bus = Bus::connect()?;
     install_game()?;
     let game = game()?;
-    runs("scx_flash")?;
+    kernel::runs("scx_flash")?;
     let mut caller = run("fast")?;
     wait::until("the command", &1, leased_commands)?;
     // It starts when its scheduler runs.
@@ -79,22 +60,15 @@ pub(super) fn a_lease_lasts_as_long_as_its_caller_and_min_run_does_not_keep_it()
 
     // A newer lease is in force, and the first one after it.
     let newer = run("kernel")?;
-    runs("kernel")?;
+    kernel::runs("kernel")?;
     drop(end(newer, "TERM")?);
-    runs("scx_bpfland")?;
+    kernel::runs("scx_bpfland")?;
 
     // The daemon may be restarted or killed.
-    for how in [
-        "systemctl restart auto-ext.service",
-        "systemctl kill --signal=KILL auto-ext.service",
-    ] {
-        let daemon = service::process()?;
-        service::say(how)?;
-        wait::until("another daemon", &true, || {
-            service::process().is_ok_and(|now| now != daemon && now != "0")
-        })?;
+    for how in service::REPLACED_BY {
+        service::replace(how)?;
         wait::until("mode", &"held".to_owned(), || bus.string("Mode"))?;
-        runs("scx_bpfland")?;
+        kernel::runs("scx_bpfland")?;
     }
     ensure!(caller.try_wait()?.is_none() && leased_commands() == 1);
 
@@ -103,7 +77,7 @@ pub(super) fn a_lease_lasts_as_long_as_its_caller_and_min_run_does_not_keep_it()
     let said = end(caller, "KILL")?;
     wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
     eprintln!("\n  known after {:.0?}", killed_at.elapsed());
-    runs("scx_flash")?;
+    kernel::runs("scx_flash")?;
     let warnings = String::from_utf8_lossy(&said.stderr)
         .matches("not leased any more")
         .count();
@@ -127,7 +101,7 @@ pub(super) fn what_cannot_be_leased_now_keeps_no_command_from_running() -> anyho
         shown.contains("\"current_scheduler\":\"scx_bpfland\""),
         "{shown}"
     );
-    runs("kernel")?;
+    kernel::runs("kernel")?;
 
     // Mistakes of the caller's: nothing runs.
     for (command, says) in [
@@ -199,7 +173,7 @@ pub(super) fn a_person_at_the_machine_leases_what_the_policy_names_without_a_pas
         code == 5 && text.contains("\"current_scheduler\":\"scx_bpfland\""),
         "{code}: {text}"
     );
-    runs("kernel")?;
+    kernel::runs("kernel")?;
     let enabled = kernel::enable_seq();
     let lease =
         "busctl call org.autoext.AutoExt1 /org/autoext/AutoExt1 org.autoext.AutoExt1 Lease sasss";
@@ -283,7 +257,7 @@ pub(super) fn a_game_that_gamemode_knows_has_what_its_class_would_use() -> anyho
     for _ in 0..2 {
         // Asks for GameMode until it is killed, as a game does.
         let game = in_session("gamemoded --request")?;
-        runs("scx_bpfland")?;
+        kernel::runs("scx_bpfland")?;
         let reason = bus.string("Reason");
         ensure!(
             reason.starts_with("leased by GameMode (auto-ext run --class game)"),
@@ -291,13 +265,13 @@ pub(super) fn a_game_that_gamemode_knows_has_what_its_class_would_use() -> anyho
         );
         drop(game);
         wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
-        runs("kernel")?;
+        kernel::runs("kernel")?;
     }
     // GameMode may end before its game does.
     let game = in_session("gamemoded --request")?;
-    runs("scx_bpfland")?;
+    kernel::runs("scx_bpfland")?;
     drop(gamemode);
-    runs("kernel")?;
+    kernel::runs("kernel")?;
     drop((game, session));
     fs::remove_file(SESSION)?;
     Ok(())
@@ -318,11 +292,11 @@ pub(super) fn what_scx_service_would_start_can_be_a_lease() -> anyhow::Result<()
     fs::write(format!("{directory}/lease.conf"), DROP_IN)?;
     service::say("systemctl daemon-reload")?;
     service::say("systemctl start scx.service")?;
-    runs("scx_bpfland")?;
+    kernel::runs("scx_bpfland")?;
     ensure!(bus.string("Mode") == "held" && bus.string("CurrentOwner") == "auto-ext");
     service::say("systemctl stop scx.service")?;
     wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
-    runs("kernel")?;
+    kernel::runs("kernel")?;
     fs::remove_dir_all(directory)?;
     fs::remove_file("/run/systemd/system/scx.service")?;
     service::say("systemctl daemon-reload")?;

@@ -19,11 +19,6 @@ const POLICY: &str = "version: 1\nrules:\n  \
 const OFFERED: &str = "compat: {scx_loader: on}\n";
 const CONFIGURATION: &str = "/etc/scx_loader.toml";
 
-fn runs(what: &str) -> anyhow::Result<()> {
-    wait::until("scheduler", &what.to_owned(), kernel::scheduler)?;
-    Ok(())
-}
-
 /// Runs scxctl, which says this on standard output, and ends so.
 fn scxctl(arguments: &str, code: i32, says: &str) -> anyhow::Result<()> {
     let output = service::output(&format!("scxctl {arguments}"))?;
@@ -101,7 +96,7 @@ pub(super) fn scxctl_does_what_it_says_and_sees_what_is_true() -> anyhow::Result
         0,
         "started Bpfland in Gaming mode",
     )?;
-    runs("scx_bpfland")?;
+    kernel::runs("scx_bpfland")?;
     ensure!(
         arguments()?.ends_with("scx_bpfland -m all"),
         "{}",
@@ -131,13 +126,13 @@ pub(super) fn scxctl_does_what_it_says_and_sees_what_is_true() -> anyhow::Result
         0,
         "switched to Flash with arguments \"--slice-us 5000\"",
     )?;
-    runs("scx_flash")?;
+    kernel::runs("scx_flash")?;
     scxctl("get", 0, "running Flash with arguments \"--slice-us 5000\"")?;
 
     let (before, enabled) = (bus.number("SchedulerPid")?, kernel::enable_seq());
     scxctl("restart", 0, "restarted")?;
     wait::until("another instance", &true, || kernel::enable_seq() > enabled)?;
-    runs("scx_flash")?;
+    kernel::runs("scx_flash")?;
     wait::until("another process", &true, || {
         bus.number("SchedulerPid")
             .is_ok_and(|now| now != before && now != 0)
@@ -149,7 +144,7 @@ pub(super) fn scxctl_does_what_it_says_and_sees_what_is_true() -> anyhow::Result
     // What ran before the first request was nothing, so this leaves the choice to the policy.
     scxctl("stop", 0, "stopped")?;
     wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
-    runs("kernel")
+    kernel::runs("kernel")
 }
 
 fn a_death_is_seen() -> anyhow::Result<()> {
@@ -166,7 +161,7 @@ pub(super) fn who_puts_back_what_ran_leaves_the_choice_to_the_policy() -> anyhow
     let bus = offer()?;
     install_game()?;
     let game = game()?;
-    runs("scx_flash")?;
+    kernel::runs("scx_flash")?;
     let changes = load::start_command(Command::new("sh").args([
         "-c",
         "busctl monitor --match type=signal,path=/org/scx/Loader > /root/signals",
@@ -176,7 +171,7 @@ pub(super) fn who_puts_back_what_ran_leaves_the_choice_to_the_policy() -> anyhow
         property("CurrentScheduler")? == "s \"scx_flash\"" && property("SchedulerMode")? == "u 0"
     );
     as_service("falcond", "SwitchScheduler su scx_bpfland 1")?;
-    runs("scx_bpfland")?;
+    kernel::runs("scx_bpfland")?;
     ensure!(
         bus.string("Reason").starts_with("pinned by falcond"),
         "{}",
@@ -189,7 +184,7 @@ pub(super) fn who_puts_back_what_ran_leaves_the_choice_to_the_policy() -> anyhow
     ensure!(findings.contains("pinned by falcond"), "{findings}");
     as_service("falcond", "SwitchScheduler su scx_flash 0")?;
     wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
-    runs("scx_flash")?;
+    kernel::runs("scx_flash")?;
 
     // As the patch of power-profiles-daemon does: what runs, in another mode.
     as_service(
@@ -198,7 +193,7 @@ pub(super) fn who_puts_back_what_ran_leaves_the_choice_to_the_policy() -> anyhow
     )?;
     ensure!(bus.string("Mode") == "auto", "{}", bus.string("Reason"));
     drop(game);
-    runs("kernel")?;
+    kernel::runs("kernel")?;
     let signals = fs::read_to_string("/root/signals")?;
     drop(changes);
     ensure!(
@@ -209,10 +204,10 @@ pub(super) fn who_puts_back_what_ran_leaves_the_choice_to_the_policy() -> anyhow
     // Nothing ran, as falcond sees it: it stops what it started.
     ensure!(property("CurrentScheduler")? == "s \"unknown\"");
     as_service("falcond", "SwitchScheduler su scx_bpfland 1")?;
-    runs("scx_bpfland")?;
+    kernel::runs("scx_bpfland")?;
     as_service("falcond", "StopScheduler")?;
     wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
-    runs("kernel")
+    kernel::runs("kernel")
 }
 
 pub(super) fn scx_loader_stays_down_while_its_interface_is_offered() -> anyhow::Result<()> {
@@ -226,7 +221,7 @@ pub(super) fn scx_loader_stays_down_while_its_interface_is_offered() -> anyhow::
     )?;
     let bus = offer()?;
     // The configuration says in what it begins.
-    runs("scx_bpfland")?;
+    kernel::runs("scx_bpfland")?;
     ensure!(
         bus.string("Reason")
             .starts_with(&format!("pinned by {CONFIGURATION}")),
@@ -236,13 +231,13 @@ pub(super) fn scx_loader_stays_down_while_its_interface_is_offered() -> anyhow::
     let owner = || service::say("busctl status org.scx.Loader").unwrap_or_default();
     ensure!(owner().contains("auto-ext.service"), "{}", owner());
     scxctl("switch --sched flash", 0, "switched to Flash in Auto mode")?;
-    runs("scx_flash")?;
+    kernel::runs("scx_flash")?;
     scxctl(
         "restore",
         0,
         "restored default scheduler Bpfland in Gaming mode",
     )?;
-    runs("scx_bpfland")?;
+    kernel::runs("scx_bpfland")?;
     fs::remove_file(CONFIGURATION)?;
 
     // Once it has ended it is not started again.
@@ -255,7 +250,7 @@ pub(super) fn scx_loader_stays_down_while_its_interface_is_offered() -> anyhow::
     // Without the interface it is there again for its clients, and what they pinned is over.
     policy::write(POLICY)?;
     wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
-    runs("kernel")?;
+    kernel::runs("kernel")?;
     scxctl("get", 0, "no scx scheduler running")?;
     ensure!(owner().contains("scx_loader.service"), "{}", owner());
     service::say("systemctl stop scx_loader.service")?;

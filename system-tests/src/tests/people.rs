@@ -1,6 +1,7 @@
 //! What people ask for, and who may.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, ensure};
@@ -152,24 +153,37 @@ pub(super) fn a_hold_keeps_what_runs_and_ends_with_its_caller() -> anyhow::Resul
 /// What is held while this runs has another name than anything else here.
 const HELD: &str = "/root/held-command";
 
-/// `auto-ext hold` with a command that does nothing, and what it says on standard error.
-fn hold() -> anyhow::Result<Child> {
-    fs::copy("/usr/bin/sleep", HELD)?;
+/// `auto-ext` with these arguments and a command that does nothing, of this name, and what it says on standard error.
+pub(super) fn start_with(arguments: &[&str], command: &str) -> anyhow::Result<Child> {
+    // It may run already.
+    if !Path::new(command).exists() {
+        fs::copy("/usr/bin/sleep", command)?;
+    }
     Command::new("auto-ext")
-        .args(["hold", "--", HELD, "1000"])
+        .args(arguments)
+        .args(["--", command, "1000"])
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .context("failed to run auto-ext hold")
+        .context("failed to run auto-ext")
 }
 
-fn held_commands() -> usize {
-    let found = service::output("pgrep --count --full ^/root/held-command");
+/// How many processes of this command there are.
+pub(super) fn count(command: &str) -> usize {
+    let found = service::output(&format!("pgrep --count --full ^{command}"));
     let found = found.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     found
         .ok()
         .and_then(|count| count.parse().ok())
         .unwrap_or(usize::MAX)
+}
+
+fn hold() -> anyhow::Result<Child> {
+    start_with(&["hold"], HELD)
+}
+
+fn held_commands() -> usize {
+    count(HELD)
 }
 
 pub(super) fn a_hold_outlives_the_daemon_and_never_leaves_its_command_behind() -> anyhow::Result<()>
@@ -180,15 +194,8 @@ pub(super) fn a_hold_outlives_the_daemon_and_never_leaves_its_command_behind() -
     let mode = |mode: &str| wait::until("mode", &mode.to_owned(), || bus.string("Mode"));
     let mut holder = hold()?;
     mode("held")?;
-    for how in [
-        "systemctl restart auto-ext.service",
-        "systemctl kill --signal=KILL auto-ext.service",
-    ] {
-        let daemon = service::process()?;
-        service::say(how)?;
-        wait::until("another daemon", &true, || {
-            service::process().is_ok_and(|now| now != daemon && now != "0")
-        })?;
+    for how in service::REPLACED_BY {
+        service::replace(how)?;
         mode("held")?;
     }
     // Without a daemon the command runs on, and is asked to end as whoever ends its wrapper means it.
