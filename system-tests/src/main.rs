@@ -58,6 +58,7 @@ fn main() -> ExitCode {
         ["sleepers"] => load::be_short_sleepers(),
         ["packages"] => tests::run_packages(),
         ["faults", ref filter @ ..] => tests::run_faults(filter),
+        ["no-loads", ref filter @ ..] => tests::run_without_loads(filter),
         ["sizes"] => tests::run_on_any_size(),
         _ => tests::run(),
     }

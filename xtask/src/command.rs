@@ -8,7 +8,6 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, IsTerminal as _};
-use std::panic::resume_unwind;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -22,7 +21,7 @@ use crate::said::{self, To};
 const TICK: Duration = Duration::from_secs(15);
 
 /// How much nicer than the others is what makes way for them, and how nice it can be at most.
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 19;
 const LAST: i32 = 19;
 
 /// Says one line of progress on standard error.
@@ -167,22 +166,8 @@ pub(crate) fn watched(command: &mut Command, each: impl FnMut(&str)) -> Result<E
     Ok(child.wait()?)
 }
 
-/// Does `work` with what others leave of the processors.
-pub(crate) fn making_way<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    let voice = said::voice();
-    thread::scope(|scope| {
-        let worker = scope.spawn(|| {
-            said::for_step(voice, || {
-                make_way();
-                work()
-            })
-        });
-        worker.join().unwrap_or_else(|panic| resume_unwind(panic))
-    })
-}
-
 /// Has what this thread runs from now on be nicer.
-fn make_way() {
+pub(crate) fn make_way() {
     // The kernel has a priority for each thread, which its children inherit.
     let renice = || -> Result<()> {
         let now: i32 = output(&mut command("nice"))?.trim().parse()?;
@@ -277,7 +262,11 @@ mod tests {
         let nice = || output(&mut command("nice")).unwrap();
         let number = |said: String| said.trim().parse::<i32>().unwrap();
         let before = nice();
-        let way = number(making_way(nice));
+        let way = thread::spawn(move || {
+            make_way();
+            nice()
+        });
+        let way = number(way.join().unwrap());
         assert_eq!(nice(), before);
         assert_eq!(way, (number(before) + NICENESS).min(LAST));
     }

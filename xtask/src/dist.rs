@@ -53,7 +53,7 @@ pub(crate) struct Packages {
 /// Makes the packages and says where they are.
 pub(crate) fn dist() -> Result<()> {
     debian::ensure_packages()?;
-    let packages = make()?;
+    let packages = optimised()?;
     for package in [&packages.deb, &packages.rpm, &packages.archive] {
         let size = fs::metadata(package)?.len();
         say(format!("{} ({} KiB)", package.display(), size / 1024));
@@ -82,9 +82,15 @@ fn newest_glibc(symbols: &str) -> Option<String> {
         .map(|(_, version)| version)
 }
 
-/// Makes the packages, each with exactly the files that install.sh installs.
-pub(crate) fn make() -> Result<Packages> {
+/// Makes the packages as others get them.
+pub(crate) fn optimised() -> Result<Packages> {
     ebpf::build_distribution()?;
+    make(workspace::distribution)
+}
+
+/// Makes the packages of what was built, each with exactly the files that install.sh installs. `built` says where
+/// what was built is.
+pub(crate) fn make(built: fn(&str) -> PathBuf) -> Result<Packages> {
     step("making the packages", || {
         let directory = directory();
         if directory.exists() {
@@ -93,11 +99,11 @@ pub(crate) fn make() -> Result<Packages> {
         }
         fs::create_dir_all(&directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
-        notices::write(&workspace::distribution(NOTICES))?;
+        notices::write(&built(NOTICES))?;
         let tree = directory.join("tree");
         stage(
             &workspace::root().join("install.sh"),
-            &["--binary".as_ref(), &workspace::distribution("auto-ext")],
+            &["--binary".as_ref(), &built("auto-ext")],
             &tree,
         )?;
         Ok(Packages {

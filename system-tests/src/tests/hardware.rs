@@ -29,9 +29,11 @@ fn cpus_come_and_go() -> anyhow::Result<()> {
     service::restart()?;
     let bus = Bus::connect()?;
     wait::until("scheduler", &"scx_bpfland".to_owned(), kernel::scheduler)?;
-    wait::until("owner", &"auto-ext".to_owned(), || {
-        bus.string("CurrentOwner")
+    // The kernel has the scheduler before the switch is over and counted.
+    wait::until("switches", &1, || {
+        bus.number("Switches").unwrap_or_default()
     })?;
+    ensure!(bus.string("CurrentOwner") == "auto-ext");
     let shown = || -> anyhow::Result<_> {
         let switches = (bus.number("Switches")?, service::history(1)?);
         Ok((bus.number("SchedulerPid")?, bus.string("Mode"), switches))

@@ -78,25 +78,38 @@ const OLDEST: &[Test] = tests![
     leaks::swaps_leave_nothing_behind,
 ];
 
-/// On the newest kernel only: what would be the same on any other.
+/// On the newest kernel only: what would be the same on any other, and judges a load or a time.
 const ONCE: &[Test] = tests![
     truth::a_foreign_scheduler_is_left_alone_until_it_leaves,
     classes::with_a_scheduler_per_class,
-    bad_input::bad_policies_are_refused,
-    bad_input::an_invalid_policy_does_not_stop_the_service,
     command_line::a_recorded_load_is_replayed_by_anybody,
     command_line::what_was_measured_can_be_labelled_and_sent,
-    command_line::colours_are_for_terminals_where_no_color_is_not_set,
     command_line::observing_starts_nothing,
-    command_line::what_the_service_cannot_use_all_commands_say_in_the_same_words,
     truth::every_switch_is_announced,
-    library::the_example_swaps_two_schedulers_without_the_daemon,
-    people::only_who_may_changes_something_and_everybody_reads,
     people::a_pin_outlives_loads_and_reload_and_ends_in_its_time,
     people::a_hold_keeps_what_runs_and_ends_with_its_caller,
+    hardware::nothing_is_decided_while_the_machine_sleeps,
+    other_tools::a_daemon_that_is_killed_takes_its_scheduler_along_and_comes_back,
+    applications::the_battery_overrules_the_load_and_a_game_the_battery,
+    applications::edits_are_in_force_at_once_and_twenty_a_second_restart_nothing,
+    watching::watch_shows_loads_switches_and_restarts_on_terminals_of_any_size,
+    watching::watch_takes_little_and_gives_the_terminal_back,
+    user_space::under_load_it_gets_in_runs_on_and_the_daemon_answers,
+    metrics::metrics_are_good_and_outlive_the_daemon,
+];
+
+/// On the newest kernel only, in a machine of their own: what judges neither loads nor times, so that others may use the
+/// host meanwhile.
+const NO_LOADS: &[Test] = tests![
+    bad_input::bad_policies_are_refused,
+    bad_input::an_invalid_policy_does_not_stop_the_service,
+    command_line::colours_are_for_terminals_where_no_color_is_not_set,
+    command_line::what_the_service_cannot_use_all_commands_say_in_the_same_words,
+    library::the_example_swaps_two_schedulers_without_the_daemon,
+    people::only_who_may_changes_something_and_everybody_reads,
+    people::a_hold_outlives_the_daemon_and_never_leaves_its_command_behind,
     ownership::a_scheduler_may_be_a_link_a_copy_or_a_script_and_be_known_to_nobody,
     ownership::bpf_operations_that_are_no_scheduler_are_left_alone,
-    people::a_hold_outlives_the_daemon_and_never_leaves_its_command_behind,
     leases::a_lease_lasts_as_long_as_its_caller_and_min_run_does_not_keep_it,
     leases::what_cannot_be_leased_now_keeps_no_command_from_running,
     leases::a_person_at_the_machine_leases_what_the_policy_names_without_a_password,
@@ -112,11 +125,7 @@ const ONCE: &[Test] = tests![
     loader::scx_loader_is_not_woken,
     loader::what_scx_loader_runs_is_left_alone_until_it_is_stopped,
     loader::a_pin_takes_over_from_scx_loader,
-    hardware::nothing_is_decided_while_the_machine_sleeps,
-    other_tools::a_daemon_that_is_killed_takes_its_scheduler_along_and_comes_back,
-    applications::the_battery_overrules_the_load_and_a_game_the_battery,
     sources::a_power_profile_counts_as_long_as_somebody_says_it,
-    applications::edits_are_in_force_at_once_and_twenty_a_second_restart_nothing,
     applications::a_program_is_known_by_its_launcher_through_one_that_ended,
     applications::a_file_beside_the_policy_brings_a_list_of_programs_and_takes_it_along,
     failed_swaps::what_cannot_be_started_is_refused_at_once,
@@ -130,11 +139,7 @@ const ONCE: &[Test] = tests![
     failures::a_renamed_scheduler_that_dies_is_noticed_at_once_and_quarantined_by_each_name,
     failures::one_that_leaves_when_asked_has_not_failed_whatever_its_status,
     failures::two_boots_that_went_down_bring_the_safe_mode,
-    watching::watch_shows_loads_switches_and_restarts_on_terminals_of_any_size,
-    watching::watch_takes_little_and_gives_the_terminal_back,
-    user_space::under_load_it_gets_in_runs_on_and_the_daemon_answers,
     truth::a_scheduler_cannot_change_what_it_has_no_business_with,
-    metrics::metrics_are_good_and_outlive_the_daemon,
     metrics::the_page_says_what_runs_and_what_failed,
     metrics::prometheus_scrapes_it,
     notices::a_user_is_told_that_a_scheduler_failed,
@@ -216,11 +221,20 @@ pub(crate) fn run() -> ExitCode {
 
 /// Runs the tests of what can go wrong, those with this in their name if there is a filter.
 pub(crate) fn run_faults(filter: &[&str]) -> ExitCode {
+    run_filtered(filter, FAULTS)
+}
+
+/// Runs the tests that judge neither loads nor times, those with this in their name if there is a filter.
+pub(crate) fn run_without_loads(filter: &[&str]) -> ExitCode {
+    run_filtered(filter, NO_LOADS)
+}
+
+fn run_filtered(filter: &[&str], tests: &'static [Test]) -> ExitCode {
     let arguments = Arguments {
         filter: filter.first().map(|&filter| filter.to_owned()),
         ..Arguments::default()
     };
-    run_all(arguments, FAULTS).exit_code()
+    run_all(arguments, tests).exit_code()
 }
 
 /// Runs the tests for machines of any size.

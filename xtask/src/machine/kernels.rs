@@ -35,6 +35,11 @@ impl Role {
         }
     }
 
+    /// Whether schedulers load on it.
+    pub(crate) fn loads(self) -> bool {
+        self != Self::Refusing
+    }
+
     /// The version that this role is known to hold for.
     pub(crate) fn known(self) -> &'static str {
         match self {

@@ -85,7 +85,7 @@ const CHECKS: &[Check] = &[
 
 /// Tries everything on one release, until something fails: what would come after it has failed too.
 pub(super) fn install(release: &Release) -> Result<Count> {
-    let packages = dist::make()?;
+    let packages = dist::optimised()?;
     let root = Root::unpack(release.suite)?;
     copy_sources(&root)?;
     fs::copy(&packages.deb, root.path("/root/auto-ext.deb"))?;

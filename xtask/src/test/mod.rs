@@ -46,6 +46,9 @@ const SYSTEM_TESTS_TIMEOUT: Duration = Duration::from_secs(40 * 60);
 /// The step of what can go wrong.
 const FAULTS: &str = "system tests (faults)";
 
+/// The step of what judges neither loads nor times.
+const NO_LOADS: &str = "system tests (no loads)";
+
 /// The step that has loads, faults and edits come at random, and for how many seconds.
 const SOAK: &str = "soak";
 const SOAK_SECONDS: u32 = 120;
@@ -84,42 +87,58 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
     let mut all = Run::new(arguments.filter.as_deref(), roles);
     // What is missing is named here, and nothing else is tried.
     setup::setup()?;
-    for check in CHECKS {
-        all.step(check.name, |_| {
-            run(&mut (check.command)()?)?;
-            Ok(Count::PASSED)
-        });
-    }
-    all.step(UNIT_TESTS, unit_tests);
-    all.step(FUZZING, |_| fuzzing());
     if !roles.is_empty() {
         all.step(RELEASE, |_| ebpf::build_release().map(|()| Count::PASSED));
         name_kernels(&all, roles);
     }
-    let machine = roles.contains(&packages::ROLE);
-    if machine {
-        all.step(&system_step(packages::ROLE), |filter| {
-            system_tests(packages::ROLE, filter)
-        });
-        all.step(FAULTS, faults);
-        all.step(SOAK, |_| soak());
-    }
-    // The oldest last: if the packages are done by then, its loads have the processors to themselves.
-    let system = |role| {
-        let is_tested = roles.contains(&role);
-        is_tested.then(|| Step::new(system_step(role), move |filter| system_tests(role, filter)))
-    };
-    let sizes = machine.then(|| Step::new(SIZES, |_| sizes::sizes()));
-    let machines = [system(Role::Refusing), sizes, system(Role::Oldest)];
-    let packages = Step::new(PACKAGES, move |_| packages::packages(machine));
-    all.side_by_side(machines.into_iter().flatten().collect(), vec![packages]);
-    all.step(BENCHMARKS, |_| benchmarks(machine));
+    all.side_by_side(judging(roles), beside(roles));
+    all.step(BENCHMARKS, |_| benchmarks(roles.contains(&Role::Newest)));
     if arguments.install {
         for release in RELEASES {
             all.step(release.step, |_| install::install(release));
         }
     }
     all.report()
+}
+
+/// What judges loads or times, in machines that have the processors first.
+fn judging(roles: &[Role]) -> Vec<Step<'static>> {
+    let mut steps: Vec<_> = roles
+        .iter()
+        .filter(|role| role.loads())
+        .map(system)
+        .collect();
+    if roles.contains(&Role::Newest) {
+        steps.push(Step::new(FAULTS, faults));
+        steps.push(Step::new(SOAK, |_| soak()));
+        steps.push(Step::new(SIZES, |_| sizes::sizes()));
+    }
+    steps
+}
+
+/// What judges neither loads nor times: checks and tests on this machine, and in machines.
+fn beside(roles: &[Role]) -> Vec<Step<'static>> {
+    let check = |check: &'static checks::Check| {
+        Step::new(check.name, |_| {
+            run(&mut (check.command)()?)?;
+            Ok(Count::PASSED)
+        })
+    };
+    let mut steps: Vec<_> = CHECKS.iter().map(check).collect();
+    steps.push(Step::new(UNIT_TESTS, unit_tests));
+    steps.push(Step::new(FUZZING, |_| fuzzing()));
+    let machine = roles.contains(&packages::ROLE);
+    steps.push(Step::new(PACKAGES, move |_| packages::packages(machine)));
+    if roles.contains(&Role::Newest) {
+        steps.push(Step::new(NO_LOADS, no_loads));
+    }
+    steps.extend(roles.iter().filter(|role| !role.loads()).map(system));
+    steps
+}
+
+fn system(role: &Role) -> Step<'static> {
+    let role = *role;
+    Step::new(system_step(role), move |filter| system_tests(role, filter))
 }
 
 /// Checks the dependencies against the database of known vulnerabilities.
@@ -183,9 +202,7 @@ fn system_tests(role: Role, filter: Option<&str>) -> Result<Count> {
     let mut machine = machine(role);
     // Metrics do not depend on the kernel.
     if role == Role::Newest {
-        for (name, program) in prometheus::ensure()? {
-            machine = machine.file(program, format!("usr/bin/{name}"));
-        }
+        machine = with_prometheus(machine)?;
     }
     for (test, place) in PROFILER_TESTS {
         machine = machine.file(ebpf::build_profiler_tests(test)?, place);
@@ -194,11 +211,25 @@ fn system_tests(role: Role, filter: Option<&str>) -> Result<Count> {
     in_machine(role.name(), &machine, &words)
 }
 
+fn no_loads(filter: Option<&str>) -> Result<Count> {
+    let machine = with_prometheus(machine(Role::Newest))?;
+    let words: Vec<&str> = ["no-loads"].into_iter().chain(filter).collect();
+    in_machine("no loads", &machine, &words)
+}
+
 fn faults(filter: Option<&str>) -> Result<Count> {
     // Ten thousand processes want more than the machine has usually.
     let machine = machine(Role::Newest).memory("4G");
     let words: Vec<&str> = ["faults"].into_iter().chain(filter).collect();
     in_machine("faults", &machine, &words)
+}
+
+fn with_prometheus(machine: Machine) -> Result<Machine> {
+    let programs = prometheus::ensure()?;
+    let programs = programs.into_iter();
+    Ok(programs.fold(machine, |machine, (name, program)| {
+        machine.file(program, format!("usr/bin/{name}"))
+    }))
 }
 
 /// One that lasted is one test. It prints the seed by which it can be had again.

@@ -14,8 +14,8 @@ use super::count::Count;
 use super::install::RELEASES;
 use super::packages::PACKAGES;
 use super::sizes::SIZES;
-use super::{BENCHMARKS, FAULTS, SOAK, is_system_step, system_step};
-use crate::command::{complain, say};
+use super::{BENCHMARKS, FAULTS, NO_LOADS, SOAK, is_system_step, system_step};
+use crate::command::{complain, make_way, say};
 use crate::machine::Role;
 use crate::said::{self, To};
 use crate::tail::Tail;
@@ -53,7 +53,7 @@ impl Run {
         let before = CHECKS.iter().map(|check| check.name);
         let before = before.chain([UNIT_TESTS, FUZZING, RELEASE]);
         let system = roles.iter().map(|role| system_step(*role));
-        let after = [FAULTS, SOAK, SIZES, PACKAGES, BENCHMARKS].into_iter();
+        let after = [NO_LOADS, FAULTS, SOAK, SIZES, PACKAGES, BENCHMARKS].into_iter();
         let after = after.chain(RELEASES.iter().map(|release| release.step));
         let names = before.map(str::to_owned).chain(system);
         let names: Vec<String> = names.chain(after.map(str::to_owned)).collect();
@@ -91,7 +91,8 @@ impl Run {
         self.finished([outcome]);
     }
 
-    /// Does the steps of each list one after the other, and the lists side by side.
+    /// Does the steps of each list one after the other, and the lists side by side; the second takes what the first
+    /// leaves of the processors.
     pub(super) fn side_by_side(&mut self, first: Vec<Step<'_>>, second: Vec<Step<'_>>) {
         let wanted = |steps: Vec<_>| -> Vec<Step<'_>> {
             let steps = steps.into_iter();
@@ -115,7 +116,10 @@ impl Run {
             steps.into_iter().map(outcome).collect()
         };
         let (first, second) = thread::scope(|scope| {
-            let second = scope.spawn(|| all(second));
+            let second = scope.spawn(|| {
+                make_way();
+                all(second)
+            });
             (all(first), second.join())
         });
         self.finished(first);
