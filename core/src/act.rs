@@ -18,6 +18,9 @@ use crate::state::{Running, State, Switch};
 /// How long a scheduler of ours may be detached before that counts as a failure: it may be loading itself again, for
 /// which scx_lavd needs half a minute in an emulated machine.
 const RELOAD_WITHIN: Duration = Duration::from_secs(60);
+/// How long rules must want something else until a switch that is on its way is cancelled. Loading takes seconds on a slow
+/// machine, and loads that change their class within them would have no scheduler ever come in.
+const UNWANTED_FOR: Duration = Duration::from_secs(3);
 /// How long nothing new is tried after a switch that failed without a scheduler that could be quarantined for it.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// How long nothing is switched after the machine woke up: CPUs and devices come back one by one.
@@ -45,19 +48,14 @@ pub(crate) fn follow_detachment(state: &mut State, now: Moment) {
 }
 
 /// The actions by which what was chosen comes to run, as far as the policy's limits allow.
-pub(crate) fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action> {
-    if let Some(switch) = &mut state.switching {
-        let same = switch.to.is_same_as(&state.choice.desired);
-        if same {
-            // Perhaps under another name.
-            switch.to = state.choice.desired.clone();
-        }
-        state.choice.waits = Some(switch.progress());
-        if (same && !state.asleep) || switch.cancelled {
-            return Vec::new();
-        }
-        switch.cancelled = true;
-        return vec![Action::Cancel];
+pub(crate) fn act(
+    policy: &Policy,
+    state: &mut State,
+    policy_changed: bool,
+    now: Moment,
+) -> Vec<Action> {
+    if state.switching.is_some() {
+        return cancel_if_unwanted(state, policy_changed, now);
     }
     match state.mode {
         Mode::Auto | Mode::Pinned | Mode::Held => {}
@@ -112,6 +110,7 @@ pub(crate) fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action
     let switch = Switch {
         to: state.choice.desired.clone(),
         reason: reason.clone(),
+        unwanted_since: None,
         cancelled: false,
         precedence: state.choice.precedence,
         counts,
@@ -124,6 +123,33 @@ pub(crate) fn act(policy: &Policy, state: &mut State, now: Moment) -> Vec<Action
         reason,
         replace_foreign,
     }]
+}
+
+/// Cancels the switch that is on its way if something else should run: at once if who wants that has more to say than who
+/// asked for the switch, or the policy is another one; else when it has been wanted for a while.
+fn cancel_if_unwanted(state: &mut State, policy_changed: bool, now: Moment) -> Vec<Action> {
+    let Some(switch) = &mut state.switching else {
+        return Vec::new();
+    };
+    state.choice.waits = Some(switch.progress());
+    if switch.to.is_same_as(&state.choice.desired) {
+        // Perhaps under another name.
+        switch.to = state.choice.desired.clone();
+        switch.unwanted_since = None;
+        if !state.asleep {
+            return Vec::new();
+        }
+    }
+    let since = *switch.unwanted_since.get_or_insert(now);
+    let by_rules = state.mode == Mode::Auto
+        && matches!(switch.precedence, Precedence::Rule(_))
+        && state.choice.precedence <= switch.precedence;
+    let may_pass = by_rules && !policy_changed && !state.asleep;
+    if switch.cancelled || (may_pass && now.saturating_sub(since) < UNWANTED_FOR) {
+        return Vec::new();
+    }
+    switch.cancelled = true;
+    vec![Action::Cancel]
 }
 
 /// Why the switch to what should run has to wait, other than for the hourly limit.

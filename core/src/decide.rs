@@ -27,7 +27,7 @@ pub fn decide(policy: &Policy, state: &State, event: Event, now: Moment) -> (Sta
     follow_detachment(&mut next, now);
     next.mode = mode(policy, &next, now);
     next.choice = choose(policy, &next, now);
-    let actions = act(policy, &mut next, now);
+    let actions = act(policy, &mut next, policy_changed, now);
     (next, actions)
 }
 
@@ -151,6 +151,10 @@ fn slept(state: &mut State, time: Duration, now: Moment) {
         state.foreign_seen.as_mut(),
         state.detached_since.as_mut(),
         state.running.as_mut().map(|running| &mut running.since),
+        state
+            .switching
+            .as_mut()
+            .and_then(|switch| switch.unwanted_since.as_mut()),
     ];
     for moment in moments.into_iter().flatten() {
         *moment = (*moment + time).min(now);

@@ -23,6 +23,8 @@ pub struct Switch {
     pub to: Candidate,
     /// Why, for people.
     pub reason: String,
+    /// Since when something else should run.
+    pub unwanted_since: Option<Moment>,
     /// It was cancelled; it has not ended yet.
     pub cancelled: bool,
     /// Who asks for it.

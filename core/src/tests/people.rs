@@ -162,6 +162,7 @@ fn a_pin_that_fails_at_first_is_no_pin_and_what_ran_stays() {
     machine.state.switching = Some(Switch {
         to: candidates(&["flash"]).swap_remove(0),
         reason: String::new(),
+        unwanted_since: None,
         cancelled: false,
         precedence: Precedence::Pin,
         counts: false,

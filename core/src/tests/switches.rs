@@ -11,6 +11,7 @@ fn a_scheduler_that_cannot_be_ended_has_failed_and_is_not_asked_all_the_time() {
     machine.state.switching = Some(Switch {
         to: Candidate::Kernel,
         reason: String::new(),
+        unwanted_since: None,
         cancelled: false,
         precedence: Precedence::LOWEST,
         counts: true,
@@ -42,6 +43,7 @@ fn a_switch_that_failed_through_nobodys_fault_is_not_tried_again_at_once() {
     machine.state.switching = Some(Switch {
         to: Candidate::Kernel,
         reason: String::new(),
+        unwanted_since: None,
         cancelled: false,
         precedence: Precedence::LOWEST,
         counts: true,
@@ -64,29 +66,41 @@ fn a_switch_that_failed_through_nobodys_fault_is_not_tried_again_at_once() {
     assert_eq!(machine.running(), "bpfland");
 }
 
-#[test]
-fn a_decision_that_changes_cancels_the_switch_once_and_pauses() {
+/// bpfland runs, and cosmos is on its way.
+fn between_bpfland_and_cosmos() -> (Machine, Candidate) {
     let mut machine = Machine::new();
     machine.windows(8, 1.0, 0.0);
-    let old = machine.state.running().cloned();
     machine.now += Duration::from_secs(60);
-    let cosmos = Candidate::Scheduler(scheduler("cosmos"));
-    machine.state.switching = Some(Switch {
-        to: cosmos.clone(),
-        reason: String::new(),
-        cancelled: false,
-        precedence: Precedence::LOWEST,
-        counts: true,
-    });
-    let cancels = |machine: &mut Machine| {
-        let event = Event::Window {
-            dt: WINDOW,
-            signals: Signals::default(),
-        };
-        machine.decides(event) == [Action::Cancel]
+    let cosmos = machine.begins_to_switch_for(Signal::Net);
+    (machine, cosmos)
+}
+
+/// A window of a load that wants no scheduler.
+fn nothing(machine: &mut Machine) -> Vec<Action> {
+    machine.now += WINDOW;
+    machine.decides(Event::Window {
+        dt: WINDOW,
+        signals: Signals::default(),
+    })
+}
+
+#[test]
+fn a_decision_that_changes_and_lasts_cancels_the_switch_once_and_pauses() {
+    let (mut machine, cosmos) = between_bpfland_and_cosmos();
+    let old = machine.state.running().cloned();
+    let mut cancelled_after = Vec::new();
+    let begin = machine.now;
+    for _ in 0..40 {
+        if nothing(&mut machine) == [Action::Cancel] {
+            cancelled_after.push(machine.now - begin);
+        }
+    }
+    let [after] = cancelled_after[..] else {
+        panic!("once is enough: {cancelled_after:?}")
     };
-    assert!(cancels(&mut machine));
-    assert!(!cancels(&mut machine), "once is enough");
+    // The level falls, the class settles, and then it lasts.
+    let least = Duration::from_secs(3) + machine.policy.stability.settle;
+    assert!(after >= least && after < least + 2 * SECOND, "{after:?}");
     machine.happens(Event::SwitchFailed {
         to: cosmos,
         error: "cancelled".into(),
@@ -97,4 +111,44 @@ fn a_decision_that_changes_cancels_the_switch_once_and_pauses() {
     assert_eq!(machine.state.last_error(), "");
     machine.windows(16, 0.0, 1.0);
     assert!(machine.state.reason().contains("waits a moment"));
+}
+
+#[test]
+fn a_decision_that_changes_for_a_moment_cancels_nothing() {
+    let (mut machine, cosmos) = between_bpfland_and_cosmos();
+    for _ in 0..20 {
+        for _ in 0..10 {
+            assert_eq!(nothing(&mut machine), []);
+        }
+        let event = Event::Window {
+            dt: SECOND,
+            signals: {
+                let mut signals = Signals::default();
+                signals.set(Signal::Net, Some(1.0));
+                signals
+            },
+        };
+        assert_eq!(machine.decides(event), []);
+        assert_eq!(*machine.state.desired(), cosmos);
+    }
+}
+
+#[test]
+fn a_person_and_another_policy_cancel_at_once() {
+    let (mut machine, _) = between_bpfland_and_cosmos();
+    let pinned = machine.decides(Event::Pinned {
+        to: Candidate::Kernel,
+        lasts: None,
+        by: None,
+    });
+    assert_eq!(pinned, [Action::Cancel]);
+    let (mut machine, _) = between_bpfland_and_cosmos();
+    machine.policy = Policy::default();
+    assert_eq!(machine.decides(Event::PolicyChanged), [Action::Cancel]);
+}
+
+#[test]
+fn sleep_cancels_at_once() {
+    let (mut machine, _) = between_bpfland_and_cosmos();
+    assert_eq!(machine.decides(Event::FallsAsleep), [Action::Cancel]);
 }
