@@ -80,7 +80,7 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
         writeln!(stdout, "# {}: {}", load.name, load.why)?;
         if let Some(name) = wanted.scheduler.filter(|_| kernel::state() != "enabled") {
             drop(scheduler.take());
-            match start_scheduler(name) {
+            match start_scheduler(name, &[]) {
                 Ok(started) => scheduler = Some(started),
                 Err(error) => {
                     writeln!(
@@ -129,11 +129,15 @@ fn one_line(error: &anyhow::Error) -> String {
 }
 
 /// Starts a scheduler by hand; the kernel has its own back when that is dropped.
-fn start_scheduler(name: &str) -> anyhow::Result<Running> {
+pub(crate) fn start_scheduler(name: &str, arguments: &[&str]) -> anyhow::Result<Running> {
     let program = format!("/usr/bin/scx_{name}");
     ensure!(!kernel::state().is_empty(), "this kernel has no sched_ext");
     ensure!(Path::new(&program).exists(), "{program} is not installed");
-    let mut scheduler = load::start_words(&[&program])?;
+    let words: Vec<&str> = [&*program]
+        .into_iter()
+        .chain(arguments.iter().copied())
+        .collect();
+    let mut scheduler = load::start_words(&words)?;
     let begin = Instant::now();
     while kernel::state() != "enabled" {
         ensure!(!scheduler.has_ended(), "{program} ended by itself");

@@ -17,6 +17,7 @@ mod demo;
 mod detect;
 mod drop_in;
 mod flood;
+mod jobs;
 mod kernel;
 mod leftovers;
 mod load;
@@ -50,6 +51,9 @@ fn main() -> ExitCode {
         ["picture"] => end("picture", picture::print()),
         ["traces"] => end("traces", trace::print_all()),
         ["traced", name] => end("traced", trace::be_load_for_a_while(name)),
+        ["jobs", ref words @ ..] => end("jobs", jobs::compare(words)),
+        ["plants", ref words @ ..] => end("plants", jobs::plants::run(words)),
+        ["job", name] => end("job", jobs::run(name)),
         ["load", ref words @ ..] => loads::be(words),
         ["leaks", ref numbers @ ..] => end("leaks", tests::leaks::look_for_them(numbers)),
         ["soak", ref numbers @ ..] => end("soak", tests::soak::soak(numbers)),

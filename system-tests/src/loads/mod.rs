@@ -13,9 +13,10 @@ mod io_uring;
 mod limited;
 mod servers;
 mod table;
-mod work;
+pub(crate) mod work;
 
 use std::env;
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
@@ -88,29 +89,19 @@ impl Labelled {
             Runs::Own { prepare, .. } => prepare(),
             Runs::Others {
                 programs, prepare, ..
-            } => {
-                if let Some(missing) = programs.split_whitespace().find(|name| !installed(name)) {
-                    return Err(NotPossible::because(format!("{missing} is not installed")));
-                }
-                run_line(prepare)
-            }
+            } => prepare_for(programs, prepare),
         }
     }
 
     /// The command that is the load.
     pub(crate) fn command(&self) -> anyhow::Result<Command> {
-        let this = env::current_exe()?;
         let command = match self.runs {
             Runs::Own { .. } => {
-                let mut command = Command::new(this);
+                let mut command = Command::new(env::current_exe()?);
                 command.args(["load", self.name]);
                 command
             }
-            Runs::Others { command: line, .. } => {
-                let mut command = shell(line);
-                command.env("SELF", this);
-                command
-            }
+            Runs::Others { command: line, .. } => shell(line)?,
         };
         Ok(command)
     }
@@ -122,6 +113,14 @@ impl Labelled {
             Runs::Others { programs, .. } => programs.split_whitespace().any(|has| has == program),
         }
     }
+}
+
+/// Makes ready what a line for the shell needs: these programs, and what this line makes.
+pub(crate) fn prepare_for(programs: &str, prepare: &str) -> anyhow::Result<()> {
+    if let Some(missing) = programs.split_whitespace().find(|name| !installed(name)) {
+        return Err(NotPossible::because(format!("{missing} is not installed")));
+    }
+    run_line(prepare)
 }
 
 /// Ends what a load has left when it is over: cgroups, servers.
@@ -170,17 +169,24 @@ fn installed(program: &str) -> bool {
     env::split_paths(&path).any(|directory| Path::new(&directory).join(program).is_file())
 }
 
-fn shell(line: &str) -> Command {
+/// The variables that lines for the shell may name.
+pub(crate) fn variables() -> anyhow::Result<[(&'static str, OsString); 4]> {
+    Ok([
+        ("SELF", env::current_exe()?.into()),
+        ("N", work::cpus().to_string().into()),
+        (files::SCRATCH, directory_on_disk().into()),
+        (files::FILES, directory_of_files().into()),
+    ])
+}
+
+fn shell(line: &str) -> anyhow::Result<Command> {
     let mut shell = Command::new("sh");
-    shell.args(["-c", line]);
-    shell.env("N", work::cpus().to_string());
-    shell.env(files::SCRATCH, directory_on_disk());
-    shell.env(files::FILES, directory_of_files());
-    shell
+    shell.args(["-c", line]).envs(variables()?);
+    Ok(shell)
 }
 
 fn run_line(line: &str) -> anyhow::Result<()> {
-    let output = shell(line).output()?;
+    let output = shell(line)?.output()?;
     ensure!(
         output.status.success(),
         "`{line}`: {}\n{}",

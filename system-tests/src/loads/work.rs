@@ -11,13 +11,13 @@ use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
 
 /// How many CPUs there are for us.
-pub(super) fn cpus() -> usize {
+pub(crate) fn cpus() -> usize {
     available_parallelism().map_or(1, usize::from)
 }
 
 /// Computes until this thread has used so much CPU time: the same share of a CPU on any machine, and however long
 /// it had to wait.
-pub(super) fn compute(time: Duration) {
+pub(crate) fn compute(time: Duration) {
     let end = now(ClockId::CLOCK_THREAD_CPUTIME_ID) + time;
     while now(ClockId::CLOCK_THREAD_CPUTIME_ID) < end {
         some_work();
@@ -25,7 +25,7 @@ pub(super) fn compute(time: Duration) {
 }
 
 /// Computes without an end.
-pub(super) fn hog() -> ! {
+pub(crate) fn hog() -> ! {
     loop {
         some_work();
     }
@@ -50,27 +50,27 @@ fn now(clock: ClockId) -> Duration {
 }
 
 /// Moments at even distances.
-pub(super) struct Beat {
+pub(crate) struct Beat {
     period: Duration,
     next: Duration,
 }
 
 impl Beat {
     /// The first moment is one period from now.
-    pub(super) fn every(period: Duration) -> Self {
+    pub(crate) fn every(period: Duration) -> Self {
         let next = now(ClockId::CLOCK_MONOTONIC) + period;
         Self { period, next }
     }
 
     /// Sleeps until the next moment. After one that has passed already, the distance counts from now: what is late
     /// does not catch up.
-    pub(super) fn wait(&mut self) {
+    pub(crate) fn wait(&mut self) {
         let period = self.period;
         self.wait_and_then(period);
     }
 
     /// The same, with the distance to the moment after.
-    pub(super) fn wait_and_then(&mut self, period: Duration) {
+    pub(crate) fn wait_and_then(&mut self, period: Duration) {
         let now = now(ClockId::CLOCK_MONOTONIC);
         if self.next <= now {
             self.next = now + period;
@@ -86,14 +86,14 @@ impl Beat {
 
 /// Wakes threads that wait for work.
 #[derive(Default)]
-pub(super) struct Bell {
+pub(crate) struct Bell {
     jobs: Mutex<usize>,
     rung: Condvar,
 }
 
 impl Bell {
     /// There are so many jobs more, but never more than `most`: who is behind leaves some out.
-    pub(super) fn ring(&self, jobs: usize, most: usize) {
+    pub(crate) fn ring(&self, jobs: usize, most: usize) {
         let mut waiting = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         *waiting = (*waiting + jobs).min(most);
         drop(waiting);
@@ -105,7 +105,7 @@ impl Bell {
     }
 
     /// Waits for a job.
-    pub(super) fn wait(&self) {
+    pub(crate) fn wait(&self) {
         let waiting = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = self.rung.wait_while(waiting, |jobs| *jobs == 0);
         *waiting.unwrap_or_else(PoisonError::into_inner) -= 1;
@@ -113,7 +113,7 @@ impl Bell {
 }
 
 /// Starts a thread that has no end. That of one ends the program, as a load without it is another one.
-pub(super) fn start(
+pub(crate) fn start(
     name: &str,
     run: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
 ) -> anyhow::Result<()> {
@@ -128,7 +128,7 @@ pub(super) fn start(
 }
 
 /// Starts so many of the same.
-pub(super) fn start_all(
+pub(crate) fn start_all(
     count: usize,
     name: &str,
     run: impl Fn() -> anyhow::Result<()> + Clone + Send + 'static,
@@ -137,7 +137,7 @@ pub(super) fn start_all(
 }
 
 /// Waits for the end by a signal.
-pub(super) fn forever() -> ! {
+pub(crate) fn forever() -> ! {
     loop {
         thread::park();
     }

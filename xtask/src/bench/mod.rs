@@ -9,8 +9,10 @@ mod processes;
 mod records;
 mod replay;
 mod report;
+mod schedulers;
 mod statistics;
 mod swap;
+mod verdicts;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -43,6 +45,10 @@ enum Part {
     /// How long the kernel is without a scheduler while schedulers are switched in the test machine,
     /// by auto-ext and by scx_loader
     Swap(swap::Arguments),
+    /// How schedulers do jobs, each compared with the kernel's own, in the test machine
+    Schedulers(schedulers::Arguments),
+    /// How often `auto-ext compare` is right where the truth is known, in the test machine
+    Verdicts(verdicts::Arguments),
     /// What the daemon takes from this machine: CPU, memory, wake-ups, disk (needs root)
     Daemon(daemon::Arguments),
     /// What rules about programs cost on this machine beside a flood of short ones, and how soon a listed one has its class
@@ -60,6 +66,8 @@ impl Part {
             Self::Detect(detect::Arguments::default()),
             Self::Classify(classify::Arguments::default()),
             Self::Swap(swap::Arguments::default()),
+            Self::Schedulers(schedulers::Arguments::default()),
+            Self::Verdicts(verdicts::Arguments::default()),
             Self::Daemon(daemon::Arguments::default()),
             Self::Processes(processes::Arguments::default()),
             Self::Replay(replay::Arguments::default()),
@@ -72,6 +80,8 @@ impl Part {
             Self::Detect(_) => "detect",
             Self::Classify(_) => "classify",
             Self::Swap(_) => "swap",
+            Self::Schedulers(_) => "schedulers",
+            Self::Verdicts(_) => "verdicts",
             Self::Daemon(_) => "daemon",
             Self::Processes(_) => "processes",
             Self::Replay(_) => "replay",
@@ -85,6 +95,8 @@ impl Part {
             Self::Detect(arguments) => detect::detect(arguments, quick, out),
             Self::Classify(arguments) => classify::classify(arguments, quick, out),
             Self::Swap(arguments) => swap::swap(arguments, quick, out),
+            Self::Schedulers(arguments) => schedulers::schedulers(arguments, quick, out),
+            Self::Verdicts(arguments) => verdicts::verdicts(arguments, quick, out),
             Self::Daemon(arguments) => daemon::daemon(arguments, quick, out),
             Self::Processes(arguments) => processes::processes(arguments, quick, out),
             Self::Replay(arguments) => replay::replay(arguments, quick, out),
@@ -117,7 +129,9 @@ pub(crate) fn quick(machine: bool, out: &mut dyn Write) -> Result<u64> {
     let mut measured = 0;
     for part in Part::all() {
         let possible = match part {
-            Part::Detect(_) | Part::Classify(_) | Part::Swap(_) => machine,
+            Part::Detect(_) | Part::Classify(_) | Part::Swap(_) | Part::Schedulers(_) => machine,
+            // Its yardstick takes as long for one comparison as for many; what it compares by is that of `schedulers`.
+            Part::Verdicts(_) => false,
             Part::Overhead(_) | Part::Processes(_) => overhead::is_possible()?,
             Part::Daemon(_) | Part::Replay(_) => true,
         };

@@ -67,6 +67,22 @@ scx_loader 1.1.3 doing the same. Wanted: idle a median of 5 ms and at worst 30 m
 idle and under load; what auto-ext announces within 2 ms of what the sampler saw.",
     },
     Section {
+        part: "schedulers",
+        about: "\
+Jobs of a fixed amount of work under several schedulers, each compared with the kernel's own by `auto-ext compare`, in pairs
+in the order of a coin, in the test machine. An emulator has no caches, no frequencies and no SMT, and its switches and
+wake-ups cost many times what they cost on real CPUs: what a scheduler gains by placing tasks is not seen here, and what it
+costs is exaggerated. What is seen is whom it lets run first.",
+    },
+    Section {
+        part: "verdicts",
+        about: "\
+How often `auto-ext compare` is right where the truth is known: schedulers that are equal (bpfland and a copy of it), one that
+injects idle, and the kernel's own with slices of 100 ms beside tasks that sleep. That a plant is what it is called is shown first
+by a yardstick without auto-ext, at three times the spread of one; else it is void. Wanted: of 20 comparisons of equals one
+better or worse at most; injected idle worse in all within 10 pairs; bpfland better than long slices in 9 of 10 within 20 pairs.",
+    },
+    Section {
         part: "daemon",
         about: "\
 What the daemon takes from the machine that runs this, which is not emulated. It measures and decides there, but starts no

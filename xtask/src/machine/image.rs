@@ -50,6 +50,8 @@ const PROGRAMS: &[&str] = &[
     "perl",
     "redis-server",
     "redis-tools",
+    // hackbench
+    "rt-tests",
     "sqlite3",
     "sysbench",
     "xz-utils",

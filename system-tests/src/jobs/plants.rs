@@ -1,0 +1,198 @@
+//! Comparisons whose truth is known: equal schedulers, and ones that are worse because they were made so. That they are is
+//! shown first by a yardstick that has nothing of auto-ext's: the job is timed by hand under each. A plant that does not show
+//! there is void, and no comparison is judged by it.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, ensure};
+use regex::Regex;
+use serde_json::{Value, json};
+
+use super::table::{ALL, Job, Judged};
+use super::{Comparison, compare_by, make_ready};
+use crate::classify::start_scheduler;
+use crate::{kernel, loads, service, wait};
+
+/// Where the kernel says for how long its own scheduler lets a task run while others wait, in nanoseconds.
+const SLICE: &str = "/sys/kernel/debug/sched/base_slice_ns";
+/// A tenth of a second.
+const LONG_SLICE: &str = "100000000";
+
+/// A copy of bpfland, and bpfland as it injects idle: of each CPU's time a good part is wasted.
+const POLICY: &str = "version: 1\nrules: [{class: idle, use: [kernel]}]\nschedulers:\n  \
+    copy: {command: /usr/bin/scx_bpfland_copy}\n  \
+    throttled: {command: scx_bpfland, args: [--throttle-us, '3000']}\n\
+    stability: {max_switches_per_hour: 3600}\n";
+
+/// How often each is timed by hand.
+const TIMES: usize = 6;
+/// How much further apart two that differ must be than the runs of one are.
+const CLEAR: f64 = 3.0;
+
+/// A comparison whose truth is known.
+struct Plant {
+    name: &'static str,
+    /// As `auto-ext compare` is told them; the second is what is equal, better or worse.
+    schedulers: [&'static str; 2],
+    /// The arguments of scx_bpfland by hand for each; the kernel's own scheduler without any.
+    by_hand: [Option<&'static [&'static str]>; 2],
+    jobs: &'static [&'static str],
+    /// The kernel's own scheduler has long slices.
+    long_slices: bool,
+    pairs: &'static str,
+    truth: &'static str,
+}
+
+const PLANTS: [Plant; 3] = [
+    Plant {
+        name: "equal",
+        schedulers: ["bpfland", "copy"],
+        by_hand: [Some(&[]), Some(&[])],
+        jobs: &["build", "wake-ups"],
+        long_slices: false,
+        pairs: "10",
+        truth: "equal",
+    },
+    Plant {
+        name: "idle is injected",
+        schedulers: ["bpfland", "throttled"],
+        by_hand: [Some(&[]), Some(&["--throttle-us", "3000"])],
+        jobs: &["build"],
+        long_slices: false,
+        pairs: "10",
+        truth: "worse",
+    },
+    Plant {
+        name: "long slices",
+        schedulers: ["kernel", "bpfland"],
+        by_hand: [None, Some(&[])],
+        jobs: &["wake-ups"],
+        long_slices: true,
+        pairs: "20",
+        truth: "better",
+    },
+];
+
+/// Has each plant whose name contains the word compared so often, with another seed each time, and prints a line of JSON for
+/// each comparison; before them what the yardstick says.
+pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
+    let (times, part) = match words {
+        [times] => (times, ""),
+        [times, part] => (times, *part),
+        _ => anyhow::bail!("how many comparisons of each?"),
+    };
+    let times: u64 = times.parse().context("how many comparisons?")?;
+    let _server = make_ready(POLICY)?;
+    fs::copy("/usr/bin/scx_bpfland", "/usr/bin/scx_bpfland_copy")?;
+    for plant in PLANTS.iter().filter(|plant| plant.name.contains(part)) {
+        for name in plant.jobs {
+            let job = ALL.iter().find(|job| job.name.contains(name));
+            let job = job.context("no such job")?;
+            loads::prepare_for(job.programs, job.prepare)?;
+            let _slice = plant.long_slices.then(LongSlices::begin).transpose()?;
+            let is_clear = yardstick(plant, job)?;
+            for seed in 1..=times {
+                compare(plant, job, seed, is_clear)?;
+            }
+            loads::tidy()?;
+        }
+    }
+    Ok(())
+}
+
+fn compare(plant: &Plant, job: &Job, seed: u64, is_clear: bool) -> anyhow::Result<()> {
+    let answer = compare_by(
+        job,
+        &Comparison {
+            schedulers: &plant.schedulers,
+            pairs: plant.pairs,
+            seed: Some(seed),
+        },
+    );
+    let mut line = json!({
+        "plant": plant.name, "job": job.name, "seed": seed, "truth": plant.truth, "is_clear": is_clear,
+    });
+    match answer {
+        Ok(answer) => line["answer"] = answer,
+        Err(error) => line["error"] = Value::String(format!("{error:#}")),
+    }
+    Ok(writeln!(io::stdout(), "{line}")?)
+}
+
+/// Times the job by hand, in turns, and says whether the two differ clearly. Of equals nothing is asked but that it runs.
+fn yardstick(plant: &Plant, job: &Job) -> anyhow::Result<bool> {
+    service::stop()?;
+    let mut logs = [const { Vec::new() }; 2];
+    for _ in 0..TIMES {
+        for (arguments, logs) in plant.by_hand.iter().zip(&mut logs) {
+            let scheduler = arguments
+                .map(|arguments| start_scheduler("bpfland", arguments))
+                .transpose()?;
+            logs.push(measured(job)?.ln());
+            if scheduler.is_some() {
+                drop(scheduler);
+                wait::until("the kernel's own", &"kernel".to_owned(), kernel::scheduler)?;
+            }
+        }
+    }
+    service::restart()?;
+    let [before, after] = logs.map(|mut logs| {
+        logs.sort_by(f64::total_cmp);
+        logs
+    });
+    let median = |logs: &[f64]| f64::midpoint(logs[TIMES / 2 - 1], logs[TIMES / 2]);
+    // The middle half of the runs of one.
+    let spread = |logs: &[f64]| logs[TIMES * 3 / 4] - logs[TIMES / 4];
+    let apart = median(&after) - median(&before);
+    let within = spread(&before).max(spread(&after));
+    let is_clear = plant.truth == "equal" || apart.abs() > CLEAR * within;
+    eprintln!(
+        "{}, {}: by hand the second takes {:+.1} %; runs of one are {:.1} % apart{}",
+        plant.name,
+        job.name,
+        100.0 * apart.exp_m1(),
+        100.0 * within.exp_m1(),
+        if is_clear { "" } else { ": void" }
+    );
+    Ok(is_clear)
+}
+
+/// What the job is judged by, once.
+fn measured(job: &Job) -> anyhow::Result<f64> {
+    let begin = Instant::now();
+    let output = Command::new("sh")
+        .args(["-c", job.command])
+        .envs(loads::variables()?)
+        .stderr(Stdio::null())
+        .output()?;
+    let took = begin.elapsed().as_secs_f64();
+    ensure!(output.status.success(), "{}: {}", job.name, output.status);
+    let Judged::Number { expression, .. } = job.judged else {
+        return Ok(took);
+    };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let found = Regex::new(expression)?.captures(&text);
+    let number = found.and_then(|found| found.get(1)?.as_str().parse().ok());
+    number.with_context(|| format!("{}: no number in `{text}`", job.name))
+}
+
+/// The kernel's own scheduler with long slices, until this is dropped.
+struct LongSlices(String);
+
+impl LongSlices {
+    fn begin() -> anyhow::Result<Self> {
+        let before = fs::read_to_string(SLICE).with_context(|| SLICE.to_owned())?;
+        fs::write(SLICE, LONG_SLICE).with_context(|| SLICE.to_owned())?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for LongSlices {
+    fn drop(&mut self) {
+        // In a machine that ends with its benchmark.
+        let _ = fs::write(SLICE, self.0.trim());
+    }
+}
