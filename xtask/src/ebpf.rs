@@ -2,6 +2,7 @@
 //! beside them. How the BPF object is made is the business of the profiler crate's build script,
 //! which gets its linker from here.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -36,8 +37,14 @@ pub(crate) fn build_ebpf() -> Result<()> {
     step("building the profiler", || run(&mut cargo))
 }
 
-/// Builds those of the profiler's tests that attach BPF programs, and returns the program.
-pub(crate) fn build_profiler_tests(test: &str) -> Result<PathBuf> {
+/// Builds that one of the profiler's tests that attach BPF programs, and returns the program. Once: what runs beside this
+/// would have to wait until nobody else builds.
+pub(crate) fn build_profiler_tests(test: &'static str) -> Result<PathBuf> {
+    static BUILT: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut all = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(program) = all.get(test) {
+        return Ok(program.clone());
+    }
     let mut cargo = cargo_with_linker()?;
     cargo.args(["test", "--no-run", "--package", "auto-ext-profiler"]);
     cargo.args(["--test", test, "--message-format", "json"]);
@@ -46,10 +53,12 @@ pub(crate) fn build_profiler_tests(test: &str) -> Result<PathBuf> {
         Ok(Message::CompilerArtifact(artifact)) => artifact.executable,
         _ => None,
     });
-    built
+    let program: PathBuf = built
         .last()
-        .map(Into::into)
-        .context("cargo names no program for the profiler's tests")
+        .context("cargo names no program for the profiler's tests")?
+        .into();
+    all.insert(test, program.clone());
+    Ok(program)
 }
 
 /// Builds what attaches BPF programs the way of the prototype, for the benchmarks.

@@ -88,7 +88,7 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
     // What is missing is named here, and nothing else is tried.
     setup::setup()?;
     if !roles.is_empty() {
-        all.step(RELEASE, |_| ebpf::build_release().map(|()| Count::PASSED));
+        all.step(RELEASE, |_| build_for_machines());
         name_kernels(&all, roles);
     }
     all.side_by_side(judging(roles), beside(roles));
@@ -171,6 +171,15 @@ fn name_kernels(run: &Run, roles: &[Role]) {
 
 fn system_step(role: Role) -> String {
     format!("system tests ({})", role.name())
+}
+
+/// Builds what the machines run, before anything else is built beside them.
+fn build_for_machines() -> Result<Count> {
+    ebpf::build_release()?;
+    for (test, _) in PROFILER_TESTS {
+        ebpf::build_profiler_tests(test)?;
+    }
+    Ok(Count::PASSED)
 }
 
 fn is_system_step(name: &str) -> bool {
