@@ -18,8 +18,8 @@ use crate::state::{Running, State, Switch};
 /// How long a scheduler of ours may be detached before that counts as a failure: it may be loading itself again, for
 /// which scx_lavd needs half a minute in an emulated machine.
 const RELOAD_WITHIN: Duration = Duration::from_secs(60);
-/// How long rules must want something else until a switch that is on its way is cancelled. Loading takes seconds on a slow
-/// machine, and loads that change their class within them would have no scheduler ever come in.
+/// How long rules must want another scheduler until a switch that is on its way is cancelled. Loading takes seconds on a
+/// slow machine, and loads that change their class within them would have no scheduler ever come in.
 const UNWANTED_FOR: Duration = Duration::from_secs(3);
 /// How long nothing new is tried after a switch that failed without a scheduler that could be quarantined for it.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
@@ -125,8 +125,9 @@ pub(crate) fn act(
     }]
 }
 
-/// Cancels the switch that is on its way if something else should run: at once if who wants that has more to say than who
-/// asked for the switch, or the policy is another one; else when it has been wanted for a while.
+/// Cancels the switch that is on its way if something else should run: at once if that is the kernel's own scheduler, if who
+/// wants it has more to say than who asked for the switch, or if the policy is another one; else when it has been wanted for a
+/// while.
 fn cancel_if_unwanted(state: &mut State, policy_changed: bool, now: Moment) -> Vec<Action> {
     let Some(switch) = &mut state.switching else {
         return Vec::new();
@@ -142,6 +143,7 @@ fn cancel_if_unwanted(state: &mut State, policy_changed: bool, now: Moment) -> V
     }
     let since = *switch.unwanted_since.get_or_insert(now);
     let by_rules = state.mode == Mode::Auto
+        && state.choice.desired != Candidate::Kernel
         && matches!(switch.precedence, Precedence::Rule(_))
         && state.choice.precedence <= switch.precedence;
     let may_pass = by_rules && !policy_changed && !state.asleep;

@@ -46,7 +46,9 @@ pub(crate) fn build_profiler_tests(test: &'static str) -> Result<PathBuf> {
         return Ok(program.clone());
     }
     let mut cargo = cargo_with_linker()?;
-    cargo.args(["test", "--no-run", "--package", "auto-ext-profiler"]);
+    // What loads BPF programs takes ten times as long in an emulated machine if it is not optimised.
+    cargo.args(["test", "--release", "--no-run"]);
+    cargo.args(["--package", "auto-ext-profiler"]);
     cargo.args(["--test", test, "--message-format", "json"]);
     let messages = step("building the profiler's tests", || output(&mut cargo))?;
     let built = Message::parse_stream(messages.as_bytes()).filter_map(|message| match message {

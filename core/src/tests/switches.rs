@@ -75,12 +75,16 @@ fn between_bpfland_and_cosmos() -> (Machine, Candidate) {
     (machine, cosmos)
 }
 
-/// A window of a load that wants no scheduler.
-fn nothing(machine: &mut Machine) -> Vec<Action> {
+/// A window in which only these are high.
+fn window(machine: &mut Machine, high: &[Signal]) -> Vec<Action> {
     machine.now += WINDOW;
+    let mut signals = Signals::default();
+    for signal in high {
+        signals.set(*signal, Some(1.0));
+    }
     machine.decides(Event::Window {
         dt: WINDOW,
-        signals: Signals::default(),
+        signals,
     })
 }
 
@@ -91,7 +95,7 @@ fn a_decision_that_changes_and_lasts_cancels_the_switch_once_and_pauses() {
     let mut cancelled_after = Vec::new();
     let begin = machine.now;
     for _ in 0..40 {
-        if nothing(&mut machine) == [Action::Cancel] {
+        if window(&mut machine, &[Signal::Cpu]) == [Action::Cancel] {
             cancelled_after.push(machine.now - begin);
         }
     }
@@ -117,19 +121,29 @@ fn a_decision_that_changes_and_lasts_cancels_the_switch_once_and_pauses() {
 fn a_decision_that_changes_for_a_moment_cancels_nothing() {
     let (mut machine, cosmos) = between_bpfland_and_cosmos();
     for _ in 0..20 {
+        let mut wanted_another = false;
         for _ in 0..10 {
-            assert_eq!(nothing(&mut machine), []);
+            assert_eq!(window(&mut machine, &[Signal::Cpu]), []);
+            wanted_another |= *machine.state.desired() != cosmos;
         }
-        let event = Event::Window {
-            dt: SECOND,
-            signals: {
-                let mut signals = Signals::default();
-                signals.set(Signal::Net, Some(1.0));
-                signals
-            },
-        };
-        assert_eq!(machine.decides(event), []);
+        assert!(wanted_another);
+        for _ in 0..4 {
+            assert_eq!(window(&mut machine, &[Signal::Net]), []);
+        }
         assert_eq!(*machine.state.desired(), cosmos);
+    }
+}
+
+#[test]
+fn the_end_of_the_load_cancels_at_once() {
+    let (mut machine, _) = between_bpfland_and_cosmos();
+    loop {
+        let actions = window(&mut machine, &[]);
+        if *machine.state.desired() == Candidate::Kernel {
+            assert_eq!(actions, [Action::Cancel]);
+            break;
+        }
+        assert_eq!(actions, []);
     }
 }
 
