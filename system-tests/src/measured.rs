@@ -30,7 +30,13 @@ const OF_IT: f64 = 0.05;
 const AT_LEAST: f64 = 0.02;
 /// The same in an emulated machine, upwards and downwards, where it is another. Between idleness and a task, and between the end of a
 /// request and its accounting, lie a tenth of a millisecond there, which none of the kernel's counters has.
-const EMULATED: [(What, f64, f64); 2] = [(What::Busy, 0.4, OF_IT), (What::Disk, 0.05, 0.2)];
+const EMULATED: [(What, f64, f64); 3] = [
+    (What::Busy, 0.4, OF_IT),
+    (What::Disk, 0.05, 0.2),
+    (What::Waiting, 0.1, 0.1),
+];
+/// How many of the load's threads wait while one of them runs.
+const WAITERS: f64 = 2.0;
 
 /// What is compared. Each is in CPUs, tasks or disks: seconds in a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -169,13 +175,14 @@ impl Levels {
             ns.map(|ns| ns / 1e9).context("a total is missing")
         };
         let sched = &totals["sched"];
+        // What a host takes of a CPU is taken of the load: nothing else runs.
+        let stolen = seconds(&sched["stolen_ns"])?;
         Ok(Totals {
             at: seconds(&totals["at_ns"])?,
             busy: seconds(&sched["busy_ns"])?,
             ran: None,
-            // Nothing else runs that could be taken away.
-            background: seconds(&sched["background_ns"])? + seconds(&sched["stolen_ns"])?,
-            waiting: seconds(&sched["wait_ns"])?,
+            background: seconds(&sched["background_ns"])? + stolen,
+            waiting: seconds(&sched["wait_ns"])? + WAITERS * stolen,
             timed: seconds(&sched["timed_ns"])?,
             disk: seconds(&totals["block"]["busy_ns"])?,
         })
