@@ -13,7 +13,7 @@ mod wait_scale;
 
 pub use accounting::{Look, SHORT_BURST_NS, SchedCounters, TimerWake};
 pub use background::in_background;
-pub use outcomes::{LONG_WAIT_NS, OutcomeCounters, SLEEPERS, Sleeper};
+pub use outcomes::{LONG_WAIT_NS, NOBODY, OutcomeCounters, SLEEPERS, Sleeper};
 pub use wait_scale::{LONGEST_WAIT_NS, WAIT_BUCKETS, bucket_of, shortest_of};
 
 /// Filled by the `block_rq_complete` program.

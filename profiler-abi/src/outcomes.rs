@@ -17,6 +17,9 @@ pub const LONG_WAIT_NS: u64 = 2_000_000;
 /// which this is, gives each task a place of its own.
 pub const SLEEPERS: u32 = 32_768;
 
+/// The number of no process, for where none is meant. 0 is one: that of the kernel's first task, which has children.
+pub const NOBODY: u32 = u32::MAX;
+
 /// Filled by the programs of `outcomes.rs`, each CPU its own.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,7 +22,7 @@
 mod kernel;
 mod object;
 
-use auto_ext_profiler_abi::{OutcomeCounters, SLEEPERS, Sleeper, in_background};
+use auto_ext_profiler_abi::{NOBODY, OutcomeCounters, SLEEPERS, Sleeper, in_background};
 use aya_ebpf::Global;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::{btf_tracepoint, map};
@@ -43,9 +43,14 @@ static TASK_STATIC_PRIO: Offset = Offset::new(0);
 #[unsafe(no_mangle)]
 static TASK_POLICY: Offset = Offset::new(0);
 
-/// The process that measures. Neither it nor what it started itself, schedulers for instance, is what outcomes are about.
+/// The process that measures, another that outcomes are not about either, and the one whose children they are not about; no
+/// process has the number [`NOBODY`].
 #[unsafe(no_mangle)]
-static OWN_PROCESS: Global<u32> = Global::new(0);
+static OWN_PROCESS: Global<u32> = Global::new(NOBODY);
+#[unsafe(no_mangle)]
+static OTHER_PROCESS: Global<u32> = Global::new(NOBODY);
+#[unsafe(no_mangle)]
+static PARENT: Global<u32> = Global::new(NOBODY);
 
 /// `TASK_DEAD` of include/linux/sched.h.
 const TASK_DEAD: u32 = 0x80;
@@ -96,7 +101,7 @@ fn sched_switch(context: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Whether outcomes are about this task: not in the background, and not our own.
+/// Whether outcomes are about this task: not in the background, and none that is left out.
 #[inline(always)]
 fn may_count(task: *const u8) -> bool {
     // SAFETY: a tracepoint argument and what it points to, with offsets from BTF.
@@ -109,8 +114,9 @@ fn may_count(task: *const u8) -> bool {
             read::<u32>(parent, &TASK_TGID),
         )
     };
-    let own = OWN_PROCESS.load();
-    in_background(prio, policy) == 0 && process != own && parent != own
+    let left_out =
+        process == OWN_PROCESS.load() || process == OTHER_PROCESS.load() || parent == PARENT.load();
+    in_background(prio, policy) == 0 && !left_out
 }
 
 #[inline(always)]

@@ -1,6 +1,7 @@
 //! Reads what a machine is doing from the kernel. [`Profiler`] attaches BPF programs and reads their counters as
 //! [`Sample`](auto_ext_signals::Sample)s; [`ProcessWatcher`] reports which processes begin, change and end;
-//! [`Outcomes`], while there is one, how long tasks wait that are woken.
+//! [`Outcomes`], while there is one, how long tasks wait that are woken;
+//! [`CpuTime`] what all CPUs did since boot.
 //!
 //! `auto-ext-signals` makes signals and levels of the samples. What these mean for scheduling is left to the policy.
 
@@ -9,6 +10,7 @@ mod bpf_log;
 mod btf;
 mod calibrate;
 mod clock;
+mod cpu_time;
 mod cpus;
 mod object;
 mod outcomes;
@@ -20,6 +22,7 @@ mod starts;
 mod tracker;
 
 pub use attach::Profiler;
+pub use cpu_time::CpuTime;
 pub use object::AttachError;
-pub use outcomes::Outcomes;
+pub use outcomes::{LeftOut, Outcomes, OutcomesLoader};
 pub use processes::ProcessWatcher;

@@ -2,10 +2,12 @@
 //! `sched_switch`, and reads their counters. They are there as long as an [`Outcomes`] is, and no longer: every switch of a task
 //! feels them.
 
-use auto_ext_profiler_abi::{OUTCOME_OFFSETS, OutcomeCounters, WAIT_BUCKETS, map, shortest_of};
+use auto_ext_profiler_abi::{
+    NOBODY, OUTCOME_OFFSETS, OutcomeCounters, WAIT_BUCKETS, map, shortest_of,
+};
 use auto_ext_signals::{OutcomeTotals, WaitBucket};
 use aya::maps::{MapData, PerCpuArray};
-use aya::{Ebpf, EbpfLoader};
+use aya::{Btf, Ebpf, EbpfLoader};
 
 use crate::btf;
 use crate::clock::monotonic_ns;
@@ -14,6 +16,21 @@ use crate::object::{self, AttachError};
 /// Switches first: who is woken before they are seen has no place yet.
 const PROGRAMS: [&str; 2] = ["sched_switch", "sched_waking"];
 
+/// Whom outcomes are not about, beside the calling process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    /// Those that it started itself.
+    OwnChildren,
+    /// The process with this number, if any, such as the scheduler's. Those that the caller started count.
+    Process(Option<u32>),
+}
+
+/// What attaching asks the kernel's types for, so that they are read once however often outcomes are measured.
+pub struct OutcomesLoader {
+    tracepoints: Btf,
+    offsets: [u64; OUTCOME_OFFSETS.len()],
+}
+
 /// The attached BPF programs; dropping it detaches them.
 pub struct Outcomes {
     // Holds the programs' links.
@@ -21,35 +38,59 @@ pub struct Outcomes {
     counters: PerCpuArray<MapData, OutcomeCounters>,
 }
 
-impl Outcomes {
-    /// Loads and attaches the programs, which takes some 200 ms: most of it is reading the kernel's types.
-    ///
-    /// Neither the calling process nor those that it started count from then on.
+impl OutcomesLoader {
+    /// Reads the kernel's types, which takes most of the 200 ms until outcomes are measured.
     ///
     /// # Errors
-    /// When the kernel does not take both of them.
-    pub fn attach() -> Result<Self, AttachError> {
+    /// When the kernel does not tell them, or lacks what is asked for.
+    pub fn new() -> Result<Self, AttachError> {
         let types = btf::kernel_types()?;
         let tracepoints = btf::of_tracepoints(&types)?;
         let offsets = btf::offsets(&types, &OUTCOME_OFFSETS)?;
         drop(types);
+        object::give_back_memory();
+        Ok(Self {
+            tracepoints,
+            offsets,
+        })
+    }
+
+    /// Loads and attaches the programs.
+    ///
+    /// # Errors
+    /// When the kernel does not take both of them.
+    pub fn attach(&self, left_out: LeftOut) -> Result<Outcomes, AttachError> {
         let own = std::process::id();
+        let (other, parent) = match left_out {
+            LeftOut::OwnChildren => (NOBODY, own),
+            LeftOut::Process(other) => (other.unwrap_or(NOBODY), NOBODY),
+        };
         let mut loader = EbpfLoader::new();
-        loader.btf(Some(&tracepoints));
-        for ((global, ..), offset) in OUTCOME_OFFSETS.iter().zip(&offsets) {
+        loader.btf(Some(&self.tracepoints));
+        for ((global, ..), offset) in OUTCOME_OFFSETS.iter().zip(&self.offsets) {
             loader.override_global(global, offset, true);
         }
         loader.override_global("OWN_PROCESS", &own, true);
+        loader.override_global("OTHER_PROCESS", &other, true);
+        loader.override_global("PARENT", &parent, true);
         let mut ebpf = object::load(&mut loader, object::OUTCOMES)?;
         for program in PROGRAMS {
-            object::attach(&mut ebpf, program, &tracepoints).map_err(AttachError::Object)?;
+            object::attach(&mut ebpf, program, &self.tracepoints).map_err(AttachError::Object)?;
         }
-        drop(tracepoints);
-        object::give_back_memory();
-        Ok(Self {
+        Ok(Outcomes {
             counters: object::take(&mut ebpf, map::OUTCOMES)?,
             _ebpf: ebpf,
         })
+    }
+}
+
+impl Outcomes {
+    /// Attaches the programs to measure once.
+    ///
+    /// # Errors
+    /// When the kernel does not take both of them.
+    pub fn attach(left_out: LeftOut) -> Result<Self, AttachError> {
+        OutcomesLoader::new()?.attach(left_out)
     }
 
     /// The totals since the programs were attached; `None` when they cannot be read.

@@ -21,7 +21,7 @@ use std::thread::{scope, sleep, spawn};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use auto_ext_profiler::{Outcomes, Profiler};
+use auto_ext_profiler::{LeftOut, Outcomes, Profiler};
 use auto_ext_signals::Outcome;
 use aya::programs::loaded_programs;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -51,8 +51,9 @@ fn main() -> ExitCode {
         Ok("is the load") => load(),
         _ => {}
     }
-    let tests: [(&str, Test); 2] = [
+    let tests: [(&str, Test); 3] = [
         ("nothing_is_left", nothing_is_left),
+        ("who_is_left_out_is_asked_for", who_is_left_out_is_asked_for),
         (
             "outcomes_are_those_of_the_trace",
             outcomes_are_those_of_the_trace,
@@ -79,7 +80,7 @@ fn nothing_is_left() -> Result<(), Failed> {
     let profiler = Profiler::attach()?;
     assert_eq!(programs()?, before, "the profilers are elsewhere");
     for _ in 0..3 {
-        let outcomes = Outcomes::attach()?;
+        let outcomes = Outcomes::attach(LeftOut::OwnChildren)?;
         assert_eq!(programs()?.difference(&before).count(), 2);
         drop(outcomes);
         // The kernel lets go of them when no CPU can be in one any more.
@@ -90,6 +91,32 @@ fn nothing_is_left() -> Result<(), Failed> {
         }
     }
     drop(profiler);
+    Ok(())
+}
+
+/// A child of ours counts but where it is left out, by itself or with all of ours.
+fn who_is_left_out_is_asked_for() -> Result<(), Failed> {
+    let mut load = role("is the load").spawn()?;
+    let wakes = |left_out| -> Result<f64, Failed> {
+        let outcomes = Outcomes::attach(left_out)?;
+        sleep(Duration::from_millis(200));
+        let before = outcomes.read().ok_or("unreadable")?;
+        sleep(Duration::from_secs(1));
+        let after = outcomes.read().ok_or("unreadable")?;
+        let outcome = Outcome::between(&before, &after).ok_or("no time passed")?;
+        Ok(outcome.wakes_per_second)
+    };
+    let measured = (|| {
+        let its = wakes(LeftOut::Process(None))?;
+        let others = wakes(LeftOut::Process(Some(load.id())))?;
+        Ok::<_, Failed>((its, others, wakes(LeftOut::OwnChildren)?))
+    })();
+    load.kill()?;
+    load.wait()?;
+    let (its, without_it, without_children) = measured?;
+    println!("{its:.0} wake-ups a second, {without_it:.0} and {without_children:.0} without it");
+    assert!(its > 100.0, "the load is too little");
+    assert!(without_it < its / 2.0 && without_children < its / 2.0);
     Ok(())
 }
 
@@ -348,7 +375,7 @@ fn is_quantile(what: &str, measured: f64, truly: &[u64], percent: usize) -> Resu
 fn outcomes_are_those_of_the_trace() -> Result<(), Failed> {
     let trace = Trace::begin()?;
     let load = Running(role("starts the load").spawn()?);
-    let outcomes = Outcomes::attach()?;
+    let outcomes = Outcomes::attach(LeftOut::OwnChildren)?;
     let mut ours = BTreeSet::from([load.0.id()]);
     let stop = AtomicBool::new(false);
     let (before, after) = scope(|scope| {

@@ -174,6 +174,15 @@ impl World {
     }
 }
 
+/// What a file with turns has in this column.
+fn column<'t>(turns: &'t str, name: &str) -> Vec<&'t str> {
+    let mut lines = turns.lines().map(|line| line.split(','));
+    let at = lines.next().unwrap().position(|column| column == name);
+    lines
+        .map(|mut fields| fields.nth(at.unwrap()).unwrap())
+        .collect()
+}
+
 fn answer(output: &Output) -> Json {
     serde_json::from_slice(&output.stdout).unwrap()
 }
@@ -195,17 +204,29 @@ async fn a_better_scheduler_is_found_and_every_turn_ran_under_its_own() {
     let answer = answer(&output);
     let challenger = &answer["challengers"][0];
     assert_eq!(answer["ended"], "decided");
-    assert_eq!(
-        (&challenger["verdict"], &challenger["pairs"]),
-        (&"better".into(), &6.into())
-    );
+    assert_eq!(challenger["pairs"], 6);
+    // Where waits are measured, those of this machine may happen to be longer.
+    let verdict = challenger["verdict"].as_str().unwrap();
+    assert!(verdict.starts_with("better"), "{verdict}");
     let turns = fs::read_to_string(world.path().join("turns.csv")).unwrap();
     assert_eq!(turns.lines().count(), 13);
-    for line in turns.lines().skip(1) {
-        let fields: Vec<&str> = line.split(',').collect();
-        let expected = if fields[3] == "bpfland" { "60" } else { "50" };
-        assert_eq!(fields[7], expected, "{line}");
+    let (scheduler, value) = (column(&turns, "scheduler"), column(&turns, "value"));
+    for (scheduler, value) in scheduler.iter().zip(value) {
+        let expected = if *scheduler == "bpfland" { "60" } else { "50" };
+        assert_eq!(value, expected, "{turns}");
     }
+    // Anybody may know what the CPUs did.
+    assert!(!column(&turns, "machine_user_cpus").contains(&""));
+    // How long tasks wait takes rights: it is in every turn, or why not is said once.
+    let waits = column(&turns, "wait_mean_s");
+    let times = said(&output)
+        .matches("how long tasks wait is not measured")
+        .count();
+    let are_measured = waits.iter().filter(|wait| !wait.is_empty()).count();
+    assert!(
+        (times, are_measured) == (0, waits.len()) || (times, are_measured) == (1, 0),
+        "{output:?}\n{turns}"
+    );
     // One is left: that of the last turn, which the daemon ends with its caller.
     let (leases, left) = world.leases().await;
     assert!((8..=15).contains(&leases) && left == 1, "{leases}, {left}");

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
+use crate::leftovers::Leftovers;
 use crate::service::{self, Bus};
 use crate::{kernel, policy, wait};
 
@@ -80,6 +81,53 @@ pub(super) fn two_schedulers_are_compared_and_the_choice_of_the_policy_is_back_a
     for file in [csv, "/root/compared-by.csv", TURNS] {
         std::fs::remove_file(file)?;
     }
+    Ok(())
+}
+
+/// A shell that is woken some hundred times, by the ends of what it starts: a child of the comparison's, which counts.
+const WAKES: &str = "for i in $(seq 200); do sleep 0.005; done";
+
+pub(super) fn how_long_tasks_wait_is_measured_in_each_turn_and_nothing_of_that_is_left()
+-> anyhow::Result<()> {
+    policy::write(POLICY)?;
+    service::restart()?;
+    kernel::runs("scx_flash")?;
+    let before = Leftovers::at_rest()?.bpf_objects();
+    let csv = "/root/compared-waits.csv";
+    let output = Command::new("auto-ext")
+        .args(["compare", "kernel", "bpfland", "--runs", "2", "--json"])
+        .args(["--csv", csv, "--", "sh", "-c", WAKES])
+        .stdin(Stdio::null())
+        .output()?;
+    ensure!(output.status.success(), "{output:?}");
+    let turns = std::fs::read_to_string(csv)?;
+    for (column, least) in [
+        ("wakes_per_s", 20.0),
+        ("wait_mean_s", 0.0),
+        ("wait_p99_s", 0.0),
+        ("stretch", 1.0),
+        ("machine_user_cpus", 0.0),
+    ] {
+        let at = turns
+            .lines()
+            .next()
+            .and_then(|columns| columns.split(',').position(|name| name == column))
+            .with_context(|| format!("there is no column {column}"))?;
+        for line in turns.lines().skip(1) {
+            let number: Option<f64> = line.split(',').nth(at).and_then(|it| it.parse().ok());
+            ensure!(number.is_some_and(|it| it >= least), "{column}: {line}");
+        }
+    }
+    let answer: Value = serde_json::from_slice(&output.stdout)?;
+    let wait = &answer["challengers"][0]["measures"]["wait_p95_s"];
+    ensure!(
+        wait["incumbent"].as_f64().is_some_and(|wait| wait > 0.0),
+        "{answer}"
+    );
+    kernel::runs("scx_flash")?;
+    let left = Leftovers::at_rest()?.bpf_objects();
+    ensure!(left == before, "{left:?} after {before:?}");
+    std::fs::remove_file(csv)?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use auto_ext_policy::{MAX_WINDOW, MIN_WINDOW};
-use auto_ext_profiler::{Outcomes, Profiler};
+use auto_ext_profiler::{LeftOut, Outcomes, Profiler};
 use auto_ext_service::duration;
 use auto_ext_signals::{
     Level, LevelTracker, Levels, Machine, Outcome, OutcomeTotals, Sample, Signal, Signals,
@@ -136,7 +136,8 @@ struct OutcomeWindows {
 impl OutcomeWindows {
     /// The first window begins now.
     fn begin() -> anyhow::Result<Self> {
-        let outcomes = Outcomes::attach().map_err(|error| load::refused(&error))?;
+        let outcomes =
+            Outcomes::attach(LeftOut::OwnChildren).map_err(|error| load::refused(&error))?;
         Ok(Self {
             before: outcomes.read(),
             outcomes,

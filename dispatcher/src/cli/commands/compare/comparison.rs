@@ -4,6 +4,7 @@ use auto_ext_evidence::{
     Arm, Better, Design, Effect, Evidence, LogRatio, NotPositive, Pair, Plan, Verdict, median,
 };
 
+use super::measures::Measure;
 use super::turn::Turn;
 
 /// A difference that is worth having, as a share.
@@ -192,18 +193,18 @@ impl Challenger {
         Effect::of(self.evidence.ratios())
     }
 
-    /// What was measured by `of`; `None` without pairs.
-    pub(super) fn measured(&self, of: impl Fn(&Turn) -> f64) -> Option<Measured> {
-        let incumbent = || self.pairs.iter().map(|pair| of(&pair.incumbent));
-        let challenger = || self.pairs.iter().map(|pair| of(&pair.challenger));
-        let both = challenger().zip(incumbent());
+    /// What was measured by this, in the pairs of which both turns have it; `None` without any.
+    pub(super) fn measured(&self, measure: &Measure) -> Option<Measured> {
+        let of = |pair: &Turns| Some((measure.of(&pair.incumbent)?, measure.of(&pair.challenger)?));
+        let both: Vec<(f64, f64)> = self.pairs.iter().filter_map(of).collect();
         let ratios: Result<Vec<LogRatio>, _> = both
-            .map(|(challenger, incumbent)| LogRatio::of(challenger, incumbent, Better::Higher))
+            .iter()
+            .map(|(incumbent, challenger)| LogRatio::of(*challenger, *incumbent, Better::Higher))
             .collect();
         Some(Measured {
             medians: Turns {
-                incumbent: median(incumbent())?,
-                challenger: median(challenger())?,
+                incumbent: median(both.iter().map(|(incumbent, _)| *incumbent))?,
+                challenger: median(both.iter().map(|(_, challenger)| *challenger))?,
             },
             change: ratios.ok().and_then(|ratios| Effect::of(&ratios)),
         })
@@ -212,15 +213,41 @@ impl Challenger {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use auto_ext_signals::{Outcome, Waits};
+
     use super::*;
+    use crate::cli::commands::compare::measures::{MEASURES, WAIT_P95};
+    use crate::cli::commands::compare::meter::Machine;
 
     pub(in super::super) fn turn(wall: f64) -> Turn {
         Turn {
             wall,
-            user: 2.0 * wall,
-            system: 0.0,
+            user: Some(2.0 * wall),
+            system: Some(0.0),
             value: None,
+            machine: Machine::default(),
         }
+    }
+
+    /// The turn, in which a thousand times a second somebody waited so long.
+    pub(in super::super) fn waits(turn: Turn, wait_ns: f64) -> Turn {
+        let outcome = Outcome {
+            wakes_per_second: 1000.0,
+            waits: Some(Waits {
+                mean_ns: wait_ns,
+                p50_ns: wait_ns,
+                p95_ns: wait_ns,
+                p99_ns: wait_ns,
+                long_share: 0.0,
+            }),
+            stretch: Some(1.25),
+        };
+        let machine = Machine {
+            outcome: Some(outcome),
+            user: Some(1.5),
+            system: Some(0.25),
+        };
+        Turn { machine, ..turn }
     }
 
     /// A comparison of `kernel` with these challengers, of which the first has these pairs: incumbent and challenger.
@@ -273,7 +300,8 @@ pub(super) mod tests {
         let challenger = &comparison.challengers[0];
         let effect = challenger.effect().unwrap().median;
         assert!((effect - 2f64.ln()).abs() < 1e-12);
-        let wall = challenger.measured(|turn| turn.wall).unwrap();
+        let [wall, _, system, ..] = &MEASURES;
+        let wall = challenger.measured(wall).unwrap();
         assert_eq!(
             wall.medians,
             Turns {
@@ -283,8 +311,28 @@ pub(super) mod tests {
         );
         assert!((wall.change.unwrap().median + 2f64.ln()).abs() < 1e-12);
         // Of zeros there is no ratio.
-        let system = challenger.measured(|turn| turn.system).unwrap();
+        let system = challenger.measured(system).unwrap();
         assert_eq!(system.change, None);
+    }
+
+    #[test]
+    fn of_what_some_turns_lack_the_pairs_that_have_it_are_told() {
+        let mut comparison = with(&["bpfland"], &[(10.0, 5.0)]);
+        let of = |ns| waits(turn(1.0), ns);
+        let turns = Turns {
+            incumbent: of(2e6),
+            challenger: of(1e6),
+        };
+        comparison.add(0, turns).unwrap();
+        let measured = comparison.challengers[0].measured(&WAIT_P95).unwrap();
+        assert_eq!(
+            measured.medians,
+            Turns {
+                incumbent: 2e-3,
+                challenger: 1e-3
+            }
+        );
+        assert!((measured.change.unwrap().median + 2f64.ln()).abs() < 1e-12);
     }
 
     #[test]

@@ -4,9 +4,12 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write};
 
+use super::measures::MEASURES;
 use super::turn::Turn;
 
-const HEADER: &str = "pair,challenger,turn,scheduler,wall_s,user_s,system_s,value,dropped";
+/// The columns before those of what is measured, and after them.
+const FIRST: [&str; 4] = ["pair", "challenger", "turn", "scheduler"];
+const LAST: &str = "dropped";
 
 /// The file, to which pairs are written as they end.
 pub(super) struct Csv<W = File> {
@@ -23,7 +26,9 @@ pub(super) struct Row<'a> {
 impl<W: Write> Csv<W> {
     /// Writes what the columns are.
     pub(super) fn begin(mut out: W) -> io::Result<Self> {
-        writeln!(out, "{HEADER}")?;
+        let measures = MEASURES.iter().map(|measure| measure.key);
+        let columns: Vec<&str> = FIRST.into_iter().chain(measures).chain([LAST]).collect();
+        writeln!(out, "{}", columns.join(","))?;
         Ok(Self { out, pairs: 0 })
     }
 
@@ -37,20 +42,19 @@ impl<W: Write> Csv<W> {
         self.pairs += 1;
         let mut lines = String::new();
         for (number, row) in rows.iter().enumerate() {
-            // Rust writes as many digits as tell a number from all others.
-            let of = |number: Option<f64>| number.map(|number| number.to_string());
-            let turn = row.turn.as_ref();
-            let fields = [
+            let mut fields = vec![
                 self.pairs.to_string(),
                 field(challenger).into_owned(),
                 (number + 1).to_string(),
                 field(row.scheduler).into_owned(),
-                of(turn.map(|turn| turn.wall)).unwrap_or_default(),
-                of(turn.map(|turn| turn.user)).unwrap_or_default(),
-                of(turn.map(|turn| turn.system)).unwrap_or_default(),
-                of(turn.and_then(|turn| turn.value)).unwrap_or_default(),
-                field(dropped.unwrap_or_default()).into_owned(),
             ];
+            let turn = row.turn.as_ref();
+            fields.extend(MEASURES.iter().map(|measure| {
+                let number = turn.and_then(|turn| measure.of(turn));
+                // Rust writes as many digits as tell a number from all others.
+                number.map(|number| number.to_string()).unwrap_or_default()
+            }));
+            fields.push(field(dropped.unwrap_or_default()).into_owned());
             lines.push_str(&fields.join(","));
             lines.push('\n');
         }
@@ -71,7 +75,7 @@ fn field(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::commands::compare::comparison::tests::turn;
+    use crate::cli::commands::compare::comparison::tests::{turn, waits};
 
     #[test]
     fn every_turn_has_a_line_and_no_text_makes_another_field() {
@@ -88,10 +92,14 @@ mod tests {
         csv.pair("a,b", &turns, None).unwrap();
         csv.pair("a,b", &[row("a,b", None)], Some("said \"no\""))
             .unwrap();
-        let expected = "pair,challenger,turn,scheduler,wall_s,user_s,system_s,value,dropped\n\
-                        1,\"a,b\",1,kernel,1.5,3,0,,\n\
-                        1,\"a,b\",2,\"a,b\",0.30000000000000004,0.6000000000000001,0,,\n\
-                        2,\"a,b\",1,\"a,b\",,,,,\"said \"\"no\"\"\"\n";
+        csv.pair("b", &[row("b", Some(waits(turn(1.0), 2e6)))], None)
+            .unwrap();
+        let expected = "pair,challenger,turn,scheduler,wall_s,user_s,system_s,wait_mean_s,wait_p50_s,wait_p95_s,\
+                        wait_p99_s,long_wait_share,wakes_per_s,stretch,machine_user_cpus,machine_system_cpus,value,dropped\n\
+                        1,\"a,b\",1,kernel,1.5,3,0,,,,,,,,,,,\n\
+                        1,\"a,b\",2,\"a,b\",0.30000000000000004,0.6000000000000001,0,,,,,,,,,,,\n\
+                        2,\"a,b\",1,\"a,b\",,,,,,,,,,,,,,\"said \"\"no\"\"\"\n\
+                        3,b,1,b,1,2,0,0.002,0.002,0.002,0.002,0,1000,1.25,1.5,0.25,,\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 }

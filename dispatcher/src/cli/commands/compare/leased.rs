@@ -25,6 +25,14 @@ pub(super) struct Instance {
     enabled: Option<u64>,
 }
 
+impl Instance {
+    /// The scheduler's process; none of the kernel's own.
+    pub(super) fn process(&self) -> Option<u32> {
+        let pid = self.pid.as_u64()?;
+        u32::try_from(pid).ok().filter(|pid| *pid > 0)
+    }
+}
+
 /// What is leased.
 pub(super) struct Leased {
     client: Client,

@@ -1,12 +1,16 @@
 //! `auto-ext compare A B -- COMMAND`: runs a command under one scheduler and the other, in turns by a coin, and says whether
-//! one is better. `comparison` knows and judges, `leased` has schedulers run and `turn` the command; `report`, with `plot`,
-//! `percent` and `rule`, tells what came of it, and `csv` every turn.
+//! one is better. `comparison` knows and judges by what `measures` lists, and `guards` say what may not get worse; `leased` has
+//! schedulers run and `turn` the command, while `meter` measures the machine; `report`, with `plot`, `percent` and `rule`, tells
+//! what came of it, and `csv` every turn.
 
 mod comparison;
 mod csv;
 mod end;
+mod guards;
 mod leased;
 mod measure;
+mod measures;
+mod meter;
 mod options;
 mod percent;
 mod plot;

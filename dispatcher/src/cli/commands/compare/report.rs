@@ -5,17 +5,18 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anstyle::Style;
-use auto_ext_evidence::{Effect, LogRatio, Verdict};
+use auto_ext_evidence::{Effect, LogRatio};
 use auto_ext_service::duration::span;
 use auto_ext_service::sanitize::sanitize;
 use serde_json::{Value as Json, json};
 
 use super::comparison::{Challenger, Comparison, Measured, Primary};
 use super::end::End;
+use super::guards::{Checked, Conclusion, check, conclusion};
+use super::measures::{MEASURES, Measure};
 use super::percent::{interval, interval_of_less, percent, signed};
 use super::plot::plot;
 use super::rule::{Rule, rule};
-use super::turn::Turn;
 use crate::cli::commands::style::{STRONG, Styled};
 
 /// What there is to tell.
@@ -28,33 +29,6 @@ pub(super) struct Report<'a> {
     /// Glyphs beyond ASCII can be shown.
     pub(super) unicode: bool,
 }
-
-/// Something that is measured in each turn.
-struct Measure {
-    /// Its key in JSON.
-    key: &'static str,
-    /// Its row in the table.
-    name: &'static str,
-    of: fn(&Turn) -> f64,
-}
-
-const MEASURES: [Measure; 3] = [
-    Measure {
-        key: "wall_s",
-        name: "wall time",
-        of: |turn| turn.wall,
-    },
-    Measure {
-        key: "user_s",
-        name: "user time",
-        of: |turn| turn.user,
-    },
-    Measure {
-        key: "system_s",
-        name: "system time",
-        of: |turn| turn.system,
-    },
-];
 
 impl Report<'_> {
     /// Writes it for people.
@@ -88,9 +62,12 @@ impl Report<'_> {
     }
 
     fn style(&self, challenger: &Challenger) -> Style {
-        match challenger.evidence.verdict() {
-            Verdict::Open => Style::new(),
-            Verdict::Better | Verdict::Worse | Verdict::NoDifference => STRONG,
+        match conclusion(challenger) {
+            Conclusion::Open => Style::new(),
+            Conclusion::Better
+            | Conclusion::AtACost
+            | Conclusion::Worse
+            | Conclusion::NoDifference => STRONG,
         }
     }
 
@@ -108,17 +85,23 @@ impl Report<'_> {
         let of = if is_less { interval_of_less } else { interval };
         let range = effect.interval.map(|range| format!("95 %: {}", of(range)));
         let range = range.unwrap_or_else(|| "too few pairs for an interval".to_owned());
-        match challenger.evidence.verdict() {
-            Verdict::Better => {
+        match conclusion(challenger) {
+            Conclusion::Better => {
                 format!("{name}: {size} than {incumbent} ({range}), {pairs}. Worth it.")
             }
-            Verdict::Worse => {
+            Conclusion::AtACost => {
+                let cost = cost(challenger);
+                format!(
+                    "{name}: {size} than {incumbent} ({range}), {pairs}, but {cost}. Keep {incumbent}, unless that is of no account."
+                )
+            }
+            Conclusion::Worse => {
                 format!("{name}: {size} than {incumbent} ({range}), {pairs}. Keep {incumbent}.")
             }
-            Verdict::NoDifference => format!(
+            Conclusion::NoDifference => format!(
                 "{name}: no difference from {incumbent} worth having, {size} ({range}), {pairs}. Keep {incumbent}."
             ),
-            Verdict::Open => format!(
+            Conclusion::Open => format!(
                 "{name}: not decided. So far {size} than {incumbent} ({range}), {pairs}; more may tell."
             ),
         }
@@ -149,15 +132,10 @@ impl Report<'_> {
     }
 
     fn write_table(&self, out: &mut impl Write, challenger: &Challenger) -> io::Result<()> {
-        let mut rows = Vec::new();
-        for Measure { name, of, .. } in MEASURES {
-            rows.extend(
-                challenger
-                    .measured(of)
-                    .map(|measured| (name, "s", measured)),
-            );
-        }
-        rows.extend(number(&self.comparison.primary, challenger).map(|it| ("number", "", it)));
+        let rows: Vec<(&Measure, Measured)> = MEASURES
+            .iter()
+            .filter_map(|measure| Some((measure, challenger.measured(measure)?)))
+            .collect();
         if rows.is_empty() {
             return Ok(());
         }
@@ -166,19 +144,10 @@ impl Report<'_> {
             sanitize(&challenger.name),
         );
         writeln!(out, "  {:<12} {incumbent:>12} {name:>12}  change", "median")?;
-        for (name, unit, Measured { medians, change }) in rows {
-            let change = match change {
-                Some(Effect {
-                    median,
-                    interval: Some(range),
-                }) => {
-                    format!("{} (95 %: {})", signed(median), interval(range))
-                }
-                Some(effect) => signed(effect.median),
-                None => "-".to_owned(),
-            };
-            let shown = |number: f64| format!("{}{unit}", amount(number));
-            let (before, after) = (shown(medians.incumbent), shown(medians.challenger));
+        for (measure, Measured { medians, change }) in rows {
+            let change = change.map_or_else(|| "-".to_owned(), in_percent);
+            let (name, before) = (measure.name, measure.shown(medians.incumbent));
+            let after = measure.shown(medians.challenger);
             writeln!(out, "  {name:<12} {before:>12} {after:>12}  {change}")?;
         }
         Ok(())
@@ -187,7 +156,7 @@ impl Report<'_> {
     /// The rule for what is best of all that are better.
     fn rule(&self) -> Option<Rule> {
         let better = self.comparison.challengers.iter();
-        let better = better.filter(|challenger| challenger.evidence.verdict() == Verdict::Better);
+        let better = better.filter(|challenger| conclusion(challenger) == Conclusion::Better);
         let size =
             |challenger: &&Challenger| challenger.effect().map_or(0.0, |effect| effect.median);
         let best = better.max_by(|a, b| size(a).total_cmp(&size(b)))?;
@@ -242,21 +211,36 @@ impl Report<'_> {
 
     fn challenger(&self, challenger: &Challenger) -> Json {
         let evidence = &challenger.evidence;
-        let verdict = match evidence.verdict() {
-            Verdict::Open => "open",
-            Verdict::Better => "better",
-            Verdict::Worse => "worse",
-            Verdict::NoDifference => "no difference",
+        let verdict = match conclusion(challenger) {
+            Conclusion::Open => "open",
+            Conclusion::Better => "better",
+            Conclusion::AtACost => "better at a cost",
+            Conclusion::Worse => "worse",
+            Conclusion::NoDifference => "no difference",
         };
-        let mut measures: serde_json::Map<String, Json> = MEASURES
-            .into_iter()
-            .filter_map(|Measure { key, of, .. }| {
-                Some((key.to_owned(), measured(challenger.measured(of)?)))
+        let measures: serde_json::Map<String, Json> = MEASURES
+            .iter()
+            .filter_map(|measure| {
+                let it = challenger.measured(measure)?;
+                Some((measure.key.to_owned(), measured(it)))
             })
             .collect();
-        if let Some(it) = number(&self.comparison.primary, challenger) {
-            measures.insert("value".to_owned(), measured(it));
-        }
+        let guards: Vec<Json> = check(challenger)
+            .into_iter()
+            .map(|checked| {
+                let Checked {
+                    guard,
+                    change,
+                    is_lost,
+                } = checked;
+                json!({
+                    "measure": guard.measure.key,
+                    "margin": guard.margin,
+                    "change": effect(change),
+                    "lost": is_lost,
+                })
+            })
+            .collect();
         let ratios: Vec<f64> = evidence
             .ratios()
             .iter()
@@ -274,16 +258,32 @@ impl Report<'_> {
             "sigma": evidence.sigma(),
             "log_ratios": ratios,
             "measures": measures,
+            "guards": guards,
             "dropped": { "incumbent": challenger.dropped.incumbent, "challenger": challenger.dropped.challenger },
         })
     }
 }
 
-fn number(primary: &Primary, challenger: &Challenger) -> Option<Measured> {
-    match primary {
-        Primary::Wall => None,
-        Primary::Number { .. } => challenger.measured(|turn| turn.value.unwrap_or(f64::NAN)),
-    }
+/// What got worse that may not.
+fn cost(challenger: &Challenger) -> String {
+    let lost = check(challenger).into_iter().filter(|it| it.is_lost);
+    let lost: Vec<String> = lost
+        .map(|Checked { guard, change, .. }| {
+            format!("{} changed by {}", guard.measure.told, in_percent(change))
+        })
+        .collect();
+    lost.join(" and ")
+}
+
+/// `+4.1 % (95 %: 0.9 to 7.2)`.
+fn in_percent(
+    Effect {
+        median,
+        interval: range,
+    }: Effect,
+) -> String {
+    let range = range.map(|range| format!(" (95 %: {})", interval(range)));
+    format!("{}{}", signed(median), range.unwrap_or_default())
 }
 
 fn measured(Measured { medians, change }: Measured) -> Json {
@@ -297,18 +297,6 @@ fn effect(effect: Effect) -> Json {
         effect.interval.map(|it| it.high),
     );
     json!({ "median": effect.median, "low": low, "high": high })
-}
-
-/// With four digits or so.
-fn amount(number: f64) -> String {
-    let digits = match number.abs() {
-        ..1.0 => 4,
-        ..10.0 => 3,
-        ..100.0 => 2,
-        ..1000.0 => 1,
-        _ => 0,
-    };
-    format!("{number:.digits$}")
 }
 
 fn micros(time: Duration) -> u64 {

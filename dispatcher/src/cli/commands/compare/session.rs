@@ -15,6 +15,7 @@ use super::comparison::{Comparison, Primary, Turns};
 use super::csv::{Csv, Row};
 use super::end::End;
 use super::leased::{Instance, Leased};
+use super::meter::Meter;
 use super::options::Options;
 use super::percent::signed;
 use super::turn::{self, Ended, Turn};
@@ -32,6 +33,7 @@ pub(super) struct Session<'o> {
     pub(super) begun: Instant,
     pub(super) seed: u64,
     leased: Leased,
+    meter: Meter,
     signals: Signals,
     csv: Option<Csv>,
 }
@@ -56,12 +58,17 @@ impl<'o> Session<'o> {
             seed,
         );
         let leased = Leased::connect(application(&options.command)).await?;
+        let (meter, why_not) = Meter::new();
+        if let Some(why) = why_not {
+            progress(&format!("how long tasks wait is not measured: {why}"));
+        }
         Ok(Self {
             options,
             comparison,
             begun: Instant::now(),
             seed,
             leased,
+            meter,
             signals,
             csv: options.csv.as_deref().map(create).transpose()?,
         })
@@ -124,11 +131,12 @@ impl<'o> Session<'o> {
             .into_iter()
             .chain(names)
             .collect();
+        let mut last = None;
         for name in &names {
-            self.bring(name).await?;
+            last = self.bring(name).await?.process();
         }
         progress("a first run, which does not count");
-        match self.run_command().await? {
+        match self.run_command(last).await? {
             Ended::Done(_) => Ok(()),
             Ended::Failed(why) => {
                 let last = names.last().map(String::as_str).unwrap_or_default();
@@ -181,7 +189,7 @@ impl<'o> Session<'o> {
     /// A turn, or why it does not count.
     async fn turn(&mut self, name: &str) -> Result<Result<Turn, String>, End> {
         let before = self.bring(name).await?;
-        let turn = match self.run_command().await? {
+        let turn = match self.run_command(before.process()).await? {
             Ended::Done(turn) => Ok(turn),
             Ended::Failed(why) => Err(why),
             Ended::Interrupted(signal) => return Err(End::Signal(signal)),
@@ -195,9 +203,12 @@ impl<'o> Session<'o> {
         Ok(turn)
     }
 
-    async fn run_command(&mut self) -> Result<Ended, End> {
+    /// Runs the command under the scheduler of this process.
+    async fn run_command(&mut self, scheduler: Option<u32>) -> Result<Ended, End> {
         let expression = self.options.measure.as_ref();
-        Ok(turn::run(&self.options.command, expression, &mut self.signals).await?)
+        let measuring = self.meter.begin(scheduler);
+        let command = &self.options.command;
+        Ok(turn::run(command, expression, measuring, &mut self.signals).await?)
     }
 
     async fn bring(&mut self, name: &str) -> Result<Instance, End> {

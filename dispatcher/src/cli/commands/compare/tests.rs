@@ -7,7 +7,7 @@ use std::time::Duration;
 use auto_ext_evidence::{Arm, Better};
 use serde_json::Value as Json;
 
-use super::comparison::tests::{turn, with};
+use super::comparison::tests::{turn, waits, with};
 use super::comparison::{Comparison, Primary, Turns};
 use super::csv::{Csv, Row};
 use super::end::End;
@@ -73,6 +73,32 @@ fn what_is_worse_is_not_and_what_is_not_known_is_said() {
     comparison.add(1, turns).unwrap();
     comparison.drop_pair(1, Arm::Incumbent);
     check("worse", &text(&comparison, &End::Time));
+}
+
+#[test]
+fn who_wins_one_thing_and_loses_another_is_not_worth_it() {
+    let mut comparison = with(&["bpfland"], &[]);
+    for (seed, (incumbent, challenger)) in pairs(1, 10, 0.8).into_iter().enumerate() {
+        let longer = 1.0 + 0.01 * seed as f64;
+        let turns = Turns {
+            incumbent: waits(turn(incumbent), 2e6),
+            challenger: waits(turn(challenger), 3e6 * longer),
+        };
+        comparison.add(0, turns).unwrap();
+    }
+    check("at-a-cost", &text(&comparison, &End::Decided));
+    let json = json(&comparison, &End::Decided);
+    let challenger = &json["challengers"][0];
+    assert_eq!(
+        (&challenger["verdict"], &json["rule"]),
+        (&"better at a cost".into(), &Json::Null)
+    );
+    let guard = &challenger["guards"][0];
+    assert_eq!(
+        (&guard["measure"], &guard["lost"]),
+        (&"wait_p95_s".into(), &true.into())
+    );
+    assert_eq!(challenger["measures"]["wait_p95_s"]["incumbent"], 2e-3);
 }
 
 #[test]
@@ -204,7 +230,8 @@ fn what_is_reported_can_be_recomputed_from_the_file() {
             .skip(1)
             .map(|line| line.split(',').collect())
             .collect();
-        let counted: Vec<&Vec<&str>> = rows.iter().filter(|row| row[8].is_empty()).collect();
+        let dropped = |row: &&Vec<&str>| !row.last().unwrap().is_empty();
+        let counted: Vec<&Vec<&str>> = rows.iter().filter(|row| !dropped(row)).collect();
         let ratios: Vec<f64> = counted
             .chunks(2)
             .map(|pair| {

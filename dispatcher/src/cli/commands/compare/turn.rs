@@ -18,6 +18,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::measure::Search;
+use super::meter::{Machine, Measuring};
 use crate::cli::commands::child::{Signals, end_with_us};
 
 /// How long the command has to end after SIGTERM.
@@ -31,11 +32,13 @@ pub(super) struct Turn {
     /// From its start to its end, in seconds.
     pub(super) wall: f64,
     /// CPU time in user space, in seconds, of it and its children that it waited for.
-    pub(super) user: f64,
+    pub(super) user: Option<f64>,
     /// CPU time in the kernel, the same.
-    pub(super) system: f64,
+    pub(super) system: Option<f64>,
     /// The number from its output, if one was wanted.
     pub(super) value: Option<f64>,
+    /// What the machine did meanwhile.
+    pub(super) machine: Machine,
 }
 
 /// How a turn ended.
@@ -49,13 +52,14 @@ pub(super) enum Ended {
     Interrupted(Signal),
 }
 
-/// Runs the command.
+/// Runs the command, and measures the machine meanwhile.
 ///
 /// # Errors
 /// When it cannot be run at all.
 pub(super) async fn run(
     command: &[OsString],
     expression: Option<&Regex>,
+    measuring: Measuring,
     signals: &mut Signals,
 ) -> anyhow::Result<Ended> {
     let (program, args) = command.split_first().context("no command to run")?;
@@ -75,6 +79,7 @@ pub(super) async fn run(
         }
     };
     let wall = began.elapsed().as_secs_f64();
+    let machine = measuring.end();
     let after = children()?;
     // Children that it left behind may hold the pipe open.
     let drained = async {
@@ -95,12 +100,13 @@ pub(super) async fn run(
         Ok(value) => value,
         Err(why) => return Ok(Ended::Failed(why)),
     };
-    let spent = |of: fn(&Usage) -> TimeVal| seconds(of(&after)) - seconds(of(&before));
+    let spent = |of: fn(&Usage) -> TimeVal| Some(seconds(of(&after)) - seconds(of(&before)));
     Ok(Ended::Done(Turn {
         wall,
         user: spent(Usage::user_time),
         system: spent(Usage::system_time),
         value,
+        machine,
     }))
 }
 
@@ -185,12 +191,14 @@ fn how(status: ExitStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::commands::compare::meter::Meter;
 
     async fn turn(script: &str, expression: Option<&str>) -> Ended {
         let command = ["sh", "-c", script].map(OsString::from);
         let expression = expression.map(|expression| Regex::new(expression).unwrap());
         let mut signals = Signals::new().unwrap();
-        run(&command, expression.as_ref(), &mut signals)
+        let measuring = Meter::without_outcomes().begin(None);
+        run(&command, expression.as_ref(), measuring, &mut signals)
             .await
             .unwrap()
     }
@@ -200,10 +208,12 @@ mod tests {
         let Ended::Done(turn) = turn("echo 12.5 fps >&2; sleep 0.1", Some("(.*) fps")).await else {
             panic!("it failed");
         };
+        let is_time = |time: Option<f64>| time.is_some_and(|time| time >= 0.0);
         assert!(
-            turn.wall >= 0.1 && turn.user >= 0.0 && turn.system >= 0.0,
+            turn.wall >= 0.1 && is_time(turn.user) && is_time(turn.system),
             "{turn:?}"
         );
+        assert!(turn.machine.user.is_some(), "{turn:?}");
         assert_eq!(turn.value, Some(12.5));
     }
 
@@ -213,7 +223,7 @@ mod tests {
         let Ended::Done(turn) = turn(&format!("sh -c '{busy}'"), None).await else {
             panic!("it failed");
         };
-        assert!(turn.user + turn.system > 0.0, "{turn:?}");
+        assert!(turn.user.unwrap() + turn.system.unwrap() > 0.0, "{turn:?}");
     }
 
     #[tokio::test]
@@ -229,7 +239,8 @@ mod tests {
             assert!(why.contains(says), "{why}");
         }
         let command = [OsString::from("/nonexistent")];
-        let error = run(&command, None, &mut Signals::new().unwrap())
+        let measuring = Meter::without_outcomes().begin(None);
+        let error = run(&command, None, measuring, &mut Signals::new().unwrap())
             .await
             .unwrap_err();
         assert!(error.to_string().contains("`/nonexistent` cannot be run"));
