@@ -10,6 +10,7 @@ use crate::choose::lease;
 use crate::event::Action;
 use crate::kernel_state::KernelState;
 use crate::leases::Lease;
+use crate::limit::{COMPARED_PER_HOUR, Counts};
 use crate::mode::{Mode, ObserveCause};
 use crate::moment::Moment;
 use crate::pins::Pin;
@@ -70,10 +71,7 @@ pub(crate) fn act(
     let foreign_in_the_way = replace_foreign && state.foreign_runs();
     match (&mut state.running, &state.choice.desired) {
         (None, Candidate::Kernel) if !foreign_in_the_way => {
-            if pinned {
-                state.pins.establish();
-            }
-            state.leases.establish(&state.choice.desired);
+            runs_already(state, pinned, now);
             return Vec::new();
         }
         (Some(running), Candidate::Scheduler(desired))
@@ -85,24 +83,15 @@ pub(crate) fn act(
             running.scheduler = desired.clone();
             running.precedence = state.choice.precedence;
             running.may_leave = false;
-            if pinned {
-                state.pins.establish();
-            }
-            state.leases.establish(&state.choice.desired);
+            runs_already(state, pinned, now);
             return Vec::new();
         }
         _ => {}
     }
     let urgent = state.restart_asked || state.pin().is_some_and(Pin::is_urgent);
-    // For one whose start did not count, no switch was reserved.
-    let goes_back = state.choice.desired == Candidate::Kernel
-        && state
-            .running
-            .as_ref()
-            .is_some_and(|running| !running.counts);
-    let counts = !urgent && !goes_back;
+    let counts = counts(state, urgent, now);
     let hindrance = hindrance(policy, state, urgent, foreign_in_the_way, now);
-    if let Some(why) = hindrance.or_else(|| over_limit(policy, state, now).filter(|_| counts)) {
+    if let Some(why) = hindrance.or_else(|| over_limit(policy, state, counts, now)) {
         state.choice.waits = Some(why);
         return Vec::new();
     }
@@ -154,6 +143,40 @@ fn cancel_if_unwanted(state: &mut State, policy_changed: bool, now: Moment) -> V
     vec![Action::Cancel]
 }
 
+/// What should run does run.
+fn runs_already(state: &mut State, pinned: bool, now: Moment) {
+    if pinned {
+        state.pins.establish();
+    }
+    state.leases.establish(&state.choice.desired);
+    state.after_turn &= turn_in_force(state, now);
+}
+
+/// Against which limit the switch to what should run counts.
+fn counts(state: &State, urgent: bool, now: Moment) -> Counts {
+    if urgent {
+        return Counts::Nowhere;
+    }
+    if turn_in_force(state, now) {
+        return Counts::Turn;
+    }
+    if state.after_turn {
+        return Counts::AfterTurn;
+    }
+    // For one whose start did not count against the policy's limit, no switch was reserved there.
+    let running = state.running.as_ref();
+    let is_reserved = running.is_none_or(|running| running.counts == Counts::Hourly);
+    if state.choice.desired == Candidate::Kernel && !is_reserved {
+        return Counts::Nowhere;
+    }
+    Counts::Hourly
+}
+
+/// Whether what should run is that for a turn of a comparison.
+fn turn_in_force(state: &State, now: Moment) -> bool {
+    state.choice.precedence == Precedence::Hold && lease(state, now).is_some_and(Lease::is_turn)
+}
+
 /// Why the switch to what should run has to wait, other than for the hourly limit.
 fn hindrance(
     policy: &Policy,
@@ -182,17 +205,30 @@ fn hindrance(
     None
 }
 
-/// Why the switch to what should run would exceed the hourly limit.
-fn over_limit(policy: &Policy, state: &State, now: Moment) -> Option<String> {
-    // One is reserved for the way back to the kernel's own scheduler.
-    let needed = if state.choice.desired == Candidate::Kernel {
-        1
-    } else {
-        2
-    };
-    let limit = policy.stability.max_switches_per_hour;
-    let allowed = state.limit.allows(needed, limit, now);
-    (!allowed).then(|| format!("waits because of the limit of {limit} switches per hour"))
+/// Why the switch to what should run would exceed its hourly limit.
+fn over_limit(policy: &Policy, state: &State, counts: Counts, now: Moment) -> Option<String> {
+    match counts {
+        // What the last turn reserved.
+        Counts::Nowhere | Counts::AfterTurn => None,
+        Counts::Hourly => {
+            // One is reserved for the way back to the kernel's own scheduler.
+            let needed = if state.choice.desired == Candidate::Kernel {
+                1
+            } else {
+                2
+            };
+            let limit = policy.stability.max_switches_per_hour;
+            let allowed = state.limit.allows(needed, limit, now);
+            (!allowed).then(|| format!("waits because of the limit of {limit} switches per hour"))
+        }
+        Counts::Turn => {
+            // One is reserved for the way back to what the policy wants.
+            let allowed = state.compared.allows(2, COMPARED_PER_HOUR, now);
+            (!allowed).then(|| {
+                format!("waits because of the limit of {COMPARED_PER_HOUR} switches per hour for comparisons")
+            })
+        }
+    }
 }
 
 /// Whether what should run is leased and has not run yet.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::choice::Precedence;
 use crate::choose::lease;
+use crate::limit::COMPARED_PER_HOUR;
 use crate::moment::Moment;
 use crate::state::State;
 
@@ -41,6 +42,9 @@ pub struct Explanation {
     pub would_change: Vec<String>,
     /// Switches of the last hour that count, and how many there may be.
     pub switches: (usize, u32),
+    /// The same of those for comparisons, which have a limit of their own.
+    #[serde(default)]
+    pub compared: (usize, u32),
 }
 
 /// A candidate that cannot run.
@@ -140,6 +144,7 @@ pub fn explain(policy: &Policy, state: &State, now: Moment) -> Explanation {
             state.limit.count(now),
             policy.stability.max_switches_per_hour,
         ),
+        compared: (state.compared.count(now), COMPARED_PER_HOUR),
     }
 }
 

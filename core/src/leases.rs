@@ -14,6 +14,8 @@ pub struct Lease {
     pub application: String,
     /// Why, in its words.
     pub reason: String,
+    /// It is for a turn of a comparison, so that its switches have a limit of their own.
+    is_turn: bool,
     progress: Progress,
 }
 
@@ -36,8 +38,22 @@ impl Lease {
             to,
             application,
             reason,
+            is_turn: false,
             progress: Progress::New,
         }
+    }
+
+    /// The same for a turn of a comparison.
+    #[must_use]
+    pub fn for_a_turn(self) -> Self {
+        Self {
+            is_turn: true,
+            ..self
+        }
+    }
+
+    pub(crate) fn is_turn(&self) -> bool {
+        self.is_turn
     }
 
     /// Whether what it names has not run yet, so that the scheduler before it need not have run for the least time.

@@ -32,6 +32,7 @@ pub use explain::{ConditionNow, Explanation, Rejected, RuleNow, SignalNow, expla
 pub use failures::Failure;
 pub use kernel_state::KernelState;
 pub use leases::Lease;
+pub use limit::{COMPARED_PER_HOUR, Counts};
 pub use mode::{Mode, ObserveCause};
 pub use moment::Moment;
 pub use pins::Pin;

@@ -7,6 +7,22 @@ use crate::moment::Moment;
 
 const HOUR: Duration = Duration::from_hours(1);
 
+/// How many switches there may be in an hour for comparisons, which a person asked for who may change what runs.
+pub const COMPARED_PER_HOUR: u32 = 240;
+
+/// Against which limit a switch counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counts {
+    /// Against none: it is a person's own word.
+    Nowhere,
+    /// Against the policy's.
+    Hourly,
+    /// Against that of comparisons: it begins a turn of one.
+    Turn,
+    /// Against that of comparisons: it goes back from the last turn to what the policy wants.
+    AfterTurn,
+}
+
 /// The switches of the last hour.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SwitchLimit(VecDeque<Moment>);

@@ -5,6 +5,7 @@ use auto_ext_policy::{Candidate, Scheduler};
 use crate::cause::{Cause, End};
 use crate::choice::Precedence;
 use crate::event::Fault;
+use crate::limit::Counts;
 use crate::moment::Moment;
 use crate::state::{Running, State};
 
@@ -102,9 +103,8 @@ impl State {
         let running = self
             .running
             .take_if(|running| running.scheduler.is_same_as(scheduler));
-        if running.as_ref().is_none_or(|running| running.counts) {
-            self.limit.add(now);
-        }
+        let counts = running.as_ref().map(|running| running.counts);
+        self.count(counts.unwrap_or(Counts::Hourly), now);
         match running {
             // The kernel may have reported the failure before.
             Some(running) if running.failure_recorded => {}
@@ -139,20 +139,26 @@ impl State {
         self.failed_since = true;
     }
 
-    /// Records that the switch on its way has ended; returns who asked for it and whether it counts against the
-    /// hourly limit.
-    fn end_switch(&mut self, now: Moment) -> (Precedence, bool) {
+    /// Records that the switch on its way has ended; returns who asked for it and against which limit it counts.
+    fn end_switch(&mut self, now: Moment) -> (Precedence, Counts) {
         self.detached_since = None;
         let (precedence, counts) = self
             .switching
             .take()
-            .map_or((Precedence::LOWEST, true), |switch| {
+            .map_or((Precedence::LOWEST, Counts::Hourly), |switch| {
                 (switch.precedence, switch.counts)
             });
-        if counts {
-            self.limit.add(now);
-        }
+        self.count(counts, now);
+        self.after_turn = counts == Counts::Turn;
         (precedence, counts)
+    }
+
+    fn count(&mut self, counts: Counts, now: Moment) {
+        match counts {
+            Counts::Nowhere => {}
+            Counts::Hourly => self.limit.add(now),
+            Counts::Turn | Counts::AfterTurn => self.compared.add(now),
+        }
     }
 
     /// Records that the start of `scheduler` failed through no fault of its own.

@@ -10,7 +10,7 @@ use crate::choice::{Choice, Precedence};
 use crate::failures::{Failure, Failures};
 use crate::kernel_state::KernelState;
 use crate::leases::Leases;
-use crate::limit::SwitchLimit;
+use crate::limit::{Counts, SwitchLimit};
 use crate::mode::{Mode, ObserveCause};
 use crate::moment::Moment;
 use crate::pins::{Pin, Pins};
@@ -29,8 +29,8 @@ pub struct Switch {
     pub cancelled: bool,
     /// Who asks for it.
     pub precedence: Precedence,
-    /// It counts against the hourly limit.
-    pub counts: bool,
+    /// Against which limit it counts.
+    pub counts: Counts,
 }
 
 impl Switch {
@@ -58,8 +58,8 @@ pub struct Running {
     pub since: Moment,
     /// Who asked for it.
     pub precedence: Precedence,
-    /// Its start counted against the hourly limit, so its end does too.
-    pub(crate) counts: bool,
+    /// Against which limit its start counted; its end counts against the same.
+    pub(crate) counts: Counts,
     /// It need not have run for the least time: the lease that it was started for has ended, or a person asked for other
     /// arguments.
     pub(crate) may_leave: bool,
@@ -115,6 +115,10 @@ pub struct State {
     /// The schedulers whose start failed through no fault of theirs, an entry for each attempt since they last ran.
     pub(crate) prevented_starts: Vec<Scheduler>,
     pub(crate) limit: SwitchLimit,
+    /// The switches of comparisons, which have a limit of their own.
+    pub(crate) compared: SwitchLimit,
+    /// The last switch was for a turn of a comparison: the next one may be the way back from it.
+    pub(crate) after_turn: bool,
     /// The last failure other than of the policy's file, for people; empty when there was none.
     pub(crate) last_failure: String,
     /// What is wrong with the policy's file, for as long as it is.
@@ -173,6 +177,8 @@ impl State {
             failed_at: None,
             prevented_starts: Vec::new(),
             limit: SwitchLimit::default(),
+            compared: SwitchLimit::default(),
+            after_turn: false,
             last_failure: String::new(),
             policy_problem: None,
             failed_since: false,

@@ -12,6 +12,16 @@ impl Machine {
         self.happens(Event::Leased(lease));
     }
 
+    fn turn(&mut self, cookie: u32, name: &str) {
+        let to = candidates(&[name]).remove(0);
+        let lease = Lease::new(cookie, to, "make".into(), "compares".into());
+        self.happens(Event::Leased(lease.for_a_turn()));
+    }
+
+    fn explained(&self) -> Explanation {
+        explain(&self.policy, &self.state, self.now)
+    }
+
     fn release(&mut self, cookie: u32) {
         self.happens(Event::Released { cookie });
     }
@@ -172,6 +182,89 @@ fn leases_count_against_the_hourly_limit() {
     machine.lease(1, "flash");
     let reason = machine.state.reason();
     assert!(reason.contains("4 switches per hour"), "{reason}");
+}
+
+#[test]
+fn turns_of_a_comparison_count_against_a_limit_of_their_own_and_so_does_the_way_back() {
+    let mut machine = Machine::new();
+    machine.policy.stability.max_switches_per_hour = 4;
+    machine.windows(8, 1.0, 0.0);
+    assert_eq!(machine.running(), "bpfland");
+    let counted = machine.switches.len();
+    // A lease each, of which the next one is there before the last one goes.
+    let names = ["flash", "kernel", "cosmos", "kernel"];
+    for (turn, name) in (1..).zip(names.into_iter().cycle().take(100)) {
+        machine.turn(turn, name);
+        machine.release(turn - 1);
+        assert_eq!(machine.stands(), (&Mode::Held, name), "turn {turn}");
+    }
+    machine.release(100);
+    assert_eq!(machine.stands(), (&Mode::Auto, "bpfland"));
+    assert_eq!(machine.switches.len(), counted);
+    let explained = machine.explained();
+    assert_eq!(explained.compared, (101, COMPARED_PER_HOUR));
+    // What follows is the policy's again.
+    machine.windows(4 * 60, 0.0, 1.0);
+    assert_eq!(machine.running(), "cosmos");
+    assert_eq!(machine.switches.len(), counted + 1);
+    assert_eq!(machine.explained().compared.0, 101);
+}
+
+#[test]
+fn a_turn_beyond_their_limit_waits_and_the_way_back_never_does() {
+    let mut machine = Machine::new();
+    machine.windows(8, 1.0, 0.0);
+    for turn in (1..).take(300) {
+        machine.turn(turn, if turn % 2 == 1 { "flash" } else { "cosmos" });
+        machine.release(turn - 1);
+    }
+    let reason = machine.state.reason();
+    assert!(
+        reason.contains("240 switches per hour for comparisons"),
+        "{reason}"
+    );
+    let runs = machine.running().to_owned();
+    assert_ne!(runs, "bpfland");
+    machine.release(300);
+    assert_eq!(machine.stands(), (&Mode::Auto, "bpfland"));
+    assert_eq!(machine.explained().compared.0, 240);
+    machine.turn(301, "flash");
+    assert_eq!(machine.running(), "bpfland", "{}", machine.state.reason());
+    machine.now += 60 * MINUTE;
+    machine.windows(1, 1.0, 0.0);
+    assert_eq!(machine.stands(), (&Mode::Held, "flash"));
+}
+
+#[test]
+fn a_turn_whose_scheduler_dies_leaves_the_policy_its_switches() {
+    let mut machine = Machine::new();
+    machine.policy.stability.max_switches_per_hour = 2;
+    machine.turn(1, "flash");
+    machine.dies();
+    assert_eq!(machine.running(), "kernel");
+    machine.release(1);
+    assert_eq!(machine.explained().switches.0, 0);
+    machine.turn(2, "cosmos");
+    machine.release(2);
+    assert_eq!(machine.stands(), (&Mode::Auto, "kernel"));
+    assert_eq!(machine.explained().switches.0, 0);
+}
+
+#[test]
+fn when_a_turn_changed_nothing_the_next_switch_is_no_way_back() {
+    let mut machine = Machine::new();
+    machine.windows(8, 1.0, 0.0);
+    let counted = machine.switches.len();
+    machine.turn(1, "flash");
+    machine.turn(2, "bpfland");
+    machine.release(1);
+    machine.release(2);
+    assert_eq!(machine.running(), "bpfland");
+    machine.windows(4 * 60, 0.0, 1.0);
+    assert_eq!(
+        (machine.running(), machine.switches.len()),
+        ("cosmos", counted + 1)
+    );
 }
 
 #[test]

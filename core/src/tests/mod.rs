@@ -142,7 +142,7 @@ impl Machine {
                     Candidate::Scheduler(to) => to.command.strip_prefix("scx_"),
                 };
                 let fails = program.is_some_and(|program| self.broken.contains(program));
-                if counts {
+                if counts == Counts::Hourly {
                     let name = if fails { FAILURE } else { to.name() };
                     self.switches.push((self.now, name.to_owned()));
                 }
@@ -229,7 +229,7 @@ impl Machine {
                 .state
                 .running
                 .as_ref()
-                .is_some_and(|running| running.counts)
+                .is_some_and(|running| running.counts == Counts::Hourly)
             {
                 self.switches.push((self.now, DEATH.into()));
             }

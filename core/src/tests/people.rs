@@ -165,7 +165,7 @@ fn a_pin_that_fails_at_first_is_no_pin_and_what_ran_stays() {
         unwanted_since: None,
         cancelled: false,
         precedence: Precedence::Pin,
-        counts: false,
+        counts: Counts::Nowhere,
     });
     machine.pin("flash", None);
     machine.happens(Event::SwitchFailed {

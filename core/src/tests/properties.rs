@@ -15,7 +15,7 @@ enum Step {
     Foreign,
     Away(u64),
     Hold(bool),
-    Lease(&'static str),
+    Lease { name: &'static str, is_turn: bool },
     Release,
     Game(bool),
     Battery(bool),
@@ -57,7 +57,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Battery),
         1 => any::<bool>().prop_map(Step::Asleep),
         1 => Just(Step::Reload),
-        1 => prop::sample::select(&["flash", "bpfland", "kernel"][..]).prop_map(Step::Lease),
+        1 => (prop::sample::select(&["flash", "bpfland", "kernel"][..]), any::<bool>())
+            .prop_map(|(name, is_turn)| Step::Lease { name, is_turn }),
         1 => Just(Step::Release),
         2 => prop::sample::select(&NAMES[..]).prop_map(Step::Names),
         1 => (1u64..100_000).prop_map(Step::Sleep),
@@ -121,16 +122,13 @@ fn perform(machine: &mut Machine, step: &Step) {
             reason: String::new(),
         }),
         Step::Hold(false) => machine.happens(Event::Released { cookie: 1 }),
-        Step::Lease(name) => {
+        Step::Lease { name, is_turn } => {
             let to = candidates(&[name]).swap_remove(0);
             // A number is in use once.
             machine.happens(Event::Released { cookie: 2 });
-            machine.happens(Event::Leased(Lease::new(
-                2,
-                to,
-                "game".into(),
-                String::new(),
-            )));
+            let lease = Lease::new(2, to, "game".into(), String::new());
+            let lease = if *is_turn { lease.for_a_turn() } else { lease };
+            machine.happens(Event::Leased(lease));
         }
         Step::Release => machine.happens(Event::Released { cookie: 2 }),
         Step::Game(true) => machine.happens(Event::Processes(vec![precedence::process(7, "game")])),

@@ -14,7 +14,7 @@ fn a_scheduler_that_cannot_be_ended_has_failed_and_is_not_asked_all_the_time() {
         unwanted_since: None,
         cancelled: false,
         precedence: Precedence::LOWEST,
-        counts: true,
+        counts: Counts::Hourly,
     });
     machine.now += Duration::from_secs(60);
     machine.happens(Event::SwitchFailed {
@@ -46,7 +46,7 @@ fn a_switch_that_failed_through_nobodys_fault_is_not_tried_again_at_once() {
         unwanted_since: None,
         cancelled: false,
         precedence: Precedence::LOWEST,
-        counts: true,
+        counts: Counts::Hourly,
     });
     machine.happens(Event::SwitchFailed {
         to: Candidate::Scheduler(scheduler("bpfland")),

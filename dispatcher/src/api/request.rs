@@ -55,6 +55,8 @@ pub(crate) enum Request {
         owner: String,
         /// What the caller may name.
         may_name: MayName,
+        /// It is for a turn of a comparison, whose switches have a limit of their own.
+        is_turn: bool,
     },
     /// End a hold or a lease of this owner.
     Release { cookie: u32, owner: String },
@@ -313,6 +315,7 @@ mod tests {
             reason: String::new(),
             owner: ":1.7".into(),
             may_name: MayName::Any,
+            is_turn: false,
         };
         for request in [
             pin(&long, &[]),

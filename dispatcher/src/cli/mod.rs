@@ -131,8 +131,8 @@ enum Command {
     },
     /// Say whether a scheduler is better here, for this command: it runs once in each turn, under the first scheduler
     /// and under each other one, in the order of a coin, until the evidence suffices or 30 pairs showed no difference
-    /// worth having. Ctrl-C ends it with what is known by then. Each change of the scheduler counts against
-    /// `max_switches_per_hour`. What the command says is discarded
+    /// worth having. Ctrl-C ends it with what is known by then. Each change of the scheduler takes a switch: of
+    /// 240 an hour for who may change what runs, else of `max_switches_per_hour`. What the command says is discarded
     Compare(compare::Options),
     /// Lease what a class would use while GameMode has a game registered; run in a user's session by
     /// auto-ext-gamemode.service

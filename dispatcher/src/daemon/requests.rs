@@ -114,8 +114,14 @@ impl Daemon {
                 reason,
                 owner,
                 may_name,
+                is_turn,
             } => match to_lease(&self.policy, &name, args, may_name, executable::find) {
-                Ok(to) => self.lease(to, application, reason, owner).await,
+                Ok(to) => {
+                    // It gets its number when it is granted.
+                    let lease = Lease::new(0, to, application, reason);
+                    let lease = if is_turn { lease.for_a_turn() } else { lease };
+                    self.lease(lease, owner).await
+                }
                 Err(refusal) => Err(refusal),
             },
             Request::Release { cookie, owner } => self.release(cookie, &owner).await,
@@ -236,22 +242,22 @@ impl Daemon {
     }
 
     /// Grants a lease of what can run now. Later it may have to wait, or to give way to what overrules it.
-    async fn lease(
-        &mut self,
-        to: Candidate,
-        application: String,
-        reason: String,
-        owner: String,
-    ) -> Result<Answer, Refusal> {
-        is_installed(&to)?;
+    async fn lease(&mut self, mut lease: Lease, owner: String) -> Result<Answer, Refusal> {
+        is_installed(&lease.to)?;
         if let Mode::Observe(cause) = self.state.mode() {
             return Err(Refusal::Unavailable(cause.to_string()));
         }
-        if let Some(why) = self.state.quarantine(&to, self.now()) {
-            return Err(Refusal::Unavailable(format!("{to} {why}")));
+        if let Some(why) = self.state.quarantine(&lease.to, self.now()) {
+            return Err(Refusal::Unavailable(format!("{} {why}", lease.to)));
         }
-        let cookie = self.cookie(owner)?;
-        let scheduler = scheduler_name(&to);
+        lease.cookie = self.cookie(owner)?;
+        let scheduler = scheduler_name(&lease.to);
+        let Lease {
+            cookie,
+            application,
+            reason,
+            ..
+        } = &lease;
         tracing::info!(
             scheduler,
             application,
@@ -259,7 +265,7 @@ impl Daemon {
             cookie,
             "{scheduler} is leased by {application}: {reason}"
         );
-        let lease = Lease::new(cookie, to, application, reason);
+        let cookie = lease.cookie;
         self.apply_event(Event::Leased(lease)).await;
         Ok(Answer::Cookie(cookie))
     }

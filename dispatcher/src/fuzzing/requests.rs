@@ -77,6 +77,7 @@ fn on_the_wire(method: u8, body: &[u8]) -> Option<Request> {
                 reason,
                 owner: owner(0),
                 may_name: MayName::Any,
+                is_turn: false,
             })
         }
         b'r' => {
@@ -136,17 +137,23 @@ impl Service {
                 reason: next().to_owned(),
                 owner,
             },
-            b'l' => Request::Lease {
-                name: next().to_owned(),
-                application: next().to_owned(),
-                reason: next().to_owned(),
-                may_name: match next() {
-                    "any" => MayName::Any,
-                    _ => MayName::ThoseOfThePolicy,
-                },
-                args: arguments.map(str::to_owned).collect(),
-                owner,
-            },
+            b'l' => {
+                let (name, application, reason) = (next(), next(), next());
+                let (may_name, is_turn) = match next() {
+                    "any" => (MayName::Any, false),
+                    "turn" => (MayName::Any, true),
+                    _ => (MayName::ThoseOfThePolicy, false),
+                };
+                Request::Lease {
+                    name: name.to_owned(),
+                    args: arguments.map(str::to_owned).collect(),
+                    application: application.to_owned(),
+                    reason: reason.to_owned(),
+                    owner,
+                    may_name,
+                    is_turn,
+                }
+            }
             b'r' => Request::Release {
                 cookie: next().parse().unwrap_or_default(),
                 owner,
@@ -237,6 +244,7 @@ impl Service {
             reason,
             owner,
             may_name,
+            is_turn,
         } = request
         else {
             return;
@@ -251,7 +259,9 @@ impl Service {
         };
         let pin = self.state.pin().map(|pin| pin.to.clone());
         let wanted = pin.unwrap_or_else(|| to.clone());
-        self.happens(Event::Leased(Lease::new(cookie, to, application, reason)));
+        let lease = Lease::new(cookie, to, application, reason);
+        let lease = if is_turn { lease.for_a_turn() } else { lease };
+        self.happens(Event::Leased(lease));
         assert_eq!(self.state.desired(), &wanted);
     }
 

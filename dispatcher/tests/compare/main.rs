@@ -29,6 +29,10 @@ struct Daemon {
     cookies: u32,
     used: usize,
     limit: u32,
+    /// The caller may change what runs.
+    may_manage: bool,
+    /// The leases that were for turns.
+    turns: u32,
 }
 
 impl Daemon {
@@ -95,6 +99,20 @@ impl Daemon {
         Ok(self.cookies)
     }
 
+    fn lease_turn(
+        &mut self,
+        name: &str,
+        args: Vec<&str>,
+        application: &str,
+        reason: &str,
+    ) -> zbus::fdo::Result<u32> {
+        if !self.may_manage {
+            return Err(zbus::fdo::Error::AccessDenied("no".into()));
+        }
+        self.turns += 1;
+        self.lease(name, args, application, reason)
+    }
+
     fn release(&mut self, cookie: u32) {
         let before = self.leases.len();
         self.leases.retain(|lease| lease.0 != cookie);
@@ -106,7 +124,7 @@ impl Daemon {
         let (desired, because) = self.desired();
         json!({
             "mode": self.mode(), "class": "idle", "class_for": 1, "desired": desired, "because": because, "rejected": [],
-            "waits": null, "rules": [], "would_change": [], "switches": [self.used, self.limit],
+            "waits": null, "rules": [], "would_change": [], "switches": [self.used, self.limit], "compared": [0, 240],
         })
         .to_string()
     }
@@ -120,7 +138,12 @@ struct World {
 }
 
 impl World {
+    /// Of somebody who may not change what runs.
     async fn start(limit: u32) -> Self {
+        Self::of(limit, false).await
+    }
+
+    async fn of(limit: u32, may_manage: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("scheduler"), "kernel").unwrap();
         let bus = Bus::start(directory.path(), "system");
@@ -130,6 +153,8 @@ impl World {
             cookies: 0,
             used: 0,
             limit,
+            may_manage,
+            turns: 0,
         };
         let builder = connection::Builder::address(bus.address.as_str())
             .serve_at("/org/autoext/AutoExt1", daemon)
@@ -162,11 +187,15 @@ impl World {
 
     /// How many leases there were, and how many are left.
     async fn leases(&self) -> (u32, usize) {
-        let object = self.served.object_server();
-        let daemon = object.interface::<_, Daemon>("/org/autoext/AutoExt1");
-        let daemon = daemon.await.unwrap();
+        let daemon = self.daemon().await;
         let daemon = daemon.get().await;
         (daemon.cookies, daemon.leases.len())
+    }
+
+    async fn daemon(&self) -> zbus::object_server::InterfaceRef<Daemon> {
+        let object = self.served.object_server();
+        let daemon = object.interface::<_, Daemon>("/org/autoext/AutoExt1");
+        daemon.await.unwrap()
     }
 
     fn path(&self) -> &Path {
@@ -262,6 +291,20 @@ async fn when_the_limit_of_switches_is_reached_what_is_known_is_told() {
         said.contains("the limit of 8 switches per hour is reached"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn who_may_change_what_runs_has_more_switches() {
+    let world = World::of(8, true).await;
+    let words = format!("kernel bpfland --seed 1 {MEASURE}");
+    let output = world.compare(&words, FRAMES).await;
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(answer(&output)["ended"], "decided");
+    let said = said(&output);
+    assert!(said.contains("240 of 240 an hour are left"), "{said}");
+    let daemon = world.daemon().await;
+    let daemon = daemon.get().await;
+    assert_eq!(daemon.turns, daemon.cookies);
 }
 
 #[tokio::test]

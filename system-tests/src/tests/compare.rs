@@ -84,6 +84,33 @@ pub(super) fn two_schedulers_are_compared_and_the_choice_of_the_policy_is_back_a
     Ok(())
 }
 
+/// As `POLICY`, with the least switches there may be.
+const FEW_SWITCHES: &str = "version: 1\nrules: [{class: idle, use: [scx_flash, kernel]}]\n\
+    stability: {min_run: 60s, max_switches_per_hour: 2}\n";
+
+pub(super) fn a_comparison_of_roots_has_switches_of_its_own() -> anyhow::Result<()> {
+    policy::write(FEW_SWITCHES)?;
+    service::restart()?;
+    let bus = Bus::connect()?;
+    kernel::runs("scx_flash")?;
+    let answer = service::say("auto-ext compare kernel bpfland --runs 3 --json -- true")?;
+    let answer: Value = serde_json::from_str(&answer)?;
+    ensure!(
+        answer["ended"] == "runs" && answer["challengers"][0]["pairs"] == 3,
+        "{answer}"
+    );
+    wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
+    kernel::runs("scx_flash")?;
+    let why: Value = serde_json::from_str(&service::say("auto-ext why --json")?)?;
+    // That of scx_flash, at the daemon's start.
+    ensure!(why["switches"][0] == 1, "{why}");
+    ensure!(
+        why["compared"][0].as_u64().is_some_and(|used| used >= 4),
+        "{why}"
+    );
+    Ok(())
+}
+
 /// A shell that is woken some hundred times, by the ends of what it starts: a child of the comparison's, which counts.
 const WAKES: &str = "for i in $(seq 200); do sleep 0.005; done";
 

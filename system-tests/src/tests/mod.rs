@@ -116,6 +116,7 @@ const NO_LOADS: &[Test] = tests![
     leases::a_game_that_gamemode_knows_has_what_its_class_would_use,
     leases::what_scx_service_would_start_can_be_a_lease,
     compare::a_comparison_that_is_killed_leaves_neither_its_scheduler_nor_its_command,
+    compare::a_comparison_of_roots_has_switches_of_its_own,
     compare::how_long_tasks_wait_is_measured_in_each_turn_and_nothing_of_that_is_left,
     compare::two_schedulers_are_compared_and_the_choice_of_the_policy_is_back_afterwards,
     org_scx_loader::scxctl_does_what_it_says_and_sees_what_is_true,

@@ -74,9 +74,12 @@ impl AutoExt {
             Request::Pin { args, .. } | Request::Lease { args, .. } if !args.is_empty() => {
                 Action::Arguments
             }
-            Request::Lease { may_name, .. } if *may_name == MayName::ThoseOfThePolicy => {
-                Action::Lease
-            }
+            // Turns have more switches, so that they take more.
+            Request::Lease {
+                may_name: MayName::ThoseOfThePolicy,
+                is_turn: false,
+                ..
+            } => Action::Lease,
             _ => Action::Manage,
         };
         self.authorization.may(action, bus, header).await
@@ -292,6 +295,7 @@ impl AutoExt {
             reason: reason.clone(),
             owner: owner.clone(),
             may_name,
+            is_turn: false,
         };
         if !with_arguments {
             let of_the_policy = lease(MayName::ThoseOfThePolicy);
@@ -305,6 +309,32 @@ impl AutoExt {
         let any = lease(MayName::Any);
         self.may_ask(&any, bus, &header).await?;
         self.cookie(any, bus, owner).await
+    }
+
+    /// As `Lease`, for a turn of a comparison: its switches, and the one back after the last turn, do not count against the
+    /// policy's hourly limit but against one of their own. It takes the authorization to change what runs.
+    #[zbus(out_args("cookie"))]
+    async fn lease_turn(
+        &self,
+        name: String,
+        args: Vec<String>,
+        application: String,
+        reason: String,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<u32> {
+        let owner = caller(&header)?;
+        let turn = Request::Lease {
+            name,
+            args,
+            application,
+            reason,
+            owner: owner.clone(),
+            may_name: MayName::Any,
+            is_turn: true,
+        };
+        self.may_ask(&turn, bus, &header).await?;
+        self.cookie(turn, bus, owner).await
     }
 
     /// Ends a hold or a lease of the caller.

@@ -73,7 +73,11 @@ fn write_text(out: &mut impl Write, why: &Explanation) -> io::Result<()> {
         }
     }
     let (used, limit) = why.switches;
-    writeln!(out, "\n{used} of {limit} switches of this hour are used")
+    writeln!(out, "\n{used} of {limit} switches of this hour are used")?;
+    match why.compared {
+        (0, _) => Ok(()),
+        (used, limit) => writeln!(out, "{used} of {limit} for comparisons"),
+    }
 }
 
 #[cfg(test)]
@@ -111,6 +115,7 @@ mod tests {
             signals: Vec::new(),
             would_change: vec!["another class when no longer net high: 0.31, low at 0.05".into()],
             switches: (3, 30),
+            compared: (0, 240),
         };
         assert_eq!(
             text(&why),

@@ -7,12 +7,13 @@ use anyhow::bail;
 use auto_ext_core::Explanation;
 use auto_ext_policy::KERNEL;
 use auto_ext_scx::sysfs::SchedExt;
+use auto_ext_service::exit_code::{Code, WithCode};
 use serde_json::Value as Json;
 
-use crate::cli::commands::client::{Client, property};
+use crate::cli::commands::client::{Ask, Client, property};
 use crate::cli::commands::run::runs;
 
-/// Switches that the daemon reserves for a scheduler: its start, and the way back.
+/// Switches that the daemon wants to be left for a scheduler, and for each turn: its start, and the way back.
 const FOR_A_SCHEDULER: usize = 2;
 
 /// What the kernel runs, so that another of the same name is told from it.
@@ -41,6 +42,8 @@ pub(super) struct Leased {
     lease: Option<Lease>,
     /// How many leases there were.
     count: u64,
+    /// They are leases for turns, which have a limit of their own: known from the first one on.
+    may_turn: Option<bool>,
 }
 
 struct Lease {
@@ -59,12 +62,19 @@ impl Leased {
             sched_ext: SchedExt::below(Path::new("/sys")),
             lease: None,
             count: 0,
+            may_turn: None,
         })
     }
 
-    /// The switches of the last hour, and how many there may be.
+    /// The switches of the last hour that count against the limit that is ours, and how many there may be; known once
+    /// something is leased.
     pub(super) async fn switches(&self) -> anyhow::Result<(usize, usize)> {
-        Ok(switches(&self.why().await?))
+        Ok(self.used(&self.why().await?))
+    }
+
+    /// Whether the limit is that of comparisons, as who asks may change what runs, and not the policy's.
+    pub(super) fn has_own_limit(&self) -> bool {
+        self.may_turn == Some(true)
     }
 
     /// Has this scheduler run, and waits until it does.
@@ -104,9 +114,7 @@ impl Leased {
         // The number tells it from the one before.
         let reason = format!("auto-ext compare, lease {}", self.count);
         let because = format!("leased by {} ({reason})", self.application);
-        let no_arguments: &[&str] = &[];
-        let body = (name, no_arguments, self.application.as_str(), reason);
-        let cookie = self.client.call("Lease", &body).await?;
+        let cookie = self.ask(name, &reason).await?;
         let lease = Lease {
             name: name.to_owned(),
             cookie,
@@ -118,12 +126,44 @@ impl Leased {
         Ok(())
     }
 
+    /// Asks for a lease for a turn, or where that takes a password for one as others have: nobody wants to be asked again
+    /// at each turn.
+    async fn ask(&mut self, name: &str, reason: &str) -> anyhow::Result<u32> {
+        let no_arguments: &[&str] = &[];
+        let body = &(name, no_arguments, self.application.as_str(), reason);
+        if self.may_turn != Some(false) {
+            let answer = self.client.call_as(Ask::Nobody, "LeaseTurn", body).await;
+            match &answer {
+                Err(error) if self.may_turn.is_none() && is_denied(error) => {}
+                _ => {
+                    self.may_turn = Some(true);
+                    return answer;
+                }
+            }
+        }
+        self.may_turn = Some(false);
+        self.client.call("Lease", body).await
+    }
+
     /// The daemon would have us wait for up to an hour.
     async fn within_limit(&self, name: &str) -> anyhow::Result<()> {
+        if self.may_turn.is_none() {
+            return Ok(());
+        }
         let why = self.why().await?;
-        let needed = if name == KERNEL { 1 } else { FOR_A_SCHEDULER };
-        let (used, limit) = switches(&why);
-        if why.desired != name && used + needed > limit {
+        let needed = if name == KERNEL && !self.has_own_limit() {
+            1
+        } else {
+            FOR_A_SCHEDULER
+        };
+        let (used, limit) = self.used(&why);
+        let is_left = why.desired == name || used + needed <= limit;
+        if !is_left && self.has_own_limit() {
+            bail!(
+                "the limit of {limit} switches per hour for comparisons is reached; go on in a while"
+            );
+        }
+        if !is_left {
             bail!(
                 "the limit of {limit} switches per hour is reached: `stability: {{max_switches_per_hour: ..}}` in the \
                  policy says how many there may be"
@@ -132,13 +172,22 @@ impl Leased {
         Ok(())
     }
 
+    fn used(&self, why: &Explanation) -> (usize, usize) {
+        let (used, limit) = if self.has_own_limit() {
+            why.compared
+        } else {
+            why.switches
+        };
+        (used, usize::try_from(limit).unwrap_or(usize::MAX))
+    }
+
     async fn why(&self) -> anyhow::Result<Explanation> {
         let why: String = self.client.call("Why", &()).await?;
         Ok(serde_json::from_str(&why)?)
     }
 }
 
-fn switches(why: &Explanation) -> (usize, usize) {
-    let (used, limit) = why.switches;
-    (used, usize::try_from(limit).unwrap_or(usize::MAX))
+fn is_denied(error: &anyhow::Error) -> bool {
+    let code = error.downcast_ref::<WithCode>().map(|error| error.code);
+    code == Some(Code::NotPermitted)
 }

@@ -82,14 +82,10 @@ impl<'o> Session<'o> {
     }
 
     async fn turns(&mut self) -> Result<End, End> {
-        let (used, limit) = self.leased.switches().await?;
-        let (needed, left) = (self.comparison.switches(), limit.saturating_sub(used));
-        let mut say =
-            format!("{needed} switches at most are needed; {left} of {limit} an hour are left");
-        if needed > left {
-            say.push_str(", and without any it ends");
-        }
-        progress(&say);
+        let needed = self.comparison.switches();
+        let incumbent = self.comparison.incumbent.clone();
+        self.bring(&incumbent).await?;
+        self.say_switches(needed).await?;
         self.warm_up().await?;
         let begun = Instant::now();
         let mut pairs = 0;
@@ -121,6 +117,21 @@ impl<'o> Session<'o> {
         } else {
             End::Runs
         })
+    }
+
+    async fn say_switches(&self, needed: usize) -> Result<(), End> {
+        let (used, limit) = self.leased.switches().await?;
+        let left = limit.saturating_sub(used);
+        let mut say =
+            format!("{needed} switches at most are needed; {left} of {limit} an hour are left");
+        if needed > left {
+            say.push_str(", and without any it ends");
+            if !self.leased.has_own_limit() {
+                say.push_str(": an administrator has more for comparisons");
+            }
+        }
+        progress(&say);
+        Ok(())
     }
 
     /// Has every scheduler run once, so that one that cannot is known at once, and the command, which then has in memory

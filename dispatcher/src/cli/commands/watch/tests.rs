@@ -125,6 +125,7 @@ fn explanation() -> Explanation {
         signals: Signal::ALL.map(signal).into(),
         would_change: vec!["class network with net high (0.02, high at 0.1)".into()],
         switches: (4, 30),
+        compared: (0, 240),
     }
 }
 
