@@ -33,6 +33,7 @@ const SIGMA_PER_MAD: f64 = 1.48;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Design {
     margin: f64,
+    least_scale: f64,
     better_at: f64,
     worse_at: f64,
 }
@@ -73,8 +74,18 @@ impl Design {
         let challengers = f64::from(u32::try_from(challengers.max(1)).unwrap_or(u32::MAX));
         Self {
             margin: margin.ln_1p(),
+            least_scale: LEAST_SCALE,
             better_at: BETTER_AT * challengers,
             worse_at: WORSE_AT,
+        }
+    }
+
+    /// The same where pairs differ by as much as this, as a logarithm, by themselves: no bet relies on less.
+    #[must_use]
+    pub fn with_least_scale(self, least_scale: f64) -> Self {
+        Self {
+            least_scale,
+            ..self
         }
     }
 
@@ -88,6 +99,15 @@ impl Design {
     #[must_use]
     pub fn worse_at(&self) -> f64 {
         self.worse_at
+    }
+
+    /// By what the ratio after these is divided.
+    fn scale(&self, before: &[LogRatio]) -> f64 {
+        if before.len() < FIRST_PAIRS {
+            return FIRST_SCALE.max(self.least_scale);
+        }
+        let sigma = sigma(before).unwrap_or_default();
+        self.least_scale.max(2.0 * sigma)
     }
 }
 
@@ -107,7 +127,7 @@ impl Evidence {
 
     /// Adds what the next pair says. What was decided before stays so.
     pub fn add(&mut self, ratio: LogRatio) {
-        let scale = scale(&self.ratios);
+        let scale = self.design.scale(&self.ratios);
         let bounded = |ratio: f64| (ratio / scale).clamp(-1.0, 1.0);
         self.better.bet(bounded(ratio.get() - self.design.margin));
         self.worse.bet(bounded(-ratio.get() - self.design.margin));
@@ -175,14 +195,6 @@ impl Capital {
     }
 }
 
-fn scale(before: &[LogRatio]) -> f64 {
-    if before.len() < FIRST_PAIRS {
-        return FIRST_SCALE;
-    }
-    let sigma = sigma(before).unwrap_or_default();
-    LEAST_SCALE.max(2.0 * sigma)
-}
-
 fn sigma(ratios: &[LogRatio]) -> Option<f64> {
     let ratios = || ratios.iter().map(|ratio| ratio.get());
     let middle = median(ratios())?;
@@ -240,8 +252,12 @@ mod tests {
         let (calm, wild) = ([0.0, 0.001, 0.002], [0.0, 0.3, -0.3]);
         for (before, expected) in [(calm, LEAST_SCALE), (wild, 2.0 * SIGMA_PER_MAD * 0.3)] {
             let before = before.map(ratio);
-            assert!((scale(&before) - expected).abs() < 1e-12);
-            assert!((scale(&before[..2]) - FIRST_SCALE).abs() < 1e-12);
+            let design = Design::new(0.03, 1);
+            assert!((design.scale(&before) - expected).abs() < 1e-12);
+            assert!((design.scale(&before[..2]) - FIRST_SCALE).abs() < 1e-12);
+            let wide = design.with_least_scale(0.2);
+            assert!((wide.scale(&before) - expected.max(0.2)).abs() < 1e-12);
+            assert!((wide.scale(&before[..2]) - 0.2).abs() < 1e-12);
         }
     }
 

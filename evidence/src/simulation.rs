@@ -1,6 +1,7 @@
 //! Comparisons by chance, from fixed seeds: how often the verdict is wrong, and how soon it is right.
 
 use crate::evidence::{Design, Evidence, MAX_PAIRS, Verdict};
+use crate::halving::Halving;
 use crate::median::median;
 use crate::plan::{Arm, Plan};
 use crate::ratio::{Better, LogRatio};
@@ -141,5 +142,67 @@ fn what_is_worse_by_20_percent_is_mostly_out_within_8_pairs() {
         assert!(out >= least, "{noise:?}: {out}");
         let ever = share(&runs, |run| run.0 == Verdict::Worse);
         assert!(ever >= 0.98, "{noise:?}: {ever}");
+    }
+}
+
+/// Tuning: sixteen sets of arguments by `Halving`, each as good as `effects` says, and then fresh pairs of the one that is left with what
+/// it is compared with, whose effect is 0. Which one is left, and what the pairs say.
+fn tune(noise: Noise, sigma: f64, effects: &[f64], seed: u64) -> (usize, Verdict) {
+    let mut machine = Machine {
+        chance: fastrand::Rng::with_seed(seed),
+        noise,
+        sigma,
+        state: 0.0,
+    };
+    let mut halving = Halving::new(seed ^ 0x9e37_79b9, effects.len(), Better::Lower);
+    while let Some(order) = halving.next_round() {
+        let turn = |candidate: usize| (candidate, Some(machine.turn(effects[candidate])));
+        let round: Vec<_> = order.into_iter().map(turn).collect();
+        halving.add(&round).unwrap();
+    }
+    let [winner] = halving.left() else {
+        panic!("{:?} are left", halving.left());
+    };
+    let (verdict, _) = compare(
+        noise,
+        sigma,
+        effects[*winner],
+        MAX_PAIRS,
+        seed ^ 0x7f4a_7c15,
+    );
+    (*winner, verdict)
+}
+
+#[test]
+fn the_best_of_many_equals_is_not_called_better_than_what_it_equals() {
+    for noise in NOISES {
+        let effects = [0.0; 16];
+        let runs = (0..RUNS / 2).map(|seed| (tune(noise, 0.07, &effects, seed).1, 0));
+        let runs: Vec<_> = runs.collect();
+        let wrong = share(&runs, |run| run.0 == Verdict::Better);
+        println!("{noise:?}: {wrong}");
+        assert!(wrong <= 0.02, "{noise:?}: {wrong}");
+    }
+}
+
+#[test]
+fn of_sixteen_the_one_that_is_left_is_about_as_good_as_the_best_and_is_found_to_be_better() {
+    // From 30 % worse to 15 % better, 3 % apart.
+    let effects: Vec<f64> = (0..16).map(|it| 0.14 - 0.03 * f64::from(it)).collect();
+    for (noise, sigma) in [
+        (Noise::Normal, 0.07),
+        (Noise::Lasting, 0.07),
+        (Noise::Outliers, 0.05),
+        (Noise::Drift, 0.05),
+    ] {
+        let runs: Vec<_> = (0..RUNS / 4)
+            .map(|seed| tune(noise, sigma, &effects, seed))
+            .map(|(winner, verdict)| (verdict, winner))
+            .collect();
+        let near = share(&runs, |run| run.1 <= 2);
+        let better = share(&runs, |run| run.0 == Verdict::Better);
+        println!("{noise:?}: {near} among the best three, {better} found to be better");
+        assert!(near >= 0.9, "{noise:?}: {near}");
+        assert!(better >= 0.8, "{noise:?}: {better}");
     }
 }
