@@ -168,17 +168,26 @@ impl World {
 
     /// `auto-ext compare` with these words, of a command for the shell that runs where `scheduler` is.
     fn begin(&self, words: &str, command: &str) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_auto-ext"))
+        let mut compare = self.comparison(words);
+        compare.args(["--", "sh", "-c", command]).spawn().unwrap()
+    }
+
+    /// The same without a command.
+    fn start_comparing(&self, words: &str) -> Child {
+        self.comparison(words).spawn().unwrap()
+    }
+
+    fn comparison(&self, words: &str) -> Command {
+        let mut compare = Command::new(env!("CARGO_BIN_EXE_auto-ext"));
+        compare
             .arg("compare")
             .args(words.split_whitespace())
-            .args(["--", "sh", "-c", command])
             .current_dir(self.path())
             .env("DBUS_SYSTEM_BUS_ADDRESS", &self.bus.address)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
+            .stderr(Stdio::piped());
+        compare
     }
 
     async fn compare(&self, words: &str, command: &str) -> Output {
@@ -305,6 +314,39 @@ async fn who_may_change_what_runs_has_more_switches() {
     let daemon = world.daemon().await;
     let daemon = daemon.get().await;
     assert_eq!(daemon.turns, daemon.cookies);
+}
+
+#[tokio::test]
+async fn the_load_that_runs_is_compared_by_how_long_tasks_wait() {
+    let world = World::start(1000).await;
+    // Who waits: the shell, for what it starts.
+    let mut load = Command::new("sh")
+        .args(["-c", "while :; do sleep 0.01; done"])
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let output = world
+        .start_comparing("kernel bpfland --live 2s --arm 1s --json")
+        .wait_with_output()
+        .await
+        .unwrap();
+    load.kill().await.unwrap();
+    if !output.status.success() {
+        // Nothing was begun.
+        let said = said(&output);
+        assert!(
+            said.contains("`--live` judges by how long tasks wait"),
+            "{said}"
+        );
+        assert_eq!(world.leases().await.0, 0);
+        return;
+    }
+    let answer = answer(&output);
+    assert_eq!(
+        (&answer["ended"], &answer["judged_by"], &answer["live"]),
+        (&"time".into(), &"wait_mean_s".into(), &true.into())
+    );
+    assert_eq!(answer["challengers"][0]["pairs"], 1);
 }
 
 #[tokio::test]

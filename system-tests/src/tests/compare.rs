@@ -158,6 +158,40 @@ pub(super) fn how_long_tasks_wait_is_measured_in_each_turn_and_nothing_of_that_i
     Ok(())
 }
 
+pub(super) fn the_load_that_runs_is_compared_by_what_it_waits() -> anyhow::Result<()> {
+    policy::write(POLICY)?;
+    service::restart()?;
+    let bus = Bus::connect()?;
+    kernel::runs("scx_flash")?;
+    let mut load = Command::new("sh")
+        .args(["-c", "while :; do sleep 0.005; done"])
+        .spawn()
+        .context("failed to run the load")?;
+    let answer = service::say("auto-ext compare kernel bpfland --live 40s --arm 2s --json");
+    load.kill()?;
+    load.wait()?;
+    let answer: Value = serde_json::from_str(&answer?)?;
+    let challenger = &answer["challengers"][0];
+    ensure!(
+        answer["judged_by"] == "wait_mean_s" && answer["live"] == true,
+        "{answer}"
+    );
+    ensure!(
+        challenger["pairs"].as_u64().is_some_and(|pairs| pairs >= 1),
+        "{answer}"
+    );
+    let wakes = &challenger["measures"]["wakes_per_s"];
+    ensure!(
+        wakes["challenger"]
+            .as_f64()
+            .is_some_and(|wakes| wakes > 20.0),
+        "{answer}"
+    );
+    wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
+    kernel::runs("scx_flash")?;
+    Ok(())
+}
+
 pub(super) fn a_comparison_that_is_killed_leaves_neither_its_scheduler_nor_its_command()
 -> anyhow::Result<()> {
     policy::write(POLICY)?;

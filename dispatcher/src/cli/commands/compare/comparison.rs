@@ -4,11 +4,12 @@ use auto_ext_evidence::{
     Arm, Better, Design, Effect, Evidence, LogRatio, NotPositive, Pair, Plan, Verdict, median,
 };
 
-use super::measures::Measure;
+use super::measures::{Measure, VALUE, WAIT_MEAN, WALL};
 use super::turn::Turn;
 
-/// A difference that is worth having, as a share.
-pub(super) const MARGIN: f64 = 0.03;
+/// A difference that is worth having, as a share: of times and numbers, and of waits, which differ more by themselves.
+const MARGIN: f64 = 0.03;
+const MARGIN_OF_WAITS: f64 = 0.10;
 
 /// By what is judged.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +18,8 @@ pub(super) enum Primary {
     Wall,
     /// The number that this expression finds in its output.
     Number { expression: String, better: Better },
+    /// How long tasks wait for a CPU, on average.
+    Waits,
 }
 
 /// All of it.
@@ -65,7 +68,7 @@ impl Comparison {
         most_pairs: usize,
         seed: u64,
     ) -> Self {
-        let design = Design::new(MARGIN, challengers.len());
+        let design = primary.design(challengers.len());
         let challenger = |name: &String| Challenger {
             name: name.clone(),
             evidence: Evidence::new(design),
@@ -168,18 +171,33 @@ impl Comparison {
 impl Primary {
     pub(super) fn better(&self) -> Better {
         match self {
-            Self::Wall => Better::Lower,
+            Self::Wall | Self::Waits => Better::Lower,
             Self::Number { better, .. } => *better,
+        }
+    }
+
+    /// What is judged.
+    pub(super) fn measure(&self) -> &'static Measure {
+        match self {
+            Self::Wall => &WALL,
+            Self::Number { .. } => &VALUE,
+            Self::Waits => &WAIT_MEAN,
+        }
+    }
+
+    fn design(&self, challengers: usize) -> Design {
+        match self {
+            Self::Wall | Self::Number { .. } => Design::new(MARGIN, challengers),
+            Self::Waits => {
+                Design::new(MARGIN_OF_WAITS, challengers).with_least_scale(MARGIN_OF_WAITS)
+            }
         }
     }
 
     /// What is judged of a turn.
     fn of(&self, turn: &Turn) -> f64 {
-        match self {
-            Self::Wall => turn.wall,
-            // Every turn has one where one is wanted.
-            Self::Number { .. } => turn.value.unwrap_or(f64::NAN),
-        }
+        // Every turn has it where it is wanted.
+        self.measure().of(turn).unwrap_or(f64::NAN)
     }
 }
 

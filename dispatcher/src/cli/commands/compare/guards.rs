@@ -2,8 +2,8 @@
 
 use auto_ext_evidence::{Effect, Verdict};
 
-use super::comparison::{Challenger, Measured};
-use super::measures::{Measure, WAIT_P95};
+use super::comparison::{Challenger, Measured, Primary};
+use super::measures::{MACHINE_USER, Measure, WAIT_P95, WAKES};
 use super::turn::Turn;
 
 /// Fewer wake-ups than these say nothing of waits: a second, and in a turn.
@@ -14,7 +14,7 @@ const UNFELT: f64 = 1e-4;
 
 /// One thing that may not get worse.
 pub(super) struct Guard {
-    pub(super) measure: Measure,
+    pub(super) measure: &'static Measure,
     worse: Worse,
     /// By more than this share.
     pub(super) margin: f64,
@@ -26,6 +26,7 @@ pub(super) struct Guard {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Worse {
     More,
+    Less,
 }
 
 /// What became of it.
@@ -53,7 +54,7 @@ pub(super) enum Conclusion {
 
 /// Of what takes its time or says a number: that others do not wait much longer.
 static OF_COMMANDS: [Guard; 1] = [Guard {
-    measure: WAIT_P95,
+    measure: &WAIT_P95,
     worse: Worse::More,
     margin: 0.25,
     counts: |challenger, waits| {
@@ -72,19 +73,41 @@ fn has_wakes(turn: &Turn) -> bool {
     })
 }
 
+/// Of the load that runs, whose tasks wait less also where less gets done: that the same is done, and as many are woken.
+static OF_WAITS: [Guard; 2] = [
+    Guard {
+        measure: &MACHINE_USER,
+        worse: Worse::Less,
+        margin: 0.03,
+        counts: |_, _| true,
+    },
+    Guard {
+        measure: &WAKES,
+        worse: Worse::Less,
+        margin: 0.05,
+        counts: |_, _| true,
+    },
+];
+
 /// Those of which something is known.
-pub(super) fn check(challenger: &Challenger) -> Vec<Checked> {
-    OF_COMMANDS
-        .iter()
-        .filter_map(|guard| guard.check(challenger))
-        .collect()
+pub(super) fn check(primary: &Primary, challenger: &Challenger) -> Vec<Checked> {
+    let guards = match primary {
+        Primary::Wall | Primary::Number { .. } => &OF_COMMANDS[..],
+        Primary::Waits => &OF_WAITS,
+    };
+    let checked = guards.iter().map(|guard| guard.check(challenger));
+    checked.flatten().collect()
 }
 
 /// What is to be said, by the evidence and the guards.
-pub(super) fn conclusion(challenger: &Challenger) -> Conclusion {
+pub(super) fn conclusion(primary: &Primary, challenger: &Challenger) -> Conclusion {
     match challenger.evidence.verdict() {
         Verdict::Open => Conclusion::Open,
-        Verdict::Better if check(challenger).iter().any(|checked| checked.is_lost) => {
+        Verdict::Better
+            if check(primary, challenger)
+                .iter()
+                .any(|checked| checked.is_lost) =>
+        {
             Conclusion::AtACost
         }
         Verdict::Better => Conclusion::Better,
@@ -95,13 +118,17 @@ pub(super) fn conclusion(challenger: &Challenger) -> Conclusion {
 
 impl Guard {
     fn check(&'static self, challenger: &Challenger) -> Option<Checked> {
-        let measured = challenger.measured(&self.measure)?;
+        let measured = challenger.measured(self.measure)?;
         let change = measured.change?;
         // By more than the margin in the middle, and surely so at all: few turns differ by that much by themselves.
         let is_lost = match self.worse {
             Worse::More => {
                 let is_surely = change.interval.is_some_and(|interval| interval.low > 0.0);
                 is_surely && change.median > self.margin.ln_1p()
+            }
+            Worse::Less => {
+                let is_surely = change.interval.is_some_and(|interval| interval.high < 0.0);
+                is_surely && change.median < (-self.margin).ln_1p()
             }
         };
         (self.counts)(challenger, &measured).then_some(Checked {
@@ -115,8 +142,8 @@ impl Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::commands::compare::comparison::Turns;
     use crate::cli::commands::compare::comparison::tests::{turn, waits, with};
+    use crate::cli::commands::compare::comparison::{Comparison, Turns};
     use crate::cli::commands::compare::turn::Turn;
 
     /// What is checked after six pairs of such turns.
@@ -129,7 +156,7 @@ mod tests {
             };
             comparison.add(0, turns).unwrap();
         }
-        let checked = check(&comparison.challengers[0]);
+        let checked = check(&Primary::Wall, &comparison.challengers[0]);
         checked.iter().map(|checked| checked.is_lost).collect()
     }
 
@@ -170,6 +197,53 @@ mod tests {
             };
             comparison.add(0, turns).unwrap();
         }
-        assert!(!check(&comparison.challengers[0])[0].is_lost);
+        assert!(!check(&Primary::Wall, &comparison.challengers[0])[0].is_lost);
+    }
+
+    #[test]
+    fn shorter_waits_where_less_is_done_are_no_win() {
+        let names = ["bpfland".to_owned()];
+        let of = |wakes, user| {
+            let mut turn = waits(turn(15.0), 1e6);
+            turn.machine.user = Some(user);
+            if let Some(outcome) = &mut turn.machine.outcome {
+                outcome.wakes_per_second = wakes;
+            }
+            turn
+        };
+        for (wakes, user, lost) in [
+            (1000.0, 2.0, [false, false]),
+            (1000.0, 1.9, [true, false]),
+            (900.0, 2.0, [false, true]),
+            (1200.0, 2.5, [false, false]),
+        ] {
+            let mut comparison = Comparison::new("kernel".into(), &names, Primary::Waits, 30, 5);
+            for _ in 0..8 {
+                let mut shorter = of(wakes, user);
+                if let Some(waits) = shorter
+                    .machine
+                    .outcome
+                    .as_mut()
+                    .and_then(|it| it.waits.as_mut())
+                {
+                    waits.mean_ns = 5e5;
+                }
+                let turns = Turns {
+                    incumbent: of(1000.0, 2.0),
+                    challenger: shorter,
+                };
+                comparison.add(0, turns).unwrap();
+            }
+            let challenger = &comparison.challengers[0];
+            let checked = check(&Primary::Waits, challenger);
+            let are_lost: Vec<bool> = checked.iter().map(|checked| checked.is_lost).collect();
+            assert_eq!(are_lost, lost);
+            let expected = if lost.contains(&true) {
+                Conclusion::AtACost
+            } else {
+                Conclusion::Better
+            };
+            assert_eq!(conclusion(&Primary::Waits, challenger), expected);
+        }
     }
 }

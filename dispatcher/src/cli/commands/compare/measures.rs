@@ -30,109 +30,107 @@ enum Unit {
 }
 
 /// All of them, in the order of the table.
-pub(super) static MEASURES: [Measure; 13] = [
-    WALL,
-    USER,
-    SYSTEM,
-    WAIT_MEAN,
-    WAIT_P50,
-    WAIT_P95,
-    WAIT_P99,
-    LONG_WAITS,
-    WAKES,
-    STRETCH,
-    MACHINE_USER,
-    MACHINE_SYSTEM,
-    VALUE,
+pub(super) static MEASURES: [&Measure; 13] = [
+    &WALL,
+    &USER,
+    &SYSTEM,
+    &WAIT_MEAN,
+    &WAIT_P50,
+    &WAIT_P95,
+    &WAIT_P99,
+    &LONG_WAITS,
+    &WAKES,
+    &STRETCH,
+    &MACHINE_USER,
+    &MACHINE_SYSTEM,
+    &VALUE,
 ];
 
-const WALL: Measure = Measure {
+pub(super) static WALL: Measure = Measure {
     key: "wall_s",
     name: "wall time",
     told: "the time that it takes",
     unit: Unit::Seconds,
     of: |turn| Some(turn.wall),
 };
-const USER: Measure = Measure {
+static USER: Measure = Measure {
     key: "user_s",
     name: "user time",
     told: "its time in user space",
     unit: Unit::Seconds,
     of: |turn| turn.user,
 };
-const SYSTEM: Measure = Measure {
+static SYSTEM: Measure = Measure {
     key: "system_s",
     name: "system time",
     told: "its time in the kernel",
     unit: Unit::Seconds,
     of: |turn| turn.system,
 };
-const WAIT_MEAN: Measure = Measure {
+pub(super) static WAIT_MEAN: Measure = Measure {
     key: "wait_mean_s",
     name: "mean wait",
     told: "the mean wait for a CPU",
     unit: Unit::Milliseconds,
     of: |turn| wait(turn, |waits| waits.mean_ns),
 };
-const WAIT_P50: Measure = Measure {
+static WAIT_P50: Measure = Measure {
     key: "wait_p50_s",
     name: "50 % wait",
     told: "the median wait for a CPU",
     unit: Unit::Milliseconds,
     of: |turn| wait(turn, |waits| waits.p50_ns),
 };
-/// The wait that one in twenty exceeds.
-pub(super) const WAIT_P95: Measure = Measure {
+pub(super) static WAIT_P95: Measure = Measure {
     key: "wait_p95_s",
     name: "95 % wait",
     told: "the wait for a CPU that one in twenty exceeds",
     unit: Unit::Milliseconds,
     of: |turn| wait(turn, |waits| waits.p95_ns),
 };
-const WAIT_P99: Measure = Measure {
+static WAIT_P99: Measure = Measure {
     key: "wait_p99_s",
     name: "99 % wait",
     told: "the wait for a CPU that one in a hundred exceeds",
     unit: Unit::Milliseconds,
     of: |turn| wait(turn, |waits| waits.p99_ns),
 };
-const LONG_WAITS: Measure = Measure {
+static LONG_WAITS: Measure = Measure {
     key: "long_wait_share",
     name: "waits > 2 ms",
     told: "the share of waits longer than 2 ms",
     unit: Unit::Percent,
     of: |turn| Some(turn.machine.outcome?.waits?.long_share),
 };
-/// How many of those that wait are woken.
-pub(super) const WAKES: Measure = Measure {
+pub(super) static WAKES: Measure = Measure {
     key: "wakes_per_s",
     name: "wake-ups",
     told: "the number of wake-ups",
     unit: Unit::PerSecond,
     of: |turn| Some(turn.machine.outcome?.wakes_per_second),
 };
-const STRETCH: Measure = Measure {
+static STRETCH: Measure = Measure {
     key: "stretch",
     name: "stretch",
     told: "how many times as long as their work tasks need",
     unit: Unit::None,
     of: |turn| turn.machine.outcome?.stretch,
 };
-const MACHINE_USER: Measure = Measure {
+pub(super) static MACHINE_USER: Measure = Measure {
     key: "machine_user_cpus",
     name: "CPUs in user",
     told: "what the CPUs do for programs",
     unit: Unit::None,
     of: |turn| turn.machine.user,
 };
-const MACHINE_SYSTEM: Measure = Measure {
+static MACHINE_SYSTEM: Measure = Measure {
     key: "machine_system_cpus",
     name: "CPUs in kern",
     told: "what the CPUs do in the kernel",
     unit: Unit::None,
     of: |turn| turn.machine.system,
 };
-const VALUE: Measure = Measure {
+pub(super) static VALUE: Measure = Measure {
     key: "value",
     name: "number",
     told: "the number",

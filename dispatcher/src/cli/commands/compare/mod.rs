@@ -1,6 +1,6 @@
 //! `auto-ext compare A B -- COMMAND`: runs a command under one scheduler and the other, in turns by a coin, and says whether
 //! one is better. `comparison` knows and judges by what `measures` lists, and `guards` say what may not get worse; `leased` has
-//! schedulers run and `turn` the command, while `meter` measures the machine; `report`, with `plot`, `percent` and `rule`, tells
+//! schedulers run and `turn` the command, or `live` waits under the load that runs, while `meter` measures the machine; `report`, with `plot`, `percent` and `rule`, tells
 //! what came of it, and `csv` every turn.
 
 mod comparison;
@@ -8,6 +8,7 @@ mod csv;
 mod end;
 mod guards;
 mod leased;
+mod live;
 mod measure;
 mod measures;
 mod meter;

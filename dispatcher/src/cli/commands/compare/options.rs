@@ -12,6 +12,9 @@ use regex::{Regex, RegexBuilder};
 const MAX_EXPRESSION: usize = 1024;
 const MAX_COMPILED: usize = 1 << 20;
 
+/// How long is measured in a turn under the load that runs.
+const ARM: Duration = Duration::from_secs(15);
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// What the others are compared with: `kernel`, a scheduler of the policy, or one that is installed
@@ -21,7 +24,15 @@ pub(crate) struct Options {
     pub(super) challengers: Vec<String>,
     /// Begin no pair that would end later than this
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
-    pub(super) lasts: Option<Duration>,
+    lasts: Option<Duration>,
+    /// In place of a command, compare under the load that runs, for this long in all: judged by how long tasks wait
+    /// for a CPU that are woken, which takes root (CAP_BPF and CAP_PERFMON)
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with_all = ["command", "measure", "lasts"])]
+    pub(super) live: Option<Duration>,
+    /// How long is measured in each turn of `--live`, from 1s to 10m; by default 15s. The scheduler has run for 3 s
+    /// by then
+    #[arg(long, value_name = "TIME", value_parser = arm, requires = "live", conflicts_with = "command")]
+    arm: Option<Duration>,
     /// How many pairs at most of each challenger, 30 at most
     #[arg(long, value_name = "N", value_parser = pairs)]
     pub(super) runs: Option<usize>,
@@ -41,7 +52,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N")]
     pub(super) seed: Option<u64>,
     /// The command with its arguments, which runs once in each turn
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(last = true, required_unless_present = "live", value_name = "COMMAND")]
     pub(super) command: Vec<OsString>,
 }
 
@@ -66,6 +77,16 @@ impl Options {
         }
     }
 
+    /// How long the whole may take.
+    pub(super) fn lasts(&self) -> Option<Duration> {
+        self.live.or(self.lasts)
+    }
+
+    /// How long is measured in a turn under the load that runs.
+    pub(super) fn arm(&self) -> Duration {
+        self.arm.unwrap_or(ARM)
+    }
+
     /// How many pairs there are of each challenger at most.
     pub(super) fn pairs(&self) -> usize {
         self.runs.unwrap_or(MAX_PAIRS)
@@ -79,6 +100,16 @@ fn time(text: &str) -> Result<Duration, String> {
         Ok(time)
     } else {
         Err("must be from 1s to a week".to_owned())
+    }
+}
+
+/// Parses how long is measured in a turn.
+fn arm(text: &str) -> Result<Duration, String> {
+    let time = duration::parse(text).map_err(|error| error.to_string())?;
+    if (Duration::from_secs(1)..=Duration::from_mins(10)).contains(&time) {
+        Ok(time)
+    } else {
+        Err("must be from 1s to 10m".to_owned())
     }
 }
 
@@ -142,11 +173,21 @@ mod tests {
             "kernel bpfland --higher -- true",
             "kernel bpfland --measure fps --lower --higher -- true",
             "kernel bpfland --measure ( --lower -- true",
+            "kernel bpfland --live 10m -- true",
+            "kernel bpfland --live 10m --for 5m",
+            "kernel bpfland --live 10m --measure fps --lower",
+            "kernel bpfland --live 10m --arm 0s",
+            "kernel bpfland --arm 5s -- true",
             &format!("{nine} -- true"),
         ] {
             assert!(parse(line).is_err(), "{line}");
         }
         let options = parse("kernel bpfland --measure fps --higher -- true").unwrap();
         assert_eq!(options.better(), Better::Higher);
+        let options = parse("kernel bpfland --live 10m").unwrap();
+        assert_eq!(
+            (options.lasts(), options.arm()),
+            (Some(Duration::from_mins(10)), ARM)
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anstyle::Style;
-use auto_ext_evidence::{Effect, LogRatio};
+use auto_ext_evidence::{Better, Effect, Interval, LogRatio};
 use auto_ext_service::duration::span;
 use auto_ext_service::sanitize::sanitize;
 use serde_json::{Value as Json, json};
@@ -54,6 +54,13 @@ impl Report<'_> {
                 writeln!(out, "where PROGRAM is the name of what does the work")?;
             }
         }
+        if let Some(best) = self.best().filter(|_| self.is_live()) {
+            writeln!(
+                out,
+                "To have that, put {} first in `use` of the class that this load has (`auto-ext why`).",
+                sanitize(&best.name)
+            )?;
+        }
         let (took, seed) = (span(micros(self.took)), self.seed);
         writeln!(
             out,
@@ -62,7 +69,7 @@ impl Report<'_> {
     }
 
     fn style(&self, challenger: &Challenger) -> Style {
-        match conclusion(challenger) {
+        match conclusion(&self.comparison.primary, challenger) {
             Conclusion::Open => Style::new(),
             Conclusion::Better
             | Conclusion::AtACost
@@ -81,16 +88,17 @@ impl Report<'_> {
             1 => "1 pair".to_owned(),
             pairs => format!("{pairs} pairs"),
         };
+        let effect = self.as_told(effect);
         let (size, is_less) = self.size(effect);
         let of = if is_less { interval_of_less } else { interval };
         let range = effect.interval.map(|range| format!("95 %: {}", of(range)));
         let range = range.unwrap_or_else(|| "too few pairs for an interval".to_owned());
-        match conclusion(challenger) {
+        match conclusion(&self.comparison.primary, challenger) {
             Conclusion::Better => {
                 format!("{name}: {size} than {incumbent} ({range}), {pairs}. Worth it.")
             }
             Conclusion::AtACost => {
-                let cost = cost(challenger);
+                let cost = cost(&self.comparison.primary, challenger);
                 format!(
                     "{name}: {size} than {incumbent} ({range}), {pairs}, but {cost}. Keep {incumbent}, unless that is of no account."
                 )
@@ -107,12 +115,27 @@ impl Report<'_> {
         }
     }
 
+    /// The effect as the sentence tells it: of waits, how much longer they are, and else how much better it is.
+    fn as_told(&self, effect: Effect) -> Effect {
+        match self.comparison.primary {
+            Primary::Wall | Primary::Number { .. } => effect,
+            Primary::Waits => Effect {
+                median: -effect.median,
+                interval: effect.interval.map(|Interval { low, high }| Interval {
+                    low: -high,
+                    high: -low,
+                }),
+            },
+        }
+    }
+
     /// `4.1 % faster`, and whether that is a word for less.
     fn size(&self, effect: Effect) -> (String, bool) {
         let size = percent(effect.median);
         let (more, less) = match self.comparison.primary {
             Primary::Wall => ("faster", "slower"),
             Primary::Number { .. } => ("better", "worse"),
+            Primary::Waits => ("longer waits", "shorter waits"),
         };
         match size.strip_prefix('-') {
             Some(size) => (format!("{size} % {less}"), true),
@@ -133,7 +156,7 @@ impl Report<'_> {
 
     fn write_table(&self, out: &mut impl Write, challenger: &Challenger) -> io::Result<()> {
         let rows: Vec<(&Measure, Measured)> = MEASURES
-            .iter()
+            .into_iter()
             .filter_map(|measure| Some((measure, challenger.measured(measure)?)))
             .collect();
         if rows.is_empty() {
@@ -153,13 +176,25 @@ impl Report<'_> {
         Ok(())
     }
 
-    /// The rule for what is best of all that are better.
-    fn rule(&self) -> Option<Rule> {
+    /// The load was the one that ran, and no command.
+    fn is_live(&self) -> bool {
+        self.comparison.primary == Primary::Waits
+    }
+
+    /// The best of all that are better.
+    fn best(&self) -> Option<&Challenger> {
         let better = self.comparison.challengers.iter();
-        let better = better.filter(|challenger| conclusion(challenger) == Conclusion::Better);
+        let better = better.filter(|challenger| {
+            conclusion(&self.comparison.primary, challenger) == Conclusion::Better
+        });
         let size =
             |challenger: &&Challenger| challenger.effect().map_or(0.0, |effect| effect.median);
-        let best = better.max_by(|a, b| size(a).total_cmp(&size(b)))?;
+        better.max_by(|a, b| size(a).total_cmp(&size(b)))
+    }
+
+    /// The rule for that.
+    fn rule(&self) -> Option<Rule> {
+        let best = self.best()?;
         rule(self.command, &best.name, &self.comparison.incumbent)
     }
 
@@ -174,18 +209,13 @@ impl Report<'_> {
             End::Failed(error) => Some(format!("{error:#}")),
             _ => None,
         };
-        let (measure, better) = match &self.comparison.primary {
-            Primary::Wall => ("wall_s", "lower"),
-            Primary::Number { better, .. } => (
-                "value",
-                match better {
-                    auto_ext_evidence::Better::Lower => "lower",
-                    auto_ext_evidence::Better::Higher => "higher",
-                },
-            ),
+        let primary = &self.comparison.primary;
+        let better = match primary.better() {
+            Better::Lower => "lower",
+            Better::Higher => "higher",
         };
-        let expression = match &self.comparison.primary {
-            Primary::Wall => None,
+        let expression = match primary {
+            Primary::Wall | Primary::Waits => None,
             Primary::Number { expression, .. } => Some(expression),
         };
         let challengers = self.comparison.challengers.iter();
@@ -195,7 +225,8 @@ impl Report<'_> {
         json!({
             "incumbent": self.comparison.incumbent,
             "command": command,
-            "judged_by": measure,
+            "live": self.is_live(),
+            "judged_by": primary.measure().key,
             "better": better,
             "expression": expression,
             "ended": self.end.word(),
@@ -211,7 +242,7 @@ impl Report<'_> {
 
     fn challenger(&self, challenger: &Challenger) -> Json {
         let evidence = &challenger.evidence;
-        let verdict = match conclusion(challenger) {
+        let verdict = match conclusion(&self.comparison.primary, challenger) {
             Conclusion::Open => "open",
             Conclusion::Better => "better",
             Conclusion::AtACost => "better at a cost",
@@ -225,7 +256,7 @@ impl Report<'_> {
                 Some((measure.key.to_owned(), measured(it)))
             })
             .collect();
-        let guards: Vec<Json> = check(challenger)
+        let guards: Vec<Json> = check(&self.comparison.primary, challenger)
             .into_iter()
             .map(|checked| {
                 let Checked {
@@ -265,8 +296,10 @@ impl Report<'_> {
 }
 
 /// What got worse that may not.
-fn cost(challenger: &Challenger) -> String {
-    let lost = check(challenger).into_iter().filter(|it| it.is_lost);
+fn cost(primary: &Primary, challenger: &Challenger) -> String {
+    let lost = check(primary, challenger)
+        .into_iter()
+        .filter(|it| it.is_lost);
     let lost: Vec<String> = lost
         .map(|Checked { guard, change, .. }| {
             format!("{} changed by {}", guard.measure.told, in_percent(change))

@@ -15,6 +15,7 @@ use super::comparison::{Comparison, Primary, Turns};
 use super::csv::{Csv, Row};
 use super::end::End;
 use super::leased::{Instance, Leased};
+use super::live::{self, Times};
 use super::meter::Meter;
 use super::options::Options;
 use super::percent::signed;
@@ -22,6 +23,7 @@ use super::turn::{self, Ended, Turn};
 use crate::cli::commands::child::Signals;
 use crate::cli::commands::grant::warn;
 use crate::cli::commands::new_file;
+use crate::sources::load;
 
 /// After so many pairs that do not count something is wrong.
 const MOST_DROPPED: usize = 5;
@@ -44,6 +46,7 @@ impl<'o> Session<'o> {
         let signals = Signals::new()?;
         let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
         let primary = match &options.measure {
+            None if options.live.is_some() => Primary::Waits,
             None => Primary::Wall,
             Some(expression) => Primary::Number {
                 expression: expression.to_string(),
@@ -59,8 +62,13 @@ impl<'o> Session<'o> {
         );
         let leased = Leased::connect(application(&options.command)).await?;
         let (meter, why_not) = Meter::new();
-        if let Some(why) = why_not {
-            progress(&format!("how long tasks wait is not measured: {why}"));
+        match why_not {
+            Some(why) if options.live.is_some() => {
+                let what = "`--live` judges by how long tasks wait";
+                return Err(load::refused(&why).context(what));
+            }
+            Some(why) => progress(&format!("how long tasks wait is not measured: {why}")),
+            None => {}
         }
         Ok(Self {
             options,
@@ -146,8 +154,11 @@ impl<'o> Session<'o> {
         for name in &names {
             last = self.bring(name).await?.process();
         }
+        if self.options.live.is_some() {
+            return Ok(());
+        }
         progress("a first run, which does not count");
-        match self.run_command(last).await? {
+        match self.measure(last).await? {
             Ended::Done(_) => Ok(()),
             Ended::Failed(why) => {
                 let last = names.last().map(String::as_str).unwrap_or_default();
@@ -200,7 +211,7 @@ impl<'o> Session<'o> {
     /// A turn, or why it does not count.
     async fn turn(&mut self, name: &str) -> Result<Result<Turn, String>, End> {
         let before = self.bring(name).await?;
-        let turn = match self.run_command(before.process()).await? {
+        let turn = match self.measure(before.process()).await? {
             Ended::Done(turn) => Ok(turn),
             Ended::Failed(why) => Err(why),
             Ended::Interrupted(signal) => return Err(End::Signal(signal)),
@@ -214,8 +225,12 @@ impl<'o> Session<'o> {
         Ok(turn)
     }
 
-    /// Runs the command under the scheduler of this process.
-    async fn run_command(&mut self, scheduler: Option<u32>) -> Result<Ended, End> {
+    /// Runs the command under the scheduler of this process, or measures what runs anyway.
+    async fn measure(&mut self, scheduler: Option<u32>) -> Result<Ended, End> {
+        if self.options.live.is_some() {
+            let times = Times::of(self.options.arm());
+            return Ok(live::run(&self.meter, scheduler, times, &mut self.signals).await);
+        }
         let expression = self.options.measure.as_ref();
         let measuring = self.meter.begin(scheduler);
         let command = &self.options.command;
@@ -256,7 +271,7 @@ impl<'o> Session<'o> {
 
     /// Whether a pair that takes so long would end in time.
     fn has_time_for(&self, pair: Duration) -> bool {
-        let lasts = self.options.lasts;
+        let lasts = self.options.lasts();
         lasts.is_none_or(|lasts| self.begun.elapsed() + pair <= lasts)
     }
 
@@ -266,7 +281,7 @@ impl<'o> Session<'o> {
         let left = pair.saturating_mul(pairs);
         let until = self
             .options
-            .lasts
+            .lasts()
             .map(|lasts| lasts.saturating_sub(self.begun.elapsed()));
         let left = left.min(until.unwrap_or(left));
         span(u64::try_from(left.as_micros()).unwrap_or(u64::MAX))
@@ -275,10 +290,11 @@ impl<'o> Session<'o> {
 
 /// What the command is called, as other users of leases are.
 fn application(command: &[OsString]) -> String {
-    let name = command
-        .first()
-        .map(|program| Path::new(program).file_name().unwrap_or(program));
-    let name = name.unwrap_or_default().to_string_lossy();
+    let Some(program) = command.first() else {
+        return "auto-ext".to_owned();
+    };
+    let name = Path::new(program).file_name().unwrap_or(program);
+    let name = name.to_string_lossy();
     name.chars()
         .filter(|char| !char.is_control())
         .take(60)

@@ -102,6 +102,33 @@ fn who_wins_one_thing_and_loses_another_is_not_worth_it() {
 }
 
 #[test]
+fn under_the_load_that_runs_waits_are_judged_and_there_is_no_rule_for_a_program() {
+    let names = ["bpfland".to_owned()];
+    let mut comparison = Comparison::new("kernel".into(), &names, Primary::Waits, 30, 5);
+    for (seed, (incumbent, challenger)) in pairs(1, 10, 0.5).into_iter().enumerate() {
+        let of = |wait| Turn {
+            user: None,
+            system: None,
+            ..waits(turn(15.0 + seed as f64), 1e6 * wait)
+        };
+        let turns = Turns {
+            incumbent: of(incumbent),
+            challenger: of(challenger),
+        };
+        comparison.add(0, turns).unwrap();
+    }
+    let end = End::Time;
+    let report = report(&comparison, &[], &end);
+    check("live", &without_styles(|out| report.write_text(out)));
+    let json = report.to_json();
+    assert_eq!(
+        (&json["judged_by"], &json["live"], &json["rule"]),
+        (&"wait_mean_s".into(), &true.into(), &Json::Null)
+    );
+    assert_eq!(json["challengers"][0]["measures"]["user_s"], Json::Null);
+}
+
+#[test]
 fn no_difference_worth_having_is_a_result() {
     let comparison = with(&["bpfland"], &pairs(3, 30, 1.0));
     let text = text(&comparison, &End::Decided);
