@@ -256,7 +256,7 @@ async fn a_better_scheduler_is_found_and_every_turn_ran_under_its_own() {
     // Anybody may know what the CPUs did.
     assert!(!column(&turns, "machine_user_cpus").contains(&""));
     // How long tasks wait takes rights: it is in every turn, or why not is said once.
-    let waits = column(&turns, "wait_mean_s");
+    let waits = column(&turns, "wakes_per_s");
     let times = said(&output)
         .matches("how long tasks wait is not measured")
         .count();
@@ -347,6 +347,32 @@ async fn the_load_that_runs_is_compared_by_how_long_tasks_wait() {
         (&"time".into(), &"wait_mean_s".into(), &true.into())
     );
     assert_eq!(answer["challengers"][0]["pairs"], 1);
+}
+
+/// Whoever runs this, on whatever kernel: root can compare where there is sched_ext.
+#[tokio::test]
+async fn without_a_daemon_root_compares_and_others_are_told_so() {
+    let world = World::start(1000).await;
+    world
+        .served
+        .release_name("org.autoext.AutoExt1")
+        .await
+        .unwrap();
+    let output = world.compare("kernel kernel --runs 2 --json", "true").await;
+    if output.status.success() {
+        assert_eq!(answer(&output)["challengers"][0]["pairs"], 2);
+    } else {
+        let said = said(&output);
+        let why = [
+            "only root can compare",
+            "this kernel has no sched_ext",
+            "another auto-ext runs already",
+            "did not start",
+        ];
+        assert!(why.iter().any(|why| said.contains(why)), "{said}");
+        assert!(output.stdout.is_empty());
+    }
+    assert_eq!(world.leases().await.0, 0);
 }
 
 #[tokio::test]

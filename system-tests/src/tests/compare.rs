@@ -192,6 +192,40 @@ pub(super) fn the_load_that_runs_is_compared_by_what_it_waits() -> anyhow::Resul
     Ok(())
 }
 
+pub(super) fn without_a_daemon_root_compares_and_leaves_the_kernels_own_scheduler()
+-> anyhow::Result<()> {
+    service::stop()?;
+    let enabled = kernel::enable_seq();
+    let answer = service::say("auto-ext compare kernel bpfland cosmos --runs 1 --json -- true")?;
+    let answer: Value = serde_json::from_str(&answer)?;
+    ensure!(answer["ended"] == "runs", "{answer}");
+    for challenger in [&answer["challengers"][0], &answer["challengers"][1]] {
+        ensure!(challenger["pairs"] == 1, "{answer}");
+    }
+    ensure!(kernel::enable_seq() >= enabled + 2 && kernel::state() == "disabled");
+
+    // What is killed takes its scheduler along.
+    let mut compare = Command::new("auto-ext")
+        .args([
+            "compare",
+            "bpfland",
+            "cosmos",
+            "--",
+            "/usr/bin/sleep",
+            "2000",
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("failed to run auto-ext compare")?;
+    kernel::runs("scx_cosmos")?;
+    compare.kill()?;
+    compare.wait()?;
+    wait::until("the kernel", &"disabled".to_owned(), kernel::state)?;
+    service::restart()
+}
+
 pub(super) fn a_comparison_that_is_killed_leaves_neither_its_scheduler_nor_its_command()
 -> anyhow::Result<()> {
     policy::write(POLICY)?;

@@ -119,6 +119,7 @@ const NO_LOADS: &[Test] = tests![
     compare::a_comparison_of_roots_has_switches_of_its_own,
     compare::how_long_tasks_wait_is_measured_in_each_turn_and_nothing_of_that_is_left,
     compare::the_load_that_runs_is_compared_by_what_it_waits,
+    compare::without_a_daemon_root_compares_and_leaves_the_kernels_own_scheduler,
     compare::two_schedulers_are_compared_and_the_choice_of_the_policy_is_back_afterwards,
     org_scx_loader::scxctl_does_what_it_says_and_sees_what_is_true,
     org_scx_loader::who_puts_back_what_ran_leaves_the_choice_to_the_policy,

@@ -8,31 +8,14 @@ use auto_ext_core::Explanation;
 use auto_ext_policy::KERNEL;
 use auto_ext_scx::sysfs::SchedExt;
 use auto_ext_service::exit_code::{Code, WithCode};
-use serde_json::Value as Json;
 
+use super::contender::Contender;
+use super::instance::Instance;
 use crate::cli::commands::client::{Ask, Client, property};
 use crate::cli::commands::run::runs;
 
 /// Switches that the daemon wants to be left for a scheduler, and for each turn: its start, and the way back.
 const FOR_A_SCHEDULER: usize = 2;
-
-/// What the kernel runs, so that another of the same name is told from it.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Instance {
-    scheduler: Json,
-    pid: Json,
-    mode: Json,
-    /// How many schedulers were enabled: one that loads itself again keeps its process.
-    enabled: Option<u64>,
-}
-
-impl Instance {
-    /// The scheduler's process; none of the kernel's own.
-    pub(super) fn process(&self) -> Option<u32> {
-        let pid = self.pid.as_u64()?;
-        u32::try_from(pid).ok().filter(|pid| *pid > 0)
-    }
-}
 
 /// What is leased.
 pub(super) struct Leased {
@@ -47,7 +30,7 @@ pub(super) struct Leased {
 }
 
 struct Lease {
-    name: String,
+    contender: Contender,
     cookie: u32,
     /// What the daemon says while it is in force.
     because: String,
@@ -55,9 +38,14 @@ struct Lease {
 
 impl Leased {
     /// Nothing yet. `application` says for whom it will be.
+    ///
+    /// # Errors
+    /// When no daemon answers.
     pub(super) async fn connect(application: String) -> anyhow::Result<Self> {
+        let client = Client::connect().await?;
+        client.properties().await?;
         Ok(Self {
-            client: Client::connect().await?,
+            client,
             application,
             sched_ext: SchedExt::below(Path::new("/sys")),
             lease: None,
@@ -81,9 +69,10 @@ impl Leased {
     ///
     /// # Errors
     /// When it cannot, or the limit of switches is reached.
-    pub(super) async fn bring(&mut self, name: &str) -> anyhow::Result<Instance> {
-        if self.lease.as_ref().is_none_or(|lease| lease.name != name) {
-            self.lease(name).await?;
+    pub(super) async fn bring(&mut self, contender: &Contender) -> anyhow::Result<Instance> {
+        let lease = self.lease.as_ref();
+        if lease.is_none_or(|lease| lease.contender != *contender) {
+            self.lease(contender).await?;
         }
         if let Some(lease) = &self.lease {
             let is_ours = |why: &Explanation| why.mode == "held" && why.because == lease.because;
@@ -95,12 +84,19 @@ impl Leased {
     /// What the kernel runs now.
     pub(super) async fn instance(&self) -> anyhow::Result<Instance> {
         let properties = self.client.properties().await?;
-        Ok(Instance {
-            scheduler: property(&properties, "CurrentScheduler"),
-            pid: property(&properties, "SchedulerPid"),
-            mode: property(&properties, "Mode"),
-            enabled: self.sched_ext.enable_seq(),
-        })
+        let text = |name| {
+            property(&properties, name)
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let pid = property(&properties, "SchedulerPid").as_u64();
+        let instance = Instance::new(
+            text("CurrentScheduler"),
+            pid.and_then(|pid| u32::try_from(pid).ok()),
+            self.sched_ext.enable_seq(),
+        );
+        Ok(instance.in_mode(text("Mode")))
     }
 
     /// Has the next one be leased anew, whatever it is: the daemon may have been restarted.
@@ -108,15 +104,15 @@ impl Leased {
         self.lease = None;
     }
 
-    async fn lease(&mut self, name: &str) -> anyhow::Result<()> {
-        self.within_limit(name).await?;
+    async fn lease(&mut self, contender: &Contender) -> anyhow::Result<()> {
+        self.within_limit(contender).await?;
         self.count += 1;
         // The number tells it from the one before.
         let reason = format!("auto-ext compare, lease {}", self.count);
         let because = format!("leased by {} ({reason})", self.application);
-        let cookie = self.ask(name, &reason).await?;
+        let cookie = self.ask(contender, &reason).await?;
         let lease = Lease {
-            name: name.to_owned(),
+            contender: contender.clone(),
             cookie,
             because,
         };
@@ -128,9 +124,10 @@ impl Leased {
 
     /// Asks for a lease for a turn, or where that takes a password for one as others have: nobody wants to be asked again
     /// at each turn.
-    async fn ask(&mut self, name: &str, reason: &str) -> anyhow::Result<u32> {
-        let no_arguments: &[&str] = &[];
-        let body = &(name, no_arguments, self.application.as_str(), reason);
+    async fn ask(&mut self, contender: &Contender, reason: &str) -> anyhow::Result<u32> {
+        let Contender { scheduler, args } = contender;
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let body = &(scheduler.as_str(), args, self.application.as_str(), reason);
         if self.may_turn != Some(false) {
             let answer = self.client.call_as(Ask::Nobody, "LeaseTurn", body).await;
             match &answer {
@@ -146,18 +143,19 @@ impl Leased {
     }
 
     /// The daemon would have us wait for up to an hour.
-    async fn within_limit(&self, name: &str) -> anyhow::Result<()> {
+    async fn within_limit(&self, contender: &Contender) -> anyhow::Result<()> {
         if self.may_turn.is_none() {
             return Ok(());
         }
         let why = self.why().await?;
-        let needed = if name == KERNEL && !self.has_own_limit() {
+        let needed = if contender.scheduler == KERNEL && !self.has_own_limit() {
             1
         } else {
             FOR_A_SCHEDULER
         };
         let (used, limit) = self.used(&why);
-        let is_left = why.desired == name || used + needed <= limit;
+        let is_there = contender.args.is_empty() && why.desired == contender.scheduler;
+        let is_left = is_there || used + needed <= limit;
         if !is_left && self.has_own_limit() {
             bail!(
                 "the limit of {limit} switches per hour for comparisons is reached; go on in a while"

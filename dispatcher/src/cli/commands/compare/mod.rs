@@ -1,12 +1,15 @@
 //! `auto-ext compare A B -- COMMAND`: runs a command under one scheduler and the other, in turns by a coin, and says whether
-//! one is better. `comparison` knows and judges by what `measures` lists, and `guards` say what may not get worse; `leased` has
-//! schedulers run and `turn` the command, or `live` waits under the load that runs, while `meter` measures the machine; `report`, with `plot`, `percent` and `rule`, tells
+//! one is better. `comparison` knows and judges by what `measures` lists, and `guards` say what may not get worse; `runner` has
+//! schedulers run, by `leased` of the daemon or by `direct` without one, and `turn` the command, or `live` waits under the load that runs, while `meter` measures the machine; `report`, with `plot`, `percent` and `rule`, tells
 //! what came of it, and `csv` every turn.
 
 mod comparison;
+mod contender;
 mod csv;
+mod direct;
 mod end;
 mod guards;
+mod instance;
 mod leased;
 mod live;
 mod measure;
@@ -17,6 +20,7 @@ mod percent;
 mod plot;
 mod report;
 mod rule;
+mod runner;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -29,6 +33,7 @@ use report::Report;
 use session::Session;
 
 use super::child;
+use super::grant::warn;
 use super::style;
 use super::theme::Theme;
 use end::End;
@@ -38,6 +43,7 @@ pub(crate) use options::Options;
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut session = Session::begin(&options).await?;
     let end = session.compare().await;
+    let back = session.go_back().await;
     let report = Report {
         comparison: &session.comparison,
         command: &options.command,
@@ -52,9 +58,13 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     } else if session.comparison.has_pairs() {
         report.write_text(out)?;
     }
-    match end {
-        End::Decided | End::Runs | End::Time => Ok(ExitCode::SUCCESS),
-        End::Signal(signal) => Ok(child::ended_by(signal)),
-        End::Failed(error) => Err(error),
+    match (end, back) {
+        (End::Failed(error), Err(back)) => {
+            warn(&format!("{back:#}"));
+            Err(error)
+        }
+        (End::Failed(error), Ok(())) | (_, Err(error)) => Err(error),
+        (End::Decided | End::Runs | End::Time, Ok(())) => Ok(ExitCode::SUCCESS),
+        (End::Signal(signal), Ok(())) => Ok(child::ended_by(signal)),
     }
 }

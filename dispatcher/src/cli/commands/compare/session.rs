@@ -12,13 +12,15 @@ use auto_ext_service::duration::span;
 use auto_ext_service::sanitize::sanitize;
 
 use super::comparison::{Comparison, Primary, Turns};
+use super::contender::Contender;
 use super::csv::{Csv, Row};
 use super::end::End;
-use super::leased::{Instance, Leased};
+use super::instance::Instance;
 use super::live::{self, Times};
 use super::meter::Meter;
 use super::options::Options;
 use super::percent::signed;
+use super::runner::Runner;
 use super::turn::{self, Ended, Turn};
 use crate::cli::commands::child::Signals;
 use crate::cli::commands::grant::warn;
@@ -34,7 +36,9 @@ pub(super) struct Session<'o> {
     pub(super) comparison: Comparison,
     pub(super) begun: Instant,
     pub(super) seed: u64,
-    leased: Leased,
+    incumbent: Contender,
+    challengers: Vec<Contender>,
+    runner: Runner,
     meter: Meter,
     signals: Signals,
     csv: Option<Csv>,
@@ -53,14 +57,21 @@ impl<'o> Session<'o> {
                 better: options.better(),
             },
         };
+        let incumbent = Contender::named(&options.incumbent);
+        let challengers: Vec<Contender> = options
+            .challengers
+            .iter()
+            .map(|name| Contender::named(name))
+            .collect();
+        let names: Vec<String> = challengers.iter().map(Contender::to_string).collect();
         let comparison = Comparison::new(
-            options.incumbent.clone(),
-            &options.challengers,
+            incumbent.to_string(),
+            &names,
             primary,
             options.pairs(),
             seed,
         );
-        let leased = Leased::connect(application(&options.command)).await?;
+        let runner = Runner::begin(application(&options.command)).await?;
         let (meter, why_not) = Meter::new();
         match why_not {
             Some(why) if options.live.is_some() => {
@@ -75,7 +86,9 @@ impl<'o> Session<'o> {
             comparison,
             begun: Instant::now(),
             seed,
-            leased,
+            incumbent,
+            challengers,
+            runner,
             meter,
             signals,
             csv: options.csv.as_deref().map(create).transpose()?,
@@ -91,9 +104,11 @@ impl<'o> Session<'o> {
 
     async fn turns(&mut self) -> Result<End, End> {
         let needed = self.comparison.switches();
-        let incumbent = self.comparison.incumbent.clone();
+        let incumbent = self.incumbent.clone();
         self.bring(&incumbent).await?;
-        self.say_switches(needed).await?;
+        if let Some(say) = self.runner.switches(needed).await? {
+            progress(&say);
+        }
         self.warm_up().await?;
         let begun = Instant::now();
         let mut pairs = 0;
@@ -127,32 +142,12 @@ impl<'o> Session<'o> {
         })
     }
 
-    async fn say_switches(&self, needed: usize) -> Result<(), End> {
-        let (used, limit) = self.leased.switches().await?;
-        let left = limit.saturating_sub(used);
-        let mut say =
-            format!("{needed} switches at most are needed; {left} of {limit} an hour are left");
-        if needed > left {
-            say.push_str(", and without any it ends");
-            if !self.leased.has_own_limit() {
-                say.push_str(": an administrator has more for comparisons");
-            }
-        }
-        progress(&say);
-        Ok(())
-    }
-
     /// Has every scheduler run once, so that one that cannot is known at once, and the command, which then has in memory
     /// what it reads.
     async fn warm_up(&mut self) -> Result<(), End> {
-        let names = self.comparison.challengers.iter().map(|it| it.name.clone());
-        let names: Vec<String> = [self.comparison.incumbent.clone()]
-            .into_iter()
-            .chain(names)
-            .collect();
         let mut last = None;
-        for name in &names {
-            last = self.bring(name).await?.process();
+        for challenger in self.challengers.clone() {
+            last = self.bring(&challenger).await?.process();
         }
         if self.options.live.is_some() {
             return Ok(());
@@ -161,7 +156,7 @@ impl<'o> Session<'o> {
         match self.measure(last).await? {
             Ended::Done(_) => Ok(()),
             Ended::Failed(why) => {
-                let last = names.last().map(String::as_str).unwrap_or_default();
+                let last = self.challengers.last().unwrap_or(&self.incumbent);
                 Err(anyhow!("nothing is compared, as under {last} already: {why}").into())
             }
             Ended::Interrupted(signal) => Err(End::Signal(signal)),
@@ -172,10 +167,10 @@ impl<'o> Session<'o> {
     async fn pair(&mut self, pair: Pair) -> Result<Option<LogRatio>, End> {
         let mut turns = Vec::new();
         for arm in pair.turns() {
-            let name = self.comparison.scheduler(arm).to_owned();
-            let turn = self.turn(&name).await?;
+            let contender = self.contender(arm).clone();
+            let turn = self.turn(&contender).await?;
             let dropped = turn.as_ref().err().cloned();
-            turns.push((name, turn.ok()));
+            turns.push((contender.to_string(), turn.ok()));
             if let Some(why) = dropped {
                 self.do_not_count(pair, arm, &turns, &why);
                 return Ok(None);
@@ -209,15 +204,15 @@ impl<'o> Session<'o> {
     }
 
     /// A turn, or why it does not count.
-    async fn turn(&mut self, name: &str) -> Result<Result<Turn, String>, End> {
-        let before = self.bring(name).await?;
+    async fn turn(&mut self, contender: &Contender) -> Result<Result<Turn, String>, End> {
+        let before = self.bring(contender).await?;
         let turn = match self.measure(before.process()).await? {
             Ended::Done(turn) => Ok(turn),
             Ended::Failed(why) => Err(why),
             Ended::Interrupted(signal) => return Err(End::Signal(signal)),
         };
-        if self.leased.instance().await.ok().as_ref() != Some(&before) {
-            self.leased.forget();
+        if self.runner.instance().await.ok().as_ref() != Some(&before) {
+            self.runner.forget();
             return Ok(Err(
                 "the kernel did not run the same scheduler all the time".to_owned(),
             ));
@@ -237,12 +232,19 @@ impl<'o> Session<'o> {
         Ok(turn::run(command, expression, measuring, &mut self.signals).await?)
     }
 
-    async fn bring(&mut self, name: &str) -> Result<Instance, End> {
-        tokio::select! {
-            instance = self.leased.bring(name) => {
-                Ok(instance.with_context(|| format!("{name} does not run"))?)
-            }
-            signal = self.signals.next() => Err(End::Signal(signal)),
+    async fn bring(&mut self, contender: &Contender) -> Result<Instance, End> {
+        self.runner.bring(contender, &mut self.signals).await
+    }
+
+    /// Has run again what ran before.
+    pub(super) async fn go_back(&mut self) -> anyhow::Result<()> {
+        self.runner.end().await
+    }
+
+    fn contender(&self, arm: Arm) -> &Contender {
+        match arm {
+            Arm::Incumbent => &self.incumbent,
+            Arm::Challenger(number) => &self.challengers[number],
         }
     }
 
