@@ -86,7 +86,10 @@ impl Daemon {
         application: &str,
         reason: &str,
     ) -> zbus::fdo::Result<u32> {
-        assert!(args.into_iter().next().is_none());
+        if args == ["wrong"] {
+            return Err(zbus::fdo::Error::InvalidArgs("it takes no `wrong`".into()));
+        }
+        let name = [vec![name], args].concat().join(" ");
         if name == "nonsense" {
             return Err(zbus::fdo::Error::InvalidArgs(
                 "`nonsense` is no scheduler".into(),
@@ -94,7 +97,7 @@ impl Daemon {
         }
         self.cookies += 1;
         let because = format!("leased by {application} ({reason})");
-        self.leases.push((self.cookies, name.to_owned(), because));
+        self.leases.push((self.cookies, name, because));
         self.decide();
         Ok(self.cookies)
     }
@@ -372,6 +375,57 @@ async fn without_a_daemon_root_compares_and_others_are_told_so() {
         assert!(why.iter().any(|why| said.contains(why)), "{said}");
         assert!(output.stdout.is_empty());
     }
+    assert_eq!(world.leases().await.0, 0);
+}
+
+#[tokio::test]
+async fn the_arguments_that_are_best_are_found_and_then_compared_with_the_kernel() {
+    let world = World::of(1000, true).await;
+    let file = "scheduler: bpfland\nsets: [[slow], [slower], [fast], [wrong], [slowest]]\n";
+    fs::write(world.path().join("sets.yaml"), file).unwrap();
+    let frames = "case $(cat scheduler) in *fast) echo 90 fps;; *slow) echo 70 fps;; *slower) echo 60 fps;; \
+                  *slowest) echo 40 fps;; *) echo 50 fps;; esac";
+    let words = format!("--tune sets.yaml {MEASURE} --csv turns.csv");
+    let output = world.compare(&words, frames).await;
+    assert!(output.status.success(), "{output:?}");
+    let answer = answer(&output);
+    let challenger = &answer["challengers"][0];
+    assert_eq!(
+        (&answer["incumbent"], &challenger["scheduler"]),
+        (&"kernel".into(), &"bpfland fast".into())
+    );
+    assert_eq!(challenger["pairs"], 6);
+    let order: Vec<&str> = (0..5)
+        .map(|at| answer["tuned"][at]["args"][0].as_str().unwrap())
+        .collect();
+    assert_eq!(order[0], "fast");
+    assert_eq!(order[4], "wrong");
+    let said = said(&output);
+    assert!(said.contains("bpfland wrong is out"), "{said}");
+    let turns = fs::read_to_string(world.path().join("turns.csv")).unwrap();
+    let (challengers, schedulers) = (column(&turns, "challenger"), column(&turns, "scheduler"));
+    assert!(
+        challengers.contains(&"") && challengers.contains(&"bpfland fast"),
+        "{turns}"
+    );
+    assert!(schedulers.contains(&"bpfland slowest"), "{turns}");
+}
+
+#[tokio::test]
+async fn a_file_of_arguments_that_is_wrong_is_told_by_its_place() {
+    let world = World::start(1000).await;
+    fs::write(
+        world.path().join("sets.yaml"),
+        "scheduler: bpfland\nset: [[a], [b]]\n",
+    )
+    .unwrap();
+    let output = world.compare("--tune sets.yaml", "true").await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = said(&output);
+    assert!(
+        said.contains("sets.yaml") && said.contains("line 2"),
+        "{said}"
+    );
     assert_eq!(world.leases().await.0, 0);
 }
 

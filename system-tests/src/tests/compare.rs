@@ -226,6 +226,42 @@ pub(super) fn without_a_daemon_root_compares_and_leaves_the_kernels_own_schedule
     service::restart()
 }
 
+/// Two sets of arguments that scx_bpfland takes, and one that it does not.
+const SETS: &str = "scheduler: bpfland\nsets: [[], [-s, 5000], [--no-such-option]]\n";
+
+pub(super) fn arguments_are_tried_in_rounds_and_the_best_meets_the_kernel() -> anyhow::Result<()> {
+    policy::write(POLICY)?;
+    service::restart()?;
+    let bus = Bus::connect()?;
+    kernel::runs("scx_flash")?;
+    let file = "/root/sets.yaml";
+    std::fs::write(file, SETS)?;
+    let answer = service::say(&format!(
+        "auto-ext compare --tune {file} --runs 2 --json -- true"
+    ))?;
+    let answer: Value = serde_json::from_str(&answer)?;
+    let tuned = &answer["tuned"];
+    ensure!(
+        tuned[2]["args"][0] == "--no-such-option" && tuned[2]["score"].is_null(),
+        "{answer}"
+    );
+    for set in [&tuned[0], &tuned[1]] {
+        ensure!(
+            set["rounds"].as_u64().is_some_and(|rounds| rounds >= 2),
+            "{answer}"
+        );
+    }
+    let challenger = &answer["challengers"][0];
+    ensure!(
+        answer["incumbent"] == "kernel" && challenger["pairs"] == 2,
+        "{answer}"
+    );
+    wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
+    kernel::runs("scx_flash")?;
+    std::fs::remove_file(file)?;
+    Ok(())
+}
+
 pub(super) fn a_comparison_that_is_killed_leaves_neither_its_scheduler_nor_its_command()
 -> anyhow::Result<()> {
     policy::write(POLICY)?;

@@ -117,6 +117,7 @@ const NO_LOADS: &[Test] = tests![
     leases::what_scx_service_would_start_can_be_a_lease,
     compare::a_comparison_that_is_killed_leaves_neither_its_scheduler_nor_its_command,
     compare::a_comparison_of_roots_has_switches_of_its_own,
+    compare::arguments_are_tried_in_rounds_and_the_best_meets_the_kernel,
     compare::how_long_tasks_wait_is_measured_in_each_turn_and_nothing_of_that_is_left,
     compare::the_load_that_runs_is_compared_by_what_it_waits,
     compare::without_a_daemon_root_compares_and_leaves_the_kernels_own_scheduler,

@@ -195,7 +195,7 @@ impl Primary {
     }
 
     /// What is judged of a turn.
-    fn of(&self, turn: &Turn) -> f64 {
+    pub(super) fn of(&self, turn: &Turn) -> f64 {
         // Every turn has it where it is wanted.
         self.measure().of(turn).unwrap_or(f64::NAN)
     }

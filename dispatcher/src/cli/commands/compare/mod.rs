@@ -1,7 +1,10 @@
 //! `auto-ext compare A B -- COMMAND`: runs a command under one scheduler and the other, in turns by a coin, and says whether
-//! one is better. `comparison` knows and judges by what `measures` lists, and `guards` say what may not get worse; `runner` has
-//! schedulers run, by `leased` of the daemon or by `direct` without one, and `turn` the command, or `live` waits under the load that runs, while `meter` measures the machine; `report`, with `plot`, `percent` and `rule`, tells
-//! what came of it, and `csv` every turn.
+//! one is better.
+//!
+//! `session` makes turn after turn: `runner` has schedulers run, by `leased` of the daemon or by `direct` without one, `turn` runs the
+//! command, or `live` waits under the load that runs, and `meter` measures the machine meanwhile. `comparison` knows and
+//! judges by what `measures` lists, and `guards` say what may not get worse. `report`, with `plot`, `percent` and `rule`, tells
+//! what came of it, and `csv` every turn. Before that, `tuning` may find which of the arguments in a `tuning_file` are best.
 
 mod comparison;
 mod contender;
@@ -24,13 +27,14 @@ mod runner;
 mod session;
 #[cfg(test)]
 mod tests;
+mod tuning;
+mod tuning_file;
 mod turn;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use report::Report;
-use session::Session;
+use auto_ext_evidence::Halving;
 
 use super::child;
 use super::grant::warn;
@@ -38,14 +42,30 @@ use super::style;
 use super::theme::Theme;
 use end::End;
 pub(crate) use options::Options;
+use report::Report;
+use session::Session;
+use tuning::Tuning;
 
 /// Compares, and prints the answer, or what is known where it could not go on.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let sets = options.tune.as_deref().map(tuning_file::read).transpose()?;
     let mut session = Session::begin(&options).await?;
-    let end = session.compare().await;
+    let mut tuning = sets.map(|sets| {
+        let halving = Halving::new(session.seed, sets.len(), options.better());
+        Tuning::new(sets, halving)
+    });
+    let tuned = match &mut tuning {
+        Some(tuning) => tuning::tune(&mut session, tuning).await,
+        None => Ok(()),
+    };
+    let end = match tuned {
+        Ok(()) => session.compare().await,
+        Err(end) => end,
+    };
     let back = session.go_back().await;
     let report = Report {
         comparison: &session.comparison,
+        tuning: tuning.as_ref(),
         command: &options.command,
         end: &end,
         took: session.begun.elapsed(),
@@ -55,7 +75,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let out = &mut style::stdout();
     if options.json {
         writeln!(out, "{}", report.to_json())?;
-    } else if session.comparison.has_pairs() {
+    } else if session.comparison.has_pairs() || tuning.is_some() {
         report.write_text(out)?;
     }
     match (end, back) {

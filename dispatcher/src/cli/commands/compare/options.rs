@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use auto_ext_evidence::{Better, MAX_PAIRS};
+use auto_ext_policy::KERNEL;
 use auto_ext_service::duration;
 use regex::{Regex, RegexBuilder};
 
@@ -18,10 +19,17 @@ const ARM: Duration = Duration::from_secs(15);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// What the others are compared with: `kernel`, a scheduler of the policy, or one that is installed
-    pub(super) incumbent: String,
+    #[arg(required_unless_present = "tune", value_name = "INCUMBENT")]
+    incumbent: Option<String>,
     /// What is compared with it, eight at most
-    #[arg(required = true, num_args = 1..=8, value_name = "CHALLENGER")]
+    #[arg(required_unless_present = "tune", num_args = 1..=8, value_name = "CHALLENGER")]
     pub(super) challengers: Vec<String>,
+    /// In place of names, find which arguments suit a scheduler best: this YAML file has `scheduler`, and either `sets`, a
+    /// list of lists of arguments, or `ranges`, a list of `{option, from, to, steps}`; `always` are arguments of each. In
+    /// each round every set has a turn, the worse half is out after ever more rounds, and the last one is compared
+    /// with the kernel's own scheduler in pairs of its own
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["incumbent", "challengers", "live"])]
+    pub(super) tune: Option<PathBuf>,
     /// Begin no pair that would end later than this
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     lasts: Option<Duration>,
@@ -75,6 +83,11 @@ impl Options {
         } else {
             Better::Lower
         }
+    }
+
+    /// What the others are compared with.
+    pub(super) fn incumbent(&self) -> &str {
+        self.incumbent.as_deref().unwrap_or(KERNEL)
     }
 
     /// How long the whole may take.
@@ -153,7 +166,7 @@ mod tests {
     #[test]
     fn the_first_name_is_the_incumbent_and_what_follows_the_dashes_the_command() {
         let options = parse("kernel bpfland cosmos --runs 3 -- make -j8").unwrap();
-        assert_eq!(options.incumbent, "kernel");
+        assert_eq!(options.incumbent(), "kernel");
         assert_eq!(options.challengers, ["bpfland", "cosmos"]);
         assert_eq!(options.command, ["make", "-j8"]);
         assert_eq!((options.pairs(), options.better()), (3, Better::Lower));
@@ -173,6 +186,10 @@ mod tests {
             "kernel bpfland --higher -- true",
             "kernel bpfland --measure fps --lower --higher -- true",
             "kernel bpfland --measure ( --lower -- true",
+            "kernel --tune f -- true",
+            "--tune f",
+            "--tune f --live 10m",
+            "-- true",
             "kernel bpfland --live 10m -- true",
             "kernel bpfland --live 10m --for 5m",
             "kernel bpfland --live 10m --measure fps --lower",
@@ -184,6 +201,11 @@ mod tests {
         }
         let options = parse("kernel bpfland --measure fps --higher -- true").unwrap();
         assert_eq!(options.better(), Better::Higher);
+        let options = parse("--tune f -- true").unwrap();
+        assert_eq!(
+            (options.incumbent(), options.challengers.len()),
+            ("kernel", 0)
+        );
         let options = parse("kernel bpfland --live 10m").unwrap();
         assert_eq!(
             (options.lasts(), options.arm()),

@@ -16,12 +16,15 @@ use super::guards::{Checked, Conclusion, check, conclusion};
 use super::measures::{MEASURES, Measure};
 use super::percent::{interval, interval_of_less, percent, signed};
 use super::plot::plot;
-use super::rule::{Rule, rule};
+use super::rule::{Rule, rule, scheduler};
+use super::tuning::Tuning;
 use crate::cli::commands::style::{STRONG, Styled};
 
 /// What there is to tell.
 pub(super) struct Report<'a> {
     pub(super) comparison: &'a Comparison,
+    /// Which arguments were tried before, if any.
+    pub(super) tuning: Option<&'a Tuning>,
     pub(super) command: &'a [OsString],
     pub(super) end: &'a End,
     pub(super) took: Duration,
@@ -33,6 +36,9 @@ pub(super) struct Report<'a> {
 impl Report<'_> {
     /// Writes it for people.
     pub(super) fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
+        if let Some(tuning) = self.tuning {
+            write_standings(out, tuning)?;
+        }
         for challenger in &self.comparison.challengers {
             let sentence = Styled(self.style(challenger), sanitize(&self.sentence(challenger)));
             writeln!(out, "{sentence}")?;
@@ -60,6 +66,19 @@ impl Report<'_> {
                 "To have that, put {} first in `use` of the class that this load has (`auto-ext why`).",
                 sanitize(&best.name)
             )?;
+        }
+        if let (Some(best), Some(tuning)) = (self.best(), self.tuning) {
+            let standings = tuning.standings();
+            let set = standings
+                .iter()
+                .find(|(set, _)| set.to_string() == best.name);
+            if let Some((set, _)) = set {
+                writeln!(
+                    out,
+                    "To have that, in /etc/auto-ext/policies.yaml, and then in `use` of a rule:\n    {}",
+                    sanitize(&scheduler(set))
+                )?;
+            }
         }
         let (took, seed) = (span(micros(self.took)), self.seed);
         writeln!(
@@ -192,9 +211,9 @@ impl Report<'_> {
         better.max_by(|a, b| size(a).total_cmp(&size(b)))
     }
 
-    /// The rule for that.
+    /// The rule for that; of arguments there has to be a scheduler of the policy first.
     fn rule(&self) -> Option<Rule> {
-        let best = self.best()?;
+        let best = self.best().filter(|_| self.tuning.is_none())?;
         rule(self.command, &best.name, &self.comparison.incumbent)
     }
 
@@ -237,6 +256,7 @@ impl Report<'_> {
             "e_worse_at": self.comparison.design.worse_at(),
             "challengers": challengers,
             "rule": self.rule().map(|rule| rule.text),
+            "tuned": self.tuning.map(standings),
         })
     }
 
@@ -293,6 +313,36 @@ impl Report<'_> {
             "dropped": { "incumbent": challenger.dropped.incumbent, "challenger": challenger.dropped.challenger },
         })
     }
+}
+
+/// Writes how the sets of arguments did in their rounds.
+fn write_standings(out: &mut impl Write, tuning: &Tuning) -> io::Result<()> {
+    writeln!(out, "  rounds  against the best  arguments")?;
+    for (set, standing) in tuning.standings() {
+        let score = match standing.score {
+            None => "does not run".to_owned(),
+            Some(score) if score.is_finite() => signed(score),
+            Some(_) => "failed".to_owned(),
+        };
+        let (rounds, set) = (standing.rounds, sanitize(&set.to_string()));
+        writeln!(out, "  {rounds:>6}  {score:>16}  {set}")?;
+    }
+    writeln!(out)
+}
+
+/// The same as a list of objects.
+fn standings(tuning: &Tuning) -> Json {
+    let standings = tuning.standings().into_iter();
+    let standings = standings.map(|(set, standing)| {
+        json!({
+            "scheduler": set.scheduler,
+            "args": set.args,
+            "rounds": standing.rounds,
+            "score": standing.score.filter(|score| score.is_finite()),
+            "left": standing.is_left,
+        })
+    });
+    standings.collect()
 }
 
 /// What got worse that may not.

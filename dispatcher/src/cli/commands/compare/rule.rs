@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use auto_ext_policy::KERNEL;
+use auto_ext_policy::{KERNEL, known};
+
+use super::contender::Contender;
 
 /// Programs that run others: that one of them runs says nothing.
 const RUNNERS: [&str; 20] = [
@@ -65,6 +67,18 @@ pub(super) fn rule(command: &[OsString], winner: &str, incumbent: &str) -> Optio
     })
 }
 
+/// The section of the policy that has this scheduler with its arguments, as one that can be named.
+pub(super) fn scheduler(tuned: &Contender) -> String {
+    let program = tuned.scheduler.trim_start_matches(known::PREFIX);
+    let name = quoted(&format!("{program}-tuned"));
+    let command = quoted(&format!("{}{program}", known::PREFIX));
+    let args: Vec<String> = tuned.args.iter().map(|arg| quoted(arg)).collect();
+    format!(
+        "schedulers: {{{name}: {{command: {command}, args: [{}]}}}}",
+        args.join(", ")
+    )
+}
+
 /// The rule.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Rule {
@@ -116,6 +130,26 @@ mod tests {
                 assert_eq!(rule.is_known, command != "sh");
             }
         }
+    }
+
+    #[test]
+    fn the_policy_takes_a_scheduler_with_its_arguments() {
+        let tuned = Contender {
+            scheduler: "bpfland".to_owned(),
+            args: ["-s", "20000", "a b"].map(str::to_owned).to_vec(),
+        };
+        let text = format!(
+            "version: 1\n{}\nrules: [{{class: idle, use: [bpfland-tuned, kernel]}}]\n",
+            scheduler(&tuned)
+        );
+        let policy = Policy::parse("policies.yaml", &text).unwrap();
+        let Candidate::Scheduler(parsed) = &policy.rules[0].candidates[0] else {
+            panic!("{text}");
+        };
+        assert_eq!(
+            (&parsed.command, &parsed.args),
+            (&"scx_bpfland".to_owned(), &tuned.args)
+        );
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl<'o> Session<'o> {
                 better: options.better(),
             },
         };
-        let incumbent = Contender::named(&options.incumbent);
+        let incumbent = Contender::named(options.incumbent());
         let challengers: Vec<Contender> = options
             .challengers
             .iter()
@@ -103,12 +103,7 @@ impl<'o> Session<'o> {
     }
 
     async fn turns(&mut self) -> Result<End, End> {
-        let needed = self.comparison.switches();
-        let incumbent = self.incumbent.clone();
-        self.bring(&incumbent).await?;
-        if let Some(say) = self.runner.switches(needed).await? {
-            progress(&say);
-        }
+        self.first_of_all(self.comparison.switches()).await?;
         self.warm_up().await?;
         let begun = Instant::now();
         let mut pairs = 0;
@@ -142,10 +137,45 @@ impl<'o> Session<'o> {
         })
     }
 
+    /// Has the incumbent run, and says what there is to say of so many switches.
+    async fn first_of_all(&mut self, switches: usize) -> Result<(), End> {
+        let incumbent = self.incumbent.clone();
+        self.bring(&incumbent).await?;
+        if let Some(say) = self.runner.switches(switches).await? {
+            progress(&say);
+        }
+        Ok(())
+    }
+
+    /// Has the command run once before so many turns of sets of arguments, and the pairs that follow.
+    pub(super) async fn begin_tuning(&mut self, turns: usize) -> Result<(), End> {
+        let one = Comparison::new(
+            self.comparison.incumbent.clone(),
+            &[String::new()],
+            self.comparison.primary.clone(),
+            self.options.pairs(),
+            self.seed,
+        );
+        self.first_of_all(turns + one.switches()).await?;
+        self.warm_up().await
+    }
+
+    /// Has this be what is compared, of which nothing is known yet.
+    pub(super) fn compare_with(&mut self, challenger: Contender) {
+        self.comparison = Comparison::new(
+            self.comparison.incumbent.clone(),
+            &[challenger.to_string()],
+            self.comparison.primary.clone(),
+            self.options.pairs(),
+            self.seed,
+        );
+        self.challengers = vec![challenger];
+    }
+
     /// Has every scheduler run once, so that one that cannot is known at once, and the command, which then has in memory
     /// what it reads.
     async fn warm_up(&mut self) -> Result<(), End> {
-        let mut last = None;
+        let mut last = self.runner.instance().await?.process();
         for challenger in self.challengers.clone() {
             last = self.bring(&challenger).await?.process();
         }
@@ -204,7 +234,10 @@ impl<'o> Session<'o> {
     }
 
     /// A turn, or why it does not count.
-    async fn turn(&mut self, contender: &Contender) -> Result<Result<Turn, String>, End> {
+    pub(super) async fn turn(
+        &mut self,
+        contender: &Contender,
+    ) -> Result<Result<Turn, String>, End> {
         let before = self.bring(contender).await?;
         let turn = match self.measure(before.process()).await? {
             Ended::Done(turn) => Ok(turn),
@@ -256,8 +289,7 @@ impl<'o> Session<'o> {
     }
 
     fn write(&mut self, pair: Pair, turns: &[(String, Option<Turn>)], dropped: Option<&str>) {
-        let Some(csv) = &mut self.csv else { return };
-        let challenger = &self.comparison.challengers[pair.challenger].name;
+        let challenger = self.comparison.challengers[pair.challenger].name.clone();
         let rows: Vec<Row<'_>> = turns
             .iter()
             .map(|(scheduler, turn)| Row {
@@ -265,14 +297,20 @@ impl<'o> Session<'o> {
                 turn: *turn,
             })
             .collect();
-        if let Err(error) = csv.pair(challenger, &rows, dropped) {
+        self.write_rows(&challenger, &rows, dropped);
+    }
+
+    /// Writes turns that belong together to the file, if there is to be one.
+    pub(super) fn write_rows(&mut self, challenger: &str, rows: &[Row<'_>], dropped: Option<&str>) {
+        let Some(csv) = &mut self.csv else { return };
+        if let Err(error) = csv.pair(challenger, rows, dropped) {
             warn(&format!("the turns are not written any more: {error}"));
             self.csv = None;
         }
     }
 
     /// Whether a pair that takes so long would end in time.
-    fn has_time_for(&self, pair: Duration) -> bool {
+    pub(super) fn has_time_for(&self, pair: Duration) -> bool {
         let lasts = self.options.lasts();
         lasts.is_none_or(|lasts| self.begun.elapsed() + pair <= lasts)
     }
@@ -314,7 +352,7 @@ fn create(path: &Path) -> anyhow::Result<Csv<File>> {
 }
 
 /// Tells the person how far it is.
-fn progress(what: &str) {
+pub(super) fn progress(what: &str) {
     // Without standard error there is nowhere to write it.
     let _ = writeln!(io::stderr(), "{}", sanitize(what));
 }

@@ -12,6 +12,7 @@ use super::comparison::{Comparison, Primary, Turns};
 use super::csv::{Csv, Row};
 use super::end::End;
 use super::report::Report;
+use super::tuning::tests::tuned;
 use super::turn::Turn;
 use crate::cli::commands::style::without_styles;
 
@@ -22,6 +23,7 @@ fn command() -> [OsString; 2] {
 fn report<'a>(comparison: &'a Comparison, command: &'a [OsString], end: &'a End) -> Report<'a> {
     Report {
         comparison,
+        tuning: None,
         command,
         end,
         took: Duration::from_secs(1143),
@@ -126,6 +128,22 @@ fn under_the_load_that_runs_waits_are_judged_and_there_is_no_rule_for_a_program(
         (&"wait_mean_s".into(), &true.into(), &Json::Null)
     );
     assert_eq!(json["challengers"][0]["measures"]["user_s"], Json::Null);
+}
+
+#[test]
+fn of_arguments_it_is_told_how_all_did_and_how_good_the_best_is() {
+    let tuning = tuned();
+    let comparison = with(&["bpfland -s 20000"], &pairs(1, 10, 0.8));
+    let (command, end) = (command(), End::Decided);
+    let report = Report {
+        tuning: Some(&tuning),
+        ..report(&comparison, &command, &end)
+    };
+    check("tuned", &without_styles(|out| report.write_text(out)));
+    let json = report.to_json();
+    assert_eq!(json["tuned"][0]["args"][1], "20000");
+    assert_eq!(json["tuned"][3]["score"], Json::Null);
+    assert_eq!(json["rule"], Json::Null);
 }
 
 #[test]
