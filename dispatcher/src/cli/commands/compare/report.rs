@@ -20,6 +20,9 @@ use super::rule::{Rule, rule, scheduler};
 use super::tuning::Tuning;
 use crate::cli::commands::style::{STRONG, Styled};
 
+/// How wide the columns of the table are at least.
+const COLUMN: usize = 12;
+
 /// What there is to tell.
 pub(super) struct Report<'a> {
     pub(super) comparison: &'a Comparison,
@@ -185,12 +188,21 @@ impl Report<'_> {
             sanitize(&self.comparison.incumbent),
             sanitize(&challenger.name),
         );
-        writeln!(out, "  {:<12} {incumbent:>12} {name:>12}  change", "median")?;
+        let width = |name: &str| name.chars().count().max(COLUMN);
+        let (left, right) = (width(&incumbent), width(&name));
+        writeln!(
+            out,
+            "  {:<COLUMN$} {incumbent:>left$} {name:>right$}  change",
+            "median"
+        )?;
         for (measure, Measured { medians, change }) in rows {
             let change = change.map_or_else(|| "-".to_owned(), in_percent);
             let (name, before) = (measure.name, measure.shown(medians.incumbent));
             let after = measure.shown(medians.challenger);
-            writeln!(out, "  {name:<12} {before:>12} {after:>12}  {change}")?;
+            writeln!(
+                out,
+                "  {name:<COLUMN$} {before:>left$} {after:>right$}  {change}"
+            )?;
         }
         Ok(())
     }
