@@ -4,7 +4,7 @@
 //! out elsewhere whether a scheduler is installed and which processes run.
 //!
 //! How its `files` are read: `yaml` makes a tree of each that knows the place of every value; `schema` with `schedulers`,
-//! `lists`, `rules`, `when`, `metrics` and `compat` gives keys and values their meaning, helped by `fields`. All problems of this second step are
+//! `lists`, `rules`, `when`, `metrics`, `compat` and `trials` gives keys and values their meaning, helped by `fields`. All problems of this second step are
 //! reported at once; one of the first stands alone, as whatever follows from it says nothing. `lookalike` finds characters
 //! that were pasted and look like others; `json_schema` describes the same format to editors.
 
@@ -30,6 +30,7 @@ mod schema;
 mod selection;
 mod suggest;
 mod syntax;
+mod trials;
 mod utf8;
 mod when;
 mod yaml;
@@ -51,3 +52,4 @@ pub use programs::{List, Programs};
 pub use schedulers::{MAX_ARG, MAX_ARGS};
 pub use schema::{MAX_WINDOW, MIN_WINDOW};
 pub use selection::Selection;
+pub use trials::{Goal, TrialMode, Trials};

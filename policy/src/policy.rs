@@ -10,6 +10,7 @@ use crate::compat::Compat;
 use crate::conditions::{Conditions, Context, Precedence};
 use crate::known;
 use crate::metrics::Metrics;
+use crate::trials::{Goal, Trials};
 
 /// The class when no rule matches; no rule may take the name.
 pub const NO_CLASS: &str = "none";
@@ -35,6 +36,8 @@ pub struct Policy {
     pub metrics: Metrics,
     /// Which interfaces of other services are offered.
     pub compat: Compat,
+    /// Whether schedulers are tried.
+    pub trials: Trials,
 }
 
 /// What to do about a sched_ext scheduler that auto-ext did not start.
@@ -56,6 +59,10 @@ pub struct Rule {
     pub when: Conditions,
     /// What to run, best first; never empty. When none of them is available, the kernel's own.
     pub candidates: Vec<Candidate>,
+    /// What else may be tried in a trial; empty where nothing is to be.
+    pub challengers: Vec<Candidate>,
+    /// What a better scheduler is better at; `None`: what the conditions suggest. See [`Self::goal`].
+    pub goal: Option<Goal>,
 }
 
 /// How often schedulers may be switched, and how long what is there stays.
@@ -160,15 +167,17 @@ impl Policy {
         names
     }
 
-    /// The schedulers among the candidates of the rules, in the order of the rules; one may come several times.
+    /// The schedulers among the candidates and challengers of the rules, in the order of the rules; one may come several times.
     pub fn used_schedulers(&self) -> impl Iterator<Item = &Scheduler> {
         used(&self.rules)
     }
 }
 
-/// The schedulers among the candidates of `rules`.
+/// The schedulers among the candidates and challengers of `rules`.
 pub(crate) fn used(rules: &[Rule]) -> impl Iterator<Item = &Scheduler> {
-    let candidates = rules.iter().flat_map(|rule| &rule.candidates);
+    let candidates = rules
+        .iter()
+        .flat_map(|rule| rule.candidates.iter().chain(&rule.challengers));
     candidates.filter_map(|candidate| match candidate {
         Candidate::Kernel => None,
         Candidate::Scheduler(scheduler) => Some(scheduler),
@@ -200,6 +209,7 @@ impl Default for Policy {
             stability: Stability::default(),
             metrics: Metrics::default(),
             compat: Compat::default(),
+            trials: Trials::default(),
         }
     }
 }
@@ -219,5 +229,18 @@ impl Rule {
     #[must_use]
     pub fn precedence(&self) -> Precedence {
         self.when.precedence()
+    }
+
+    /// What a scheduler has to be better at to be better under this rule. `with_sleepers`: enough tasks sleep and are woken
+    /// that their waits say something.
+    #[must_use]
+    pub fn goal(&self, with_sleepers: bool) -> Goal {
+        match self.precedence() {
+            Precedence::Measured => self
+                .goal
+                .unwrap_or_else(|| Goal::of(&self.when, with_sleepers)),
+            // What they ask for is never overruled.
+            Precedence::Power | Precedence::Application => Goal::None,
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::fields::MAX_WORD;
 use crate::lists;
 use crate::policy::{NO_CLASS, Rule};
 use crate::schedulers::{self, candidate};
+use crate::trials::{Goal, check_rule};
 use crate::when::conditions;
 use crate::yaml::Node;
 
@@ -20,7 +21,7 @@ pub(super) struct Declared {
 }
 
 /// The keys of a rule.
-pub(super) const KEYS: [&str; 3] = ["class", "when", "use"];
+pub(super) const KEYS: [&str; 5] = ["class", "when", "use", "try", "goal"];
 
 /// In one file.
 pub(super) const MAX_RULES: usize = 100;
@@ -107,11 +108,32 @@ impl Rules {
         let candidates = problems
             .required(&fields, "use", "use: [kernel]")
             .and_then(|node| candidates(problems, node, declared));
-        Some(Rule {
+        let challengers = match fields.get("try") {
+            Some(node) => challengers(problems, node, declared),
+            None => Some(Vec::new()),
+        };
+        let goal = fields
+            .get("goal")
+            .map(|node| problems.choice(node, "`goal`", &Goal::ALL, Goal::name));
+        let rule = Rule {
             class: class?,
             when: when?,
             candidates: candidates?,
-        })
+            challengers: challengers?,
+            goal: goal.flatten(),
+        };
+        let at = fields
+            .get("try")
+            .or(fields.get("goal"))
+            .map_or(node.at, |node| node.at);
+        check_rule(
+            problems,
+            at,
+            &rule.when,
+            !rule.challengers.is_empty(),
+            rule.goal,
+        );
+        Some(rule)
     }
 
     fn class(&mut self, problems: &mut Problems, node: &Node) -> Option<String> {
@@ -179,4 +201,24 @@ fn candidates(problems: &mut Problems, node: &Node, declared: &Declared) -> Opti
             .filter_map(|item| candidate(problems, item, &declared.schedulers))
             .collect(),
     )
+}
+
+/// The schedulers to be tried. The kernel's own is what each of them is compared with.
+fn challengers(
+    problems: &mut Problems,
+    node: &Node,
+    declared: &Declared,
+) -> Option<Vec<Candidate>> {
+    let items = problems.list(node, "`try`", MAX_CANDIDATES, "[bpfland]")?;
+    let mut challengers = Vec::with_capacity(items.len());
+    for item in items {
+        match candidate(problems, item, &declared.schedulers) {
+            Some(Candidate::Kernel) => {
+                let message = "`kernel` need not be tried: whatever is tried is compared with it";
+                problems.add(item.at, message);
+            }
+            other => challengers.extend(other),
+        }
+    }
+    Some(challengers)
 }

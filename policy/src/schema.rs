@@ -13,13 +13,14 @@ use crate::metrics::metrics;
 use crate::policy::{Foreign, Policy, Stability};
 use crate::rules::{Declared, Rules};
 use crate::schedulers::{self, schedulers};
+use crate::trials::trials;
 use crate::yaml::{Node, Value};
 
 /// The version of the format that is read.
 pub(super) const VERSION: u32 = 1;
 
 /// The keys of a policy.
-pub(super) const KEYS: [&str; 10] = [
+pub(super) const KEYS: [&str; 11] = [
     "version",
     "window",
     "foreign",
@@ -30,6 +31,7 @@ pub(super) const KEYS: [&str; 10] = [
     "stability",
     "metrics",
     "compat",
+    "trials",
 ];
 /// The keys of a file beside it; each of them may also be missing there, but for the first.
 pub(super) const PART_KEYS: [&str; 4] = ["version", "schedulers", "lists", "rules"];
@@ -153,6 +155,9 @@ fn settings(problems: &mut Problems, fields: &mut Fields<'_>, policy: &mut Polic
     }
     if let Some(node) = fields.get_filled("compat") {
         compat(problems, node, &mut policy.compat);
+    }
+    if let Some(node) = fields.get_filled("trials") {
+        trials(problems, node, &mut policy.trials);
     }
 }
 

@@ -57,6 +57,8 @@ fn policy() -> Policy {
             ..Conditions::default()
         },
         candidates: candidates(names),
+        challengers: Vec::new(),
+        goal: None,
     };
     Policy {
         rules: vec![

@@ -25,6 +25,8 @@ pub(super) fn machine() -> Machine {
                 ..Conditions::default()
             },
             candidates: candidates(&["kernel"]),
+            challengers: Vec::new(),
+            goal: None,
         },
         Rule {
             class: "game".into(),
@@ -33,6 +35,8 @@ pub(super) fn machine() -> Machine {
                 ..Conditions::default()
             },
             candidates: candidates(&["flash", "kernel"]),
+            challengers: Vec::new(),
+            goal: None,
         },
     ]);
     machine

@@ -132,7 +132,7 @@ mod tests {
             "version: 1\n{unknown}\nsignals: {{cpu: {{{unknown}}}, {unknown}}}\n\
              schedulers: {{fast: {{{unknown}}}}}\n\
              rules: [{{when: {{{unknown}}}, {unknown}}}]\nstability: {{{unknown}}}\n\
-             metrics: {{{unknown}}}\n"
+             metrics: {{{unknown}}}\ntrials: {{{unknown}}}\n"
         );
         let error = Policy::parse("policies.yaml", &policy).unwrap_err();
         let mappings = error.problems();

@@ -17,7 +17,8 @@ use crate::conditions::{Power, Profile};
 use crate::fields::{MAX_FILE_NAME, MAX_NAME, MAX_PATH};
 use crate::known::Known;
 use crate::policy::{Foreign, NO_CLASS, Policy};
-use crate::{compat, known, lists, metrics, rules, schedulers, schema, when};
+use crate::trials::{Goal, TrialMode};
+use crate::{compat, known, lists, metrics, rules, schedulers, schema, trials as section, when};
 use values::{choice, described, duration, mapping, name_pattern, or_empty, text, with_default};
 
 /// The JSON Schema (draft 7) of a policy.
@@ -54,6 +55,7 @@ pub fn json_schema() -> Value {
             stability(),
             metrics(),
             compat(),
+            trials(),
         ],
         &["version"],
         "A policy of auto-ext: which CPU scheduler runs under which load",
@@ -182,13 +184,11 @@ fn lists() -> Value {
 }
 
 fn rules() -> Value {
-    let known = known::ALL.iter().map(Known::name);
-    let candidate = json!({
-        "anyOf": [
-            {"enum": std::iter::once(KERNEL).chain(known).collect::<Vec<_>>()},
-            text(MAX_NAME),
-        ],
-    });
+    let known = || known::ALL.iter().map(Known::name);
+    let one_of = |names: Vec<&str>| json!({"anyOf": [{"enum": names}, text(MAX_NAME)]});
+    let candidate = one_of(std::iter::once(KERNEL).chain(known()).collect());
+    let mut challenger = one_of(known().collect());
+    challenger["not"] = json!({"const": KERNEL});
     let mut class = text(MAX_NAME);
     class["pattern"] = json!(name_pattern());
     class["not"] = json!({"const": NO_CLASS});
@@ -206,6 +206,19 @@ fn rules() -> Value {
                     "examples": [[KERNEL]],
                 }),
                 "What to run, best first: the first that is installed and has not failed lately",
+            ),
+            described(
+                json!({
+                    "type": "array",
+                    "items": challenger,
+                    "maxItems": rules::MAX_CANDIDATES,
+                    "examples": [["flash"]],
+                }),
+                "What else to try in trials; does nothing where these are off",
+            ),
+            choice(
+                &Goal::ALL.map(Goal::name),
+                "What a scheduler has to be better at in trials; without it what the conditions suggest",
             ),
         ],
         &["class", "use"],
@@ -354,6 +367,49 @@ fn compat() -> Value {
         )],
         &[],
         "Interfaces of other services that auto-ext offers to their clients",
+    ))
+}
+
+fn trials() -> Value {
+    let default = Policy::default().trials;
+    // What reads YAML 1.1 takes two of them for truth values.
+    let names = TrialMode::ALL.map(TrialMode::name).map(Value::from);
+    let modes: Vec<Value> = names
+        .into_iter()
+        .chain([json!(true), json!(false)])
+        .collect();
+    let (least, most) = (section::MIN_EXPOSURE, section::MAX_EXPOSURE);
+    or_empty(mapping(
+        section::KEYS,
+        [
+            with_default(
+                described(
+                    json!({"enum": modes}),
+                    "Whether schedulers are tried: never; only measured how far two turns of the same one differ; while a \
+                     person consents (`auto-ext learn on`); or always",
+                ),
+                default.mode.name(),
+            ),
+            with_default(
+                described(
+                    json!({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? *%$"}),
+                    &format!(
+                        "Which share of a day may run on schedulers of which nothing is proven, {least}% to {most}%"
+                    ),
+                ),
+                &format!("{}%", default.exposure * 100.0),
+            ),
+            duration(
+                default.arm,
+                &format!(
+                    "For how long each of two schedulers that are compared is measured, {} to {}",
+                    format_duration(section::MIN_ARM),
+                    format_duration(section::MAX_ARM)
+                ),
+            ),
+        ],
+        &[],
+        "Trials: whether other schedulers would be better on this machine",
     ))
 }
 

@@ -31,6 +31,8 @@ const BEYOND_A_SCHEMA: &[&str] = &[
     "or the absolute path of a socket",
     "an absolute path that ends in `.prom`",
     "it must be from 1s to 1h",
+    "it must be from 5s to 1m",
+    "it must be from 0.1% to 5%",
     // How a value was written: a schema knows only that 1.0 is 1.
     "`version` is `1.0`",
 ];
@@ -76,16 +78,19 @@ rules:
   - class: 7
     when: {cpu: high, io: low, process: x, cgroup: ['/a/*', 5], power: ac, profile: power-saver}
     use: [a, 0.1, scx_lavd, lavd, kernel]
+    try: []
   - class: 8
     when: {process: {list: games}, except: [x, {list: none}]}
     use: [kernel]
   - class: 9
     when: {process: [{descends: x}, {descends: [{list: games}, y], program: '*.exe'}], except: {descends: z, list: none}}
     use: [kernel]
+  - {class: tried, when: {net: high, mem: low}, use: [kernel], try: [a, 0.1, flash], goal: energy}
+trials: {mode: ask, exposure: 0.5%, arm: 6s}
 stability: {min_run: 0, settle: '0', max_switches_per_hour: 2}
 metrics: {textfile: /srv/text files/a.prom, every: 1s, listen: '[::1]:9797'}
 ";
-    let empty = "version: 1\nsignals:\nschedulers: ~\nstability: null\nmetrics:\nrules: [{class: a, use: [kernel]}]";
+    let empty = "version: 1\nsignals:\nschedulers: ~\nstability: null\nmetrics:\ntrials:\nrules: [{class: a, use: [kernel]}]";
     for text in [SHIPPED, CONTRACT, everything, empty] {
         assert!(Policy::parse("F", text).is_ok(), "{text}");
         assert_eq!(schema.validate(text), Ok(()), "{text}");

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use auto_ext_policy::{
-    Candidate, Conditions, Foreign, Pattern, Policy, Power, Profile, Scheduler, Selection,
+    Candidate, Checked, Conditions, Foreign, Goal, Pattern, Policy, Power, Profile, Scheduler,
+    Selection, TrialMode,
 };
 use auto_ext_signals::{Level, Signal, Thresholds};
 
@@ -139,4 +140,58 @@ fn comments_and_layout_make_no_other_policy() {
         Policy::parse("F", text).unwrap(),
         Policy::parse("G", other).unwrap()
     );
+}
+
+#[test]
+fn trials_are_off_unless_the_policy_says_otherwise() {
+    let policy = Policy::parse("F", &with("trials: {exposure: 0.5 %, arm: 6s}")).unwrap();
+    assert_eq!(policy.trials.mode, TrialMode::Off);
+    assert!((policy.trials.exposure - 0.005).abs() < 1e-12);
+    assert_eq!(policy.trials.arm, Duration::from_secs(6));
+    for mode in TrialMode::ALL {
+        let text = with(&format!("trials: {{mode: {}}}", mode.name()));
+        assert_eq!(Policy::parse("F", &text).unwrap().trials.mode, mode);
+    }
+}
+
+#[test]
+fn the_goal_is_what_the_conditions_suggest_unless_the_rule_names_one() {
+    let goals = |rest: &str| {
+        let text = format!("version: 1\nrules: [{{class: a, use: [kernel], {rest}}}]");
+        let policy = Policy::parse("F", &text).unwrap();
+        [true, false].map(|with_sleepers| policy.rules[0].goal(with_sleepers))
+    };
+    for (rest, expected) in [
+        ("when: {interactive: high, net: high}", [Goal::Latency; 2]),
+        ("when: {net: high}", [Goal::Requests; 2]),
+        ("when: {io: high, mem: high}", [Goal::Requests; 2]),
+        ("when: {parallel: high}", [Goal::Latency, Goal::Throughput]),
+        ("when: {mem: high}", [Goal::Throughput; 2]),
+        ("when: {mem: low, cpu: high}", [Goal::None; 2]),
+        ("when: {cpu: high}, goal: energy", [Goal::Energy; 2]),
+        ("when: {net: high}, goal: none", [Goal::None; 2]),
+        (
+            "when: {process: x, net: high}, goal: latency",
+            [Goal::None; 2],
+        ),
+        ("when: {power: ac}, goal: latency", [Goal::None; 2]),
+    ] {
+        assert_eq!(goals(rest), expected, "{rest}");
+    }
+}
+
+#[test]
+fn what_may_be_tried_is_used_and_may_be_defined() {
+    let text = "version: 1
+schedulers: {mine: {command: /opt/mine}}
+rules: [{class: a, when: {net: high}, use: [kernel], try: [mine, flash]}]
+";
+    let checked = Checked::parse("F", text).unwrap();
+    assert_eq!(checked.warnings, []);
+    let used: Vec<_> = checked
+        .policy
+        .used_schedulers()
+        .map(|used| used.command.as_str())
+        .collect();
+    assert_eq!(used, ["/opt/mine", "scx_flash"]);
 }

@@ -87,3 +87,36 @@ rules: [{class: idle, use: [kernal]}]
         "{error}"
     );
 }
+
+#[test]
+fn what_a_rule_says_of_trials_that_will_never_be_is_told() {
+    let rule = |rest: &str| {
+        warnings(&format!(
+            "version: 1\nrules:\n  - {{class: a, use: [kernel], {rest}}}\n"
+        ))
+    };
+    for (rest, expected) in [
+        (
+            "when: {process: x}, try: [flash], goal: latency",
+            "F:3:56: warning: `try` and `goal` do nothing in a rule about applications, which is never overruled by a \
+             trial; remove it",
+        ),
+        (
+            "when: {power: ac}, goal: none",
+            "F:3:56: warning: `goal` does nothing in a rule about power, which is never overruled by a trial; remove it",
+        ),
+        (
+            "when: {cpu: high}, try: [flash]",
+            "F:3:55: warning: `try` does nothing here: nobody waits for anything under these conditions; say with `goal` \
+             what to be better at, or remove it",
+        ),
+        (
+            "when: {net: high}, try: [flash], goal: none",
+            "F:3:55: warning: `try` does nothing beside `goal: none`; remove one",
+        ),
+        ("when: {net: high}, try: [flash]", ""),
+        ("when: {cpu: high}, try: [flash], goal: throughput", ""),
+    ] {
+        assert_eq!(rule(rest), expected, "{rest}");
+    }
+}
