@@ -28,14 +28,15 @@ const LEAST_SCALE: f64 = 0.05;
 /// From the median absolute deviation to the standard deviation of what is normally distributed.
 const SIGMA_PER_MAD: f64 = 1.48;
 
-/// What makes a difference one that counts. A challenger that is worse harms nobody here but by the time that its turns take, so
-/// that worse means what better means.
+/// What makes a difference one that counts. Unless [`Design::any_worse`] says otherwise, a challenger that is worse harms nobody but by the
+/// time that its turns take, so that worse means what better means.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Design {
     margin: f64,
-    least_scale: f64,
+    worse_margin: f64,
     better_at: f64,
     worse_at: f64,
+    least_scale: f64,
 }
 
 /// What is known of a challenger.
@@ -52,7 +53,7 @@ pub enum Verdict {
 }
 
 /// The evidence about one challenger.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
     design: Design,
     ratios: Vec<LogRatio>,
@@ -62,7 +63,7 @@ pub struct Evidence {
 }
 
 /// What each of [`BETS`] has made of its part.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Capital([f64; BETS.len()]);
 
 impl Design {
@@ -72,11 +73,23 @@ impl Design {
     pub fn new(margin: f64, challengers: usize) -> Self {
         // No more challengers than fit into 32 bits are ever compared.
         let challengers = f64::from(u32::try_from(challengers.max(1)).unwrap_or(u32::MAX));
+        let margin = margin.ln_1p();
         Self {
-            margin: margin.ln_1p(),
-            least_scale: LEAST_SCALE,
+            margin,
+            worse_margin: margin,
             better_at: BETTER_AT * challengers,
             worse_at: WORSE_AT,
+            least_scale: LEAST_SCALE,
+        }
+    }
+
+    /// Where people bear what is worse: any difference counts, from this e-value on.
+    #[must_use]
+    pub fn any_worse(self, worse_at: f64) -> Self {
+        Self {
+            worse_margin: 0.0,
+            worse_at,
+            ..self
         }
     }
 
@@ -130,7 +143,8 @@ impl Evidence {
         let scale = self.design.scale(&self.ratios);
         let bounded = |ratio: f64| (ratio / scale).clamp(-1.0, 1.0);
         self.better.bet(bounded(ratio.get() - self.design.margin));
-        self.worse.bet(bounded(-ratio.get() - self.design.margin));
+        self.worse
+            .bet(bounded(-ratio.get() - self.design.worse_margin));
         self.ratios.push(ratio);
         if self.verdict == Verdict::Open {
             self.verdict = self.judge();
@@ -259,6 +273,15 @@ mod tests {
             assert!((wide.scale(&before) - expected.max(0.2)).abs() < 1e-12);
             assert!((wide.scale(&before[..2]) - 0.2).abs() < 1e-12);
         }
+    }
+
+    #[test]
+    fn where_any_difference_is_worse_what_is_within_the_margin_is_so() {
+        let mut evidence = Evidence::new(Design::new(0.03, 1).any_worse(10.0));
+        for _ in 0..MAX_PAIRS {
+            evidence.add(ratio(-0.025));
+        }
+        assert_eq!(evidence.verdict(), Verdict::Worse);
     }
 
     proptest! {

@@ -35,7 +35,7 @@ impl Pair {
 }
 
 /// The order of the pairs. The same seed gives the same order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     coin: fastrand::Rng,
     challengers: usize,

@@ -38,6 +38,12 @@ impl LogRatio {
         }))
     }
 
+    /// Of a logarithm that was kept; `None` unless it is finite.
+    #[must_use]
+    pub fn of_logarithm(logarithm: f64) -> Option<Self> {
+        logarithm.is_finite().then_some(Self(logarithm))
+    }
+
     /// The logarithm.
     #[must_use]
     pub fn get(self) -> f64 {
@@ -73,6 +79,13 @@ mod tests {
             assert!(LogRatio::of(number, 1.0, Better::Lower).is_err());
             assert!(LogRatio::of(1.0, number, Better::Lower).is_err());
         }
+    }
+
+    #[test]
+    fn a_logarithm_that_was_kept_is_what_it_was() {
+        let kept = LogRatio::of(3.0, 2.0, Better::Higher).unwrap();
+        assert_eq!(LogRatio::of_logarithm(kept.get()), Some(kept));
+        assert_eq!(LogRatio::of_logarithm(f64::NAN), None);
     }
 
     proptest! {
