@@ -13,20 +13,27 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("service", &[]),
     ("signals", &[]),
     ("policy", &["service", "signals"]),
-    ("core", &["service", "signals", "policy"]),
     ("evidence", &[]),
+    ("trials", &["service", "signals", "policy", "evidence"]),
+    (
+        "core",
+        &["service", "signals", "policy", "evidence", "trials"],
+    ),
     ("profiler", &["service", "signals", "profiler-abi"]),
-    ("scx", &["service", "signals", "policy", "core"]),
+    (
+        "scx",
+        &["service", "signals", "policy", "evidence", "trials", "core"],
+    ),
     (
         "dispatcher",
         &[
-            "service", "signals", "policy", "core", "evidence", "profiler", "scx",
+            "service", "signals", "policy", "evidence", "trials", "core", "profiler", "scx",
         ],
     ),
 ];
 
 /// The crates that decide without asking anybody.
-const PURE: [&str; 4] = ["signals", "policy", "core", "evidence"];
+const PURE: [&str; 5] = ["signals", "policy", "evidence", "trials", "core"];
 
 /// What asks the kernel, other processes or the network, or waits for them.
 const IMPURE: [&str; 9] = [

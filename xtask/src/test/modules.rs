@@ -13,12 +13,13 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use crate::workspace;
 
 /// The crates of the product that have modules.
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 10] = [
     "service",
     "signals",
     "policy",
     "core",
     "evidence",
+    "trials",
     "profiler",
     "profiler-abi",
     "scx",

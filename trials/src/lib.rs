@@ -1,0 +1,40 @@
+//! Trials: whether another scheduler is better for a load of this machine, found out beside that load by short turns in the order of a coin.
+//! Pure: what happens is told, with the time at which it did; what is to be done is said.
+//!
+//! [`Trials`] is all that is remembered. It says which scheduler's turn it is ([`Trials::arm`]) and which candidates a rule has by what
+//! was found ([`Trials::candidates`]); who decides what runs asks for that below everything that overrules a load.
+//!
+//! Challengers are compared with the kernel's own scheduler alone, whatever runs otherwise: so what was found of one can be set beside
+//! what was found of another, and a turn of the incumbent is never one of something unproven.
+
+mod budget;
+mod guard;
+mod noise;
+mod outcome;
+mod pair;
+mod plan;
+mod quiet;
+mod record;
+mod since_1970;
+mod status;
+mod table;
+mod trial;
+mod trials;
+mod turn;
+mod yardstick;
+
+pub use budget::{Budget, HOURLY_SHARE, KEPT_FOR_OTHERS, SWITCHES_PER_HOUR};
+pub use guard::Alarm;
+pub use outcome::{Measured, Reading};
+pub use pair::{PairEnd, PairRecord};
+pub use plan::{challengers, goals};
+pub use quiet::Unquiet;
+pub use record::{Closed, Drops, Proven, Record};
+pub use status::{ClassStatus, TrialStatus};
+pub use table::{Build, Here, Key, MAX_RECORDS, Machine, Row, Table, TableError};
+pub use trial::{PAIRS_PER_TRIAL, Trial};
+pub use trials::{Consent, Deed, MAX_CONSENT, Situation, Trials};
+pub use yardstick::{METRIC_VERSION, Metric, Yardstick};
+
+/// A moment: the time since some fixed one, as the decisions count it.
+pub type Moment = std::time::Duration;

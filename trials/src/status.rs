@@ -1,0 +1,102 @@
+//! What is shown of trials: the one that is on, and what was found for each class. Its JSON is what scripts read.
+
+use auto_ext_policy::{Candidate, Goal};
+use serde::{Deserialize, Serialize};
+
+use crate::Moment;
+use crate::record::Closed;
+use crate::table::Row;
+use crate::trial::{PAIRS_PER_TRIAL, Stage, Trial};
+
+/// A trial that is on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialStatus {
+    /// The class of the load.
+    pub class: String,
+    /// The policy's name of what is tried; `None` while the incumbent alone is measured.
+    pub candidate: Option<String>,
+    /// What runs now.
+    pub runs: String,
+    /// Which turn it is, from 1.
+    pub turn: usize,
+    /// How many pairs are finished.
+    pub pairs: usize,
+    /// How many there are at most.
+    pub of_pairs: usize,
+    /// In how many seconds this turn ends, as far as is known.
+    pub turn_ends_in: u64,
+    /// What ran before, and runs after it.
+    pub champion: String,
+}
+
+/// What was found of one scheduler under one load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassStatus {
+    /// The class.
+    pub class: String,
+    /// What is better.
+    pub goal: Goal,
+    /// The program, and its arguments, as they were run.
+    pub scheduler: String,
+    /// By how much it is better, as a logarithm.
+    pub effect: Option<f64>,
+    /// How many pairs there were.
+    pub pairs: u32,
+    /// Whether it is proven to be better.
+    pub is_proven: bool,
+    /// Why it is not tried any more.
+    pub closed: Option<Closed>,
+    /// Why it is not tried for now.
+    pub benched_for: Option<String>,
+    /// Until when, in seconds since 1970.
+    pub benched_until: Option<u64>,
+    /// The last ratios, as logarithms.
+    pub last: Vec<f64>,
+}
+
+impl TrialStatus {
+    pub(crate) fn of(trial: &Trial, now: Moment) -> Self {
+        let candidate = match &trial.stage {
+            Stage::Incumbent => None,
+            Stage::Pair(pair) => Some(pair.scheduler.name.clone()),
+        };
+        Self {
+            class: trial.class.clone(),
+            candidate,
+            runs: trial.arm().name().to_owned(),
+            turn: trial.turns + 1,
+            pairs: trial.pairs,
+            of_pairs: PAIRS_PER_TRIAL,
+            turn_ends_in: trial.turn.ends(now).saturating_sub(now).as_secs(),
+            champion: trial.champion.name().to_owned(),
+        }
+    }
+}
+
+impl ClassStatus {
+    /// Of a row of the table, `at` this time since 1970.
+    #[must_use]
+    pub fn of(row: &Row, at: std::time::Duration) -> Self {
+        let Row { key, record } = row;
+        let scheduler = key.scheduler.as_ref().map_or_else(
+            || Candidate::Kernel.name().to_owned(),
+            |build| {
+                let words = std::iter::once(&build.command).chain(&build.args);
+                words.map(String::as_str).collect::<Vec<_>>().join(" ")
+            },
+        );
+        let bench = record.on_bench(at);
+        Self {
+            class: key.class.clone(),
+            goal: key.goal,
+            scheduler,
+            effect: record.effect(),
+            pairs: record.pairs(),
+            is_proven: record.proven().is_some(),
+            closed: record.closed(),
+            benched_for: bench.map(|(_, why)| why.to_owned()),
+            benched_until: bench.map(|(until, _)| until.as_secs()),
+            last: record.ratios.iter().rev().take(5).rev().copied().collect(),
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! What was learned on this machine, and on which it was: one [`Record`] for each load and challenger. Kept as JSON that people can read.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use auto_ext_policy::{Goal, Power, Profile, Scheduler};
+use serde::{Deserialize, Serialize};
+
+use crate::budget::Budget;
+use crate::record::{MAX_TEXT, Record};
+use crate::yardstick::METRIC_VERSION;
+
+/// The version of the file.
+const VERSION: u32 = 1;
+/// How many records are kept; of more, those are forgotten that had no pair for the longest time.
+pub const MAX_RECORDS: usize = 512;
+
+/// What a record is about. With any other of these the evidence begins anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// The class of the load.
+    pub class: String,
+    /// What is better.
+    pub goal: Goal,
+    /// The challenger; `None`: the kernel's own, compared with itself to tell how noisy the load is.
+    pub scheduler: Option<Build>,
+    /// What it is compared with; `None`: the kernel's own.
+    pub opponent: Option<Build>,
+    /// The machine.
+    #[serde(flatten)]
+    pub machine: Machine,
+    /// Where its power came from.
+    pub power: Option<Power>,
+    /// The power profile.
+    pub profile: Option<Profile>,
+    /// The version of what was measured.
+    pub metric: u32,
+}
+
+/// A scheduler as it was run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// Its program, as in policies.
+    pub command: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Which build of the program, such as a hash of it.
+    pub build: String,
+}
+
+/// What of a machine a scheduler depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The kernel's release.
+    pub kernel: String,
+    /// The model of the processor.
+    pub cpu: String,
+    /// How many CPUs are online.
+    pub cpus: u32,
+    /// Whether cores have several threads.
+    pub smt: bool,
+}
+
+/// This machine, and the builds of the schedulers' programs on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Here {
+    /// The machine.
+    pub machine: Machine,
+    /// The builds of programs, as policies name them. A scheduler whose build is not known is not tried.
+    pub builds: BTreeMap<String, String>,
+}
+
+/// A record and what it is about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// What it is about.
+    #[serde(flatten)]
+    pub key: Key,
+    /// What is known.
+    #[serde(flatten)]
+    pub record: Record,
+}
+
+/// All that was learned, and what was spent on it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored", into = "Stored")]
+pub struct Table {
+    rows: Vec<Row>,
+    pub(crate) budget: Budget,
+}
+
+/// A table in a file.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    version: u32,
+    #[serde(default)]
+    records: Vec<Row>,
+    #[serde(default)]
+    budget: Budget,
+}
+
+/// Why a file is no table.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TableError {
+    /// It is of another version.
+    #[error("version {0} of the table is not known")]
+    Version(u32),
+    /// There are more records than are ever kept.
+    #[error("{0} records are more than are ever kept")]
+    TooMany(usize),
+    /// A record, counted from 0, has numbers or texts that none can have.
+    #[error("record {0} makes no sense")]
+    Record(usize),
+}
+
+impl Key {
+    /// What is learned on this machine of `scheduler` (`None`: the kernel's own) against the kernel's own.
+    #[must_use]
+    pub fn here(
+        here: &Here,
+        class: &str,
+        goal: Goal,
+        scheduler: Option<&Scheduler>,
+        power: Option<Power>,
+        profile: Option<Profile>,
+    ) -> Option<Self> {
+        let scheduler = match scheduler {
+            None => None,
+            Some(scheduler) => Some(Build {
+                command: scheduler.command.clone(),
+                args: scheduler.args.clone(),
+                build: here.builds.get(&scheduler.command)?.clone(),
+            }),
+        };
+        Some(Self {
+            class: class.to_owned(),
+            goal,
+            scheduler,
+            opponent: None,
+            machine: here.machine.clone(),
+            power,
+            profile,
+            metric: METRIC_VERSION,
+        })
+    }
+
+    fn is_sound(&self) -> bool {
+        let builds = self.scheduler.iter().chain(&self.opponent);
+        let texts =
+            builds.flat_map(|build| build.args.iter().chain([&build.command, &build.build]));
+        let own = [&self.class, &self.machine.kernel, &self.machine.cpu];
+        let mut texts = texts.chain(own);
+        texts.all(|text| text.len() <= MAX_TEXT && !text.contains(char::is_control))
+    }
+}
+
+impl Build {
+    /// Whether it is this program with these arguments, in whichever build.
+    #[must_use]
+    pub fn is_of(&self, scheduler: &Scheduler) -> bool {
+        self.command == scheduler.command && self.args == scheduler.args
+    }
+}
+
+impl Table {
+    /// What is known about `key`.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Option<&Record> {
+        let row = self.rows.iter().find(|row| row.key == *key)?;
+        Some(&row.record)
+    }
+
+    /// All that is known.
+    #[must_use]
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The record about `key`, which is made if there is none.
+    pub(crate) fn record(&mut self, key: &Key, at: Duration) -> &mut Record {
+        let found = self.rows.iter().position(|row| row.key == *key);
+        let index = found.unwrap_or_else(|| {
+            self.make_room();
+            let record = Record {
+                last: at,
+                ..Record::default()
+            };
+            self.rows.push(Row {
+                key: key.clone(),
+                record,
+            });
+            self.rows.len() - 1
+        });
+        &mut self.rows[index].record
+    }
+
+    /// Forgets what is known of a class, or everything.
+    pub(crate) fn forget(&mut self, class: Option<&str>) {
+        self.rows
+            .retain(|row| class.is_some_and(|class| class != row.key.class));
+    }
+
+    /// What was last found of this scheduler under this load, on whichever kernel or machine: as the logarithm of a ratio.
+    #[must_use]
+    pub fn effect_elsewhere(&self, class: &str, scheduler: &Scheduler) -> Option<f64> {
+        let about = |row: &&Row| {
+            let build = row.key.scheduler.as_ref();
+            row.key.class == class && build.is_some_and(|build| build.is_of(scheduler))
+        };
+        let found = self.rows.iter().filter(about);
+        let found = found.filter_map(|row| Some((row.record.last, row.record.effect()?)));
+        found
+            .max_by_key(|(last, _)| *last)
+            .map(|(_, effect)| effect)
+    }
+
+    fn make_room(&mut self) {
+        while self.rows.len() >= MAX_RECORDS {
+            let rows = self.rows.iter().enumerate();
+            let Some((oldest, _)) = rows.min_by_key(|(_, row)| row.record.last) else {
+                return;
+            };
+            self.rows.remove(oldest);
+        }
+    }
+}
+
+impl TryFrom<Stored> for Table {
+    type Error = TableError;
+
+    fn try_from(stored: Stored) -> Result<Self, TableError> {
+        if stored.version != VERSION {
+            return Err(TableError::Version(stored.version));
+        }
+        if stored.records.len() > MAX_RECORDS {
+            return Err(TableError::TooMany(stored.records.len()));
+        }
+        let is_wrong = |row: &Row| !row.key.is_sound() || !row.record.is_sound();
+        if let Some(wrong) = stored.records.iter().position(is_wrong) {
+            return Err(TableError::Record(wrong));
+        }
+        Ok(Self {
+            rows: stored.records,
+            budget: stored.budget.bounded(),
+        })
+    }
+}
+
+impl From<Table> for Stored {
+    fn from(table: Table) -> Self {
+        Self {
+            version: VERSION,
+            records: table.rows,
+            budget: table.budget,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(1_800_000_000);
+
+    fn scheduler() -> Scheduler {
+        Scheduler {
+            name: "flash".into(),
+            command: "scx_flash".into(),
+            args: vec!["-w".into()],
+        }
+    }
+
+    fn here(build: &str) -> Here {
+        Here {
+            machine: Machine {
+                kernel: "7.2.13".into(),
+                ..Machine::default()
+            },
+            builds: [("scx_flash".to_owned(), build.to_owned())].into(),
+        }
+    }
+
+    fn key(build: &str) -> Key {
+        Key::here(
+            &here(build),
+            "a",
+            Goal::Latency,
+            Some(&scheduler()),
+            Some(Power::Ac),
+            None,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_table_is_kept_as_json() {
+        let mut table = Table::default();
+        let record = table.record(&key("1"), NOW);
+        record.ratios = vec![0.25, -0.5];
+        record.bench("a task waited", NOW);
+        table.budget.switch(NOW);
+        let json = serde_json::to_string(&table).unwrap();
+        assert_eq!(serde_json::from_str::<Table>(&json).unwrap(), table);
+        for (text, wrong) in [
+            (
+                r#"{"version": 2}"#.to_owned(),
+                "version 2 of the table is not known",
+            ),
+            (json.replace("0.25", "1e999"), "out of range"),
+            (
+                json.replace("\"a\"", "\"\\u001b\""),
+                "record 0 makes no sense",
+            ),
+            (
+                json.replace("[0.25,", &format!("[{}", "0.1,".repeat(30))),
+                "record 0 makes no sense",
+            ),
+            (json.replace("latency", "speed"), "unknown variant"),
+            ("{}".to_owned(), "missing field `version`"),
+        ] {
+            let error = serde_json::from_str::<Table>(&text)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(wrong), "{error}");
+        }
+        assert_eq!(
+            serde_json::from_str::<Table>(r#"{"version": 1}"#).unwrap(),
+            Table::default()
+        );
+    }
+
+    #[test]
+    fn another_build_is_another_scheduler_and_keeps_its_place_in_the_order() {
+        let mut table = Table::default();
+        table.record(&key("1"), NOW).ratios = vec![0.3];
+        assert_eq!(table.get(&key("2")), None);
+        assert_eq!(table.effect_elsewhere("a", &scheduler()), Some(0.3));
+        assert_eq!(table.effect_elsewhere("b", &scheduler()), None);
+        let without_build = Here::default();
+        let unknown = Key::here(
+            &without_build,
+            "a",
+            Goal::Latency,
+            Some(&scheduler()),
+            None,
+            None,
+        );
+        assert_eq!(unknown, None);
+    }
+
+    #[test]
+    fn whatever_is_tried_the_table_is_bounded_and_forgets_the_oldest() {
+        let mut table = Table::default();
+        for n in 0..2 * MAX_RECORDS {
+            let at = NOW + Duration::from_secs(n as u64);
+            table.record(&key(&n.to_string()), at);
+        }
+        assert_eq!(table.rows().len(), MAX_RECORDS);
+        assert_eq!(table.get(&key("0")), None);
+        assert!(
+            table
+                .get(&key(&(2 * MAX_RECORDS - 1).to_string()))
+                .is_some()
+        );
+        table.forget(Some("b"));
+        assert_eq!(table.rows().len(), MAX_RECORDS);
+        table.forget(Some("a"));
+        assert!(table.rows().is_empty());
+    }
+}

@@ -1,0 +1,107 @@
+//! What is known of trials, and what follows from it for what runs.
+
+use std::time::Duration;
+
+use auto_ext_policy::{Candidate, Policy, Power, Profile, Rule, TrialMode};
+
+use super::state::Trials;
+use crate::Moment;
+use crate::plan::Knowledge;
+use crate::quiet::Unquiet;
+use crate::status::{ClassStatus, TrialStatus};
+use crate::table::{Machine, Table};
+use crate::trial::Trial;
+
+impl Trials {
+    /// What is to run in a trial; `None` when none is on.
+    #[must_use]
+    pub fn arm(&self) -> Option<Candidate> {
+        self.trial.as_ref().map(|trial| trial.arm())
+    }
+
+    /// The trial that is on.
+    #[must_use]
+    pub fn trial(&self) -> Option<&Trial> {
+        self.trial.as_deref()
+    }
+
+    /// What was learned, and spent on it.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// What is in the way of a trial.
+    #[must_use]
+    pub fn unquiet(&self) -> &[Unquiet] {
+        &self.unquiet
+    }
+
+    /// Whether outcomes are to be measured.
+    #[must_use]
+    pub fn measures(&self) -> bool {
+        self.measures
+    }
+
+    /// What is to run under `rule` by what was found; `None` where that is what the rule says.
+    #[must_use]
+    pub fn candidates(
+        &self,
+        policy: &Policy,
+        rule: &Rule,
+        power: Option<Power>,
+        profile: Option<Profile>,
+        now: Moment,
+    ) -> Option<Vec<Candidate>> {
+        match policy.trials.mode {
+            TrialMode::Off | TrialMode::Watch => None,
+            mode => self.knowledge(power, profile, now)?.candidates(rule, mode),
+        }
+    }
+
+    /// The trial that is on, for people.
+    #[must_use]
+    pub fn status(&self, now: Moment) -> Option<TrialStatus> {
+        let trial = self.trial.as_ref()?;
+        Some(TrialStatus::of(trial, now))
+    }
+
+    /// What was found on this machine, for people.
+    #[must_use]
+    pub fn found(&self, now: Moment) -> Vec<ClassStatus> {
+        let is_here = |machine: &Machine| {
+            self.here
+                .as_ref()
+                .is_some_and(|here| here.machine == *machine)
+        };
+        let rows = self.table.rows().iter();
+        let rows = rows.filter(|row| is_here(&row.key.machine));
+        rows.map(|row| ClassStatus::of(row, self.at(now))).collect()
+    }
+
+    pub(super) fn knowledge(
+        &self,
+        power: Option<Power>,
+        profile: Option<Profile>,
+        now: Moment,
+    ) -> Option<Knowledge<'_>> {
+        self.epoch?;
+        Some(Knowledge {
+            table: &self.table,
+            here: self.here.as_deref()?,
+            power,
+            profile,
+            at: self.at(now),
+        })
+    }
+
+    /// The time since 1970.
+    pub(super) fn at(&self, now: Moment) -> Duration {
+        self.epoch.unwrap_or_default() + now
+    }
+
+    pub(super) fn is_lifted(&self, now: Moment) -> bool {
+        self.consent
+            .is_some_and(|consent| now < consent.lifted_until)
+    }
+}
