@@ -82,7 +82,7 @@ pub(crate) fn act(
             // The name may be another one, or who asks for it; the process is the same.
             running.scheduler = desired.clone();
             running.precedence = state.choice.precedence;
-            running.may_leave = false;
+            running.may_leave = state.choice.trial;
             runs_already(state, pinned, now);
             return Vec::new();
         }
@@ -103,20 +103,25 @@ pub(crate) fn act(
         cancelled: false,
         precedence: state.choice.precedence,
         counts,
+        trial: state.choice.trial,
     };
     state.choice.waits = Some(switch.progress());
     state.switching = Some(switch);
     state.restart_asked = false;
+    if state.choice.trial {
+        state.trials.switch_begins(now);
+    }
     vec![Action::Switch {
         to: state.choice.desired.clone(),
         reason,
         replace_foreign,
+        trial: state.choice.trial,
     }]
 }
 
 /// Cancels the switch that is on its way if something else should run: at once if that is the kernel's own scheduler, if who
-/// wants it has more to say than who asked for the switch, or if the policy is another one; else when it has been wanted for a
-/// while.
+/// wants it has more to say than who asked for the switch, if that was for a trial, or if the policy is another one; else when
+/// it has been wanted for a while.
 fn cancel_if_unwanted(state: &mut State, policy_changed: bool, now: Moment) -> Vec<Action> {
     let Some(switch) = &mut state.switching else {
         return Vec::new();
@@ -132,6 +137,7 @@ fn cancel_if_unwanted(state: &mut State, policy_changed: bool, now: Moment) -> V
     }
     let since = *switch.unwanted_since.get_or_insert(now);
     let by_rules = state.mode == Mode::Auto
+        && !switch.trial
         && state.choice.desired != Candidate::Kernel
         && matches!(switch.precedence, Precedence::Rule(_))
         && state.choice.precedence <= switch.precedence;
@@ -237,7 +243,12 @@ fn lease_begins(state: &State, now: Moment) -> bool {
 }
 
 /// Why the scheduler that runs cannot be replaced yet.
-fn stays(policy: &Policy, state: &State, running: &Running, now: Moment) -> Option<String> {
+pub(crate) fn stays(
+    policy: &Policy,
+    state: &State,
+    running: &Running,
+    now: Moment,
+) -> Option<String> {
     let name = &running.scheduler.name;
     let min_run = policy.stability.min_run;
     let failed = state.failures.quarantine(&running.scheduler, now);

@@ -33,6 +33,8 @@ pub struct Choice {
     pub rejected: Vec<(Candidate, String)>,
     /// Why it does not run yet; `None` when it does.
     pub waits: Option<String>,
+    /// It is a turn of a trial.
+    pub trial: bool,
 }
 
 impl fmt::Display for Choice {

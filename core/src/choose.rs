@@ -141,16 +141,23 @@ fn choose_without_lease(policy: &Policy, state: &State, now: Moment) -> Choice {
             now,
         );
     }
+    if let Some(trial) = state.trials.trial() {
+        let (arm, because) = (trial.arm(), trial.reason());
+        let mut choice = best(state, Precedence::LOWEST, because, &[arm], now);
+        choice.trial = true;
+        return choice;
+    }
     match policy.rule(&state.class) {
         Some(rule) => {
-            let because = format!("class {} ({})", rule.class, evidence(rule, state));
-            best(
-                state,
-                Precedence::Rule(rule.precedence()),
-                because,
-                &rule.candidates,
-                now,
-            )
+            let mut because = format!("class {} ({})", rule.class, evidence(rule, state));
+            let (power, profile) = (state.power, state.profile);
+            let found = state.trials.candidates(policy, rule, power, profile, now);
+            if found.is_some() {
+                because.push_str(", by what trials found here");
+            }
+            let candidates = found.as_ref().unwrap_or(&rule.candidates);
+            let precedence = Precedence::Rule(rule.precedence());
+            best(state, precedence, because, candidates, now)
         }
         None => {
             let because = match state.signals {
@@ -176,6 +183,7 @@ fn best(
         because,
         rejected: Vec::new(),
         waits: None,
+        trial: false,
     };
     let candidates = candidates.iter().flat_map(|candidate| {
         let asked = with_arguments_asked(state, candidate, precedence);
@@ -209,7 +217,7 @@ fn with_arguments_asked(
 }
 
 /// Why `candidate` cannot be chosen at `now`; `None` when it can.
-fn rejection(
+pub(crate) fn rejection(
     state: &State,
     candidate: &Candidate,
     precedence: Precedence,

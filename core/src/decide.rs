@@ -13,6 +13,7 @@ use crate::choose::{choose, classify, mode};
 use crate::event::{Action, Event};
 use crate::moment::Moment;
 use crate::state::{Hold, State};
+use crate::trial::follow_trials;
 
 /// Applies `event`, which happened at `now`, to `state`, and says what is to be done.
 ///
@@ -26,8 +27,9 @@ pub fn decide(policy: &Policy, state: &State, event: Event, now: Moment) -> (Sta
     classify(policy, &mut next, now, policy_changed);
     follow_detachment(&mut next, now);
     next.mode = mode(policy, &next, now);
+    let mut actions = follow_trials(policy, &mut next, now);
     next.choice = choose(policy, &next, now);
-    let actions = act(policy, &mut next, policy_changed, now);
+    actions.extend(act(policy, &mut next, policy_changed, now));
     (next, actions)
 }
 
@@ -62,7 +64,7 @@ fn apply(policy: &Policy, state: &mut State, event: Event, now: Moment) {
             state.policy_problem = Some(error);
             state.failed_since = false;
         }
-        Event::PolicyChanged => policy_changed(policy, state),
+        Event::PolicyChanged => policy_changed(policy, state, now),
         Event::Processes(events) => {
             let processes = Arc::make_mut(&mut state.processes);
             for event in events {
@@ -101,10 +103,19 @@ fn apply(policy: &Policy, state: &mut State, event: Event, now: Moment) {
             state.asleep = false;
             state.awake_since = Some(now);
         }
+        Event::Outcome(reading) => state.trials.read(&reading, now),
+        Event::Quiet(unquiet) => state.trials.others_unquiet(unquiet),
+        Event::Seed(seed) => state.trials.seed(seed),
+        Event::Learned { table, epoch } => state.trials.learned(*table, epoch, now),
+        Event::Here(here) => state.trials.is_here(*here, now),
+        Event::Consent(consent) => state.trials.consent(consent, now),
+        Event::TrialEnded => state.trials.drop_trial("a person ended it", now),
+        Event::LearnedForgotten { class } => state.trials.forget(class.as_deref(), now),
     }
 }
 
-fn policy_changed(policy: &Policy, state: &mut State) {
+fn policy_changed(policy: &Policy, state: &mut State, now: Moment) {
+    state.trials.drop_trial("the policy was edited", now);
     state.levels.set_thresholds(policy.signals);
     // Processes that the policy does not ask about are not reported any more, so they would stay for ever.
     Arc::make_mut(&mut state.processes).retain(|_, process| policy.wants(process));
@@ -114,8 +125,12 @@ fn policy_changed(policy: &Policy, state: &mut State) {
 
 fn hold(state: &mut State, cookie: u32, hold: Hold) {
     if state.holds.is_empty() {
-        state.held = state.runs_or_will_run();
-        state.held_is_open = state.switching.is_some();
+        state.held = match state.trials.trial() {
+            None => state.runs_or_will_run(),
+            // What is tried is not what the application found.
+            Some(trial) => trial.champion().clone(),
+        };
+        state.held_is_open = state.switching.is_some() && state.trials.trial().is_none();
     }
     state.holds.insert(cookie, hold);
 }
@@ -160,6 +175,7 @@ fn slept(state: &mut State, time: Duration, now: Moment) {
         *moment = (*moment + time).min(now);
     }
     state.awake_since = Some(now);
+    state.trials.slept(now);
 }
 
 /// Keeps the processes that the policy asks about up to date.

@@ -1,10 +1,12 @@
 //! The events that decisions are made on, and the actions that they result in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use auto_ext_policy::{Candidate, Power, Profile, Scheduler};
 use auto_ext_signals::{ProcessEvent, Signals};
+use auto_ext_trials::{Consent, Here, PairRecord, Reading, Table, Unquiet};
 
 use crate::cause::{Cause, End};
 use crate::failures::Failure;
@@ -121,6 +123,30 @@ pub enum Event {
     FallsAsleep,
     /// The machine woke up, or is not going to shut down after all.
     WakesUp,
+    /// A second was measured, as [`Action::Measure`] asks for.
+    Outcome(Arc<Reading>),
+    /// What is in the way of a trial, as far as this crate cannot know it itself: all of it, whenever that changes.
+    Quiet(Vec<Unquiet>),
+    /// By what the coin of trials is tossed; once, before the first of them.
+    Seed(u64),
+    /// What was learned by trials before the first event, and spent on them. Without it there are none, and the policy's order stands.
+    Learned {
+        /// What was kept.
+        table: Box<Table>,
+        /// The time since 1970 at the moment zero.
+        epoch: Duration,
+    },
+    /// On which machine this is, and with which builds of schedulers; again whenever that changes.
+    Here(Box<Here>),
+    /// What somebody consents to; `None`: to no trial any more.
+    Consent(Option<Consent>),
+    /// A person ends the trial that is on.
+    TrialEnded,
+    /// A person has what was learned forgotten.
+    LearnedForgotten {
+        /// For which class; `None`: for all.
+        class: Option<String>,
+    },
 }
 
 /// What failed when a switch did.
@@ -137,7 +163,7 @@ pub enum Fault {
 }
 
 /// Something to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Have the kernel run this, and report the outcome as [`Event::Switched`] or [`Event::SwitchFailed`].
     Switch {
@@ -147,7 +173,15 @@ pub enum Action {
         reason: String,
         /// A scheduler that auto-ext did not start is to be asked to leave.
         replace_foreign: bool,
+        /// It is a turn of a trial.
+        trial: bool,
     },
     /// Cancel the switch that is on its way if it still can be. Its outcome is reported all the same.
     Cancel,
+    /// Begin or end to measure outcomes, and report an [`Event::Outcome`] each second meanwhile.
+    Measure(bool),
+    /// Keep this pair of a trial, for people.
+    KeepPair(Box<PairRecord>),
+    /// Keep what was learned, [`State::trials`](crate::State::trials), which is not what it was.
+    KeepLearned,
 }

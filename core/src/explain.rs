@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use auto_ext_policy::{Candidate, Conditions, Pattern, Policy, Rule};
+use auto_ext_policy::{Candidate, Conditions, Pattern, Policy, Rule, TrialMode};
 use auto_ext_signals::{Level, Signal};
+use auto_ext_trials::{ClassStatus, TrialStatus};
 use serde::{Deserialize, Serialize};
 
 use crate::choice::Precedence;
@@ -45,6 +46,15 @@ pub struct Explanation {
     /// The same of those for comparisons, which have a limit of their own.
     #[serde(default)]
     pub compared: (usize, u32),
+    /// The trial that is on.
+    #[serde(default)]
+    pub trial: Option<TrialStatus>,
+    /// Why none may be; empty where trials are off, or nothing is in the way.
+    #[serde(default)]
+    pub no_trial: Vec<String>,
+    /// What trials found for the class.
+    #[serde(default)]
+    pub found: Vec<ClassStatus>,
 }
 
 /// A candidate that cannot run.
@@ -145,7 +155,24 @@ pub fn explain(policy: &Policy, state: &State, now: Moment) -> Explanation {
             policy.stability.max_switches_per_hour,
         ),
         compared: (state.compared.count(now), COMPARED_PER_HOUR),
+        trial: state.trials.status(now),
+        no_trial: no_trial(policy, state),
+        found: state
+            .trials
+            .found(now)
+            .into_iter()
+            .filter(|found| found.class == state.class)
+            .collect(),
     }
+}
+
+/// Why nothing may be tried, as far as the policy has anything tried.
+fn no_trial(policy: &Policy, state: &State) -> Vec<String> {
+    if policy.trials.mode == TrialMode::Off {
+        return Vec::new();
+    }
+    let unquiet = state.trials.unquiet().iter();
+    unquiet.map(ToString::to_string).collect()
 }
 
 fn would_change(state: &State, rules: &[RuleNow], now: Moment) -> Vec<String> {

@@ -20,6 +20,7 @@ mod pins;
 mod record;
 mod safe_mode;
 mod state;
+mod trial;
 
 #[cfg(test)]
 mod tests;

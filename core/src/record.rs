@@ -14,11 +14,25 @@ const MAX_PREVENTED_STARTS: usize = 3;
 /// How many such starts, of any scheduler, are remembered.
 const PREVENTED_STARTS_KEPT: usize = 64;
 
+/// What is left of a switch that has ended.
+struct Ended {
+    /// Who asked for it.
+    precedence: Precedence,
+    /// Against which limit it counts.
+    counts: Counts,
+    /// It was a turn of a trial.
+    trial: bool,
+}
+
 impl State {
     /// Records that the switch to `to` was made.
     pub(crate) fn switched(&mut self, to: Candidate, now: Moment) {
         let to = self.as_called_now(to);
-        let (precedence, counts) = self.end_switch(now);
+        let Ended {
+            precedence,
+            counts,
+            trial,
+        } = self.end_switch(now);
         // If the kernel ran somebody else's scheduler, it does not any more.
         self.foreign_seen = None;
         if self.pin().is_some_and(|pin| pin.to.is_same_as(&to)) {
@@ -35,7 +49,7 @@ impl State {
                     since: now,
                     precedence,
                     counts,
-                    may_leave: false,
+                    may_leave: trial,
                     failure_recorded: false,
                 })
             }
@@ -54,7 +68,11 @@ impl State {
     ) {
         let to = self.as_called_now(to);
         // Loading is work, whatever came of it.
-        let (precedence, counts) = self.end_switch(now);
+        let Ended {
+            precedence,
+            counts,
+            trial,
+        } = self.end_switch(now);
         let before = self.running.take();
         self.running = left.map(|scheduler| match before {
             Some(before) if before.scheduler.is_same_as(&scheduler) => before,
@@ -64,13 +82,16 @@ impl State {
                 since: now,
                 precedence,
                 counts,
-                may_leave: false,
+                may_leave: trial,
                 failure_recorded: matches!(fault, Fault::New(_)),
             },
         });
         self.end_open_hold();
         self.failed_at = (!matches!(fault, Fault::New(_))).then_some(now);
         if fault == Fault::Cancelled {
+            if trial {
+                self.trials.drop_trial("a switch was cancelled", now);
+            }
             self.pins.wait();
             return;
         }
@@ -92,6 +113,9 @@ impl State {
         if let Some((scheduler, cause)) = failed {
             let text = error.to_owned();
             self.record_failure(&scheduler, &End { cause, text }, now);
+        }
+        if trial {
+            self.trials.drop_trial("a switch failed", now);
         }
         self.set_last_failure(format!("{to}: {error}"));
     }
@@ -126,6 +150,7 @@ impl State {
     /// Records that `scheduler` failed, which may be one failure too many and begin the safe mode.
     fn record_failure(&mut self, scheduler: &Scheduler, end: &End, now: Moment) {
         self.failures.add(scheduler, end, now);
+        self.trials.failed(scheduler, &end.text, now);
         if end.cause == Cause::Sysrq {
             self.safe_mode.enter("SysRq-S was pressed", now);
         } else if end.cause.is_trouble() {
@@ -139,18 +164,24 @@ impl State {
         self.failed_since = true;
     }
 
-    /// Records that the switch on its way has ended; returns who asked for it and against which limit it counts.
-    fn end_switch(&mut self, now: Moment) -> (Precedence, Counts) {
+    /// Records that the switch on its way has ended.
+    fn end_switch(&mut self, now: Moment) -> Ended {
         self.detached_since = None;
-        let (precedence, counts) = self
-            .switching
-            .take()
-            .map_or((Precedence::LOWEST, Counts::Hourly), |switch| {
-                (switch.precedence, switch.counts)
-            });
-        self.count(counts, now);
-        self.after_turn = counts == Counts::Turn;
-        (precedence, counts)
+        let ended = match self.switching.take() {
+            None => Ended {
+                precedence: Precedence::LOWEST,
+                counts: Counts::Hourly,
+                trial: false,
+            },
+            Some(switch) => Ended {
+                precedence: switch.precedence,
+                counts: switch.counts,
+                trial: switch.trial,
+            },
+        };
+        self.count(ended.counts, now);
+        self.after_turn = ended.counts == Counts::Turn;
+        ended
     }
 
     fn count(&mut self, counts: Counts, now: Moment) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use auto_ext_policy::{Candidate, Context, NO_CLASS, Policy, Power, Profile, Scheduler};
 use auto_ext_signals::{LevelTracker, Levels, Process, Signals};
+use auto_ext_trials::Trials;
 
 use crate::choice::{Choice, Precedence};
 use crate::failures::{Failure, Failures};
@@ -31,6 +32,8 @@ pub struct Switch {
     pub precedence: Precedence,
     /// Against which limit it counts.
     pub counts: Counts,
+    /// It is a turn of a trial.
+    pub trial: bool,
 }
 
 impl Switch {
@@ -60,8 +63,8 @@ pub struct Running {
     pub precedence: Precedence,
     /// Against which limit its start counted; its end counts against the same.
     pub(crate) counts: Counts,
-    /// It need not have run for the least time: the lease that it was started for has ended, or a person asked for other
-    /// arguments.
+    /// It need not have run for the least time: the lease that it was started for has ended, it was started for a turn of a trial, or a
+    /// person asked for other arguments.
     pub(crate) may_leave: bool,
     /// It has failed, and the failure has been recorded.
     pub(crate) failure_recorded: bool,
@@ -110,6 +113,7 @@ pub struct State {
     pub(crate) awake_since: Option<Moment>,
     pub(crate) failures: Failures,
     pub(crate) safe_mode: SafeMode,
+    pub(crate) trials: Trials,
     /// When a switch last failed without a failure of its target, which is quarantined then.
     pub(crate) failed_at: Option<Moment>,
     /// The schedulers whose start failed through no fault of theirs, an entry for each attempt since they last ran.
@@ -169,11 +173,13 @@ impl State {
                 because: "nothing has been measured yet".to_owned(),
                 rejected: Vec::new(),
                 waits: None,
+                trial: false,
             },
             asleep: false,
             awake_since: None,
             failures: Failures::default(),
             safe_mode: SafeMode::default(),
+            trials: Trials::default(),
             failed_at: None,
             prevented_starts: Vec::new(),
             limit: SwitchLimit::default(),
@@ -260,6 +266,12 @@ impl State {
     #[must_use]
     pub fn pin(&self) -> Option<&Pin> {
         self.pins.current()
+    }
+
+    /// What is remembered of trials.
+    #[must_use]
+    pub fn trials(&self) -> &Trials {
+        &self.trials
     }
 
     /// The holds by their cookies.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use auto_ext_policy::{Candidate, Conditions, Policy, Rule, Scheduler};
 use auto_ext_signals::{Level, Signal, Signals};
+use auto_ext_trials::PairRecord;
 
 use super::*;
 use crate::KernelState;
@@ -19,6 +20,7 @@ mod people;
 mod precedence;
 mod properties;
 mod switches;
+mod trials;
 
 const WINDOW: Duration = Duration::from_millis(250);
 const SECOND: Duration = Duration::from_secs(1);
@@ -85,6 +87,8 @@ struct Machine {
     broken: BTreeSet<String>,
     /// The process that runs, which keeps the name that it was started with.
     process: Option<Scheduler>,
+    /// Pairs of trials that were kept.
+    pairs: Vec<PairRecord>,
     /// Whose fault that is.
     fault: Fault,
 }
@@ -100,6 +104,7 @@ impl Machine {
             switches: Vec::new(),
             broken: BTreeSet::new(),
             process: None,
+            pairs: Vec::new(),
             fault: Fault::New(Cause::NotLoaded),
         };
         machine.kernel(KernelState::Disabled);
@@ -133,8 +138,13 @@ impl Machine {
         let mut events = vec![event];
         while let Some(event) = events.pop() {
             for action in self.decides(event) {
-                let Action::Switch { to, .. } = action else {
-                    continue;
+                let to = match action {
+                    Action::Switch { to, .. } => to,
+                    Action::KeepPair(pair) => {
+                        self.pairs.push(*pair);
+                        continue;
+                    }
+                    Action::Cancel | Action::Measure(_) | Action::KeepLearned => continue,
                 };
                 self.check_reluctance();
                 self.check_identity(&to);

@@ -166,6 +166,7 @@ fn a_pin_that_fails_at_first_is_no_pin_and_what_ran_stays() {
         cancelled: false,
         precedence: Precedence::Pin,
         counts: Counts::Nowhere,
+        trial: false,
     });
     machine.pin("flash", None);
     machine.happens(Event::SwitchFailed {

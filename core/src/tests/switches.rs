@@ -15,6 +15,7 @@ fn a_scheduler_that_cannot_be_ended_has_failed_and_is_not_asked_all_the_time() {
         cancelled: false,
         precedence: Precedence::LOWEST,
         counts: Counts::Hourly,
+        trial: false,
     });
     machine.now += Duration::from_secs(60);
     machine.happens(Event::SwitchFailed {
@@ -47,6 +48,7 @@ fn a_switch_that_failed_through_nobodys_fault_is_not_tried_again_at_once() {
         cancelled: false,
         precedence: Precedence::LOWEST,
         counts: Counts::Hourly,
+        trial: false,
     });
     machine.happens(Event::SwitchFailed {
         to: Candidate::Scheduler(scheduler("bpfland")),

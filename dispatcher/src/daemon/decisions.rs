@@ -46,8 +46,11 @@ impl Daemon {
                     to,
                     reason,
                     replace_foreign,
+                    trial: _,
                 } => self.begin_switch(to, reason, replace_foreign),
                 Action::Cancel => self.cancel_switch(),
+                // There are no trials without Event::Learned, which nobody sends yet.
+                Action::Measure(_) | Action::KeepPair(_) | Action::KeepLearned => {}
             }
         }
     }

@@ -116,6 +116,9 @@ mod tests {
             would_change: vec!["another class when no longer net high: 0.31, low at 0.05".into()],
             switches: (3, 30),
             compared: (0, 240),
+            trial: None,
+            no_trial: Vec::new(),
+            found: Vec::new(),
         };
         assert_eq!(
             text(&why),

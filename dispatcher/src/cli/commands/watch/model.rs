@@ -277,7 +277,16 @@ fn sanitize_explanation(mut why: Explanation) -> Explanation {
         &mut why.because,
     ];
     let texts = texts.into_iter().chain(&mut why.waits);
-    let texts = texts.chain(&mut why.would_change);
+    let texts = texts.chain(&mut why.would_change).chain(&mut why.no_trial);
+    let trial = why.trial.iter_mut().flat_map(|trial| {
+        let texts = [&mut trial.class, &mut trial.runs, &mut trial.champion];
+        texts.into_iter().chain(&mut trial.candidate)
+    });
+    let found = why.found.iter_mut().flat_map(|found| {
+        let texts = [&mut found.class, &mut found.scheduler];
+        texts.into_iter().chain(&mut found.benched_for)
+    });
+    let texts = texts.chain(trial).chain(found);
     for text in texts.chain(rejected).chain(conditions) {
         *text = sanitize(text);
     }

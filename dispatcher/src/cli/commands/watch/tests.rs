@@ -126,6 +126,9 @@ fn explanation() -> Explanation {
         would_change: vec!["class network with net high (0.02, high at 0.1)".into()],
         switches: (4, 30),
         compared: (0, 240),
+        trial: None,
+        no_trial: Vec::new(),
+        found: Vec::new(),
     }
 }
 
@@ -412,6 +415,7 @@ fn hostile() -> Known {
             candidate: HOSTILE.into(),
             why: HOSTILE.into(),
         }],
+        no_trial: vec![HOSTILE.into()],
         ..explanation()
     });
     known.set_history(vec![Entry {
