@@ -12,6 +12,7 @@ mod report;
 mod schedulers;
 mod statistics;
 mod swap;
+mod trials;
 mod verdicts;
 
 use std::io::{self, Write};
@@ -56,6 +57,8 @@ enum Part {
     Processes(processes::Arguments),
     /// How long an hour of trace takes to replay
     Replay(replay::Arguments),
+    /// How far trials keep what they promise
+    Trials(trials::Arguments),
 }
 
 impl Part {
@@ -71,6 +74,7 @@ impl Part {
             Self::Daemon(daemon::Arguments::default()),
             Self::Processes(processes::Arguments::default()),
             Self::Replay(replay::Arguments::default()),
+            Self::Trials(trials::Arguments::all()),
         ]
     }
 
@@ -85,6 +89,7 @@ impl Part {
             Self::Daemon(_) => "daemon",
             Self::Processes(_) => "processes",
             Self::Replay(_) => "replay",
+            Self::Trials(_) => "trials",
         }
     }
 
@@ -100,6 +105,7 @@ impl Part {
             Self::Daemon(arguments) => daemon::daemon(arguments, quick, out),
             Self::Processes(arguments) => processes::processes(arguments, quick, out),
             Self::Replay(arguments) => replay::replay(arguments, quick, out),
+            Self::Trials(arguments) => trials::trials(arguments, quick, out),
         }
     }
 }
@@ -133,7 +139,7 @@ pub(crate) fn quick(machine: bool, out: &mut dyn Write) -> Result<u64> {
             // Its yardstick takes as long for one comparison as for many; what it compares by is that of `schedulers`.
             Part::Verdicts(_) => false,
             Part::Overhead(_) | Part::Processes(_) => overhead::is_possible()?,
-            Part::Daemon(_) | Part::Replay(_) => true,
+            Part::Daemon(_) | Part::Replay(_) | Part::Trials(_) => true,
         };
         if possible {
             part.measure(true, out)?;
