@@ -9,6 +9,7 @@
 
 mod budget;
 mod guard;
+mod moment;
 mod noise;
 mod outcome;
 mod pair;
@@ -25,6 +26,7 @@ mod yardstick;
 
 pub use budget::{Budget, HOURLY_SHARE, KEPT_FOR_OTHERS, SWITCHES_PER_HOUR};
 pub use guard::Alarm;
+pub use moment::Moment;
 pub use outcome::{Measured, Reading};
 pub use pair::{PairEnd, PairRecord};
 pub use plan::{challengers, goals};
@@ -35,6 +37,3 @@ pub use table::{Build, Here, Key, MAX_RECORDS, Machine, Row, Table, TableError};
 pub use trial::{PAIRS_PER_TRIAL, Trial};
 pub use trials::{Consent, Deed, MAX_CONSENT, Situation, Trials};
 pub use yardstick::{METRIC_VERSION, Metric, Yardstick};
-
-/// A moment: the time since some fixed one, as the decisions count it.
-pub type Moment = std::time::Duration;

@@ -3,7 +3,7 @@
 use auto_ext_policy::{Candidate, Goal};
 use serde::{Deserialize, Serialize};
 
-use crate::Moment;
+use crate::moment::Moment;
 use crate::record::Closed;
 use crate::table::Row;
 use crate::trial::{PAIRS_PER_TRIAL, Stage, Trial};

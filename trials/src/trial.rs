@@ -5,8 +5,8 @@ use std::time::Duration;
 use auto_ext_evidence::Pair;
 use auto_ext_policy::{Candidate, Goal, Profile, Scheduler};
 
-use crate::Moment;
 use crate::guard::{Guard, Reference};
+use crate::moment::Moment;
 use crate::outcome::Measured;
 use crate::table::Key;
 use crate::turn::{Done, Turn};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::Moment;
 use crate::guard::Worst;
+use crate::moment::Moment;
 use crate::outcome::{Measured, Reading};
 
 /// How long a switch may take until the turn is given up: the slowest schedulers load for a minute in emulated machines.

@@ -7,8 +7,8 @@ use auto_ext_evidence::Plan;
 use auto_ext_policy::Scheduler;
 
 use super::state::{Consent, Deed, Trials};
-use crate::Moment;
 use crate::guard::Alarm;
+use crate::moment::Moment;
 use crate::outcome::Reading;
 use crate::pair::PairEnd;
 use crate::quiet::Unquiet;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use auto_ext_policy::{Candidate, Policy, Power, Profile, Rule, TrialMode};
 
 use super::state::Trials;
-use crate::Moment;
+use crate::moment::Moment;
 use crate::plan::Knowledge;
 use crate::quiet::Unquiet;
 use crate::status::{ClassStatus, TrialStatus};

@@ -8,8 +8,8 @@ use auto_ext_policy::TrialMode;
 
 use super::state::{Deed, Situation, Trials, Work};
 use super::step::exposure_of;
-use crate::Moment;
 use crate::guard::{Alarm, Reference};
+use crate::moment::Moment;
 use crate::noise::{self, SHAM_PAIRS};
 use crate::outcome::Measured;
 use crate::pair::{PairEnd, PairRecord, says};

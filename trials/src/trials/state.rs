@@ -7,7 +7,7 @@ use std::time::Duration;
 use auto_ext_evidence::Plan;
 use auto_ext_policy::{Candidate, Policy, Power, Profile, Scheduler};
 
-use crate::Moment;
+use crate::moment::Moment;
 use crate::pair::PairRecord;
 use crate::quiet::Unquiet;
 use crate::table::{Here, Table};

@@ -6,9 +6,9 @@ use std::time::Duration;
 use auto_ext_policy::{Candidate, NO_CLASS, Power, Precedence, Rule, Scheduler, TrialMode};
 
 use super::state::{Deed, Situation, Slot, Trials, Work};
-use crate::Moment;
 use crate::budget::{Budget, KEPT_FOR_OTHERS};
 use crate::guard::Guard;
+use crate::moment::Moment;
 use crate::noise;
 use crate::plan::{RECHECK_EVERY, goals};
 use crate::quiet::Unquiet;
