@@ -425,8 +425,8 @@ mod tests {
     #[test]
     fn no_limit_is_ever_broken_and_nothing_is_tried_without_consent() {
         let runs = Runs {
-            comparisons: 3,
-            lives: 4,
+            comparisons: 2,
+            lives: 3,
         };
         let bars = bars(runs, |_| {});
         let limits = bars.last().expect("the last bar");

@@ -484,14 +484,18 @@ impl World {
     /// What must be true whatever happened.
     fn check(&mut self) {
         let consents = match self.policy.trials.mode {
-            TrialMode::On => true,
+            TrialMode::On | TrialMode::Watch => true,
             TrialMode::Ask => self.now < self.consents_until,
-            TrialMode::Watch | TrialMode::Off => false,
+            TrialMode::Off => false,
         };
         let is_pinned = self.state.pin().is_some();
         let is_free = consents && self.quiet && self.mains && !is_pinned;
         if self.state.choice().trial && !is_free {
             self.breaks("a trial goes on although something is in its way".to_owned());
+        }
+        let watches = self.policy.trials.mode == TrialMode::Watch;
+        if watches && *self.state.desired() != Candidate::Kernel {
+            self.breaks("something is tried that was only to be watched".to_owned());
         }
         if self.state.trials().measures() && !self.state.choice().trial {
             self.breaks("something is measured without a trial".to_owned());
