@@ -20,6 +20,7 @@ const CRATES: [&str; 10] = [
     "core",
     "evidence",
     "trials",
+    "smt",
     "profiler",
     "profiler-abi",
     "scx",
