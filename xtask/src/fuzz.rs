@@ -1,6 +1,6 @@
 //! The subcommand `fuzz`, and the short run of the same that is part of the tests. Owns how the fuzz
 //! targets are built and run by libFuzzer, and where their corpora are; what must hold of an input
-//! is said in the dispatcher.
+//! is said in the crate that it is of.
 //!
 //! The kept corpora are in `fuzz/corpus`, and a run only reads them. What a run finds to lead
 //! somewhere new is collected beside the build; `--keep` takes over the least of it that leads
@@ -46,6 +46,8 @@ pub(crate) enum Target {
     Trace,
     /// Arguments of the methods on the bus
     Requests,
+    /// What /sys says of CPUs, and /proc of threads
+    Sys,
 }
 
 /// What `fuzz` is told.
@@ -67,6 +69,7 @@ impl Target {
             Self::Policy => "policy",
             Self::Trace => "trace",
             Self::Requests => "requests",
+            Self::Sys => "sys",
         }
     }
 

@@ -47,7 +47,7 @@ enum Task {
     BuildEbpf,
     /// Check and test everything, on this machine and in the test machine
     Test(test::Arguments),
-    /// Fuzz what comes from outside: policies, traces, requests
+    /// Fuzz what comes from outside: policies, traces, requests, /sys
     Fuzz(fuzz::Arguments),
     /// Make the packages: a .deb, an .rpm and a .tar.gz with an installer
     Dist,
