@@ -1,5 +1,5 @@
 //! Which long-running groups of processes share a physical core: which cores there are ([`topology`]), which groups
-//! ([`groups`](mod@groups)), and what a pairing is worth ([`model`]).
+//! ([`groups`](mod@groups)), what a pairing is worth ([`model`]), and which is the best ([`plan`]).
 //!
 //! Nothing here changes anything on a machine.
 
@@ -9,4 +9,5 @@ pub mod cpu_list;
 pub mod fuzzing;
 pub mod groups;
 pub mod model;
+pub mod plan;
 pub mod topology;

@@ -37,7 +37,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 const PURE: [&str; 5] = ["signals", "policy", "evidence", "trials", "core"];
 
 /// The same of parts of crates that read /sys and /proc in others.
-const PURE_PARTS: [&str; 1] = ["smt/src/model"];
+const PURE_PARTS: [&str; 2] = ["smt/src/model", "smt/src/plan"];
 
 /// What asks the kernel, other processes or the network, or waits for them.
 const IMPURE: [&str; 9] = [
