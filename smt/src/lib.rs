@@ -1,13 +1,18 @@
 //! Which long-running groups of processes share a physical core: which cores there are ([`topology`]), which groups
-//! ([`groups`](mod@groups)), what a pairing is worth ([`model`]), and which is the best ([`plan`]).
+//! ([`groups`](crate::groups)), what a pairing is worth ([`model`]), which is the best ([`plan`]), whether it proves so ([`trial`]),
+//! and when what is done ([`core`](crate::core)).
 //!
 //! Nothing here changes anything on a machine.
 
 mod bounded_file;
+pub mod core;
 pub mod cpu_list;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod groups;
 pub mod model;
 pub mod plan;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 pub mod topology;
+pub mod trial;

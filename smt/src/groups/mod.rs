@@ -1,5 +1,5 @@
 //! Which processes belong together, how busy they are, and whether they may be given cores. [`Processes`] is what /proc says,
-//! [`groups`] judges it and is pure.
+//! [`groups()`] judges it and is pure.
 
 mod eligible;
 mod group;

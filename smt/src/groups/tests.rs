@@ -7,7 +7,9 @@ use std::path::Path;
 use glob::Pattern;
 use tempfile::TempDir;
 
+use super::process::{TooMany, threads};
 use super::*;
+use crate::bounded_file::Root;
 use crate::topology::Topology;
 
 const HOUR: u64 = 3600;
@@ -252,12 +254,15 @@ fn a_cgroup_that_has_not_the_whole_machine_is_left_alone() {
 }
 
 #[test]
-fn more_threads_than_are_looked_at_are_left_alone() {
-    let many = Shown {
-        threads: u32::try_from(MAX_THREADS).unwrap() + 1,
+fn no_more_threads_are_looked_at_than_may_be() {
+    let machine = Machine::new();
+    machine.show(Shown {
+        threads: 3,
         ..NGINX
-    };
-    assert_eq!(Machine::judge(many), Err(NotEligible::TooManyThreads));
+    });
+    let root = Root::new(machine.root.path());
+    assert_eq!(threads(&root, &[10], 3).unwrap().len(), 3);
+    assert_eq!(threads(&root, &[10], 2), Err(TooMany));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! The model is that of SMTcheck: each job has [`Characteristics`] for each [`Resource`] that hardware threads share, and the
 //! slowdown of a job beside another is linear in what both make of each resource. Jobs are known by what was measured of
-//! them beside injectors ([`original`] reads such measurements), models by training ([`train`](mod@train)).
+//! them beside injectors ([`original`] reads such measurements), models by training ([`train()`]).
 
 mod activation;
 mod characteristics;

@@ -116,6 +116,20 @@ impl Measurements {
         jobs.into_iter()
     }
 
+    /// What jobs were measured with. The last cache is only there to see how fast they are when others want it too.
+    #[must_use]
+    pub fn resources(&self) -> Vec<Resource> {
+        let names = self.counted.keys();
+        let names: BTreeSet<&str> = names
+            .filter(|(of, ..)| *of == Of::Workload)
+            .map(|(_, _, name, _)| name.as_str())
+            .collect();
+        let mut resources = Resource::ALL.to_vec();
+        resources
+            .retain(|resource| *resource != Resource::L3Cache && names.contains(resource.name()));
+        resources
+    }
+
     /// What is known of a job, as far as `resources` ask.
     ///
     /// # Errors

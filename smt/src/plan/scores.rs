@@ -72,26 +72,24 @@ impl Scores {
     /// kernel does.
     #[must_use]
     pub fn by_chance(&self, workers: &[u32], cores: usize) -> f64 {
-        let count = |number: u32| f64::from(number);
-        let all: f64 = workers.iter().copied().map(count).sum();
-        if all <= 0.0 {
-            return 0.0;
-        }
+        let all: f64 = workers.iter().copied().map(f64::from).sum();
         let (mut pairs, mut alone) = (0.0, 0.0);
-        for (one, workers_of_one) in workers.iter().copied().map(count).enumerate() {
-            alone += workers_of_one * self.pair(one, self.groups);
-            for (other, workers_of_other) in workers.iter().copied().map(count).enumerate() {
-                let left = workers_of_other - if one == other { 1.0 } else { 0.0 };
-                pairs += workers_of_one * left * self.pair(one, other);
+        for (one, of_one) in workers.iter().copied().map(f64::from).enumerate() {
+            alone += of_one * self.pair(one, self.groups);
+            for (other, of_other) in workers.iter().copied().map(f64::from).enumerate() {
+                let left = of_other - if one == other { 1.0 } else { 0.0 };
+                pairs += of_one * left * self.pair(one, other);
             }
         }
-        let cores = u32::try_from(cores).map_or(f64::MAX, count);
-        let shared = (all - cores).max(0.0);
-        let mean_pair = if all > 1.0 {
-            pairs / (all * (all - 1.0))
-        } else {
-            0.0
-        };
-        shared * mean_pair + (all - 2.0 * shared).max(0.0) * alone / all
+        let shared = (all - cores as f64).max(0.0);
+        let of_pair = pairs / (all * (all - 1.0)).max(1.0);
+        shared * of_pair + (all - 2.0 * shared).max(0.0) * alone / all.max(1.0)
+    }
+
+    /// The same, but for pairs of which something better is known, by the numbers of groups.
+    #[must_use]
+    pub fn with(&self, better: impl Fn(usize, usize) -> Option<f64>) -> Self {
+        let pair = |one, other| better(one, other).unwrap_or_else(|| self.pair(one, other));
+        Self::new(self.groups, pair, |one| self.pair(one, self.groups))
     }
 }

@@ -10,6 +10,7 @@ mod records;
 mod replay;
 mod report;
 mod schedulers;
+mod smt;
 mod statistics;
 mod swap;
 mod trials;
@@ -59,6 +60,8 @@ enum Part {
     Replay(replay::Arguments),
     /// How far trials keep what they promise
     Trials(trials::Arguments),
+    /// How who shares a core is decided: plans against optima, times, and machines by chance
+    Smt(smt::Arguments),
 }
 
 impl Part {
@@ -75,6 +78,7 @@ impl Part {
             Self::Processes(processes::Arguments::default()),
             Self::Replay(replay::Arguments::default()),
             Self::Trials(trials::Arguments::all()),
+            Self::Smt(smt::Arguments::default()),
         ]
     }
 
@@ -90,6 +94,7 @@ impl Part {
             Self::Processes(_) => "processes",
             Self::Replay(_) => "replay",
             Self::Trials(_) => "trials",
+            Self::Smt(_) => "smt",
         }
     }
 
@@ -106,6 +111,7 @@ impl Part {
             Self::Processes(arguments) => processes::processes(arguments, quick, out),
             Self::Replay(arguments) => replay::replay(arguments, quick, out),
             Self::Trials(arguments) => trials::trials(arguments, quick, out),
+            Self::Smt(arguments) => smt::smt(arguments, quick, out),
         }
     }
 }
@@ -140,6 +146,7 @@ pub(crate) fn quick(machine: bool, out: &mut dyn Write) -> Result<u64> {
             Part::Verdicts(_) => false,
             Part::Overhead(_) | Part::Processes(_) => overhead::is_possible()?,
             Part::Daemon(_) | Part::Replay(_) | Part::Trials(_) => true,
+            Part::Daemon(_) | Part::Replay(_) | Part::Smt(_) => true,
         };
         if possible {
             part.measure(true, out)?;

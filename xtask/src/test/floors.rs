@@ -37,7 +37,12 @@ const FLOORS: &[(&str, &[&str])] = &[
 const PURE: [&str; 5] = ["signals", "policy", "evidence", "trials", "core"];
 
 /// The same of parts of crates that read /sys and /proc in others.
-const PURE_PARTS: [&str; 2] = ["smt/src/model", "smt/src/plan"];
+const PURE_PARTS: [&str; 4] = [
+    "smt/src/model",
+    "smt/src/plan",
+    "smt/src/trial",
+    "smt/src/core",
+];
 
 /// What asks the kernel, other processes or the network, or waits for them.
 const IMPURE: [&str; 9] = [

@@ -1,0 +1,30 @@
+//! The decisions: when a placement is tried, kept and taken back. Pure: no I/O, no clock.
+//!
+//! Everything comes in as an [`Event`] with the moment at which it happened; everything to be done comes out as an [`Action`].
+//! Whatever is odd leads back to what was found: `Restore` is always the way out.
+
+mod decide;
+mod event;
+mod explain;
+mod history;
+mod knowledge;
+mod learnt;
+mod moment;
+mod obstacle;
+mod patience;
+mod proof;
+mod state;
+mod trying;
+
+#[cfg(test)]
+mod tests;
+
+pub use decide::decide;
+pub use event::{Action, Event, Observed};
+pub use explain::explain;
+pub use history::{Entry, Outcome};
+pub use knowledge::{Candidate, Member, Situation};
+pub use moment::Moment;
+pub use obstacle::{Explanation, Mode};
+pub use patience::{Fruitless, Jobs};
+pub use state::{Act, Config, State};

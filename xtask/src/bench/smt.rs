@@ -1,0 +1,36 @@
+//! How the pure half of auto-ext-smt stands to its bars: goldens and topologies, which are its tests, plans against optima,
+//! times of planning, and decisions on machines by chance.
+
+use std::io::Write;
+
+use anyhow::Result;
+
+use crate::command::{command, output, run_quietly};
+
+const PACKAGE: &str = "auto-ext-smt";
+/// How many machines of each kind are made where it is not said, and in the short run.
+const SEEDS: u64 = 200;
+const FEW: u64 = 2;
+
+/// How much is measured.
+#[derive(clap::Args, Default)]
+pub(super) struct Arguments {
+    /// How many machines of each kind are made up; 200 if it is not given
+    #[arg(long)]
+    seeds: Option<u64>,
+}
+
+/// Measures.
+pub(super) fn smt(arguments: &Arguments, quick: bool, out: &mut dyn Write) -> Result<()> {
+    if !quick {
+        run_quietly(command("cargo").args(["test", "--release", "--package", PACKAGE, "--lib"]))?;
+        writeln!(out, "goldens and topologies: all tests hold")?;
+    }
+    let seeds = arguments.seeds.unwrap_or(if quick { FEW } else { SEEDS });
+    let mut bars = command("cargo");
+    bars.args(["run", "--quiet", "--release", "--package", PACKAGE]);
+    bars.args(["--features", "simulation", "--example", "bars", "--"]);
+    let said = output(bars.arg(seeds.to_string()))?;
+    out.write_all(said.as_bytes())?;
+    Ok(())
+}
