@@ -2,7 +2,7 @@
 //! ([`groups`](crate::groups)), what a pairing is worth ([`model`]), which is the best ([`plan`]), whether it proves so ([`trial`]),
 //! and when what is done ([`core`](crate::core)).
 //!
-//! Nothing here changes anything on a machine.
+//! Nothing here changes anything on a machine but files of its own ([`store`]).
 
 mod bounded_file;
 pub mod core;
@@ -14,5 +14,6 @@ pub mod model;
 pub mod plan;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
+pub mod store;
 pub mod topology;
 pub mod trial;

@@ -1,0 +1,132 @@
+//! `auto-ext-smt observe`: the groups that run, how busy each is, whether it may be placed.
+
+use std::io::Write;
+
+use anyhow::Result;
+use auto_ext_smt::groups::Group;
+use auto_ext_smt::plan::Room;
+use auto_ext_smt::topology::Topology;
+
+use super::look::{Look, look, shown, topology};
+use super::status::NO_COUNTERS;
+
+/// Prints them, the busiest first.
+pub(super) fn observe(arguments: &Look, out: &mut dyn Write) -> Result<()> {
+    let topology = topology()?;
+    if topology.cores() == 0 {
+        writeln!(
+            out,
+            "no core has two hardware threads that may be given to groups"
+        )?;
+        return Ok(());
+    }
+    show(&topology, look(arguments, &topology)?, out)
+}
+
+/// Shows the domains, the groups, and where there is anything to choose.
+fn show(topology: &Topology, mut groups: Vec<Group>, out: &mut dyn Write) -> Result<()> {
+    for domain in &topology.domains {
+        let approximate = if domain.is_approximate() {
+            "; more than two threads a core: scores are approximate"
+        } else {
+            ""
+        };
+        writeln!(
+            out,
+            "{}: {} cores, {} CPUs{approximate}",
+            domain.place,
+            domain.cores.len(),
+            domain.cpus()
+        )?;
+    }
+    groups.sort_by(|one, other| other.busy.total_cmp(&one.busy));
+    writeln!(out, "{NO_COUNTERS}")?;
+    writeln!(
+        out,
+        "{:>6} {:>7}  {:<32} may be placed",
+        "busy", "workers", "job"
+    )?;
+    for group in groups
+        .iter()
+        .filter(|group| group.eligible.is_ok() || group.busy >= 0.01)
+    {
+        let may = match &group.eligible {
+            Ok(()) => "yes".to_owned(),
+            Err(why) => format!("no: {why}"),
+        };
+        writeln!(
+            out,
+            "{:>6.2} {:>7}  {:<32} {may}",
+            group.busy,
+            group.workers,
+            shown(&group.job)
+        )?;
+    }
+    for (at, domain) in topology.domains.iter().enumerate() {
+        let here = groups
+            .iter()
+            .filter(|group| group.eligible.is_ok() && group.home == Some(at));
+        let workers: Vec<u32> = here.map(|group| group.workers).collect();
+        let threads: Vec<usize> = domain.cores.iter().map(|core| core.cpus.len()).collect();
+        let room = match Room::of(&workers, &threads) {
+            Room::TooFew => "each worker can have a core for itself: nothing to choose",
+            Room::Open => "some have to share a core: see `auto-ext-smt plan`",
+            Room::TooMany => "more workers than CPUs: nothing to choose",
+        };
+        writeln!(out, "{}: {room}", domain.place)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use auto_ext_smt::groups::{Key, NotEligible};
+    use auto_ext_smt::topology::{Core, Domain, Place};
+
+    use super::*;
+
+    #[test]
+    fn each_group_is_shown_with_what_speaks_against_placing_it() {
+        let core = |cpus: [u32; 2]| Core { cpus: cpus.into() };
+        let place = Place {
+            package: Some(0),
+            node: None,
+        };
+        let topology = Topology {
+            online: (0..4).collect(),
+            isolated: [].into(),
+            domains: vec![Domain {
+                place,
+                cores: vec![core([0, 2]), core([1, 3])],
+            }],
+        };
+        let group = |job: &str, busy, workers, eligible| Group {
+            key: Key::Cgroup(job.to_owned()),
+            job: job.to_owned(),
+            pids: vec![1],
+            busy,
+            workers,
+            home: Some(0),
+            eligible,
+        };
+        let groups = vec![
+            group("idle.service", 0.0, 1, Err(NotEligible::Idle(0.0))),
+            group("db.service", 1.2, 1, Ok(())),
+            group("web.service", 2.1, 2, Ok(())),
+            group("vm", 3.0, 3, Err(NotEligible::Hypervisor)),
+        ];
+        let mut out = Vec::new();
+        show(&topology, groups, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let expected = "\
+package 0: 2 cores, 4 CPUs
+instructions per cycle: unavailable: this version counts nothing
+  busy workers  job                              may be placed
+  3.00       3  vm                               no: a virtual machine
+  2.10       2  web.service                      yes
+  1.20       1  db.service                       yes
+package 0: some have to share a core: see `auto-ext-smt plan`
+";
+        assert_eq!(text, expected);
+    }
+}

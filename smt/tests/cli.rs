@@ -1,0 +1,114 @@
+//! The command line as people use it: what SMTcheck measured is taken over, trained on, and asked.
+
+#![expect(clippy::unwrap_used, reason = "a test speaks to its runner")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+fn golden(name: &str) -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    serde_json::from_str(&fs::read_to_string(path.join(name)).unwrap()).unwrap()
+}
+
+fn run(state: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_auto-ext-smt"));
+    command.arg("--state").arg(state).args(arguments);
+    command.output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(
+        output.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    text
+}
+
+fn failed(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// What pairs of the first golden's jobs would have been measured at, by its own model.
+fn pairs(world: &Value) -> Value {
+    let mut all = json!({});
+    for pair in world["compat"].as_array().unwrap() {
+        let [one, other] = ["base", "col"].map(|job| pair[job].to_string());
+        let number = |what: &str| world[what][&one].as_f64().unwrap();
+        let speed = pair["compat"].as_f64().unwrap() / number("scale");
+        all[&one]["single"] = json!(number("solo"));
+        all[&one][&other] = json!(number("solo") * speed);
+    }
+    all
+}
+
+#[test]
+fn measurements_become_a_model_that_answers() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let world = &golden("scores.json")[0];
+    let (measured, combination) = (
+        directory.path().join("m.json"),
+        directory.path().join("c.json"),
+    );
+    fs::write(&measured, world["documents"].to_string()).unwrap();
+    fs::write(&combination, pairs(world).to_string()).unwrap();
+    let files = [measured.to_str().unwrap(), combination.to_str().unwrap()];
+
+    let nothing = failed(&run(&state, &["train"]));
+    assert!(nothing.contains("nothing is known of any job"), "{nothing}");
+    let dry = said(&run(&state, &["import", files[0], files[1], "--dry-run"]));
+    assert!(dry.contains("8 jobs") && dry.contains("64 pairs"), "{dry}");
+    assert!(!state.exists(), "a dry run keeps nothing");
+    said(&run(&state, &["import", files[0], files[1]]));
+
+    let dry = said(&run(&state, &["train", "--dry-run"]));
+    assert!(
+        dry.contains("64 pairs of 8 jobs") && dry.contains("would be kept"),
+        "{dry}"
+    );
+    let none = failed(&run(&state, &["score", "0", "1"]));
+    assert!(none.contains("there is no model"), "{none}");
+    said(&run(&state, &["train"]));
+
+    let score = said(&run(&state, &["score", "0", "1"]));
+    let expected = world["scores"].as_array().unwrap();
+    let expected = expected
+        .iter()
+        .find(|row| row[0] == 0 && row[1] == 1)
+        .unwrap();
+    let expected = format!("together: {:.3} ", expected[2].as_f64().unwrap());
+    assert!(score.contains(&expected), "{score}: {expected}");
+    let unknown = failed(&run(&state, &["score", "0", "nobody"]));
+    assert!(unknown.contains("nothing is known of nobody"), "{unknown}");
+}
+
+#[test]
+fn what_is_no_document_is_refused_with_its_path() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("x.json");
+    fs::write(&file, "{").unwrap();
+    let file = file.to_str().unwrap();
+    let error = failed(&run(directory.path(), &["import", file, file]));
+    assert!(error.contains("x.json"), "{error}");
+    let error = failed(&run(
+        directory.path(),
+        &["import", file, file, "--cpu", "z80"],
+    ));
+    assert!(error.contains("z80"), "{error}");
+}
+
+#[test]
+fn status_says_in_one_line_what_there_is_here() {
+    let directory = tempfile::tempdir().unwrap();
+    let status = said(&run(directory.path(), &["status"]));
+    assert_eq!(status.lines().count(), 1, "{status}");
+    let status: Value =
+        serde_json::from_str(&said(&run(directory.path(), &["status", "--json"]))).unwrap();
+    assert!(status["mode"].is_string() && status["reason"].is_string());
+}
