@@ -1,6 +1,6 @@
 //! Which long-running groups of processes share a physical core: which cores there are ([`topology`]), which groups
-//! ([`groups`](crate::groups)), what a pairing is worth ([`model`]), which is the best ([`plan`]), whether it proves so ([`trial`]),
-//! and when what is done ([`core`](crate::core)).
+//! ([`groups`]), what a pairing is worth ([`model`]), which is the best ([`plan`]), whether it proves so ([`trial`]),
+//! and when what is done ([`core`]).
 //!
 //! Nothing here changes anything on a machine but files of its own ([`store`]).
 

@@ -39,7 +39,7 @@ impl Scores {
         self.groups
     }
 
-    /// What two groups are worth on a core; [`Self::empty`] is one too.
+    /// What two groups are worth on a core, by their numbers; as many as there are groups stands for none.
     #[must_use]
     pub fn pair(&self, one: usize, other: usize) -> f64 {
         self.table[one * (self.groups + 1) + other]
