@@ -145,8 +145,7 @@ pub(crate) fn quick(machine: bool, out: &mut dyn Write) -> Result<u64> {
             // Its yardstick takes as long for one comparison as for many; what it compares by is that of `schedulers`.
             Part::Verdicts(_) => false,
             Part::Overhead(_) | Part::Processes(_) => overhead::is_possible()?,
-            Part::Daemon(_) | Part::Replay(_) | Part::Trials(_) => true,
-            Part::Daemon(_) | Part::Replay(_) | Part::Smt(_) => true,
+            Part::Daemon(_) | Part::Replay(_) | Part::Trials(_) | Part::Smt(_) => true,
         };
         if possible {
             part.measure(true, out)?;

@@ -13,7 +13,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use crate::workspace;
 
 /// The crates of the product that have modules.
-const CRATES: [&str; 10] = [
+const CRATES: [&str; 11] = [
     "service",
     "signals",
     "policy",
