@@ -26,7 +26,8 @@ use anyhow::{Result, bail};
 use crate::command::say;
 pub(crate) use kernels::{Kernel, Role};
 pub(crate) use lines::Lines;
-pub(crate) use run::{Attempt, EMULATION_FAILURES, Exit};
+use run::EMULATION_FAILURES;
+pub(crate) use run::{Attempt, Exit};
 
 /// Where the machine has the program that `system-tests/` builds.
 pub(crate) const SYSTEM_TESTS: &str = "/usr/libexec/auto-ext/system-tests";

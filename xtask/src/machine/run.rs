@@ -36,7 +36,7 @@ const CONNECT: Duration = Duration::from_secs(20);
 /// about what is to be run, so it is tried again.
 const BOOT: Duration = Duration::from_secs(90);
 /// How many machines the emulation may fail; the last of them is an error.
-pub(crate) const EMULATION_FAILURES: u32 = 3;
+pub(super) const EMULATION_FAILURES: u32 = 3;
 
 /// How the kernel dies when the emulation lets one of its CPUs run half-patched code: on the
 /// breakpoint by which the kernel patches itself, which every load of a scheduler makes it do. Seen

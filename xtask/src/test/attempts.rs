@@ -1,6 +1,6 @@
 //! Owns running system tests in machines. A test under which the kernel panics, hangs or stalls has failed, and the others
 //! go on in a new machine. What ran when the emulation failed runs a second time, and so does a test that failed, as an
-//! emulated machine is at times slower than any real one; each is counted and named, and the third is one too many.
+//! emulated machine is at times slower than any real one; each is counted and named, and the third that failed is one too many.
 
 use std::collections::BTreeSet;
 
@@ -9,13 +9,16 @@ use anyhow::{Result, bail};
 use super::count::Count;
 use super::shown;
 use crate::command::{complain, say};
-use crate::machine::{Attempt, EMULATION_FAILURES, Machine, SYSTEM_TESTS};
+use crate::machine::{Attempt, Machine, SYSTEM_TESTS};
 
 /// The variable by which the system tests are told what has run already: names with spaces between.
 const DONE: &str = "AUTO_EXT_TESTS_DONE";
 
-/// So many second attempts are too many.
+/// So many tests that failed and run a second time are too many.
 const SECOND_ATTEMPTS: usize = 3;
+
+/// How often the emulation may fail under one step's tests: dozens of them load schedulers, and each load has a chance of it.
+const EMULATION_FAILURES: u32 = 5;
 
 /// How many machines may be lost under their tests before the others are not tried any more.
 const LOST_MACHINES: u32 = 3;
@@ -29,8 +32,9 @@ struct Progress {
     failed: BTreeSet<String>,
     /// Of these, what took its machine with it.
     lost: BTreeSet<String>,
-    /// What runs again: it ran when the emulation failed, or failed.
+    /// What runs again because it failed, and because it ran when the emulation did.
     second: BTreeSet<String>,
+    interrupted: BTreeSet<String>,
 }
 
 impl Progress {
@@ -74,14 +78,15 @@ impl Progress {
     }
 
     fn count(&self) -> Count {
-        if !self.second.is_empty() {
-            say(format!("at a second attempt: {:?}", self.second));
+        let second: Vec<_> = self.second.union(&self.interrupted).collect();
+        if !second.is_empty() {
+            say(format!("at a second attempt: {second:?}"));
         }
         let number = |length| u64::try_from(length).unwrap_or(u64::MAX);
         Count {
             passed: number(self.passed.len()),
             failed: number(self.failed.len()),
-            second: number(self.second.len()),
+            second: number(second.len()),
         }
     }
 }
@@ -115,7 +120,7 @@ pub(super) fn in_machine(prefix: &str, machine: &Machine, words: &[&str]) -> Res
                 if emulation_failures == EMULATION_FAILURES {
                     bail!("the emulation failed {EMULATION_FAILURES} machines, the last: {why}");
                 }
-                progress.second.extend(progress.current.take());
+                progress.interrupted.extend(progress.current.take());
                 say(format!(
                     "{why}; what ran and what is left run in a new machine"
                 ));
@@ -195,7 +200,7 @@ mod tests {
     #[test]
     fn what_the_emulation_interrupted_runs_again_and_is_counted_apart() {
         let mut progress = noted(&["test a ... ok", "test b ... FAILED", "test c ... "]);
-        progress.second.extend(progress.current.take());
+        progress.interrupted.extend(progress.current.take());
         assert_eq!(progress.names(), "a b");
         progress.note("test c ... ok");
         let count = Count {
