@@ -181,8 +181,11 @@ impl World {
     }
 
     fn comparison(&self, words: &str) -> Command {
-        let mut compare = Command::new(env!("CARGO_BIN_EXE_auto-ext"));
+        // What runs tests in the background may have them ignore SIGINT, which is inherited and which auto-ext respects.
+        let mut compare = Command::new("env");
         compare
+            .arg("--default-signal=INT")
+            .arg(env!("CARGO_BIN_EXE_auto-ext"))
             .arg("compare")
             .args(words.split_whitespace())
             .current_dir(self.path())
