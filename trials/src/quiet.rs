@@ -42,7 +42,7 @@ pub enum Unquiet {
 impl fmt::Display for Unquiet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoConsent => f.write_str("nobody has consented: `auto-ext learn on`"),
+            Self::NoConsent => f.write_str("nobody has consented"),
             Self::NotKnown => f.write_str("it is not known yet what is in the way"),
             Self::NotOnMains => f.write_str("the machine is not known to run on mains power"),
             Self::Pinned => f.write_str("a scheduler is pinned"),

@@ -109,7 +109,7 @@ pub(crate) fn make(built: fn(&str) -> PathBuf) -> Result<Packages> {
         Ok(Packages {
             deb: deb(&tree)?,
             rpm: rpm(&tree)?,
-            archive: archive(&tree)?,
+            archive: archive(&tree, built)?,
             tree,
         })
     })
@@ -213,7 +213,7 @@ fn rpm(tree: &Path) -> Result<PathBuf> {
     Ok(rpm)
 }
 
-fn archive(tree: &Path) -> Result<PathBuf> {
+fn archive(tree: &Path, built: fn(&str) -> PathBuf) -> Result<PathBuf> {
     let name = format!("auto-ext-{}-{ARCH}-linux", env!("CARGO_PKG_VERSION"));
     let contents = directory().join(&name);
     fs::create_dir(&contents).with_context(|| format!("cannot make {}", contents.display()))?;
@@ -225,8 +225,8 @@ fn archive(tree: &Path) -> Result<PathBuf> {
     let mut sources = copy();
     sources.current_dir(workspace::root()).arg("--parents");
     run_quietly(sources.args(SOURCES).arg(&contents))?;
-    let built = ["auto-ext", "documents", NOTICES].map(workspace::distribution);
-    run_quietly(copy().args(built).arg(&contents))?;
+    let made = ["auto-ext", "documents", NOTICES].map(built);
+    run_quietly(copy().args(made).arg(&contents))?;
     // Whoever unpacks it gets the same files, without sources and without a toolchain.
     let unpacked = tempfile::tempdir_in(directory()).context("no place to try the archive")?;
     stage(&contents.join("install.sh"), &[], unpacked.path())?;

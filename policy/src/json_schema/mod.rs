@@ -386,7 +386,7 @@ fn trials() -> Value {
                 described(
                     json!({"enum": modes}),
                     "Whether schedulers are tried: never; only measured how far two turns of the same one differ; while a \
-                     person consents (`auto-ext learn on`); or always",
+                     person consents; or always",
                 ),
                 default.mode.name(),
             ),
