@@ -46,7 +46,7 @@ pub(crate) fn build_profiler_tests(test: &'static str) -> Result<PathBuf> {
         return Ok(program.clone());
     }
     let mut cargo = cargo_with_linker()?;
-    // What loads BPF programs takes ten times as long in an emulated machine if it is not optimised.
+    // What loads BPF programs takes several times as long in an emulated machine if it is not optimised.
     cargo.args(["test", "--release", "--no-run"]);
     cargo.args(["--package", "auto-ext-profiler"]);
     cargo.args(["--test", test, "--message-format", "json"]);

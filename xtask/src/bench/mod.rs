@@ -1,5 +1,6 @@
 //! The subcommand `bench`: measures, and prints ratios. Asserts nothing about speed.
 
+mod answer;
 mod classify;
 mod daemon;
 mod detect;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Deserialize;
 
+use super::answer::{Answer, Challenger, Effect, percent};
 use super::records::records;
 use crate::debian;
 use crate::machine::{Kernel, Machine, Role, SYSTEM_TESTS};
@@ -49,28 +50,6 @@ struct Compared {
     judged: String,
     answer: Option<Answer>,
     error: Option<String>,
-}
-
-/// What `auto-ext compare --json` says, as far as it is told here.
-#[derive(Debug, Deserialize)]
-struct Answer {
-    challengers: Vec<Challenger>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Challenger {
-    scheduler: String,
-    verdict: String,
-    pairs: u32,
-    effect: Option<Effect>,
-}
-
-/// Logarithms of ratios; above 0 the challenger is better.
-#[derive(Debug, Deserialize)]
-struct Effect {
-    median: f64,
-    low: Option<f64>,
-    high: Option<f64>,
 }
 
 /// Compares.
@@ -154,11 +133,6 @@ fn verdict(challenger: &Challenger) -> &str {
         "open" => "",
         decided => decided,
     }
-}
-
-/// Of a logarithm, with its sign.
-fn percent(log: f64) -> String {
-    format!("{:+.1}", 100.0 * log.exp_m1())
 }
 
 /// Of each scheduler, by how many jobs it was called what.

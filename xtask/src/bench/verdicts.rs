@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Deserialize;
 
+use super::answer::{Answer, Challenger, percent};
 use super::records::records;
 use super::statistics::spread;
 use crate::debian;
@@ -41,25 +42,6 @@ struct Compared {
     is_clear: bool,
     answer: Option<Answer>,
     error: Option<String>,
-}
-
-/// What `auto-ext compare --json` says, as far as it is told here.
-#[derive(Debug, Deserialize)]
-struct Answer {
-    challengers: Vec<Challenger>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Challenger {
-    verdict: String,
-    pairs: u32,
-    effect: Option<Effect>,
-}
-
-/// A logarithm of a ratio; above 0 the challenger is better.
-#[derive(Debug, Deserialize)]
-struct Effect {
-    median: f64,
 }
 
 /// Compares.
@@ -102,9 +84,9 @@ fn told(one: &Compared) -> String {
                 .as_ref()
                 .map_or(0.0, |effect| effect.median);
             format!(
-                "{}, {:+.1} %, {} pairs",
+                "{}, {} %, {} pairs",
                 challenger.verdict,
-                100.0 * size.exp_m1(),
+                percent(size),
                 challenger.pairs
             )
         }
@@ -169,7 +151,7 @@ mod tests {
     fn compared(seed: u64, verdict: &str, pairs: u32) -> Compared {
         let line = format!(
             r#"{{"plant":"idle","job":"build","seed":{seed},"truth":"worse","is_clear":true,
-                "answer":{{"challengers":[{{"verdict":"{verdict}","pairs":{pairs},"effect":{{"median":-0.3}}}}]}}}}"#
+                "answer":{{"challengers":[{{"scheduler":"throttled","verdict":"{verdict}","pairs":{pairs},"effect":{{"median":-0.3}}}}]}}}}"#
         );
         serde_json::from_str(&line).unwrap()
     }
