@@ -2,14 +2,13 @@
 //! wants to run, without which there is nothing to schedule.
 
 use std::io::{self, Write as _};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use crate::loads::work::{Beat, Bell, compute, cpus, hog, start_all};
+use crate::loads::work::{Beat, compute, cpus, hog, start_all, start_helpers};
 
 /// So often somebody wakes all workers, and so many times.
 const ROUND: Duration = Duration::from_millis(20);
@@ -64,15 +63,7 @@ fn wake_ups() -> anyhow::Result<Vec<Duration>> {
 /// From when a frame is due to when it is made, by a main thread with the help of workers.
 fn frames() -> anyhow::Result<Vec<Duration>> {
     let cpus = cpus();
-    let [jobs, done] = [(); 2].map(|()| Arc::new(Bell::default()));
-    let (of_workers, by_workers) = (Arc::clone(&jobs), Arc::clone(&done));
-    start_all(cpus, "worker", move || {
-        loop {
-            of_workers.wait();
-            compute(Duration::from_millis(1));
-            by_workers.ring(1, usize::MAX);
-        }
-    })?;
+    let [jobs, done] = start_helpers(cpus, Duration::from_millis(1))?;
     let mut waits = Vec::new();
     let mut due = Instant::now();
     for _ in 0..FRAMES {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::files::Direct;
-use super::work::{Beat, Bell, compute, cpus, start, start_all};
+use super::work::{Beat, Bell, compute, cpus, start, start_all, start_helpers};
 
 /// 60 Hz.
 const FRAME: Duration = Duration::from_micros(16_667);
@@ -22,15 +22,8 @@ const PERIOD: Duration = Duration::from_millis(10);
 /// and audio.
 pub(super) fn game() -> anyhow::Result<()> {
     let cpus = cpus();
-    let [jobs, done, frame] = [(); 3].map(|()| Arc::new(Bell::default()));
-    let (of_workers, by_workers) = (Arc::clone(&jobs), Arc::clone(&done));
-    start_all(cpus, "worker", move || {
-        loop {
-            of_workers.wait();
-            compute(Duration::from_millis(1));
-            by_workers.ring(1, usize::MAX);
-        }
-    })?;
+    let [jobs, done] = start_helpers(cpus, Duration::from_millis(1))?;
+    let frame = Arc::new(Bell::default());
     let drawn = Arc::clone(&frame);
     start("render", move || {
         loop {

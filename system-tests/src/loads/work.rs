@@ -1,7 +1,7 @@
 //! What all programs are made of: work measured in CPU time, beats, threads that wake each other.
 
 use std::hint::black_box;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, available_parallelism};
 use std::time::Duration;
 
@@ -134,6 +134,20 @@ pub(crate) fn start_all(
     run: impl Fn() -> anyhow::Result<()> + Clone + Send + 'static,
 ) -> anyhow::Result<()> {
     (0..count).try_for_each(|_| start(name, run.clone()))
+}
+
+/// Starts so many threads that help: each computes for so long when the first bell has a job, and rings the second then.
+pub(crate) fn start_helpers(count: usize, time: Duration) -> anyhow::Result<[Arc<Bell>; 2]> {
+    let bells = [(); 2].map(|()| Arc::new(Bell::default()));
+    let [jobs, done] = bells.clone();
+    start_all(count, "worker", move || {
+        loop {
+            jobs.wait();
+            compute(time);
+            done.ring(1, usize::MAX);
+        }
+    })?;
+    Ok(bells)
 }
 
 /// Waits for the end by a signal.
