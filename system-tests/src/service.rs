@@ -56,6 +56,19 @@ pub(crate) fn stop() -> anyhow::Result<()> {
     say("systemctl stop auto-ext.service").map(drop)
 }
 
+/// What the service says of itself and has logged last, for whoever reads that a test failed.
+pub(crate) fn last_words() -> String {
+    let said = [
+        "auto-ext status",
+        "journalctl --unit auto-ext --lines 10 --output cat",
+    ]
+    .map(|command| match output(command) {
+        Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+        Err(error) => format!("{error:#}\n"),
+    });
+    said.concat()
+}
+
 /// The service's main process.
 pub(crate) fn process() -> anyhow::Result<String> {
     say("systemctl show --property=MainPID --value auto-ext.service")

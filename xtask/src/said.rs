@@ -102,12 +102,12 @@ pub(crate) fn of_program(to: To, from: impl Read, mut each: impl FnMut(&str)) ->
     Ok(())
 }
 
-/// Standard output by whole lines.
+/// Standard output by whole lines, marked as all that this thread's step says.
 pub(crate) struct Output(Lines<fn(&str) -> Result<()>>);
 
 impl Output {
     pub(crate) fn new() -> Self {
-        Self(Lines::new(|text| Ok(line(To::Output, "", text)?)))
+        Self(Lines::new(|text| Ok(line(To::Output, &mark(), text)?)))
     }
 
     /// Shows what is left.

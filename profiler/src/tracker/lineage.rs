@@ -38,6 +38,11 @@ struct Link {
 }
 
 impl Lineage {
+    /// Whether nothing is known of `pid` and there is room for it.
+    pub(crate) fn lacks(&self, pid: u32) -> bool {
+        self.lines.len() < MAX_PROCESSES && !self.lines.contains_key(&pid)
+    }
+
     /// `parent` forked `pid`.
     pub(crate) fn forked(&mut self, pid: u32, parent: u32) {
         let line = self.lines.get(&parent).map(Line::of_child);

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use auto_ext_signals::{MAX_PROCESSES, Process, ProcessEvent};
+use auto_ext_signals::{MAX_ANCESTORS, MAX_PROCESSES, Process, ProcessEvent};
 
 use crate::process;
 use lineage::Lineage;
@@ -81,6 +81,7 @@ impl ProcessTracker {
     /// A process was forked by another.
     pub(crate) fn forked(&mut self, pid: u32, parent: u32) {
         if let Some(lineage) = &mut self.lineage {
+            look_up(parent, lineage, &self.proc);
             lineage.forked(pid, parent);
         }
         self.changed(pid);
@@ -222,6 +223,24 @@ impl ProcessTracker {
         }
         self.known = found.keys().copied().collect();
         Some(found.into_values().collect())
+    }
+}
+
+/// Has `lineage` know `pid`, as far as /proc still tells: what it forks may be reported before a scan has come to it, and both
+/// may have ended by then.
+fn look_up(pid: u32, lineage: &mut Lineage, proc: &Path) {
+    let mut path = Vec::new();
+    let mut next = Some(pid);
+    while let Some(pid) = next
+        && path.len() < MAX_ANCESTORS
+        && lineage.lacks(pid)
+        && let Some(process) = process::read(proc, pid)
+    {
+        next = process::parent(proc, pid);
+        path.push((process, next));
+    }
+    while let Some((process, parent)) = path.pop() {
+        lineage.adopt(&process, parent.unwrap_or(0));
     }
 }
 

@@ -284,6 +284,40 @@ fn what_changes_during_the_first_scan_has_ancestors_when_it_ends() {
 }
 
 #[test]
+fn what_one_leads_to_that_ends_before_the_first_scan_descends_from_it() {
+    let now = Instant::now();
+    let machine = Machine::with([1]);
+    machine.runs(7, "launcher");
+    machine.has_parent(7, 1);
+    let mut tracker = ProcessTracker::new(machine.0.path());
+    tracker.tell_ancestors(true);
+    tracker.forked(8, 7);
+    tracker.executed(8, b"between");
+    tracker.forked(9, 8);
+    tracker.ended(8);
+    tracker.executed(9, b"game");
+    machine.runs(9, "game");
+    machine.has_parent(9, 1);
+    machine.lacks(7);
+    tracker.ended(7);
+    for _ in 0..2 {
+        let events = tracker.events(now);
+        assert_eq!(ancestors(&events, 9), ["between", "launcher", "program"]);
+    }
+}
+
+#[test]
+fn parents_in_a_circle_are_looked_up_once() {
+    let machine = Machine::with([7, 8]);
+    machine.has_parent(7, 8);
+    machine.has_parent(8, 7);
+    let mut tracker = ProcessTracker::new(machine.0.path());
+    tracker.tell_ancestors(true);
+    tracker.forked(9, 7);
+    assert!(tracker.lineage.unwrap().ancestors(9).len() <= MAX_ANCESTORS);
+}
+
+#[test]
 fn the_queue_is_bounded() {
     let mut queue = Queue::default();
     for pid in (0..).take(MAX_PROCESSES) {

@@ -87,11 +87,14 @@ pub(super) fn a_program_is_known_by_its_launcher_through_one_that_ended() -> any
         \x20 - {class: game, when: {process: {descends: Test-Launcher.exe}}, use: [scx_cosmos, kernel]}\n\
         \x20 - {class: launched, when: {process: {descends: test-launcher}, except: [sleep, 'test-*']}, \
         use: [scx_bpfland, kernel]}\n\
+        \x20 - {class: followed, when: {process: [system-tests]}, use: [kernel]}\n\
         stability: {min_run: 1s, max_switches_per_hour: 1000}\n",
     )?;
     service::restart()?;
     let bus = Bus::connect()?;
-    wait::until("class", &"idle".to_owned(), || bus.string("Class"))?;
+    // What ends before the daemon follows processes has no descendants for it.
+    let followed = "followed".to_owned();
+    wait::until("class", &followed, || bus.string("Class"))?;
     let launcher = load::start(LAUNCHER)?;
     let noticed = wait::until("class", &"launched".to_owned(), || bus.string("Class"))?;
     eprintln!("\n  class launched {noticed:.1?} after the start");
@@ -112,7 +115,7 @@ pub(super) fn a_program_is_known_by_its_launcher_through_one_that_ended() -> any
     service::say("auto-ext reload")?;
     ensure!(bus.string("Class") == "launched");
     service::say(&format!("kill {game}"))?;
-    wait::until("class after it", &"idle".to_owned(), || bus.string("Class"))?;
+    wait::until("class after it", &followed, || bus.string("Class"))?;
     wait::until(
         "scheduler after it",
         &"kernel".to_owned(),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 use crate::service::{self, Bus};
@@ -31,14 +31,20 @@ fn quarantined() -> Vec<String> {
         .collect()
 }
 
-/// How often something failed since boot, as far as the history goes; nothing while there is no
-/// daemon to ask.
-fn failures() -> usize {
-    let history = service::history(1000).unwrap_or_default();
+/// How often something failed since boot, as far as the history goes.
+fn failures() -> anyhow::Result<usize> {
+    let history = service::history(1000)?;
     let failed = history
         .iter()
         .filter(|entry| entry["event"] == "failed" || entry["event"] == "exited");
-    failed.count()
+    Ok(failed.count())
+}
+
+/// Nothing has failed but so often.
+fn has_failed(times: usize) -> anyhow::Result<()> {
+    let failures = failures()?;
+    ensure!(failures == times, "{failures} failures, not {times}");
+    Ok(())
 }
 
 pub(super) fn a_failure_is_remembered_until_it_is_reset_or_its_program_replaced()
@@ -46,20 +52,16 @@ pub(super) fn a_failure_is_remembered_until_it_is_reset_or_its_program_replaced(
     let exits = broken::script("exits", "#!/bin/sh\nexit 7\n")?;
     policy::write(policy::QUIET)?;
     service::restart()?;
-    let before = failures();
+    let before = failures()?;
     start_wanting(&format!("exits: {{command: {exits}}}"), "exits, kernel")?;
     let one = vec!["exits".to_owned()];
     wait::until("quarantined", &one, quarantined)?;
-    ensure!(failures() == before + 1, "{} failures", failures());
+    has_failed(before + 1)?;
     for command in ["systemctl restart", "systemctl kill --signal=KILL"] {
         service::say(&format!("{command} auto-ext.service"))?;
         wait::until("quarantined by the next daemon", &one, quarantined)?;
         std::thread::sleep(Duration::from_secs(2));
-        ensure!(
-            failures() == before + 1,
-            "{command}: {} failures",
-            failures()
-        );
+        has_failed(before + 1).context(command)?;
     }
     let doctor = service::output("auto-ext doctor")?;
     let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
@@ -68,9 +70,13 @@ pub(super) fn a_failure_is_remembered_until_it_is_reset_or_its_program_replaced(
         "{doctor}"
     );
     service::say("auto-ext schedulers --reset-failed exits")?;
-    wait::until("failures after they were reset", &(before + 2), failures)?;
+    wait::until("failures after they were reset", &Some(before + 2), || {
+        failures().ok()
+    })?;
     broken::script("exits", "#!/bin/sh\n# mended\nexit 7\n")?;
-    wait::until("failures of the new program", &(before + 3), failures)?;
+    wait::until("failures of the new program", &Some(before + 3), || {
+        failures().ok()
+    })?;
     wait::until("quarantined", &one, quarantined)?;
     Ok(())
 }
@@ -79,7 +85,7 @@ pub(super) fn a_renamed_scheduler_that_dies_is_noticed_at_once_and_quarantined_b
 -> anyhow::Result<()> {
     let bus = start_wanting("first: {command: scx_cosmos}", "first, kernel")?;
     wait::until("scheduler", &"scx_cosmos".to_owned(), kernel::scheduler)?;
-    let (before, enabled) = (failures(), kernel::enable_seq());
+    let (before, enabled) = (failures()?, kernel::enable_seq());
     policy::write(
         "version: 1\nschedulers: {second: {command: scx_cosmos}, third: {command: scx_cosmos}}\n\
          rules: [{class: idle, use: [second, third, kernel]}]\n\
@@ -100,7 +106,7 @@ pub(super) fn a_renamed_scheduler_that_dies_is_noticed_at_once_and_quarantined_b
     ensure!(error == "second: was killed by SIGKILL", "{error}");
     // Still within the shortest time for which one is quarantined.
     std::thread::sleep(Duration::from_secs(10));
-    ensure!(failures() == before + 1, "{} failures", failures());
+    has_failed(before + 1)?;
     ensure!(kernel::scheduler() == "kernel" && kernel::enable_seq() == enabled);
     Ok(())
 }
@@ -110,7 +116,7 @@ pub(super) fn one_that_leaves_when_asked_has_not_failed_whatever_its_status() ->
     let rude = "#!/bin/sh\ntrap 'wait $child; exit 3' INT\nscx_cosmos & child=$!\nwait $child\n";
     let rude = broken::wrapped_cosmos("rude", rude)?;
     let bus = pinning::start_with(&format!("rude: {{command: {rude}}}"))?;
-    let before = failures();
+    let before = failures()?;
     for next in ["kernel", "bpfland", "kernel"] {
         service::say("auto-ext pin rude")?;
         service::say(&format!("auto-ext pin {next}"))?;
@@ -120,7 +126,7 @@ pub(super) fn one_that_leaves_when_asked_has_not_failed_whatever_its_status() ->
             "{next}: {names:?}, {error}"
         );
     }
-    ensure!(failures() == before, "{} failures", failures() - before);
+    has_failed(before)?;
     let said = service::say("journalctl --unit auto-ext --boot --output cat")?;
     ensure!(
         said.contains("rude left when it was asked to: exited with status 3"),

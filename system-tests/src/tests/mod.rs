@@ -269,7 +269,7 @@ fn run_all(mut arguments: Arguments, tests: impl IntoIterator<Item = &'static Te
         Trial::test(*name, move || {
             test().map_err(|error| {
                 // At once: the machine may not live until the end.
-                eprintln!("\n---- {name} ----\n{error:?}");
+                eprintln!("\n---- {name} ----\n{error:?}\n{}", service::last_words());
                 Failed::without_message()
             })
         })
