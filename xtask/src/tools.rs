@@ -109,6 +109,11 @@ fn installed_as(
     let root = cache::entry(entry, |root| {
         step(&format!("building {name} {version}"), || {
             let mut install = cargo_install(root, name, version);
+            // Each runs for seconds: what optimising all of it takes does not come back.
+            install
+                .env("CARGO_PROFILE_RELEASE_LTO", "off")
+                .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+                .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
             adjust(&mut install);
             run(&mut install)
         })
