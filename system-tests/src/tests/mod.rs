@@ -36,6 +36,8 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 
+use crate::service;
+
 type Test = (&'static str, fn() -> anyhow::Result<()>);
 
 /// Tests by their paths, which are their names.
