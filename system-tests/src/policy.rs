@@ -17,6 +17,9 @@ pub(crate) struct Policy {
 /// Nothing brings anything.
 pub(crate) const QUIET: &str = "version: 1\nrules: [{class: idle, use: [kernel]}]\n";
 
+/// A scheduler whatever the machine does.
+pub(crate) const FLASH: &str = "version: 1\nrules: [{class: idle, use: [scx_flash, kernel]}]\n";
+
 /// The one that is shipped.
 pub(crate) const DEFAULT: Policy = Policy {
     name: "shipped policy",

@@ -8,9 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 
-use crate::load::Load;
-use crate::policy::FLASH_FOR_HOGS;
-use crate::{kernel, service, wait};
+use crate::{kernel, policy, service, wait};
 
 /// Where the runner puts them.
 const DEB: &str = "/root/auto-ext.deb";
@@ -89,18 +87,17 @@ pub(super) fn the_service_of_the_deb_runs_after_a_reboot() -> anyhow::Result<()>
 
 pub(super) fn an_upgrade_of_the_deb_restarts_the_service_and_keeps_the_policy() -> anyhow::Result<()>
 {
-    FLASH_FOR_HOGS.install()?;
-    let policy = fs::read_to_string("/etc/auto-ext/policies.yaml")?;
+    policy::write(policy::QUIET)?;
     let before = service::process()?;
     dpkg("--install")?;
     it_runs()?;
     ensure!(service::process()? != before, "it was not restarted");
-    ensure!(fs::read_to_string("/etc/auto-ext/policies.yaml")? == policy);
+    ensure!(fs::read_to_string("/etc/auto-ext/policies.yaml")? == policy::QUIET);
     Ok(())
 }
 
 pub(super) fn removing_the_deb_stops_everything_and_keeps_the_policy() -> anyhow::Result<()> {
-    let _load = Load::of_class("cpu").start()?;
+    policy::write(policy::FLASH)?;
     wait::until("scheduler", &"scx_flash".to_owned(), kernel::scheduler)?;
     dpkg("--remove")?;
     nothing_runs()?;
@@ -133,9 +130,8 @@ pub(super) fn the_archive_installs_what_runs() -> anyhow::Result<()> {
 }
 
 pub(super) fn uninstalling_the_archive_leaves_nothing() -> anyhow::Result<()> {
-    FLASH_FOR_HOGS.install()?;
+    policy::write(policy::FLASH)?;
     service::restart()?;
-    let _load = Load::of_class("cpu").start()?;
     wait::until("scheduler", &"scx_flash".to_owned(), kernel::scheduler)?;
     install_sh("--uninstall")?;
     for kept in ["/etc/auto-ext/policies.yaml", STATE] {
