@@ -11,6 +11,7 @@ use crate::kernel_state::KernelState;
 use crate::leases::Lease;
 use crate::mode::{Mode, ObserveCause};
 use crate::moment::Moment;
+use crate::pins::Pin;
 use crate::state::State;
 
 /// How long no scheduler must have been enabled after somebody else's was before one is started: schedulers load
@@ -56,7 +57,7 @@ pub(crate) fn mode(policy: &Policy, state: &State, now: Moment) -> Mode {
         KernelState::Unsupported => Mode::Observe(ObserveCause::NoSchedExt),
         _ if state.observe_asked => Mode::Observe(ObserveCause::Asked),
         KernelState::Unknown(why) => Mode::Observe(ObserveCause::KernelUnknown(why.clone())),
-        _ if state.pin().is_some() => Mode::Pinned,
+        _ if pin(state, now).is_some() => Mode::Pinned,
         _ if let Some(why) = state.safe_mode.reason(now) => {
             Mode::Observe(ObserveCause::Safe(why.to_owned()))
         }
@@ -69,7 +70,7 @@ pub(crate) fn mode(policy: &Policy, state: &State, now: Moment) -> Mode {
 
 /// What should run, and why.
 pub(crate) fn choose(policy: &Policy, state: &State, now: Moment) -> Choice {
-    if let Some(pin) = state.pin() {
+    if let Some(pin) = pin(state, now) {
         let mut because = "pinned".to_owned();
         if let Some(by) = &pin.by {
             because.push_str(&format!(" by {by}"));
@@ -103,6 +104,12 @@ pub(crate) fn choose(policy: &Policy, state: &State, now: Moment) -> Choice {
     let refused = leases_that_cannot_run(state, now);
     choice.rejected.splice(..0, refused);
     choice
+}
+
+/// The pin that is in force. Only a person overrules the safe mode: what a program pins at each boot may be what each boot dies of.
+fn pin(state: &State, now: Moment) -> Option<&Pin> {
+    let pin = state.pin()?;
+    (pin.by.is_none() || state.safe_mode.reason(now).is_none()).then_some(pin)
 }
 
 /// The lease that is in force: the newest of those whose scheduler can run.

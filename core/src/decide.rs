@@ -74,13 +74,14 @@ fn apply(policy: &Policy, state: &mut State, event: Event, now: Moment) {
         Event::Power(power) => state.power = power,
         Event::Profile(profile) => state.profile = profile,
         Event::Pinned { to, lasts, by } => {
-            // Whoever names one that failed wants to see it tried again.
-            if let Candidate::Scheduler(scheduler) = &to {
+            // A person who names one that failed wants to see it tried again.
+            if let (Candidate::Scheduler(scheduler), None) = (&to, &by) {
                 state.failures.try_again(scheduler, now);
             }
             state.pins.add(to, lasts, by, now);
         }
         Event::Unpinned => state.pins.clear(),
+        Event::UnpinnedBy { program } => state.pins.unpinned_by(program.as_deref()),
         Event::ArgumentsAsked(arguments) => ask_for_arguments(state, arguments),
         Event::RestartAsked => state.restart_asked = state.running.is_some(),
         Event::Held {

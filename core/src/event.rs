@@ -85,7 +85,7 @@ pub enum Event {
     Power(Option<Power>),
     /// The active power profile; `None`: no service says one.
     Profile(Option<Profile>),
-    /// A person wants this to run, whatever is measured.
+    /// A person, or a program, wants this to run, whatever is measured. A program cannot overrule the safe mode, nor what is held against a scheduler.
     Pinned {
         /// What.
         to: Candidate,
@@ -96,6 +96,11 @@ pub enum Event {
     },
     /// A person ends all pins.
     Unpinned,
+    /// A program takes back what it pinned, or all programs do if none is named.
+    UnpinnedBy {
+        /// Which program.
+        program: Option<String>,
+    },
     /// A person wants these programs to be run with these arguments, in place of the policy's, wherever a rule asks for
     /// them. What was wanted before is not any more.
     ArgumentsAsked(BTreeMap<String, Vec<String>>),

@@ -69,7 +69,7 @@ impl Pins {
         self.0.get(below)
     }
 
-    /// A person wants `to` from `now` on.
+    /// A person wants `to` from `now` on, or the program `by` does, of which only the last word counts.
     pub(crate) fn add(
         &mut self,
         to: Candidate,
@@ -79,6 +79,7 @@ impl Pins {
     ) {
         // One that never ran is not in force again later.
         self.0.pop_if(|pin| !pin.established);
+        self.0.retain(|pin| pin.by.is_none() || pin.by != by);
         if self.0.len() >= MOST {
             // The first one lasts longest.
             self.0.remove(1);
@@ -98,7 +99,8 @@ impl Pins {
         let Some(mut pin) = self.0.pop() else {
             return;
         };
-        if !pin.established {
+        // What a program wants ends when it says so, and then a person's word is in force again.
+        if !pin.established && pin.by.is_none() {
             // Pinned twice, the same has only another end.
             self.0.pop_if(|before| before.to.is_same_as(&pin.to));
             self.0.retain(|before| before.outlasts(&pin));
@@ -129,6 +131,20 @@ impl Pins {
     pub(crate) fn end_those_over(&mut self, now: Moment) {
         let ends = self.current().is_some_and(|pin| pin.is_over(now));
         self.0.retain(|pin| !pin.is_over(now));
+        if ends {
+            self.return_to_last();
+        }
+    }
+
+    /// Removes what `program` pinned, or what any program did if it is `None`.
+    pub(crate) fn unpinned_by(&mut self, program: Option<&str>) {
+        let theirs = |pin: &Pin| match (&pin.by, program) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(by), Some(program)) => by == program,
+        };
+        let ends = self.current().is_some_and(theirs);
+        self.0.retain(|pin| !theirs(pin));
         if ends {
             self.return_to_last();
         }
@@ -208,6 +224,31 @@ mod tests {
     fn the_same_once_more_has_another_end() {
         let mut pins = pins(&[("a", None), ("a", Some(MINUTE))]);
         assert_eq!(at(&mut pins, MINUTE), None);
+    }
+
+    #[test]
+    fn what_a_program_wants_ends_without_a_persons_word() {
+        let falcond = || Some("falcond".to_owned());
+        let mut pins = pins(&[("a", Some(60 * MINUTE))]);
+        for game in ["b", "a", "c"] {
+            pins.add(named(game), None, falcond(), MINUTE);
+            pins.establish();
+            assert_eq!(at(&mut pins, MINUTE), Some(game));
+            assert_eq!(pins.0.len(), 2);
+        }
+        pins.unpinned_by(Some("another"));
+        assert_eq!(at(&mut pins, MINUTE), Some("c"));
+        pins.unpinned_by(Some("falcond"));
+        assert_eq!(at(&mut pins, MINUTE), Some("a"));
+        assert!(pins.current().unwrap().is_urgent());
+        // A person's later word stays, too.
+        pins.add(named("b"), None, falcond(), MINUTE);
+        pins.establish();
+        pins.add(named("d"), Some(MINUTE), None, MINUTE);
+        pins.establish();
+        pins.unpinned_by(None);
+        assert_eq!(at(&mut pins, MINUTE), Some("d"));
+        assert_eq!(at(&mut pins, 2 * MINUTE), Some("a"));
     }
 
     #[test]

@@ -35,10 +35,19 @@ impl State {
         } = self.end_switch(now);
         // If the kernel ran somebody else's scheduler, it does not any more.
         self.foreign_seen = None;
+        // What runs was loaded just now.
+        self.restart_asked = false;
         if self.pin().is_some_and(|pin| pin.to.is_same_as(&to)) {
             self.pins.establish();
         }
         self.leases.establish(&to);
+        // Whoever wanted it may have left while it was loaded.
+        let is_left = precedence == Precedence::Hold
+            && self.holds.is_empty()
+            && !self
+                .leases
+                .newest_first()
+                .any(|lease| lease.to.is_same_as(&to));
         self.running = match to {
             Candidate::Kernel => None,
             Candidate::Scheduler(scheduler) => {
@@ -49,7 +58,7 @@ impl State {
                     since: now,
                     precedence,
                     counts,
-                    may_leave: trial,
+                    may_leave: trial || is_left,
                     failure_recorded: false,
                 })
             }

@@ -49,5 +49,8 @@ pub(crate) fn begin_anew_after(test: fn() -> anyhow::Result<()>) -> anyhow::Resu
 }
 
 fn has_stalled(bus: &Bus) -> bool {
-    bus.string("LastError").contains(STALL)
+    // What was to replace it may have failed since.
+    ["LastError", "Reason"]
+        .iter()
+        .any(|property| bus.string(property).contains(STALL))
 }

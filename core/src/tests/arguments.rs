@@ -102,3 +102,79 @@ fn a_pin_says_by_which_program_it_was_asked_for() {
         assert_eq!(machine.state.reason(), reason);
     }
 }
+
+#[test]
+fn the_pin_of_a_program_overrules_neither_the_safe_mode_nor_a_quarantine() {
+    let program = |name: &str| Event::Pinned {
+        to: candidates(&[name]).swap_remove(0),
+        lasts: None,
+        by: Some("/etc/scx_loader.toml".into()),
+    };
+    let mut machine = Machine::new();
+    machine.broken.insert("flash".into());
+    machine.happens(program("flash"));
+    assert_eq!(machine.quarantined(), ["flash"]);
+    let tried = machine.switches.len();
+    machine.happens(program("flash"));
+    assert_eq!(
+        (machine.running(), machine.switches.len()),
+        ("kernel", tried)
+    );
+    machine.happens(program("cosmos"));
+    assert_eq!(machine.running(), "cosmos");
+    machine.happens(Event::SafeModeEntered {
+        why: "two boots failed".into(),
+    });
+    assert!(machine.state.is_safe());
+    machine.happens(program("bpfland"));
+    machine.windows(400, 1.0, 0.0);
+    assert_eq!(machine.running(), "kernel");
+    machine.happens(Event::SafeModeEnded);
+    assert_eq!(machine.running(), "bpfland");
+}
+
+#[test]
+fn a_person_can_pin_beside_a_program_which_then_ends_only_its_own() {
+    let pinned = |name: &str, by: Option<&str>| Event::Pinned {
+        to: candidates(&[name]).swap_remove(0),
+        lasts: None,
+        by: by.map(str::to_owned),
+    };
+    let ended = || Event::UnpinnedBy {
+        program: Some("falcond".into()),
+    };
+    let mut machine = Machine::new();
+    machine.happens(pinned("flash", None));
+    machine.happens(pinned("cosmos", Some("falcond")));
+    assert_eq!(machine.running(), "cosmos");
+    machine.happens(ended());
+    assert_eq!(machine.running(), "flash");
+    machine.happens(ended());
+    assert_eq!(machine.running(), "flash");
+    machine.happens(Event::Unpinned);
+    assert_eq!(machine.state.mode(), &Mode::Auto);
+}
+
+#[test]
+fn a_restart_that_is_asked_for_while_the_scheduler_leaves_is_not_made_up_for() {
+    let mut machine = Machine::new();
+    machine.happens(Event::Pinned {
+        to: candidates(&["flash"]).swap_remove(0),
+        lasts: None,
+        by: None,
+    });
+    assert_eq!(machine.running(), "flash");
+    let kernel = Event::Pinned {
+        to: Candidate::Kernel,
+        lasts: None,
+        by: None,
+    };
+    let (state, _) = decide(&machine.policy, &machine.state, kernel, machine.now);
+    let (state, _) = decide(&machine.policy, &state, Event::RestartAsked, machine.now);
+    assert!(state.restart_asked);
+    let switched = Event::Switched {
+        to: Candidate::Kernel,
+    };
+    let (state, _) = decide(&machine.policy, &state, switched, machine.now);
+    assert!(!state.restart_asked);
+}

@@ -283,3 +283,36 @@ fn neither_the_safe_mode_nor_a_foreign_scheduler_gives_way_to_a_lease() {
     machine.happens(Event::SafeModeEnded);
     assert_eq!(machine.stands(), (&Mode::Held, "flash"));
 }
+
+#[test]
+fn one_that_is_released_when_its_switch_cannot_be_cancelled_any_more_does_not_run_on() {
+    let machine = Machine::new();
+    let to = candidates(&["flash"]).swap_remove(0);
+    let lease = Lease::new(1, to.clone(), "app".into(), "plays".into());
+    let happens = |state: &State, event| decide(&machine.policy, state, event, machine.now);
+    let (state, actions) = happens(&machine.state, Event::Leased(lease));
+    assert!(
+        matches!(&actions[..], [Action::Switch { .. }]),
+        "{actions:?}"
+    );
+    let (state, actions) = happens(&state, Event::Released { cookie: 1 });
+    assert_eq!(actions, [Action::Cancel]);
+    let enabled = Event::Kernel {
+        state: KernelState::Enabled {
+            ops: "flash".into(),
+        },
+        ours: true,
+    };
+    let (state, _) = happens(&state, enabled);
+    let (_, actions) = happens(&state, Event::Switched { to });
+    assert!(
+        matches!(
+            &actions[..],
+            [Action::Switch {
+                to: Candidate::Kernel,
+                ..
+            }]
+        ),
+        "{actions:?}"
+    );
+}
