@@ -62,7 +62,10 @@ pub(crate) fn mode(policy: &Policy, state: &State, now: Moment) -> Mode {
             Mode::Observe(ObserveCause::Safe(why.to_owned()))
         }
         _ if free_soon && policy.foreign == Foreign::Respect => Mode::Yielded,
-        _ if none_installed => Mode::Observe(ObserveCause::NoScheduler),
+        // What is leased need not be in the policy.
+        _ if none_installed && lease(state, now).is_none() => {
+            Mode::Observe(ObserveCause::NoScheduler)
+        }
         _ if !state.holds.is_empty() || lease(state, now).is_some() => Mode::Held,
         _ => Mode::Auto,
     }

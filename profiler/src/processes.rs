@@ -85,7 +85,7 @@ impl ProcessWatcher {
     /// The changes since the last call. At first, and whenever records were lost, all processes there are; with many of
     /// them that takes several calls.
     ///
-    /// Never blocks, and reads no more than 256 processes. Called some time after the descriptor became readable, it need
+    /// Never blocks, and reads no more than 512 processes. Called some time after the descriptor became readable, it need
     /// not read those that have ended meanwhile.
     pub fn read(&mut self) -> Vec<ProcessEvent> {
         self.log.print();

@@ -282,7 +282,9 @@ impl Daemon {
         if let Some(bus) = self.bus.take() {
             bus.leave().await;
         }
-        scx_loader::remove_offered();
+        if !self.beside {
+            scx_loader::remove_offered();
+        }
         self.boot_is_good().await;
         self.history.close();
         self.failure_store.close();

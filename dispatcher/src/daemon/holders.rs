@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-/// How many holds and leases there may be at once.
-pub(crate) const MAX_HOLDS: usize = 64;
+/// How many holds and leases there may be at once, and of one caller.
+pub(crate) const MAX_HOLDS: usize = 256;
+pub(crate) const MAX_OF_A_CALLER: usize = 8;
 
 /// The callers on the bus that have holds or leases.
 #[derive(Debug, Default)]
@@ -13,9 +14,11 @@ pub(crate) struct Holders {
 }
 
 impl Holders {
-    /// The number of a new hold or lease of `owner`: never 0 and never one in use. `None` when there are [`MAX_HOLDS`] already.
+    /// The number of a new hold or lease of `owner`: never 0 and never one in use. `None` when there are [`MAX_HOLDS`] already, or
+    /// [`MAX_OF_A_CALLER`] of this owner.
     pub(crate) fn add(&mut self, owner: String) -> Option<u32> {
-        if self.owners.len() >= MAX_HOLDS {
+        let theirs = self.owners.values().filter(|of| **of == owner).count();
+        if self.owners.len() >= MAX_HOLDS || theirs >= MAX_OF_A_CALLER {
             return None;
         }
         loop {
@@ -74,7 +77,9 @@ mod tests {
     #[test]
     fn holds_are_bounded() {
         let mut holders = Holders::default();
-        let added = (0..1000).filter_map(|_| holders.add(":1.7".into())).count();
-        assert_eq!(added, MAX_HOLDS);
+        let added = (0..100).filter_map(|_| holders.add(":1.7".into())).count();
+        assert_eq!(added, MAX_OF_A_CALLER);
+        let others = (0..1000).filter_map(|caller| holders.add(format!(":2.{caller}")));
+        assert_eq!(added + others.count(), MAX_HOLDS);
     }
 }

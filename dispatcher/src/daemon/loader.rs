@@ -17,8 +17,8 @@ pub(super) struct Loader {
     pub(super) supported: Vec<&'static str>,
     /// What was pinned last, and how that was asked for.
     pub(super) pinned: Option<(Scheduler, How)>,
-    /// In which mode a scheduler is to run where a rule asks for it, other than the automatic one.
-    pub(super) modes: BTreeMap<String, Mode>,
+    /// In which mode a scheduler is to run where a rule asks for it, and which client wants that.
+    pub(super) modes: BTreeMap<String, (Mode, String)>,
 }
 
 impl Loader {
@@ -28,18 +28,17 @@ impl Loader {
         if let Some((_, how)) = pinned.filter(|(pinned, _)| pinned.is_same_as(scheduler)) {
             return how.clone();
         }
-        let mode = self
-            .modes
-            .get(&scheduler.command)
-            .filter(|mode| self.settings.arguments(&scheduler.command, **mode) == scheduler.args);
-        How::Mode(mode.copied().unwrap_or_default())
+        let mode = self.modes.get(&scheduler.command).map(|(mode, _)| *mode);
+        let mode = mode
+            .filter(|mode| self.settings.arguments(&scheduler.command, *mode) == scheduler.args);
+        How::Mode(mode.unwrap_or_default())
     }
 
     /// The arguments of the modes that were asked for.
     pub(super) fn arguments(&self) -> BTreeMap<String, Vec<String>> {
         let modes = self.modes.iter();
         modes
-            .map(|(command, mode)| (command.clone(), self.settings.arguments(command, *mode)))
+            .map(|(command, (mode, _))| (command.clone(), self.settings.arguments(command, *mode)))
             .collect()
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use auto_ext_core::{Event, Lease, Mode, explain};
+use auto_ext_core::{Event, Lease, Mode, ObserveCause, explain};
 use auto_ext_policy::{Candidate, Checked, Policy, Scheduler, known};
 use auto_ext_scx::process::executable;
 use auto_ext_scx::process::executable::ProgramError;
@@ -11,7 +11,7 @@ use auto_ext_scx::sysfs;
 use auto_ext_service::clock::now_us;
 use serde::Serialize;
 
-use super::holders::MAX_HOLDS;
+use super::holders::{MAX_HOLDS, MAX_OF_A_CALLER};
 use super::state::Daemon;
 use crate::api::request::{Answer, MayName, QueuedRequest, Refusal, Request};
 use crate::api::status::scheduler_name;
@@ -92,8 +92,16 @@ impl Daemon {
     /// Does what a caller asks for, and answers.
     pub(super) async fn serve(&mut self, (request, answer): QueuedRequest) {
         let asked = format!("{request:?}");
-        // Anybody may try to end a hold or ask for a trace, as often as they like: that is not recorded.
-        let recorded = !matches!(request, Request::Release { .. } | Request::Trace { .. });
+        // What takes no password can be tried as often as one likes: that is not recorded.
+        let recorded = !matches!(
+            request,
+            Request::Release { .. }
+                | Request::Trace { .. }
+                | Request::Lease {
+                    may_name: MayName::ThoseOfThePolicy,
+                    ..
+                }
+        );
         let served = match request {
             Request::Pin { name, args, lasts } => self.pin(&name, args, lasts).await,
             Request::Unpin => {
@@ -244,7 +252,9 @@ impl Daemon {
     /// Grants a lease of what can run now. Later it may have to wait, or to give way to what overrules it.
     async fn lease(&mut self, mut lease: Lease, owner: String) -> Result<Answer, Refusal> {
         is_installed(&lease.to)?;
-        if let Mode::Observe(cause) = self.state.mode() {
+        if let Mode::Observe(cause) = self.state.mode()
+            && *cause != ObserveCause::NoScheduler
+        {
             return Err(Refusal::Unavailable(cause.to_string()));
         }
         if let Some(why) = self.state.quarantine(&lease.to, self.now()) {
@@ -273,7 +283,11 @@ impl Daemon {
     /// The number of a new hold or lease of `owner`.
     fn cookie(&mut self, owner: String) -> Result<u32, Refusal> {
         let cookie = self.holders.add(owner);
-        cookie.ok_or_else(|| Refusal::TooMuch(format!("there are {MAX_HOLDS} holds and leases")))
+        cookie.ok_or_else(|| {
+            Refusal::TooMuch(format!(
+                "there are {MAX_HOLDS} holds and leases, or {MAX_OF_A_CALLER} of this caller"
+            ))
+        })
     }
 
     async fn release(&mut self, cookie: u32, owner: &str) -> Result<Answer, Refusal> {
@@ -291,7 +305,10 @@ impl Daemon {
         self.list_files = read.lists;
         match read.checked {
             Ok(Checked { policy, .. })
-                if policy == self.policy && !self.state.has_policy_problem() => {}
+                if policy == self.policy && !self.state.has_policy_problem() =>
+            {
+                self.offer_scx_loader().await;
+            }
             Ok(Checked {
                 policy, warnings, ..
             }) => {

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use auto_ext_core::{Event, Mode as Decider};
-use auto_ext_policy::{Candidate, Scheduler, Switch, known};
+use auto_ext_core::{Event, Mode as Decider, ObserveCause};
+use auto_ext_policy::{Candidate, KERNEL, Scheduler, Switch, known};
 use auto_ext_scx::process::executable;
 
 use super::loader::Loader;
@@ -14,7 +14,8 @@ use super::requests::is_installed;
 use super::state::{Daemon, runtime_directory};
 use crate::api::request::{Answer, Refusal};
 use crate::api::status::{LoaderStatus, scheduler_name};
-use crate::scx_loader::clients::{Ask, Clients, How, Now, Outcome};
+use crate::persistence::loader_clients;
+use crate::scx_loader::clients::{Ask, How, Now, Outcome};
 use crate::scx_loader::settings::Settings;
 use crate::scx_loader::{Mode, SUPPORTED, supported};
 
@@ -22,24 +23,22 @@ use crate::scx_loader::{Mode, SUPPORTED, supported};
 const OFFERED: &str = "loader";
 
 impl Daemon {
-    /// Offers org.scx.Loader, or does not any more, as the policy has it.
+    /// Offers org.scx.Loader, or does not any more, as the policy has it; its configuration is read anew.
     pub(super) async fn offer_scx_loader(&mut self) {
-        let wanted = self.policy.compat.scx_loader == Switch::On && !self.beside;
-        if wanted == self.loader.is_some() {
-            return;
-        }
-        if wanted {
-            self.begin_to_offer().await;
-        } else {
-            self.end_to_offer().await;
+        let observes = matches!(self.state.mode(), Decider::Observe(ObserveCause::Asked));
+        let wanted = self.policy.compat.scx_loader == Switch::On && !self.beside && !observes;
+        match (wanted, self.loader.is_some()) {
+            (true, false) => self.begin_to_offer().await,
+            (true, true) => self.read_settings().await,
+            (false, true) => self.end_to_offer().await,
+            // A daemon that was killed may have left it.
+            (false, false) if !self.beside => remove_offered(),
+            (false, false) => {}
         }
     }
 
     async fn begin_to_offer(&mut self) {
-        let settings = Settings::read("/".as_ref()).unwrap_or_else(|error| {
-            tracing::warn!("the configuration of scx_loader is not used: {error}");
-            Settings::default()
-        });
+        let settings = settings();
         let path = settings.path.clone();
         let begins_with = settings
             .default
@@ -48,7 +47,7 @@ impl Daemon {
         let mode = settings.default_mode;
         self.loader = Some(Loader {
             settings: Arc::new(settings),
-            clients: Clients::default(),
+            clients: loader_clients::read(&runtime_directory()),
             supported: Vec::new(),
             pinned: None,
             modes: BTreeMap::new(),
@@ -67,15 +66,26 @@ impl Daemon {
         self.show().await;
     }
 
+    /// A program may have written other settings.
+    async fn read_settings(&mut self) {
+        let Some(loader) = &mut self.loader else {
+            return;
+        };
+        let settings = settings();
+        if settings != *loader.settings {
+            loader.settings = Arc::new(settings);
+            let arguments = loader.arguments();
+            self.apply_event(Event::ArgumentsAsked(arguments)).await;
+        }
+    }
+
     /// Whoever asked for a pin that way could not end it any more.
     async fn end_to_offer(&mut self) {
         self.loader = None;
         remove_offered();
         self.apply_event(Event::ArgumentsAsked(BTreeMap::new()))
             .await;
-        if self.state.pin().is_some_and(|pin| pin.by.is_some()) {
-            self.apply_event(Event::Unpinned).await;
-        }
+        self.apply_event(Event::UnpinnedBy { program: None }).await;
     }
 
     /// Finds out which of the schedulers that its clients know are installed.
@@ -123,13 +133,15 @@ impl Daemon {
         ask: Ask,
     ) -> Result<Answer, Refusal> {
         if let Decider::Observe(cause) = self.state.mode()
-            && !cause.leaves_room_for_a_pin()
+            && *cause != ObserveCause::NoScheduler
         {
             return Err(Refusal::Unavailable(cause.to_string()));
         }
         let current = self.sched_ext.read().scheduler();
-        let pinned = self.state.pin().is_some();
+        let pinned_by = self.state.pin().map(|pin| pin.by.clone());
         let running = self.state.running();
+        let is_ours = running.is_some() || current == KERNEL;
+        let by_rule = is_ours && *self.state.mode() == Decider::Auto;
         let Some(loader) = &mut self.loader else {
             let message = "org.scx.Loader is not offered any more".to_owned();
             return Err(Refusal::Unavailable(message));
@@ -138,32 +150,77 @@ impl Daemon {
         let shown = supported(&current).map(|command| (command.to_owned(), mode));
         let default = loader.settings.default.clone();
         let default = default.map(|command| (command, loader.settings.default_mode));
-        let now = Now { shown, pinned };
+        let now = Now {
+            shown,
+            by_rule,
+            is_theirs: pinned_by == Some(Some(client.clone())),
+        };
         let outcome = loader.clients.decide(&client, ask, &now, default);
-        match outcome.map_err(Refusal::Unavailable)? {
-            Outcome::Pin { command, how } => self.pin_for(&client, command, how).await?,
+        loader_clients::write(&runtime_directory(), &loader.clients);
+        self.carry_out(client, outcome.map_err(Refusal::Unavailable)?)
+            .await
+    }
+
+    /// Does what comes of a request of `client`.
+    async fn carry_out(&mut self, client: String, outcome: Outcome) -> Result<Answer, Refusal> {
+        match outcome {
+            Outcome::Pin { command, how } => {
+                self.has_not_failed(&command)?;
+                self.pin_for(&client, command, how).await?;
+            }
             Outcome::PinKernel => self.pinned_by(&client, Candidate::Kernel).await,
             Outcome::Unpin => {
-                tracing::info!("{client} puts back what ran before: nothing is pinned any more");
+                tracing::info!("{client} ends all pins");
                 self.apply_event(Event::Unpinned).await;
+            }
+            Outcome::PutBack => {
+                tracing::info!("{client} puts back what ran before: what it asked for has ended");
+                self.change_modes(|modes| modes.retain(|_, (_, by)| *by != client))
+                    .await;
+                let program = Some(client);
+                self.apply_event(Event::UnpinnedBy { program }).await;
             }
             Outcome::SetMode { command, mode } => {
                 tracing::info!("{client} asks for {command} in the mode {}", mode.name());
-                match mode {
-                    Mode::Auto => drop(loader.modes.remove(&command)),
-                    _ => drop(loader.modes.insert(command, mode)),
-                }
-                let arguments = loader.arguments();
-                self.apply_event(Event::ArgumentsAsked(arguments)).await;
+                self.change_modes(|modes| match mode {
+                    Mode::Auto => drop(modes.remove(&command)),
+                    _ => drop(modes.insert(command, (mode, client))),
+                })
+                .await;
             }
             Outcome::Restart if self.state.running().is_none() => {
-                let message = format!("auto-ext did not start {current}");
+                let message = "auto-ext did not start what runs".to_owned();
                 return Err(Refusal::Unavailable(message));
             }
             Outcome::Restart => self.apply_event(Event::RestartAsked).await,
             Outcome::Nothing => {}
         }
         Ok(Answer::Done)
+    }
+
+    /// A program cannot have what failed tried again; a person can.
+    fn has_not_failed(&self, command: &str) -> Result<(), Refusal> {
+        let scheduler = Scheduler {
+            name: command.trim_start_matches(known::PREFIX).to_owned(),
+            command: command.to_owned(),
+            args: Vec::new(),
+        };
+        let to = Candidate::Scheduler(scheduler);
+        match self.state.quarantine(&to, self.now()) {
+            None => Ok(()),
+            Some(why) => Err(Refusal::Unavailable(format!(
+                "{to} {why}; `auto-ext schedulers --reset-failed {command}` has it tried again"
+            ))),
+        }
+    }
+
+    /// Changes in which modes schedulers are to run.
+    async fn change_modes(&mut self, change: impl FnOnce(&mut BTreeMap<String, (Mode, String)>)) {
+        if let Some(loader) = &mut self.loader {
+            change(&mut loader.modes);
+            let arguments = loader.arguments();
+            self.apply_event(Event::ArgumentsAsked(arguments)).await;
+        }
     }
 
     /// Pins the scheduler of this program for `client`.
@@ -197,6 +254,14 @@ impl Daemon {
         })
         .await;
     }
+}
+
+/// The configuration of scx_loader, or an empty one when it cannot be used.
+fn settings() -> Settings {
+    Settings::read("/".as_ref()).unwrap_or_else(|error| {
+        tracing::warn!("the configuration of scx_loader is not used: {error}");
+        Settings::default()
+    })
 }
 
 fn offered() -> PathBuf {

@@ -4,3 +4,4 @@ pub(crate) mod boot_guard;
 pub(crate) mod daemon_lock;
 pub(crate) mod failure_store;
 pub(crate) mod history;
+pub(crate) mod loader_clients;

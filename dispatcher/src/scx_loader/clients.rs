@@ -1,10 +1,10 @@
 //! What comes of a request: a pin, or the end of one.
 //!
 //! scx_loader's clients know of no automatic choice. falcond reads what runs when a game starts and asks for it again when the
-//! game ends; taken at its word, that would pin what was chosen by chance. So it is remembered for each client what ran,
-//! unpinned, before its first request, and a request for just that leaves the choice to the policy again. A client that asks
-//! for the scheduler that runs in another mode, as power-profiles-daemon is patched to do, wants other arguments for it and
-//! not that it stays.
+//! game ends; taken at its word, that would pin what was chosen by chance. So it is remembered for each client what ran
+//! before its first request, whoever wanted that, and a request for just that takes back what the client asked for. It is remembered over a
+//! restart of the daemon. A client that asks for the scheduler that runs by a rule in another mode, as power-profiles-daemon is
+//! patched to do, wants other arguments for it and not that it stays.
 
 use std::collections::VecDeque;
 
@@ -12,6 +12,9 @@ use super::mode::Mode;
 
 /// For how many clients it is remembered.
 const MOST: usize = 16;
+
+/// The command line, at which a person means what they type: what is not to be put back is asked for.
+const COMMAND_LINE: &str = "scxctl";
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +55,10 @@ pub(crate) type Shown = Option<(String, Mode)>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Now {
     pub(crate) shown: Shown,
-    /// Whether a pin is in force.
-    pub(crate) pinned: bool,
+    /// Whether a rule of the policy decides what runs.
+    pub(crate) by_rule: bool,
+    /// Whether something is pinned by the client.
+    pub(crate) is_theirs: bool,
 }
 
 /// What is to be done.
@@ -65,6 +70,8 @@ pub(crate) enum Outcome {
     PinKernel,
     /// The end of all pins.
     Unpin,
+    /// The end of what this client asked for: its pin, and its modes.
+    PutBack,
     /// The arguments of this mode for this program, wherever a rule asks for it.
     SetMode { command: String, mode: Mode },
     /// What runs is loaded anew.
@@ -103,7 +110,8 @@ impl Clients {
                     None => Outcome::Unpin,
                 });
             }
-            Ask::Stop if self.puts_back(client, &None, now) => return Ok(end(now)),
+            Ask::Stop if self.puts_back(client, &None, now) => return Ok(Outcome::PutBack),
+            Ask::Stop if now.by_rule && now.shown.is_none() => return Ok(Outcome::Nothing),
             Ask::Stop => return Ok(Outcome::PinKernel),
             Ask::Run { command, how } => (command, how),
         };
@@ -112,34 +120,38 @@ impl Clients {
             return Ok(Outcome::Pin { command, how });
         };
         if self.puts_back(client, &Some((command.clone(), mode)), now) {
-            return Ok(end(now));
+            return Ok(Outcome::PutBack);
         }
         let runs = now.shown.as_ref().map(|(command, _)| command);
-        Ok(if !now.pinned && runs == Some(&command) {
-            // It never was about another scheduler.
-            self.forget(client);
+        Ok(if now.by_rule && runs == Some(&command) {
             Outcome::SetMode { command, mode }
         } else {
             Outcome::Pin { command, how }
         })
     }
 
-    /// Whether `client` asks for what ran before its first request, which is forgotten then.
-    fn puts_back(&mut self, client: &str, asked: &Shown, now: &Now) -> bool {
-        self.remember(client, now);
-        let same = self
-            .0
-            .iter()
-            .any(|(of, before)| of == client && before == asked);
-        if same {
-            self.forget(client);
-        }
-        same
+    /// All of it, to be remembered over a restart.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &(String, Shown)> {
+        self.0.iter()
     }
 
-    /// Remembers what runs if it is unpinned and nothing is remembered yet.
+    /// Whether `client` asks for what ran before its first request, which is forgotten then.
+    fn puts_back(&mut self, client: &str, asked: &Shown, now: &Now) -> bool {
+        let Some((_, before)) = self.0.iter().find(|(of, _)| of == client) else {
+            self.remember(client, now);
+            return false;
+        };
+        let is_meant = now.is_theirs || now.shown == *asked || client != COMMAND_LINE;
+        let puts_back = before == asked && is_meant;
+        if puts_back {
+            self.forget(client);
+        }
+        puts_back
+    }
+
+    /// Remembers what runs, unless something is remembered already.
     fn remember(&mut self, client: &str, now: &Now) {
-        if now.pinned || self.0.iter().any(|(of, _)| of == client) {
+        if self.0.iter().any(|(of, _)| of == client) {
             return;
         }
         if self.0.len() >= MOST {
@@ -153,12 +165,13 @@ impl Clients {
     }
 }
 
-/// What leaves the choice to the policy.
-fn end(now: &Now) -> Outcome {
-    if now.pinned {
-        Outcome::Unpin
-    } else {
-        Outcome::Nothing
+impl FromIterator<(String, Shown)> for Clients {
+    /// The last of them, if they are too many.
+    fn from_iter<I: IntoIterator<Item = (String, Shown)>>(all: I) -> Self {
+        let mut clients: VecDeque<_> = all.into_iter().collect();
+        let too_many = clients.len().saturating_sub(MOST);
+        clients.drain(..too_many);
+        Self(clients)
     }
 }
 
@@ -187,45 +200,52 @@ mod tests {
     /// The clients, with what runs.
     struct Machine {
         clients: Clients,
-        now: Now,
+        shown: Shown,
+        /// By whom something is pinned.
+        pinned_by: Option<&'static str>,
     }
 
     impl Machine {
         fn running(shown: Shown) -> Self {
             Self {
                 clients: Clients::default(),
-                now: Now {
-                    shown,
-                    pinned: false,
-                },
+                shown,
+                pinned_by: None,
             }
         }
 
-        fn asks(&mut self, client: &str, ask: Ask) -> Outcome {
-            let outcome = self.clients.decide(client, ask, &self.now, None).unwrap();
-            self.now = match &outcome {
-                Outcome::Pin { command, how } => {
-                    let mode = how.mode();
-                    Now {
-                        shown: shown(command, mode),
-                        pinned: true,
-                    }
-                }
-                Outcome::PinKernel => Now {
-                    shown: None,
-                    pinned: true,
-                },
-                Outcome::Unpin => Now {
-                    shown: shown("scx_cosmos", Mode::Auto),
-                    pinned: false,
-                },
-                Outcome::SetMode { command, mode } => Now {
-                    shown: shown(command, *mode),
-                    pinned: false,
-                },
-                Outcome::Restart | Outcome::Nothing => return outcome,
+        fn asks(&mut self, client: &'static str, ask: Ask) -> Outcome {
+            let now = Now {
+                shown: self.shown.clone(),
+                by_rule: self.pinned_by.is_none(),
+                is_theirs: self.pinned_by == Some(client),
             };
+            let outcome = self.clients.decide(client, ask, &now, None).unwrap();
+            match &outcome {
+                Outcome::Pin { command, how } => {
+                    self.shown = shown(command, how.mode());
+                    self.pinned_by = Some(client);
+                }
+                Outcome::PinKernel => {
+                    self.shown = None;
+                    self.pinned_by = Some(client);
+                }
+                Outcome::PutBack if self.pinned_by == Some(client) => self.is_unpinned(),
+                Outcome::Unpin => self.is_unpinned(),
+                Outcome::SetMode { command, mode } => self.shown = shown(command, *mode),
+                Outcome::PutBack => {
+                    let command = self.shown.take().map(|(command, _)| command);
+                    self.shown = command.map(|command| (command, Mode::Auto));
+                }
+                Outcome::Restart | Outcome::Nothing => {}
+            }
             outcome
+        }
+
+        /// By a rule another one runs then.
+        fn is_unpinned(&mut self) {
+            self.shown = shown("scx_cosmos", Mode::Auto);
+            self.pinned_by = None;
         }
     }
 
@@ -243,24 +263,38 @@ mod tests {
                 Some((command, mode)) => run(&command, mode),
                 None => Ask::Stop,
             };
-            assert_eq!(machine.asks("falcond", back.clone()), Outcome::Unpin);
+            assert_eq!(machine.asks("falcond", back.clone()), Outcome::PutBack);
             // The next game begins with what runs then.
             machine.asks("falcond", run("scx_flash", Mode::Gaming));
             let back = machine.asks("falcond", run("scx_cosmos", Mode::Auto));
-            assert_eq!(back, Outcome::Unpin);
+            assert_eq!(back, Outcome::PutBack);
         }
+    }
+
+    #[test]
+    fn what_ran_before_may_have_been_pinned_by_a_person() {
+        let mut machine = Machine::running(shown("scx_lavd", Mode::Auto));
+        machine.pinned_by = Some("a person");
+        let game = machine.asks("falcond", run("scx_flash", Mode::Gaming));
+        assert_eq!(game, pin("scx_flash", Mode::Gaming));
+        let back = machine.asks("falcond", run("scx_lavd", Mode::Auto));
+        assert_eq!(back, Outcome::PutBack);
     }
 
     #[test]
     fn who_puts_it_back_after_a_person_has_unpinned_pins_nothing() {
         let mut machine = Machine::running(shown("scx_bpfland", Mode::Auto));
         machine.asks("falcond", run("scx_flash", Mode::Gaming));
-        machine.now = Now {
-            shown: shown("scx_cosmos", Mode::Auto),
-            pinned: false,
-        };
+        machine.is_unpinned();
         let back = machine.asks("falcond", run("scx_bpfland", Mode::Auto));
-        assert_eq!(back, Outcome::Nothing);
+        assert_eq!(back, Outcome::PutBack);
+        assert_eq!(machine.pinned_by, None);
+        // A person at the command line means it.
+        machine.asks("scxctl", run("scx_flash", Mode::Gaming));
+        machine.shown = shown("scx_bpfland", Mode::Auto);
+        machine.pinned_by = None;
+        let asked = machine.asks("scxctl", run("scx_cosmos", Mode::Auto));
+        assert_eq!(asked, pin("scx_cosmos", Mode::Auto));
     }
 
     #[test]
@@ -268,26 +302,38 @@ mod tests {
         let mut machine = Machine::running(shown("scx_bpfland", Mode::Auto));
         machine.asks("falcond", run("scx_flash", Mode::Gaming));
         machine.asks("falcond", run("scx_lavd", Mode::Gaming));
+        // Also after a restart of the daemon, which forgets its pin.
+        machine.clients = machine.clients.all().cloned().collect();
+        machine.is_unpinned();
         let back = machine.asks("falcond", run("scx_bpfland", Mode::Auto));
-        assert_eq!(back, Outcome::Unpin);
+        assert_eq!(back, Outcome::PutBack);
     }
 
     #[test]
-    fn the_scheduler_that_runs_in_another_mode_is_no_pin() {
+    fn the_scheduler_that_runs_by_a_rule_in_another_mode_is_no_pin() {
         let mut machine = Machine::running(shown("scx_bpfland", Mode::Auto));
-        for mode in [Mode::PowerSave, Mode::Gaming, Mode::Auto] {
+        for mode in [Mode::PowerSave, Mode::Gaming] {
             let set = machine.asks("power-profiles-daemon", run("scx_bpfland", mode));
             let command = "scx_bpfland".to_owned();
             assert_eq!(set, Outcome::SetMode { command, mode });
         }
         let same = machine.asks("power-profiles-daemon", run("scx_bpfland", Mode::Auto));
-        assert_eq!(same, Outcome::Nothing);
-        // Beside a pin of somebody else it is a pin in that mode.
+        assert_eq!(same, Outcome::PutBack);
+        // The game's rule has ended before it is put back.
+        machine.asks("falcond", run("scx_bpfland", Mode::Gaming));
+        machine.shown = None;
+        let back = machine.asks("falcond", run("scx_bpfland", Mode::Auto));
+        assert_eq!((back, machine.pinned_by), (Outcome::PutBack, None));
+        // Beside what no rule decides it is a pin in that mode.
         machine.asks("falcond", run("scx_lavd", Mode::Gaming));
         let pinned = machine.asks("power-profiles-daemon", run("scx_lavd", Mode::PowerSave));
         assert_eq!(pinned, pin("scx_lavd", Mode::PowerSave));
-        let back = machine.asks("falcond", run("scx_bpfland", Mode::Auto));
-        assert_eq!(back, Outcome::Unpin);
+    }
+
+    #[test]
+    fn what_does_not_run_is_not_stopped() {
+        let mut machine = Machine::running(None);
+        assert_eq!(machine.asks("falcond", Ask::Stop), Outcome::Nothing);
     }
 
     #[test]
@@ -296,33 +342,40 @@ mod tests {
         assert_eq!(machine.asks("scxctl", Ask::Stop), Outcome::PinKernel);
         let other = machine.asks("falcond", run("scx_bpfland", Mode::Auto));
         assert_eq!(other, pin("scx_bpfland", Mode::Auto));
-        machine.now.pinned = false;
+        let now = Now {
+            shown: None,
+            by_rule: true,
+            is_theirs: false,
+        };
         for number in 0..100 {
-            machine.clients.remember(&number.to_string(), &machine.now);
+            machine.clients.remember(&number.to_string(), &now);
         }
         assert_eq!(machine.clients.0.len(), MOST);
+        let many = (0..100).map(|number| (number.to_string(), None));
+        let clients: Clients = many.collect();
+        assert_eq!(clients.0.len(), MOST);
+        assert_eq!(clients.0.back().unwrap().0, "99");
     }
 
     #[test]
     fn what_scx_loader_refuses_is_refused_in_its_words() {
-        let mut machine = Machine::running(None);
-        let error = machine
-            .clients
-            .decide("scxctl", Ask::Restart, &machine.now, None);
-        assert_eq!(
-            error,
-            Err("No scheduler is currently running to restart".to_owned())
-        );
-        let restored = machine
-            .clients
-            .decide("scxctl", Ask::RestoreDefault, &machine.now, None);
+        let mut clients = Clients::default();
+        let mut decide = |ask, shown: Shown, default| {
+            let now = Now {
+                shown,
+                by_rule: true,
+                is_theirs: false,
+            };
+            clients.decide("scxctl", ask, &now, default)
+        };
+        let why = "No scheduler is currently running to restart".to_owned();
+        assert_eq!(decide(Ask::Restart, None, None), Err(why));
+        let restored = decide(Ask::RestoreDefault, None, None);
         assert_eq!(restored, Ok(Outcome::Unpin));
         let default = Some(("scx_lavd".to_owned(), Mode::Gaming));
-        let restored = machine
-            .clients
-            .decide("scxctl", Ask::RestoreDefault, &machine.now, default);
+        let restored = decide(Ask::RestoreDefault, None, default);
         assert_eq!(restored, Ok(pin("scx_lavd", Mode::Gaming)));
-        machine.now.shown = shown("scx_lavd", Mode::Auto);
-        assert_eq!(machine.asks("scxctl", Ask::Restart), Outcome::Restart);
+        let restarted = decide(Ask::Restart, shown("scx_lavd", Mode::Auto), None);
+        assert_eq!(restarted, Ok(Outcome::Restart));
     }
 }

@@ -1,8 +1,8 @@
 //! From the PIDs of processes that began, changed or ended to events with what /proc shows of them. Owns when they are
 //! read, and that this stays cheap whatever the machine does; has no clock.
 //!
-//! A process that began and ended between two calls is never read. One call reads no more than [`READS`] processes; the
-//! rest waits for the next. When PIDs were lost, all processes are scanned again, which may take several calls. What a process
+//! A process that began and ended between two calls is never read. One call reads no more than [`READS`] processes, and between two calls
+//! no more ancestors are looked up; the rest waits for the next. When PIDs were lost, all processes are scanned again, which may take several calls. What a process
 //! descends from is in `lineage`, while somebody asks for that.
 
 mod lineage;
@@ -35,6 +35,8 @@ pub(crate) struct ProcessTracker {
     last_scan: Option<Instant>,
     /// `None` while nobody asks for ancestors.
     lineage: Option<Lineage>,
+    /// How many more processes may be looked up until the next call.
+    look_ups: u32,
 }
 
 /// A scan on its way.
@@ -64,6 +66,7 @@ impl ProcessTracker {
             wanted: true,
             last_scan: None,
             lineage: None,
+            look_ups: READS,
         }
     }
 
@@ -81,7 +84,9 @@ impl ProcessTracker {
     /// A process was forked by another.
     pub(crate) fn forked(&mut self, pid: u32, parent: u32) {
         if let Some(lineage) = &mut self.lineage {
-            look_up(parent, lineage, &self.proc);
+            look_up(parent, lineage, &self.proc, &mut self.look_ups);
+            // A scan finds out what there was no time for.
+            self.wanted |= self.look_ups == 0;
             lineage.forked(pid, parent);
         }
         self.changed(pid);
@@ -137,6 +142,7 @@ impl ProcessTracker {
 
     /// The changes since the last call, as far as processes could be read.
     pub(crate) fn events(&mut self, now: Instant) -> Vec<ProcessEvent> {
+        self.look_ups = READS;
         let ended = self.ended.drain(..);
         let mut events: Vec<_> = ended.map(|pid| ProcessEvent::Ended { pid }).collect();
         let mut reads = READS;
@@ -227,15 +233,19 @@ impl ProcessTracker {
 }
 
 /// Has `lineage` know `pid`, as far as /proc still tells: what it forks may be reported before a scan has come to it, and both
-/// may have ended by then.
-fn look_up(pid: u32, lineage: &mut Lineage, proc: &Path) {
+/// may have ended by then. Takes what it reads from `reads`.
+fn look_up(pid: u32, lineage: &mut Lineage, proc: &Path, reads: &mut u32) {
     let mut path = Vec::new();
     let mut next = Some(pid);
     while let Some(pid) = next
         && path.len() < MAX_ANCESTORS
+        && *reads > 0
         && lineage.lacks(pid)
-        && let Some(process) = process::read(proc, pid)
     {
+        *reads -= 1;
+        let Some(process) = process::read(proc, pid) else {
+            break;
+        };
         next = process::parent(proc, pid);
         path.push((process, next));
     }

@@ -318,6 +318,22 @@ fn parents_in_a_circle_are_looked_up_once() {
 }
 
 #[test]
+fn no_more_parents_are_looked_up_than_processes_are_read() {
+    let now = Instant::now();
+    let machine = Machine::with(1..=2 * READS);
+    let mut tracker = ProcessTracker::new(machine.0.path());
+    tracker.tell_ancestors(true);
+    tracker.events(now);
+    for parent in 1..=2 * READS {
+        tracker.forked(10_000 + parent, parent);
+    }
+    let lineage = tracker.lineage.as_ref().unwrap();
+    let unknown = (1..=2 * READS).filter(|pid| lineage.lacks(*pid)).count();
+    assert_eq!(unknown, usize::try_from(READS).unwrap());
+    assert!(tracker.wanted);
+}
+
+#[test]
 fn the_queue_is_bounded() {
     let mut queue = Queue::default();
     for pid in (0..).take(MAX_PROCESSES) {

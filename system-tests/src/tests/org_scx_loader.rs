@@ -207,6 +207,23 @@ pub(super) fn who_puts_back_what_ran_leaves_the_choice_to_the_policy() -> anyhow
     kernel::runs("scx_bpfland")?;
     as_service("falcond", "StopScheduler")?;
     wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
+    kernel::runs("kernel")?;
+
+    // What a person pinned before the game is pinned after it.
+    service::say("auto-ext pin cosmos")?;
+    as_service("falcond", "SwitchScheduler su scx_bpfland 1")?;
+    kernel::runs("scx_bpfland")?;
+    as_service("falcond", "SwitchScheduler su scx_cosmos 0")?;
+    kernel::runs("scx_cosmos")?;
+    ensure!(bus.string("Reason") == "pinned", "{}", bus.string("Reason"));
+
+    // The daemon is another one when the game ends, whose choice it is left to.
+    as_service("falcond", "SwitchScheduler su scx_bpfland 1")?;
+    kernel::runs("scx_bpfland")?;
+    service::replace(service::REPLACED_BY[0])?;
+    let bus = Bus::connect()?;
+    as_service("falcond", "SwitchScheduler su scx_cosmos 0")?;
+    ensure!(bus.string("Mode") == "auto", "{}", bus.string("Reason"));
     kernel::runs("kernel")
 }
 

@@ -175,7 +175,7 @@ impl Authorization {
     }
 
     /// The user who calls, as the bus knows.
-    async fn user(&self, bus: &Connection, header: &Header<'_>) -> fdo::Result<u32> {
+    pub(super) async fn user(&self, bus: &Connection, header: &Header<'_>) -> fdo::Result<u32> {
         let Some(sender) = header.sender() else {
             return Err(fdo::Error::AccessDenied("who calls?".to_owned()));
         };

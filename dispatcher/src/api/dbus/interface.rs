@@ -1,6 +1,6 @@
 //! The object on the bus: its properties, methods and signal. Methods are passed on to the daemon.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,14 +22,16 @@ use crate::persistence::history::Entry;
 
 /// How soon a daemon that took no more requests is asked again to end the holds and leases of a caller that has left.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
+/// How many callers of one user who is not root may have holds or leases: others are to find room.
+const MAX_CALLERS_OF_A_USER: usize = 16;
 
 /// The object `/org/autoext/AutoExt1`.
 pub(super) struct AutoExt {
     answers: Answers,
     authorization: Arc<Authorization>,
     requests: Requests,
-    /// The callers with holds or leases, for each of which a task waits until it leaves.
-    holders: Arc<Mutex<BTreeSet<String>>>,
+    /// The callers with holds or leases and their users, for each of which a task waits until it leaves.
+    holders: Arc<Mutex<BTreeMap<String, u32>>>,
 }
 
 impl AutoExt {
@@ -86,12 +88,19 @@ impl AutoExt {
     }
 
     /// The number of what `request` asks for, a hold or a lease, which ends when `owner` leaves the bus.
-    async fn cookie(&self, request: Request, bus: &Connection, owner: String) -> fdo::Result<u32> {
-        self.release_when_gone(bus, owner.clone()).await?;
+    async fn cookie(
+        &self,
+        request: Request,
+        bus: &Connection,
+        header: &Header<'_>,
+    ) -> fdo::Result<u32> {
+        let owner = caller(header)?;
+        let user = self.authorization.user(bus, header).await?;
+        self.release_when_gone(bus, owner.clone(), user).await?;
         let answer = self.ask(request).await?;
-        if !lock(&self.holders).contains(&owner) {
+        if !lock(&self.holders).contains_key(&owner) {
             // It left before there was anything to end.
-            self.ask(Request::OwnerLeft { owner }).await?;
+            end_all_of(&self.requests, owner).await;
         }
         match answer {
             Answer::Cookie(cookie) => Ok(cookie),
@@ -102,9 +111,24 @@ impl AutoExt {
     }
 
     /// Ends the holds and leases of `owner` when it leaves the bus.
-    async fn release_when_gone(&self, bus: &Connection, owner: String) -> fdo::Result<()> {
-        if !lock(&self.holders).insert(owner.clone()) {
-            return Ok(());
+    async fn release_when_gone(
+        &self,
+        bus: &Connection,
+        owner: String,
+        user: u32,
+    ) -> fdo::Result<()> {
+        {
+            let mut holders = lock(&self.holders);
+            if holders.contains_key(&owner) {
+                return Ok(());
+            }
+            let theirs = holders.values().filter(|of| **of == user).count();
+            if user != 0 && theirs >= MAX_CALLERS_OF_A_USER {
+                let message =
+                    format!("{MAX_CALLERS_OF_A_USER} programs of this user have holds or leases");
+                return Err(fdo::Error::LimitsExceeded(message));
+            }
+            holders.insert(owner.clone(), user);
         }
         let left = left(bus, &owner).await;
         if left.is_err() {
@@ -115,15 +139,7 @@ impl AutoExt {
         tokio::spawn(async move {
             left.next().await;
             lock(&holders).remove(&owner);
-            // Nobody else ends them.
-            while let Err(Refusal::TooMuch(_)) = requests
-                .ask(Request::OwnerLeft {
-                    owner: owner.clone(),
-                })
-                .await
-            {
-                sleep(TRY_AGAIN).await;
-            }
+            end_all_of(&requests, owner).await;
         });
         Ok(())
     }
@@ -142,6 +158,16 @@ impl AutoExt {
                 .map_err(|error| fdo::Error::Failed(error.to_string())),
             Answer::Done | Answer::Cookie(_) => Err(fdo::Error::Failed("no answer".to_owned())),
         }
+    }
+}
+
+/// Ends the holds and leases of `owner`, as nobody else does.
+async fn end_all_of(requests: &Requests, owner: String) {
+    let left = || Request::OwnerLeft {
+        owner: owner.clone(),
+    };
+    while let Err(Refusal::TooMuch(_)) = requests.ask(left()).await {
+        sleep(TRY_AGAIN).await;
     }
 }
 
@@ -267,10 +293,10 @@ impl AutoExt {
         let hold = Request::Hold {
             application,
             reason,
-            owner: owner.clone(),
+            owner,
         };
         self.may_ask(&hold, bus, &header).await?;
-        self.cookie(hold, bus, owner).await
+        self.cookie(hold, bus, &header).await
     }
 
     /// Runs the scheduler `name` (as in a rule of the policy; `kernel` for none), with `args` in place of the policy's
@@ -300,7 +326,7 @@ impl AutoExt {
         if !with_arguments {
             let of_the_policy = lease(MayName::ThoseOfThePolicy);
             self.may_ask(&of_the_policy, bus, &header).await?;
-            match self.cookie(of_the_policy, bus, owner.clone()).await {
+            match self.cookie(of_the_policy, bus, &header).await {
                 // Then it takes a greater authorization.
                 Err(fdo::Error::AccessDenied(_)) => {}
                 answered => return answered,
@@ -308,7 +334,7 @@ impl AutoExt {
         }
         let any = lease(MayName::Any);
         self.may_ask(&any, bus, &header).await?;
-        self.cookie(any, bus, owner).await
+        self.cookie(any, bus, &header).await
     }
 
     /// As `Lease`, for a turn of a comparison: its switches, and the one back after the last turn, do not count against the
@@ -329,12 +355,12 @@ impl AutoExt {
             args,
             application,
             reason,
-            owner: owner.clone(),
+            owner,
             may_name: MayName::Any,
             is_turn: true,
         };
         self.may_ask(&turn, bus, &header).await?;
-        self.cookie(turn, bus, owner).await
+        self.cookie(turn, bus, &header).await
     }
 
     /// Ends a hold or a lease of the caller.

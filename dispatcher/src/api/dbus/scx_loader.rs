@@ -145,7 +145,13 @@ impl ScxLoader {
     }
 
     /// The modes that have arguments for a scheduler, and 0.
-    fn scheduler_modes(&self, scx_name: &str) -> fdo::Result<Vec<u32>> {
+    async fn scheduler_modes(
+        &self,
+        scx_name: &str,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<Vec<u32>> {
+        self.authorization.read(bus, &header).await?;
         let modes = offered(&self.facts(None))?
             .settings
             .modes(&scheduler(scx_name)?);
@@ -153,7 +159,13 @@ impl ScxLoader {
     }
 
     /// The arguments of each mode of a scheduler.
-    fn scheduler_mode_args(&self, scx_name: &str) -> fdo::Result<Vec<(u32, Vec<String>)>> {
+    async fn scheduler_mode_args(
+        &self,
+        scx_name: &str,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<Vec<(u32, Vec<String>)>> {
+        self.authorization.read(bus, &header).await?;
         let (name, settings) = (
             scheduler(scx_name)?,
             Arc::clone(&offered(&self.facts(None))?.settings),

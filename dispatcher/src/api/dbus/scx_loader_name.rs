@@ -83,6 +83,7 @@ impl Offer {
     /// Offers the interface or not, as `status` says, and announces what changed.
     pub(super) async fn show(&mut self, now: &Current, status: &DaemonStatus) -> zbus::Result<()> {
         let Some(status) = &status.scx_loader else {
+            self.taken = false;
             if self.announced.take().is_some() {
                 self.connection.release_name(NAME).await?;
             }

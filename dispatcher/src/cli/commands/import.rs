@@ -18,7 +18,7 @@ pub(crate) fn run(tool: Tool, path: Option<&Path>) -> anyhow::Result<ExitCode> {
     }
     writeln!(
         err,
-        "to use it: auto-ext import {0} | sudo tee /etc/auto-ext/policies.d/50-{0}.yaml; auto-ext check",
+        "to use it: auto-ext import {0} | sudo install -D -m 644 /dev/stdin /etc/auto-ext/policies.d/50-{0}.yaml; auto-ext check",
         tool.name()
     )?;
     Ok(ExitCode::SUCCESS)
