@@ -185,7 +185,7 @@ mod tests {
                 &format!("xtask: [{name}] begins"),
                 &format!("[{name}] built"),
                 &format!("[{name}] half"),
-                "[a] 1.5 times",
+                &format!("[{name}] 1.5 times"),
                 &format!("[machine] {name}"),
                 "and more",
                 &format!("xtask: [{name}] it failed:"),

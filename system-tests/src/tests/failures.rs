@@ -136,9 +136,11 @@ pub(super) fn one_that_leaves_when_asked_has_not_failed_whatever_its_status() ->
 }
 
 pub(super) fn sysrq_brings_the_safe_mode_until_a_person_ends_it() -> anyhow::Result<()> {
+    let enabled = kernel::enable_seq() + 1;
     let bus = start_wanting("", "bpfland, kernel")?;
     wait::until("scheduler", &"scx_bpfland".to_owned(), kernel::scheduler)?;
-    let enabled = kernel::enable_seq();
+    // The kernel counts it a moment after it says so.
+    wait::until("schedulers enabled", &enabled, kernel::enable_seq)?;
     fs::write("/proc/sys/kernel/sysrq", "1")?;
     fs::write("/proc/sysrq-trigger", "S")?;
     let took = wait::until("mode", &"observe".to_owned(), || bus.string("Mode"))?;
