@@ -215,7 +215,7 @@ pub(super) fn who_puts_back_what_ran_leaves_the_choice_to_the_policy() -> anyhow
     kernel::runs("scx_bpfland")?;
     as_service("falcond", "SwitchScheduler su scx_cosmos 0")?;
     kernel::runs("scx_cosmos")?;
-    ensure!(bus.string("Reason") == "pinned", "{}", bus.string("Reason"));
+    wait::until("reason", &"pinned".to_owned(), || bus.string("Reason"))?;
 
     // The daemon is another one when the game ends, whose choice it is left to.
     as_service("falcond", "SwitchScheduler su scx_bpfland 1")?;
