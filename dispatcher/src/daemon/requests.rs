@@ -251,7 +251,8 @@ impl Daemon {
 
     /// Grants a lease of what can run now. Later it may have to wait, or to give way to what overrules it.
     async fn lease(&mut self, mut lease: Lease, owner: String) -> Result<Answer, Refusal> {
-        is_installed(&lease.to)?;
+        // Whoever starts a game through us has not made a mistake when a scheduler was uninstalled since.
+        is_installed(&lease.to).map_err(|refusal| Refusal::Unavailable(refusal.to_string()))?;
         if let Mode::Observe(cause) = self.state.mode()
             && *cause != ObserveCause::NoScheduler
         {

@@ -106,7 +106,6 @@ pub(super) fn what_cannot_be_leased_now_keeps_no_command_from_running() -> anyho
     // Mistakes of the caller's: nothing runs.
     for (command, says) in [
         ("run nonsense -- echo ran", "`nonsense` is no scheduler"),
-        ("run missing -- echo ran", "scx_missing"),
         (
             "run --class nonsense -- echo ran",
             "no class `nonsense`; it has game, desk, idle",
@@ -121,11 +120,10 @@ pub(super) fn what_cannot_be_leased_now_keeps_no_command_from_running() -> anyho
         ensure!(output.stdout.is_empty(), "{command}");
     }
 
-    // A pin overrules it, and without a daemon there is none.
-    service::say("auto-ext pin kernel")?;
-    let ran = |says: &str| {
+    // It is not installed, a pin overrules it, and without a daemon there is none.
+    let ran_under = |name: &str, says: &str| {
         // grep ends with 2 where it finds no file.
-        let output = service::output("auto-ext run fast -- grep x /nonexistent")?;
+        let output = service::output(&format!("auto-ext run {name} -- grep x /nonexistent"))?;
         let error = String::from_utf8_lossy(&output.stderr);
         ensure!(
             output.status.code() == Some(2) && error.contains(says),
@@ -134,6 +132,9 @@ pub(super) fn what_cannot_be_leased_now_keeps_no_command_from_running() -> anyho
         ensure!(kernel::scheduler() == "kernel");
         anyhow::Ok(())
     };
+    ran_under("missing", "scx_missing")?;
+    service::say("auto-ext pin kernel")?;
+    let ran = |says| ran_under("fast", says);
     ran("warning: the scheduler does not run, the command does all the same: pinned: kernel")?;
     service::say("auto-ext unpin")?;
     service::stop()?;

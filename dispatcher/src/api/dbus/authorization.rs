@@ -118,7 +118,8 @@ impl Authorization {
     }
 
     /// Whether the caller may do this as a client of scx_loader: by the action of scx_loader where it is installed, so that
-    /// people's rules about it go on working, else by ours. As it does, a person may be asked whatever the caller says.
+    /// people's rules about it go on working, else by ours; with arguments, by which a program that runs as root may be told to
+    /// write files, always by ours. As it does, a person may be asked whatever the caller says.
     pub(super) async fn may_by_scx_loader(
         &self,
         action: Action,
@@ -126,7 +127,11 @@ impl Authorization {
         header: &Header<'_>,
     ) -> fdo::Result<()> {
         let actions = [OF_SCX_LOADER, action.id()];
-        self.authorize(&actions, bus, header, true).await
+        let actions = match action {
+            Action::Arguments => &actions[1..],
+            Action::Lease | Action::Manage => &actions[..],
+        };
+        self.authorize(actions, bus, header, true).await
     }
 
     /// Whether the caller may do this by the first of the actions that is registered.

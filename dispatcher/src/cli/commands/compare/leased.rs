@@ -1,6 +1,7 @@
 //! The scheduler that runs now: leased anew for each change, the new one before the old one is released, so that nothing
 //! else runs between two turns. All of it ends with our connection to the bus.
 
+use std::fmt;
 use std::path::Path;
 
 use anyhow::bail;
@@ -27,6 +28,16 @@ pub(super) struct Leased {
     count: u64,
     /// They are leases for turns, which have a limit of their own: known from the first one on.
     may_turn: Option<bool>,
+}
+
+/// What an error says when the scheduler itself is to blame.
+#[derive(Debug)]
+pub(super) struct CannotRun;
+
+impl fmt::Display for CannotRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it cannot run")
+    }
 }
 
 struct Lease {
@@ -70,6 +81,13 @@ impl Leased {
     /// # Errors
     /// When it cannot, or the limit of switches is reached.
     pub(super) async fn bring(&mut self, contender: &Contender) -> anyhow::Result<Instance> {
+        match self.try_to_bring(contender).await {
+            Err(error) if self.is_its_own(&error, contender).await => Err(error.context(CannotRun)),
+            brought => brought,
+        }
+    }
+
+    async fn try_to_bring(&mut self, contender: &Contender) -> anyhow::Result<Instance> {
         let lease = self.lease.as_ref();
         if lease.is_none_or(|lease| lease.contender != *contender) {
             self.lease(contender).await?;
@@ -79,6 +97,22 @@ impl Leased {
             runs(&self.client, is_ours).await?;
         }
         self.instance().await
+    }
+
+    /// Whether the contender is to blame for this error, and not a pin, another's lease, a limit or the state of the machine.
+    async fn is_its_own(&self, error: &anyhow::Error, contender: &Contender) -> bool {
+        let code = error.downcast_ref::<WithCode>().map(|error| error.code);
+        if code != Some(Code::Failed) {
+            return false;
+        }
+        let Ok(why) = self.why().await else {
+            return false;
+        };
+        // Its lease has ended by its failure, or was refused while the one before is in force.
+        let is_of_another = |lease: &Lease| {
+            lease.contender != *contender && why.mode == "held" && why.because == lease.because
+        };
+        why.mode == "auto" || self.lease.as_ref().is_some_and(is_of_another)
     }
 
     /// What the kernel runs now.

@@ -10,6 +10,7 @@ use auto_ext_service::exit_code::{Code, WithCode};
 use super::contender::Contender;
 use super::csv::Row;
 use super::end::End;
+use super::leased::CannotRun;
 use super::session::{Session, progress};
 use super::turn::Turn;
 use crate::cli::commands::grant::warn;
@@ -119,8 +120,10 @@ async fn round(session: &mut Session<'_>, tuning: &mut Tuning, order: &[usize]) 
 
 /// Whether a scheduler that does not run is to blame for it, and not the daemon or a limit.
 fn is_its_own(error: &anyhow::Error) -> bool {
-    let code = error.downcast_ref::<WithCode>().map(|error| error.code);
-    code == Some(Code::Failed)
+    // Without a daemon nobody else is.
+    let coded = error.downcast_ref::<WithCode>();
+    error.is::<CannotRun>()
+        || coded.is_some_and(|error| error.code == Code::Failed && !error.is_for_now)
 }
 
 #[cfg(test)]
@@ -166,6 +169,10 @@ pub(super) mod tests {
     fn a_limit_that_is_reached_is_no_fault_of_a_scheduler() {
         let failed = WithCode::error(Code::Failed, "it crashed").context("bpfland does not run");
         assert!(is_its_own(&failed));
+        let pinned = || WithCode::for_now(Code::Failed, "pinned: kernel").context("a does not run");
+        assert!(!is_its_own(&pinned()));
+        let quarantined = pinned().context(CannotRun).context("a does not run");
+        assert!(is_its_own(&quarantined));
         assert!(!is_its_own(&anyhow!("the limit is reached")));
         assert!(!is_its_own(&WithCode::error(Code::NoDaemon, "gone")));
     }
