@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use auto_ext_policy::{Candidate, Power, Profile, Scheduler};
 use auto_ext_signals::{ProcessEvent, Signals};
-use auto_ext_trials::{Consent, Here, PairRecord, Reading, Table, Unquiet};
+use auto_ext_trials::{Consent, Here, PairRecord, Reading, Table, TrialEnd, Unquiet};
 
 use crate::cause::{Cause, End};
 use crate::failures::Failure;
@@ -189,4 +189,6 @@ pub enum Action {
     KeepPair(Box<PairRecord>),
     /// Keep what was learned, [`State::trials`](crate::State::trials), which is not what it was.
     KeepLearned,
+    /// Tell people that a trial has ended.
+    TrialEnded(Box<TrialEnd>),
 }

@@ -49,6 +49,7 @@ pub(crate) fn follow_trials(policy: &Policy, state: &mut State, now: Moment) -> 
         Deed::Measure(on) => Action::Measure(on),
         Deed::KeepPair(pair) => Action::KeepPair(pair),
         Deed::KeepTable => Action::KeepLearned,
+        Deed::TrialEnded(end) => Action::TrialEnded(end),
     };
     deeds.into_iter().map(action).collect()
 }

@@ -424,7 +424,7 @@ impl World {
                         }
                         PairEnd::Dropped(_) => {}
                     },
-                    Action::Measure(_) | Action::KeepLearned => {}
+                    Action::Measure(_) | Action::KeepLearned | Action::TrialEnded(_) => {}
                 }
             }
         }

@@ -140,6 +140,20 @@ fn is_too_little(primary: Metric, second: &Measured, before: &Measured) -> bool 
     }
 }
 
+impl Alarm {
+    /// The guard, in a word for those who count.
+    #[must_use]
+    pub fn guard(&self) -> &'static str {
+        match self {
+            Self::Failed(_) => "failure",
+            Self::Waited(_) => "wait",
+            Self::Canary => "canary",
+            Self::TooLittle(_) => "primary",
+            Self::Pressure(_) => "pressure",
+        }
+    }
+}
+
 impl std::fmt::Display for Alarm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

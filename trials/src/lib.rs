@@ -34,6 +34,6 @@ pub use quiet::Unquiet;
 pub use record::{Closed, Drops, Proven, Record};
 pub use status::{ClassStatus, TrialStatus};
 pub use table::{Build, Here, Key, MAX_RECORDS, Machine, Row, Table, TableError};
-pub use trial::{PAIRS_PER_TRIAL, Trial};
+pub use trial::{PAIRS_PER_TRIAL, Trial, TrialEnd};
 pub use trials::{Consent, Deed, MAX_CONSENT, Situation, Trials};
 pub use yardstick::{METRIC_VERSION, Metric, Yardstick};

@@ -187,6 +187,7 @@ mod tests {
 
     fn prove(table: &mut Table, name: &str, effect: f64) {
         let proven = Proven {
+            e_better: 100.0,
             effect,
             pairs: 6,
             since: AT,

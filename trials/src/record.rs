@@ -75,6 +75,9 @@ pub struct Proven {
     pub effect: f64,
     /// By so many pairs.
     pub pairs: u32,
+    /// The e-value that they had.
+    #[serde(default)]
+    pub e_better: f64,
     /// Since when.
     #[serde(with = "since_1970")]
     pub since: Duration,
@@ -219,6 +222,7 @@ impl Record {
                 self.proven = Some(Proven {
                     effect: effect.unwrap_or_default(),
                     pairs: u32::try_from(self.ratios.len()).unwrap_or(u32::MAX),
+                    e_better: judged.e_better,
                     since: self.proven.map_or(at, |proven| proven.since),
                 });
                 self.begin_anew();
@@ -335,7 +339,9 @@ impl Record {
         let mut numbers = numbers.chain(self.halves.iter().flatten());
         let lists = self.guards.values().map(Vec::len);
         let longest = lists.chain([self.ratios.len(), self.halves.len()]).max();
-        let proven = self.proven.is_none_or(|proven| proven.effect.is_finite());
+        let proven = self
+            .proven
+            .is_none_or(|proven| proven.effect.is_finite() && proven.e_better.is_finite());
         numbers.all(|number| number.is_finite())
             && longest.is_none_or(|longest| longest <= MAX_PAIRS)
             && proven

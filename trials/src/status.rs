@@ -1,12 +1,14 @@
 //! What is shown of trials: the one that is on, and what was found for each class. Its JSON is what scripts read.
 
+use auto_ext_evidence::Evidence;
 use auto_ext_policy::{Candidate, Goal};
 use serde::{Deserialize, Serialize};
 
 use crate::moment::Moment;
 use crate::record::Closed;
 use crate::table::Row;
-use crate::trial::{PAIRS_PER_TRIAL, Stage, Trial};
+use crate::trial::{PAIRS_PER_TRIAL, Trial};
+use crate::yardstick::{Metric, Yardstick};
 
 /// A trial that is on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +21,8 @@ pub struct TrialStatus {
     pub runs: String,
     /// Which turn it is, from 1.
     pub turn: usize,
+    /// How many there are at most.
+    pub of_turns: usize,
     /// How many pairs are finished.
     pub pairs: usize,
     /// How many there are at most.
@@ -40,10 +44,20 @@ pub struct ClassStatus {
     pub scheduler: String,
     /// By how much it is better, as a logarithm.
     pub effect: Option<f64>,
+    /// What the effect is of; `None` where nothing is compared.
+    pub metric: Option<Metric>,
     /// How many pairs there were.
     pub pairs: u32,
+    /// The e-value for that it is better: what was proven had, or what the pairs say by now.
+    pub e_better: Option<f64>,
+    /// The e-value for that it is worse, by now.
+    pub e_worse: Option<f64>,
+    /// The guard that is nearest to being lost, and how near it is: 1 is lost.
+    pub nearest_guard: Option<(Metric, f64)>,
     /// Whether it is proven to be better.
     pub is_proven: bool,
+    /// Since when, in seconds since 1970.
+    pub since: Option<u64>,
     /// Why it is not tried any more.
     pub closed: Option<Closed>,
     /// Why it is not tried for now.
@@ -56,15 +70,12 @@ pub struct ClassStatus {
 
 impl TrialStatus {
     pub(crate) fn of(trial: &Trial, now: Moment) -> Self {
-        let candidate = match &trial.stage {
-            Stage::Incumbent => None,
-            Stage::Pair(pair) => Some(pair.scheduler.name.clone()),
-        };
         Self {
             class: trial.class.clone(),
-            candidate,
+            candidate: trial.tried().map(str::to_owned),
             runs: trial.arm().name().to_owned(),
             turn: trial.turns + 1,
+            of_turns: trial.most_turns(),
             pairs: trial.pairs,
             of_pairs: PAIRS_PER_TRIAL,
             turn_ends_in: trial.turn.ends(now).saturating_sub(now).as_secs(),
@@ -86,13 +97,28 @@ impl ClassStatus {
             },
         );
         let bench = record.on_bench(at);
+        let yardstick = Yardstick::all(key.goal).next();
+        let yardstick = yardstick.filter(|_| key.scheduler.is_some());
+        let evidence = yardstick.as_ref();
+        let evidence = evidence.map(|yardstick| record.evidence(yardstick.design(1)));
+        let guards = Yardstick::all(key.goal);
+        let guards = guards.filter_map(|yardstick| record.nearest_guard(&yardstick));
+        let proven = record.proven();
         Self {
             class: key.class.clone(),
             goal: key.goal,
             scheduler,
             effect: record.effect(),
+            metric: yardstick.map(|yardstick| yardstick.primary),
             pairs: record.pairs(),
-            is_proven: record.proven().is_some(),
+            e_better: match proven {
+                Some(proven) => Some(proven.e_better),
+                None => evidence.as_ref().map(Evidence::e_better),
+            },
+            e_worse: evidence.as_ref().map(Evidence::e_worse),
+            nearest_guard: guards.max_by(|(_, one), (_, other)| one.total_cmp(other)),
+            is_proven: proven.is_some(),
+            since: proven.map(|proven| proven.since.as_secs()),
             closed: record.closed(),
             benched_for: bench.map(|(_, why)| why.to_owned()),
             benched_until: bench.map(|(until, _)| until.as_secs()),

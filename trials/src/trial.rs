@@ -7,6 +7,7 @@ use auto_ext_policy::{Candidate, Goal, Profile, Scheduler};
 
 use crate::guard::{Guard, Reference};
 use crate::moment::Moment;
+use crate::noise::SHAM_PAIRS;
 use crate::outcome::Measured;
 use crate::table::Key;
 use crate::turn::{Done, Turn};
@@ -38,6 +39,21 @@ pub struct Trial {
     pub(crate) turns: usize,
     /// Pairs that were finished.
     pub(crate) pairs: usize,
+}
+
+/// A trial that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrialEnd {
+    /// The class of the load.
+    pub class: String,
+    /// The policy's name of what was tried last; `None` when it was the incumbent alone.
+    pub candidate: Option<String>,
+    /// How many pairs were finished.
+    pub pairs: usize,
+    /// What came of it, for people.
+    pub outcome: String,
+    /// The guard that ended it at once, if one did: a word such as `wait`.
+    pub guard: Option<&'static str>,
 }
 
 /// What the turns are for.
@@ -97,6 +113,24 @@ impl Trial {
             }
             Stage::Pair(_) => Candidate::Kernel,
         }
+    }
+
+    /// The policy's name of what is tried; `None` while the incumbent alone is measured.
+    pub(crate) fn tried(&self) -> Option<&str> {
+        match &self.stage {
+            Stage::Incumbent => None,
+            Stage::Pair(pair) => Some(&pair.scheduler.name),
+        }
+    }
+
+    /// How many turns it has at most, as far as is known by now.
+    pub(crate) fn most_turns(&self) -> usize {
+        let of_the_incumbent = match &self.stage {
+            // The first tells the load, each further one makes a pair with the one before.
+            Stage::Incumbent => (SHAM_PAIRS + 1).max(self.turns + 1),
+            Stage::Pair(pair) => self.turns - 2 * self.pairs - usize::from(pair.first.is_some()),
+        };
+        of_the_incumbent + 2 * PAIRS_PER_TRIAL
     }
 
     /// The candidate whose turn it is.

@@ -90,10 +90,16 @@ impl Turn {
     /// When it will end, as far as is known now.
     #[must_use]
     pub(crate) fn ends(&self, now: Moment) -> Moment {
+        self.end().unwrap_or(now + self.settle + self.arm)
+    }
+
+    /// When it will end; `None` while its scheduler does not run yet.
+    #[must_use]
+    pub(crate) fn end(&self) -> Option<Moment> {
         match &self.part {
-            Part::Switching => now + self.settle + self.arm,
-            Part::Settling { since } => *since + self.settle + self.arm,
-            Part::Measuring { since, .. } => *since + self.arm,
+            Part::Switching => None,
+            Part::Settling { since } => Some(*since + self.settle + self.arm),
+            Part::Measuring { since, .. } => Some(*since + self.arm),
         }
     }
 

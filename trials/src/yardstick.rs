@@ -150,6 +150,23 @@ impl Yardstick {
         })
     }
 
+    /// Those that there may be for `goal`, by what can be measured.
+    pub(crate) fn all(goal: Goal) -> impl Iterator<Item = Self> {
+        let measured = |instructions| Measured {
+            demand: 1.0,
+            wait_ns: Some(1.0),
+            wait_p95_ns: Some(1.0),
+            canary_p99_ns: Some(1.0),
+            completions: Some(1.0),
+            user: Some(1.0),
+            watts: Some(1.0),
+            instructions,
+            ..Measured::default()
+        };
+        let with = [Some(1.0), None].into_iter();
+        with.filter_map(move |instructions| Self::new(goal, &measured(instructions)))
+    }
+
     /// When so many challengers of a class are better or worse.
     #[must_use]
     pub fn design(&self, challengers: usize) -> Design {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use auto_ext_policy::{Candidate, Conditions, Policy, Rule, Scheduler};
 use auto_ext_signals::{Level, Signal, Signals};
-use auto_ext_trials::PairRecord;
+use auto_ext_trials::{PairRecord, TrialEnd};
 
 use super::*;
 use crate::KernelState;
@@ -89,6 +89,8 @@ struct Machine {
     process: Option<Scheduler>,
     /// Pairs of trials that were kept.
     pairs: Vec<PairRecord>,
+    /// The trials that ended.
+    ended: Vec<TrialEnd>,
     /// Whose fault that is.
     fault: Fault,
 }
@@ -105,6 +107,7 @@ impl Machine {
             broken: BTreeSet::new(),
             process: None,
             pairs: Vec::new(),
+            ended: Vec::new(),
             fault: Fault::New(Cause::NotLoaded),
         };
         machine.kernel(KernelState::Disabled);
@@ -142,6 +145,10 @@ impl Machine {
                     Action::Switch { to, .. } => to,
                     Action::KeepPair(pair) => {
                         self.pairs.push(*pair);
+                        continue;
+                    }
+                    Action::TrialEnded(end) => {
+                        self.ended.push(*end);
                         continue;
                     }
                     Action::Cancel | Action::Measure(_) | Action::KeepLearned => continue,

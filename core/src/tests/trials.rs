@@ -213,6 +213,11 @@ fn a_task_that_waits_too_long_ends_it_at_once_and_for_a_day() {
         panic!("{:?}", lab.ends())
     };
     assert_eq!(why, "a task waited 1.4 s");
+    let [end] = &lab.machine.ended[..] else {
+        panic!("{:?}", lab.machine.ended)
+    };
+    assert_eq!((&end.outcome, end.guard), (why, Some("wait")));
+    assert_eq!(end.candidate.as_deref(), Some("flash"));
     lab.tried.clear();
     lab.seconds(23 * 3600, |_| false);
     assert_eq!(lab.tried, []);
@@ -306,6 +311,9 @@ fn whatever_overrules_a_load_ends_a_trial_at_once() {
         if ends {
             lab.is_over();
         }
+        // It is told once.
+        assert_eq!(lab.machine.ended.len(), usize::from(ends), "{shown}");
+        assert!(lab.machine.ended.iter().all(|end| end.guard.is_none()));
     }
 }
 

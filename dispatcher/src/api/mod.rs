@@ -3,3 +3,4 @@
 pub(crate) mod dbus;
 pub(crate) mod request;
 pub(crate) mod status;
+pub(crate) mod trials;

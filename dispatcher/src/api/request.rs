@@ -68,6 +68,17 @@ pub(crate) enum Request {
         /// Which client.
         client: String,
     },
+    /// Consent to trials for this time, in the first part of it without the shares of the budget; for no time: not any more.
+    Learn { lasts: Duration, lifted: Duration },
+    /// End the trial that is on.
+    EndTrial,
+    /// Forget what trials found.
+    Forget {
+        /// For which class; `None`: for all.
+        class: Option<String>,
+    },
+    /// All that is known of trials; answered with [`Answer::Text`] of JSON.
+    Trials,
     /// Read the policy again, and end the safe mode.
     Reload,
     /// Forget the failures of the program of this scheduler.
@@ -141,6 +152,7 @@ struct Answers {
     /// How often the daemon's state changed.
     changes: AtomicU64,
     why: Mutex<Option<TextAnswer>>,
+    trials: Mutex<Option<TextAnswer>>,
     metrics: Mutex<Option<TextAnswer>>,
     page: Mutex<Option<TextAnswer>>,
 }
@@ -171,6 +183,7 @@ impl Requests {
     pub(crate) async fn ask(&self, request: Request) -> Result<Answer, Refusal> {
         let last = match request {
             Request::Why => &self.answers.why,
+            Request::Trials => &self.answers.trials,
             Request::Metrics => &self.answers.metrics,
             Request::Page => &self.answers.page,
             _ => return self.ask_daemon(request).await,
@@ -215,6 +228,20 @@ impl Request {
         Self::Pin { name, args, lasts }
     }
 
+    /// A consent as it is given on the bus: for so many seconds, in the first `lifted` of which the budget's shares do not count.
+    pub(crate) fn learn(seconds: u32, lifted: u32) -> Self {
+        Self::Learn {
+            lasts: Duration::from_secs(u64::from(seconds)),
+            lifted: Duration::from_secs(u64::from(lifted)),
+        }
+    }
+
+    /// As it is asked for on the bus, where no class means all.
+    pub(crate) fn forget(class: String) -> Self {
+        let class = (!class.is_empty()).then_some(class);
+        Self::Forget { class }
+    }
+
     /// Whether all texts and lists are within their limits.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         match self {
@@ -235,6 +262,14 @@ impl Request {
                 asked_by(application, reason)
             }
             Self::ResetFailed { name } => text("the name", name, MAX_TEXT),
+            Self::Forget { class: Some(class) } => text("the class", class, MAX_TEXT),
+            // The daemon bounds it.
+            Self::Learn { lasts, lifted } if lifted > lasts => Err(Refusal::Invalid(
+                "the shares of the budget are lifted for longer than somebody consents".to_owned(),
+            )),
+            Self::Learn { .. } | Self::EndTrial | Self::Forget { class: None } | Self::Trials => {
+                Ok(())
+            }
             Self::ScxLoader {
                 ask: Ask::Run { command, how },
                 ..
@@ -303,6 +338,14 @@ mod tests {
         assert_eq!(pin("bpfland", &["-m", "performance"]).check(), Ok(()));
         let long = "x".repeat(MAX_ARG + 1);
         let many = vec!["-x"; MAX_ARGS + 1];
+        for request in [
+            Request::forget(String::new()),
+            Request::forget("network".into()),
+            Request::learn(60, 60),
+            Request::learn(0, 0),
+        ] {
+            assert_eq!(request.check(), Ok(()));
+        }
         let hold = |application: &str, reason: &str| Request::Hold {
             application: application.into(),
             reason: reason.into(),
@@ -329,6 +372,9 @@ mod tests {
             lease(&long, &[], "game"),
             lease("bpfland", &[&long], "game"),
             lease("bpfland", &[], ""),
+            Request::forget(long.clone()),
+            Request::forget("a\u{1b}".into()),
+            Request::learn(60, 61),
         ] {
             assert!(
                 matches!(request.check(), Err(Refusal::Invalid(_))),

@@ -10,6 +10,7 @@ use auto_ext_scx::process::registry::ProcessRegistry;
 use auto_ext_scx::sysfs::{SchedExt, Snapshot};
 use serde::Serialize;
 
+use crate::api::trials::{TrialNow, learning};
 use crate::scx_loader::Mode;
 use crate::scx_loader::clients::How;
 use crate::scx_loader::settings::Settings;
@@ -104,6 +105,10 @@ pub(crate) struct DaemonStatus {
     pub(crate) last_error: String,
     /// The daemon's version.
     pub(crate) version: String,
+    /// The trial that is on.
+    pub(crate) trial: Option<TrialNow>,
+    /// Whether anything is tried: `off`, `watch`, `ask` (nobody consents) or `on`.
+    pub(crate) learning: String,
     /// What clients of org.scx.Loader are told; `None` where it is not offered.
     #[serde(skip)]
     pub(crate) scx_loader: Option<LoaderStatus>,
@@ -198,6 +203,8 @@ impl DaemonStatus {
                 .collect(),
             last_error: state.last_error(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            trial: TrialNow::of(state, now, now_us),
+            learning: learning(policy, state, now).to_owned(),
             scx_loader: None,
         }
     }

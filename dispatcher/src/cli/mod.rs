@@ -21,9 +21,11 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::api::dbus::BusKind;
 use crate::cli::commands::grant::Wanted;
+use crate::cli::commands::learn::Say;
 use crate::cli::commands::{
-    check, compare, doctor, gamemode, history, hold, import, label, levels, metrics, new_file,
-    notify, pin, record, reload, replay, report_class, run, schedulers, status, watch, why,
+    check, compare, doctor, gamemode, history, hold, import, label, learn, levels, metrics,
+    new_file, notify, pin, record, reload, replay, report_class, run, schedulers, status, trials,
+    watch, why,
 };
 use crate::daemon;
 use crate::import::Tool;
@@ -134,6 +136,21 @@ enum Command {
     /// worth having. Ctrl-C ends it with what is known by then. Each change of the scheduler takes a switch: of
     /// 240 an hour for who may change what runs, else of `max_switches_per_hour`. What the command says is discarded
     Compare(compare::Options),
+    /// Show what trials found on this machine for each class of the load
+    Trials(trials::Options),
+    /// Consent to trials where the policy says `mode: ask`, or take that back: schedulers that the policy names are then tried beside the load,
+    /// in short turns, on mains power, while nothing else asks for anything
+    Learn {
+        /// [default: on with `--now` or `--for`, else status]
+        #[arg(value_enum)]
+        say: Option<Say>,
+        /// For how long, such as 7d; 30 days at most [default: 30d]
+        #[arg(long = "for", value_name = "TIME", value_parser = pin_time)]
+        lasts: Option<std::time::Duration>,
+        /// For how long the shares of the budget, how much of an hour and of a day may be spent, do not count, such as 30m. The guards do
+        #[arg(long, value_name = "TIME", value_parser = pin_time)]
+        now: Option<std::time::Duration>,
+    },
     /// Lease what a class would use while GameMode has a game registered; run in a user's session by
     /// auto-ext-gamemode.service
     Gamemode {
@@ -280,6 +297,19 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
             runtime()?.block_on(run::run(wanted, &command))
         }
         Command::Compare(options) => runtime()?.block_on(compare::run(options)),
+        Command::Trials(options) => runtime()?.block_on(trials::run(options)),
+        Command::Learn { say, lasts, now } => {
+            let with_time = lasts.is_some() || now.is_some();
+            let say = say.unwrap_or(if with_time { Say::On } else { Say::Status });
+            if say != Say::On && with_time {
+                let why = "`--for` and `--now` go with `on`";
+                Cli::command()
+                    .error(ErrorKind::ArgumentConflict, why)
+                    .exit();
+            }
+            let lasts = lasts.unwrap_or(learn::LASTS);
+            runtime()?.block_on(learn::run(say, lasts, now))
+        }
         Command::Gamemode { class, scheduler } => {
             let wanted = scheduler.map_or(Wanted::Class(class), Wanted::Scheduler);
             runtime()?.block_on(gamemode::run(wanted))

@@ -21,24 +21,33 @@ const SENT_WITHIN: Duration = Duration::from_secs(1);
 const JOINED_WITHIN: Duration = Duration::from_secs(10);
 /// How long to wait before the connection is tried again: at first, and at most.
 const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)];
-/// How many switches may wait to be announced; further ones are not, while the bus is that slow.
+/// How many signals may wait to be sent; further ones are not, while the bus is that slow.
 const WAITING: usize = 64;
 
 /// The daemon's end of the connection.
 pub(super) struct BusConnection {
     config: BusConfig,
     current: watch::Sender<Current>,
-    switches: mpsc::Sender<Switched>,
+    signals: mpsc::Sender<Signal>,
     events: mpsc::Receiver<BusEvent>,
     work: JoinHandle<()>,
 }
 
-/// A change of the scheduler, as it is announced.
-struct Switched {
-    from: String,
-    to: String,
-    reason: String,
-    gap_us: u64,
+/// What is announced by a signal.
+enum Signal {
+    /// The scheduler changed.
+    Switched {
+        from: String,
+        to: String,
+        reason: String,
+        gap_us: u64,
+    },
+    /// A trial ended.
+    TrialEnded {
+        class: String,
+        candidate: String,
+        outcome: String,
+    },
 }
 
 /// An event of the bus.
@@ -54,7 +63,7 @@ pub(super) enum BusEvent {
 struct Worker {
     config: BusConfig,
     current: watch::Receiver<Current>,
-    switches: mpsc::Receiver<Switched>,
+    signals: mpsc::Receiver<Signal>,
     events: mpsc::Sender<BusEvent>,
 }
 
@@ -78,12 +87,12 @@ impl BusConnection {
         current: Current,
     ) -> Result<Self, BusError> {
         let (current, shown) = watch::channel(current);
-        let (switches, announced) = mpsc::channel(WAITING);
+        let (signals, announced) = mpsc::channel(WAITING);
         let (sender, events) = mpsc::channel(1);
         let worker = Worker {
             config: config.clone(),
             current: shown,
-            switches: announced,
+            signals: announced,
             events: sender,
         };
         let there = config.clone();
@@ -97,7 +106,7 @@ impl BusConnection {
                 return Ok(Self {
                     config,
                     current,
-                    switches,
+                    signals,
                     events,
                     work,
                 });
@@ -110,7 +119,7 @@ impl BusConnection {
         Ok(Self {
             config,
             current,
-            switches,
+            signals,
             events,
             work: callers.spawn(worker.work(None)),
         })
@@ -134,26 +143,38 @@ impl BusConnection {
 
     /// Announces that the scheduler changed.
     pub(super) fn switched(&self, from: &str, to: &str, reason: &str, gap_us: u64) {
-        let switched = Switched {
+        self.announce(Signal::Switched {
             from: from.to_owned(),
             to: to.to_owned(),
             reason: reason.to_owned(),
             gap_us,
-        };
+        });
+    }
+
+    /// Announces that a trial has ended.
+    pub(super) fn trial_ended(&self, class: &str, candidate: &str, outcome: &str) {
+        self.announce(Signal::TrialEnded {
+            class: class.to_owned(),
+            candidate: candidate.to_owned(),
+            outcome: outcome.to_owned(),
+        });
+    }
+
+    fn announce(&self, signal: Signal) {
         // Without a bus, or with one that takes no messages, nobody would receive it.
-        let _ = self.switches.try_send(switched);
+        let _ = self.signals.try_send(signal);
     }
 
     /// Gives the name back, and ends the connection.
     pub(super) async fn leave(self) {
         let Self {
             current,
-            switches,
+            signals,
             events,
             mut work,
             ..
         } = self;
-        drop((current, switches, events));
+        drop((current, signals, events));
         // A bus that hangs notices the end of the connection by itself.
         if timeout(2 * SENT_WITHIN, &mut work).await.is_err() {
             work.abort();
@@ -174,7 +195,7 @@ impl Worker {
                     };
                     tracing::info!("on D-Bus again");
                     // What was to be announced until now is old.
-                    while self.switches.try_recv().is_ok() {}
+                    while self.signals.try_recv().is_ok() {}
                     joined
                 }
             };
@@ -220,11 +241,9 @@ impl Worker {
                         return End::Leave;
                     }
                 },
-                Some(switched) = self.switches.recv() => {
+                Some(signal) = self.signals.recv() => {
                     // After the properties, which whoever receives it may read at once.
-                    let Switched { from, to, reason, gap_us } = switched;
-                    let announced = bus.switched(&from, &to, &reason, gap_us);
-                    if let Err(why) = sent(announced).await {
+                    if let Err(why) = sent(signal.send(&bus)).await {
                         break why;
                     }
                 }
@@ -248,6 +267,24 @@ impl Worker {
         let current = self.current.borrow_and_update().clone();
         let status = lock(&self.config.status).clone();
         sent(bus.show(current, status)).await
+    }
+}
+
+impl Signal {
+    async fn send(&self, bus: &Bus) -> zbus::Result<()> {
+        match self {
+            Self::Switched {
+                from,
+                to,
+                reason,
+                gap_us,
+            } => bus.switched(from, to, reason, *gap_us).await,
+            Self::TrialEnded {
+                class,
+                candidate,
+                outcome,
+            } => bus.trial_ended(class, candidate, outcome).await,
+        }
     }
 }
 
@@ -316,6 +353,7 @@ mod tests {
         let mut bus = connected.await.unwrap();
         bus.show(current, status);
         bus.switched("kernel", "scx_a", "", 0);
+        bus.trial_ended("a", "flash", "");
         let event = timeout(Duration::from_millis(20), bus.event()).await;
         assert!(event.is_err());
         bus.leave().await;

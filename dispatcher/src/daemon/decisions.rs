@@ -46,16 +46,18 @@ impl Daemon {
                     to,
                     reason,
                     replace_foreign,
-                    trial: _,
-                } => self.begin_switch(to, reason, replace_foreign),
+                    trial,
+                } => self.begin_switch(to, reason, replace_foreign, trial),
                 Action::Cancel => self.cancel_switch(),
-                // There are no trials without Event::Learned, which nobody sends yet.
-                Action::Measure(_) | Action::KeepPair(_) | Action::KeepLearned => {}
+                Action::Measure(on) => self.measure(on),
+                Action::KeepPair(pair) => self.keep_pair(pair),
+                Action::KeepLearned => self.keep_learned(),
+                Action::TrialEnded(end) => self.trial_ended(*end),
             }
         }
     }
 
-    fn begin_switch(&mut self, to: Candidate, reason: String, replace_foreign: bool) {
+    fn begin_switch(&mut self, to: Candidate, reason: String, replace_foreign: bool, trial: bool) {
         let from = self.sched_ext.read().scheduler();
         // As the core knows it: the kernel may have disabled it a moment ago.
         let ops = match self.state.kernel() {
@@ -75,7 +77,7 @@ impl Daemon {
             load_within: switch::LOAD_WITHIN,
             disable_within: switch::DISABLE_WITHIN,
         };
-        let begun = Switching::begin(switch, self.running.take(), old, from, reason);
+        let begun = Switching::begin(switch, self.running.take(), old, from, reason, trial);
         self.switching = Some(begun);
     }
 

@@ -21,11 +21,13 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use super::bus_connection::{BusConnection, BusEvent};
 use super::callers::Callers;
 use super::kernel::Occasion;
+use super::measuring::due;
 use super::metrics_export::Export;
 use super::outcomes::ended;
 use super::scx_loader;
 use super::state::Daemon;
 use super::switching::finished;
+use super::trial_work::changed;
 use crate::api::dbus::{BusConfig, BusKind};
 use crate::api::request::{QueuedRequest, Requests};
 use crate::api::status::DaemonStatus;
@@ -96,6 +98,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let (config, observe) = (options.config, options.observe);
     let mut daemon = Daemon::new(config, policy, observe, beside, profiler, export);
     daemon.list_files = read.lists;
+    daemon.begin_trials().await;
     if let Some(error) = problem {
         tracing::error!("{error}");
         daemon.apply_event(Event::PolicyProblem { error }).await;
@@ -178,6 +181,10 @@ impl Daemon {
                 events = processes_changed => self.apply_event(Event::Processes(events)).await,
                 Some(request) = inputs.requests.recv() => self.serve(request).await,
                 event = bus_event(&mut self.bus) => self.apply_bus_event(event).await,
+                unquiet = changed(&mut self.trials.surroundings) => {
+                    self.surroundings_changed(unquiet).await;
+                }
+                due = due(&mut self.trials.measuring) => self.reading_due(due).await,
                 () = policy_watch.changed() => {
                     self.policy_trouble = policy_watch.trouble().map(str::to_owned);
                     // What is wrong with it has been logged and recorded by then.
@@ -192,6 +199,7 @@ impl Daemon {
                 }
                 _ = find_programs.tick() => {
                     self.find_programs().await;
+                    self.find_here().await;
                     // The kernel's report of a change may have been lost.
                     self.read_power().await;
                     self.check_for_spinning();
@@ -224,6 +232,7 @@ impl Daemon {
         self.ask_kernel(Occasion::Reported).await;
         self.read_power().await;
         self.follow_processes();
+        self.follow_surroundings().await;
         self.serve_metrics();
         self.offer_scx_loader().await;
         tell_systemd(NotifyState::Ready);
@@ -253,6 +262,9 @@ impl Daemon {
         let (dt, signals) = self.windows.end(sample, self.profiler.machine());
         let counters = self.counters.counters();
         counters.passed(dt, self.observed.scheduler(), self.state.class());
+        if self.state.trials().trial().is_some() {
+            counters.tried(dt, self.observed.scheduler());
+        }
         self.ask_kernel(Occasion::Window).await;
         if let Some(signals) = signals {
             let (machine, scheduler) = (*self.profiler.machine(), self.observed.scheduler());
@@ -264,6 +276,7 @@ impl Daemon {
     /// Leaves the machine with the kernel's own scheduler, whatever is on its way. `error` is why the daemon ends; empty
     /// when it was asked to.
     async fn stop(mut self, error: &str) {
+        self.measure(false);
         if let Some(switching) = self.switching.take() {
             self.running = switching.end().await;
         }
@@ -288,6 +301,9 @@ impl Daemon {
         self.boot_is_good().await;
         self.history.close();
         self.failure_store.close();
+        if let Some(store) = self.trials.store.take() {
+            store.close();
+        }
     }
 }
 

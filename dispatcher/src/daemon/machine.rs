@@ -44,6 +44,7 @@ impl Daemon {
             Change::Profile(_) => {}
             Change::Sleep { begins } if begins == self.state.is_asleep() => {}
             Change::Sleep { begins: true } => self.apply_event(Event::FallsAsleep).await,
+            Change::Inhibited(who) => self.inhibited(who).await,
             Change::Sleep { begins: false } => {
                 // What was counted while the machine slept belongs to no window.
                 self.windows.begin_again(self.profiler.sample());
@@ -60,6 +61,7 @@ impl Daemon {
                 for cookie in self.holders.clear() {
                     self.apply_event(Event::Released { cookie }).await;
                 }
+                self.inhibited(None).await;
                 // The connection may have ended.
                 let _ = answer.send(());
             }

@@ -13,11 +13,13 @@ impl Daemon {
     /// The metrics of this moment as OpenMetrics text.
     pub(super) fn metrics(&mut self) -> String {
         let status = self.status();
+        let found = self.state.trials().found(self.now());
         metrics::open_metrics(Snapshot {
             current: Current::read(&self.sched_ext, &self.registry),
             status,
             signals: signals_now(&self.state),
             counters: self.counters.snapshot(),
+            found,
             policy_is_valid: !self.state.has_policy_problem(),
             started: self.export.started(),
             cpu_seconds: cpu_time().as_secs_f64(),

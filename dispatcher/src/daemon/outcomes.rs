@@ -24,7 +24,11 @@ impl Daemon {
             result,
         } = outcome;
         let Switching {
-            old, from, reason, ..
+            old,
+            from,
+            reason,
+            trial,
+            ..
         } = switching;
         let stays = match (&running, &old) {
             (Some(process), Some((old, _))) => process.scheduler().is_same_as(old),
@@ -57,7 +61,7 @@ impl Daemon {
         self.running = running;
         let now = self.apply_kernel().await;
         match result {
-            Ok(done) => self.switched(&from, to, now, &reason, done).await,
+            Ok(done) => self.switched(&from, to, now, (&reason, trial), done).await,
             Err(Failure { error, fault }) => {
                 let name = scheduler_name(&to);
                 if fault == Fault::Cancelled {
@@ -103,7 +107,7 @@ impl Daemon {
         from: &str,
         to: Candidate,
         current: Current,
-        reason: &str,
+        (reason, trial): (&str, bool),
         done: Done,
     ) {
         let now = &current.current_scheduler;
@@ -145,6 +149,7 @@ impl Daemon {
         self.remember(Entry {
             way,
             gap_us: Some(gap_us),
+            trial,
             ..self.entry(
                 Kind::Switched,
                 from,
@@ -196,13 +201,20 @@ impl Daemon {
         self.remember(entry);
     }
 
-    fn remember(&mut self, entry: Entry) {
+    pub(super) fn remember(&mut self, entry: Entry) {
         self.counters.counters().count(&entry);
         self.counters.keep();
         self.history.add(entry);
     }
 
-    fn entry(&self, event: Kind, from: &str, to: &str, reason: &str, error: &str) -> Entry {
+    pub(super) fn entry(
+        &self,
+        event: Kind,
+        from: &str,
+        to: &str,
+        reason: &str,
+        error: &str,
+    ) -> Entry {
         Entry {
             at: now_us(),
             event,
@@ -213,6 +225,7 @@ impl Daemon {
             error: error.to_owned(),
             way: None,
             gap_us: None,
+            trial: false,
         }
     }
 }

@@ -148,6 +148,10 @@ impl Daemon {
             Request::Metrics => Ok(Answer::Text(self.metrics())),
             Request::Page => Ok(Answer::Text(self.page())),
             Request::Trace { last } => self.trace(last),
+            Request::Learn { lasts, lifted } => self.learn(lasts, lifted).await,
+            Request::EndTrial => self.end_trial().await,
+            Request::Forget { class } => self.forget(class).await,
+            Request::Trials => json(&self.learned()),
             Request::Why => json(&explain(&self.policy, &self.state, self.now())),
         };
         if let (Err(refusal), true) = (&served, recorded) {
@@ -322,6 +326,8 @@ impl Daemon {
                 self.follow_processes();
                 self.serve_metrics();
                 self.apply_event(Event::PolicyChanged).await;
+                self.find_here().await;
+                self.follow_surroundings().await;
                 self.offer_scx_loader().await;
             }
             Err(error) => {

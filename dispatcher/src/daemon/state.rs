@@ -20,6 +20,7 @@ use super::loader::Loader;
 use super::metrics_export::Export;
 use super::observed::Observed;
 use super::switching::Switching;
+use super::trial_work::TrialWork;
 use crate::api::status::{Current, DaemonStatus};
 use crate::metrics::counters::CounterStore;
 use crate::persistence::boot_guard::Boots;
@@ -71,6 +72,7 @@ pub(super) struct Daemon {
     pub(super) counters: CounterStore,
     pub(super) export: Export,
     pub(super) observed: Observed,
+    pub(super) trials: TrialWork,
 }
 
 impl Daemon {
@@ -135,6 +137,11 @@ impl Daemon {
             bus: None,
             counters,
             export,
+            trials: if beside {
+                TrialWork::default()
+            } else {
+                TrialWork::open(&state_directory)
+            },
         }
     }
 
@@ -164,7 +171,7 @@ impl Daemon {
 }
 
 /// The directory of files that outlive the boot.
-pub(super) fn state_directory() -> PathBuf {
+pub(crate) fn state_directory() -> PathBuf {
     directory("STATE_DIRECTORY", STATE_DIRECTORY)
 }
 

@@ -15,6 +15,8 @@ pub(super) struct Switching {
     /// What the kernel ran before, as D-Bus' `CurrentScheduler`.
     pub(super) from: String,
     pub(super) reason: String,
+    /// It is a turn of a trial.
+    pub(super) trial: bool,
 }
 
 impl Switching {
@@ -25,6 +27,7 @@ impl Switching {
         old: Option<(Scheduler, Option<String>)>,
         from: String,
         reason: String,
+        trial: bool,
     ) -> Self {
         let (cancel, cancelled) = watch::channel(false);
         Self {
@@ -33,6 +36,7 @@ impl Switching {
             old,
             from,
             reason,
+            trial,
         }
     }
 

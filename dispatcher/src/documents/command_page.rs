@@ -135,7 +135,7 @@ fn files() -> Roff {
     tagged(&mut text, shipped, "The policy as it was shipped.");
     let schema = "/usr/share/auto-ext/policies.schema.json";
     tagged(&mut text, schema, "What a policy may contain, for editors.");
-    let meaning = "What outlives the machine: history, failures, boots.";
+    let meaning = "What outlives the machine: history, failures, boots, what trials found.";
     tagged(&mut text, "/var/lib/auto-ext", meaning);
     let meaning =
         "What outlives the daemon: counters; the sockets of metrics; the lock of the one daemon.";

@@ -10,6 +10,7 @@ use auto_ext_core::{
 use auto_ext_policy::{Candidate, Pattern, Policy};
 use auto_ext_service::duration;
 use auto_ext_signals::{Process, Signal, Signals};
+use auto_ext_trials::Consent;
 use zbus::wire::LE;
 use zbus::wire::serialized::{Context, Data};
 
@@ -158,6 +159,12 @@ impl Service {
                 cookie: next().parse().unwrap_or_default(),
                 owner,
             },
+            b'n' => {
+                let mut seconds = || next().parse().unwrap_or_default();
+                Request::learn(seconds(), seconds())
+            }
+            b'e' => Request::EndTrial,
+            b'd' => Request::forget(next().to_owned()),
             b'f' => Request::ResetFailed {
                 name: next().to_owned(),
             },
@@ -225,7 +232,21 @@ impl Service {
                     self.happens(Event::FailuresReset { command });
                 }
             }
+            Request::Learn { lasts, lifted } => {
+                let consent = Consent {
+                    until: self.now.saturating_add(lasts),
+                    lifted_until: self.now.saturating_add(lifted),
+                };
+                self.happens(Event::Consent((!lasts.is_zero()).then_some(consent)));
+                assert!(self.state.trials().trial().is_none(), "nobody is asked");
+            }
+            Request::EndTrial => self.happens(Event::TrialEnded),
+            Request::Forget { class } => {
+                self.happens(Event::LearnedForgotten { class });
+                assert!(self.state.trials().table().rows().is_empty());
+            }
             Request::ScxLoader { .. }
+            | Request::Trials
             | Request::Reload
             | Request::History { .. }
             | Request::Why

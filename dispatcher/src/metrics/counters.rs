@@ -50,6 +50,12 @@ pub(crate) struct Counters {
     pub(crate) scheduler_seconds: BTreeMap<String, f64>,
     /// Seconds in which the load was of each class.
     pub(crate) class_seconds: BTreeMap<String, f64>,
+    /// Pairs of trials, by the program of the candidate and how they ended.
+    pub(crate) trial_pairs: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Seconds of trials in which each scheduler ran.
+    pub(crate) trial_seconds: BTreeMap<String, f64>,
+    /// Trials that were ended at once, by the guard.
+    pub(crate) trial_guards: BTreeMap<String, u64>,
     /// Gaps of switches by [`GAPS`].
     pub(crate) gaps: [u64; GAPS.len() + 1],
     /// The sum of all gaps, in seconds.
@@ -75,7 +81,8 @@ impl Counters {
             Kind::Exited => *slot(&mut self.exits, &entry.from) += 1,
             Kind::Foreign => self.foreign += 1,
             Kind::Refused => self.refusals += 1,
-            Kind::Stopped => {}
+            // Its pairs are counted when they end.
+            Kind::Stopped | Kind::Trial => {}
         }
     }
 
@@ -85,11 +92,28 @@ impl Counters {
         *slot(&mut self.class_seconds, class) += time.as_secs_f64();
     }
 
+    /// Counts time of a trial in which a scheduler ran.
+    pub(crate) fn tried(&mut self, time: Duration, scheduler: &str) {
+        *slot(&mut self.trial_seconds, scheduler) += time.as_secs_f64();
+    }
+
+    /// Counts a pair of a trial.
+    pub(crate) fn pair(&mut self, scheduler: &str, end: &str) {
+        let ends = slot(&mut self.trial_pairs, scheduler);
+        *slot(ends, end) += 1;
+    }
+
+    /// Counts a trial that this guard ended.
+    pub(crate) fn guard(&mut self, guard: &str) {
+        *slot(&mut self.trial_guards, guard) += 1;
+    }
+
     /// Whether all times are possible ones.
     fn is_sound(&self) -> bool {
         let times = self.scheduler_seconds.values();
         let mut times = times
             .chain(self.class_seconds.values())
+            .chain(self.trial_seconds.values())
             .chain([&self.gap_seconds]);
         times.all(|time| time.is_finite() && *time >= 0.0)
     }
@@ -221,6 +245,7 @@ mod tests {
             error: String::new(),
             way: None,
             gap_us,
+            trial: false,
         }
     }
 

@@ -2,10 +2,12 @@
 //!
 //! Names follow the conventions of Prometheus: `auto_ext_`, what it is, the unit, and `_total` for what only grows.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use auto_ext_core::SignalNow;
 use auto_ext_signals::{Level, Signal};
+use auto_ext_trials::ClassStatus;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
@@ -27,6 +29,8 @@ pub(crate) struct Snapshot {
     pub(crate) status: DaemonStatus,
     pub(crate) signals: Vec<SignalNow>,
     pub(crate) counters: Counters,
+    /// What trials found on this machine.
+    pub(crate) found: Vec<ClassStatus>,
     /// The policy's file is valid.
     pub(crate) policy_is_valid: bool,
     /// When the daemon started: CLOCK_REALTIME in microseconds.
@@ -50,6 +54,7 @@ impl Collector for Snapshot {
         let mut metrics = Metrics(&mut encoder);
         self.state(&mut metrics)?;
         self.signals(&mut metrics)?;
+        self.trials(&mut metrics)?;
         self.counters(&mut metrics)
     }
 }
@@ -169,20 +174,74 @@ impl Snapshot {
         )
     }
 
+    fn trials(&self, metrics: &mut Metrics<'_, '_>) -> fmt::Result {
+        let counters = &self.counters;
+        metrics.gauge(
+            "auto_ext_trial_running",
+            "Whether a trial is on",
+            None,
+            one_if(self.status.trial.is_some()),
+        )?;
+        // The kernel's own has an entry for the noise of the load.
+        let compared = || {
+            let found = self.found.iter();
+            let found = found.filter(|found| found.metric.is_some());
+            found.map(|found| {
+                let labels = [
+                    ("class", found.class.as_str()),
+                    ("goal", found.goal.name()),
+                    ("scheduler", found.scheduler.as_str()),
+                ];
+                (labels, found)
+            })
+        };
+        metrics.gauges(
+            "auto_ext_trial_effect_ratio",
+            "How many times as good as the kernel's own scheduler another was in trials",
+            None,
+            compared().filter_map(|(labels, found)| Some((labels, found.effect?.exp()))),
+        )?;
+        metrics.gauges(
+            "auto_ext_trial_proven",
+            "Whether trials proved that a scheduler is better than the kernel's own",
+            None,
+            compared().map(|(labels, found)| (labels, one_if(found.is_proven))),
+        )?;
+        let pairs = in_twos(&counters.trial_pairs);
+        metrics.counters(
+            "auto_ext_trial_pairs",
+            "Pairs of turns in trials, by the program that was tried and how they ended",
+            None,
+            pairs.iter().map(|(scheduler, end, count)| {
+                ([("scheduler", *scheduler), ("end", *end)], *count as f64)
+            }),
+        )?;
+        let guards = counters.trial_guards.iter();
+        metrics.counters(
+            "auto_ext_trial_aborts",
+            "Trials that were ended at once, by the guard that did",
+            None,
+            guards.map(|(guard, count)| ([("guard", guard.as_str())], *count as f64)),
+        )?;
+        let times = counters.trial_seconds.iter();
+        metrics.counters(
+            "auto_ext_trial_run",
+            "Time of trials in which the kernel ran a scheduler",
+            Some(Unit::Seconds).as_ref(),
+            times.map(|(name, time)| ([("scheduler", name.as_str())], *time)),
+        )
+    }
+
     fn counters(&self, metrics: &mut Metrics<'_, '_>) -> fmt::Result {
         let counters = &self.counters;
-        let switches = counters.switches.iter().flat_map(|(from, to)| {
-            let count = |(to, count): (&_, &u64)| (from.as_str(), String::clone(to), *count);
-            to.iter().map(count).collect::<Vec<_>>()
-        });
-        let switches: Vec<(&str, String, u64)> = switches.collect();
+        let switches = in_twos(&counters.switches);
         metrics.counters(
             "auto_ext_switches",
             "Switches from one scheduler to another that auto-ext made",
             None,
             switches
                 .iter()
-                .map(|(from, to, count)| ([("from", *from), ("to", to.as_str())], *count as f64)),
+                .map(|(from, to, count)| ([("from", *from), ("to", *to)], *count as f64)),
         )?;
         for (name, help, counts) in [
             (
@@ -313,6 +372,15 @@ impl Metrics<'_, '_> {
         let count = counters.gaps.iter().sum();
         family.encode_histogram::<[(&str, &str); 0]>(counters.gap_seconds, count, &buckets, None)
     }
+}
+
+/// Counts with both their names.
+fn in_twos(counts: &BTreeMap<String, BTreeMap<String, u64>>) -> Vec<(&str, &str, u64)> {
+    let counts = counts.iter().flat_map(|(first, counts)| {
+        let counts = counts.iter();
+        counts.map(move |(second, count)| (first.as_str(), second.as_str(), *count))
+    });
+    counts.collect()
 }
 
 /// Writes a metric for each value, with its labels.

@@ -191,7 +191,7 @@ fn history(page: &mut String, model: &Model) -> fmt::Result {
         let class = match entry.event {
             Kind::Failed | Kind::Exited | Kind::Refused => "bad",
             Kind::Foreign => "foreign",
-            Kind::Switched | Kind::Started | Kind::Stopped => "usual",
+            Kind::Switched | Kind::Started | Kind::Stopped | Kind::Trial => "usual",
         };
         let (at, age) = (utc(entry.at), span(model.now.saturating_sub(entry.at)));
         writeln!(

@@ -40,6 +40,8 @@ pub(crate) enum Kind {
     Foreign,
     /// A caller's request was refused.
     Refused,
+    /// A trial ended; `to` is what was tried.
+    Trial,
 }
 
 /// How a switch was made.
@@ -76,6 +78,9 @@ pub(crate) struct Entry {
     /// Microseconds in which the kernel had no scheduler enabled, for a switch.
     #[serde(default)]
     pub(crate) gap_us: Option<u64>,
+    /// The switch was for a turn of a trial.
+    #[serde(default)]
+    pub(crate) trial: bool,
 }
 
 impl Entry {
@@ -84,6 +89,7 @@ impl Entry {
         let Entry {
             from,
             to,
+            class,
             reason,
             error,
             ..
@@ -107,6 +113,7 @@ impl Entry {
             Kind::Exited => format!("{from} ended by itself: {error}"),
             Kind::Foreign => format!("{from} -> {to}, {reason}"),
             Kind::Refused => format!("refused {reason}: {error}"),
+            Kind::Trial => format!("trial of {to} against {from}, class {class}: {reason}"),
         }
     }
 }
@@ -265,6 +272,7 @@ mod tests {
             error: String::new(),
             way: Some(Way::Hot),
             gap_us: Some(number),
+            trial: false,
         }
     }
 

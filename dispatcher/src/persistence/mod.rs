@@ -5,3 +5,4 @@ pub(crate) mod daemon_lock;
 pub(crate) mod failure_store;
 pub(crate) mod history;
 pub(crate) mod loader_clients;
+pub(crate) mod trial_store;

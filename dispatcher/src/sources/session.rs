@@ -35,11 +35,12 @@ const ACTIVE: &str = "ActiveProfile";
 /// How many signals may wait to be read.
 const QUEUED: usize = 16;
 /// How long a service may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// The least time between two questions, however many signals come.
-const ASK_EVERY: Duration = Duration::from_millis(100);
+pub(super) const ASK_EVERY: Duration = Duration::from_millis(100);
 
-const LOGIND: (&str, &str, &str) = (
+/// logind's name, path and interface.
+pub(super) const LOGIND: (&str, &str, &str) = (
     "org.freedesktop.login1",
     "/org/freedesktop/login1",
     "org.freedesktop.login1.Manager",
@@ -214,7 +215,7 @@ async fn property(
 
 /// The signals called `member` from the owner of the name `sender`, which need not be on the bus yet. Anybody else can send
 /// such signals to us alone, and these are among them.
-async fn signals(
+pub(super) async fn signals(
     bus: &Connection,
     sender: &'static str,
     interface: &'static str,

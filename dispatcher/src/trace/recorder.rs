@@ -158,6 +158,8 @@ impl Recorder {
                 }
                 Ok(())
             }
+            // No decision of a replay depends on it.
+            Change::Inhibited(_) => Ok(()),
             Change::Sleep { begins } if begins == self.asleep => Ok(()),
             Change::Sleep { begins } => {
                 self.asleep = begins;

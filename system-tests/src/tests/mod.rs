@@ -26,6 +26,7 @@ mod profiler;
 mod sizes;
 pub(crate) mod soak;
 mod sources;
+mod trials;
 mod truth;
 mod user_space;
 mod watching;
@@ -133,6 +134,8 @@ const NO_LOADS: &[Test] = tests![
     loader::what_scx_loader_runs_is_left_alone_until_it_is_stopped,
     loader::a_pin_takes_over_from_scx_loader,
     sources::a_power_profile_counts_as_long_as_somebody_says_it,
+    trials::a_scheduler_is_tried_beside_the_load_and_whoever_wants_something_ends_that_at_once,
+    trials::a_table_that_makes_no_sense_is_set_aside_and_nothing_is_tried_where_the_policy_says_off,
     applications::a_program_is_known_by_its_launcher_through_one_that_ended,
     applications::a_file_beside_the_policy_brings_a_list_of_programs_and_takes_it_along,
     failed_swaps::what_cannot_be_started_is_refused_at_once,

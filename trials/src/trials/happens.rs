@@ -98,7 +98,7 @@ impl Trials {
             let judged = record.judge(&pair.yardstick, pair.challengers);
             self.keep_pair(PairEnd::Dropped(why.to_owned()), judged, None, now);
         }
-        self.end_trial(now);
+        self.end_trial(why, None, now);
     }
 
     /// Forgets what was found for a class, or everything.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use auto_ext_policy::{Candidate, Policy, Power, Profile, Rule, TrialMode};
 
-use super::state::Trials;
+use super::state::{Consent, Trials};
 use crate::moment::Moment;
 use crate::plan::Knowledge;
 use crate::quiet::Unquiet;
@@ -35,6 +35,18 @@ impl Trials {
     #[must_use]
     pub fn unquiet(&self) -> &[Unquiet] {
         &self.unquiet
+    }
+
+    /// What somebody consents to.
+    #[must_use]
+    pub fn consented(&self) -> Option<Consent> {
+        self.consent
+    }
+
+    /// When the turn that is on ends; `None` while its scheduler does not run yet, and without a trial.
+    #[must_use]
+    pub fn turn_end(&self) -> Option<Moment> {
+        self.trial.as_ref()?.turn.end()
     }
 
     /// Whether outcomes are to be measured.

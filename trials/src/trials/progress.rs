@@ -14,8 +14,8 @@ use crate::noise::{self, SHAM_PAIRS};
 use crate::outcome::Measured;
 use crate::pair::{PairEnd, PairRecord, says};
 use crate::plan::challengers;
-use crate::record::{Finding, Judged, Record, Says};
-use crate::trial::{PAIRS_PER_TRIAL, PairTrial, Stage};
+use crate::record::{Closed, Finding, Judged, Record, Says};
+use crate::trial::{PAIRS_PER_TRIAL, PairTrial, Stage, TrialEnd};
 use crate::turn::{Done, SETTLE, Spoilt};
 use crate::yardstick::{Yardstick, with_sleepers};
 
@@ -96,7 +96,7 @@ impl Trials {
             .and_then(|(knowledge, goal)| knowledge.key(&class, goal, None));
         let (Some(yardstick), Some(key)) = (yardstick, key) else {
             self.set_slot(&class, now, false, Some(sleepers));
-            self.end_trial(now);
+            self.end_trial("nothing can be compared here", None, now);
             return;
         };
         self.set_slot(&class, now, false, Some(sleepers));
@@ -123,9 +123,10 @@ impl Trials {
         if !noise::can_show(sigma, yardstick.delta, &yardstick.design(challengers)) {
             record.ratios.clear();
             record.benched_until = at + TOO_NOISY_FOR;
-            record.benched_for = format!("too noisy here (sd {sigma:.2})");
+            let why = format!("too noisy here (sd {sigma:.2})");
+            record.benched_for.clone_from(&why);
             self.deeds.push(Deed::KeepTable);
-            self.end_trial(now);
+            self.end_trial(&why, None, now);
             return;
         }
         self.next_pair(&yardstick, situation, now);
@@ -140,7 +141,7 @@ impl Trials {
                 trial.stage = Stage::Pair(Box::new(pair));
                 trial.begin_turn(settle, now);
             }
-            _ => self.end_trial(now),
+            _ => self.end_trial("there is no further pair for now", None, now),
         }
     }
 
@@ -224,10 +225,14 @@ impl Trials {
         if let Some(trial) = &mut self.trial {
             trial.pairs += 1;
         }
-        match judged.finding {
-            Finding::Open => self.next_pair(&pair.yardstick, situation, now),
-            Finding::Better | Finding::Closed(_) => self.end_trial(now),
-        }
+        let found = match judged.finding {
+            Finding::Open => return self.next_pair(&pair.yardstick, situation, now),
+            Finding::Better => "is better",
+            Finding::Closed(Closed::Worse) => "is worse",
+            Finding::Closed(Closed::NoDifference) => "makes no difference worth having",
+        };
+        let found = format!("{} {found}", pair.scheduler.name);
+        self.end_trial(&found, None, now);
     }
 
     /// The candidate has to leave at once.
@@ -248,7 +253,7 @@ impl Trials {
             at,
         );
         self.keep_pair(PairEnd::Lost(alarm.to_string()), judged, None, now);
-        self.end_trial(now);
+        self.end_trial(&alarm.to_string(), Some(alarm.guard()), now);
     }
 
     /// Has the pair that is on kept.
@@ -286,12 +291,19 @@ impl Trials {
         self.deeds.push(Deed::KeepTable);
     }
 
-    /// Goes back to the champion.
-    pub(super) fn end_trial(&mut self, now: Moment) {
+    /// Goes back to the champion, with what came of it and the guard that had it end at once.
+    pub(super) fn end_trial(&mut self, outcome: &str, guard: Option<&'static str>, now: Moment) {
         let Some(trial) = self.trial.take() else {
             return;
         };
         self.done = None;
+        self.deeds.push(Deed::TrialEnded(Box::new(TrialEnd {
+            class: trial.class.clone(),
+            candidate: trial.tried().map(str::to_owned),
+            pairs: trial.pairs,
+            outcome: outcome.to_owned(),
+            guard,
+        })));
         if trial.arm() != trial.champion {
             self.switch_begins(now);
         }

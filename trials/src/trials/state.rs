@@ -11,7 +11,7 @@ use crate::moment::Moment;
 use crate::pair::PairRecord;
 use crate::quiet::Unquiet;
 use crate::table::{Here, Table};
-use crate::trial::Trial;
+use crate::trial::{Trial, TrialEnd};
 use crate::turn::Done;
 
 /// What somebody consents to.
@@ -32,6 +32,8 @@ pub enum Deed {
     KeepPair(Box<PairRecord>),
     /// Keep the table, which is not what it was.
     KeepTable,
+    /// Tell people that a trial has ended.
+    TrialEnded(Box<TrialEnd>),
 }
 
 /// How things stand, as far as it matters to trials.

@@ -17,6 +17,7 @@ use super::interface::AutoExt;
 use super::properties::{Object, Properties};
 use super::scx_loader::ScxLoader;
 use super::scx_loader_name::Offer;
+use super::values::{Values, trial_values};
 use crate::api::request::Requests;
 use crate::api::status::{Current, DaemonStatus};
 
@@ -203,6 +204,16 @@ impl Bus {
         AutoExt::scheduler_switched(self.interface.signal_emitter(), from, to, reason, gap_us).await
     }
 
+    /// Announces that a trial has ended.
+    pub(crate) async fn trial_ended(
+        &self,
+        class: &str,
+        candidate: &str,
+        outcome: &str,
+    ) -> Result<(), zbus::Error> {
+        AutoExt::trial_ended(self.interface.signal_emitter(), class, candidate, outcome).await
+    }
+
     /// Gives the name back.
     pub(crate) async fn leave(self) {
         // The connection's end does the same.
@@ -218,8 +229,6 @@ fn noticeable(before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>) -> 
             before.is_none_or(|before| (before - after).abs() >= NOTICEABLE)
         })
 }
-
-type Values = BTreeMap<&'static str, Variant<'static>>;
 
 /// The properties whose value is not what it was.
 fn changes(before: &Values, after: &Values) -> HashMap<&'static str, Variant<'static>> {
@@ -254,6 +263,8 @@ impl DaemonStatus {
             ("Quarantined", self.quarantined.clone().into()),
             ("LastError", self.last_error.clone().into()),
             ("Version", self.version.clone().into()),
+            ("Trial", trial_values(self.trial.as_ref()).into()),
+            ("Learning", self.learning.clone().into()),
         ])
     }
 }

@@ -11,11 +11,12 @@ use futures_util::StreamExt as _;
 use tokio::time::sleep;
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
-use zbus::{Connection, fdo, interface};
+use zbus::{Connection, Variant, fdo, interface};
 
 use super::answers::{Answers, Properties};
 use super::authorization::{Action, Authorization};
 use super::callers::{caller, left};
+use super::values::trial_values;
 use crate::api::request::{Answer, MayName, Refusal, Request, Requests};
 use crate::api::status::{Current, DaemonStatus};
 use crate::persistence::history::Entry;
@@ -255,6 +256,19 @@ impl AutoExt {
         self.properties(header).status.version.clone()
     }
 
+    #[zbus(property)]
+    fn trial(
+        &self,
+        #[zbus(header)] header: Option<Header<'_>>,
+    ) -> BTreeMap<&'static str, Variant<'static>> {
+        trial_values(self.properties(header).status.trial.as_ref())
+    }
+
+    #[zbus(property)]
+    fn learning(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        self.properties(header).status.learning.clone()
+    }
+
     /// Runs the scheduler `name` (as in a rule of the policy; `kernel` for none), with `args` in
     /// place of the policy's unless there are none, for `seconds` (0: until it is unpinned).
     async fn pin(
@@ -375,6 +389,53 @@ impl AutoExt {
         self.ask(Request::Release { cookie, owner }).await.map(drop)
     }
 
+    /// Consents to trials for `seconds`, 30 days at most (0: not any more), in the first `lifted` of which the shares of the budget
+    /// do not count. The policy's `mode: off` overrules it.
+    async fn learn(
+        &self,
+        seconds: u32,
+        lifted: u32,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        let learn = Request::learn(seconds, lifted);
+        self.may_ask(&learn, bus, &header).await?;
+        self.ask(learn).await.map(drop)
+    }
+
+    /// Ends the trial that is on: what ran before is back.
+    async fn end_trial(
+        &self,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        self.authorization.may(Action::Manage, bus, &header).await?;
+        self.ask(Request::EndTrial).await.map(drop)
+    }
+
+    /// Forgets what trials found for `class`; for all, if it is empty.
+    async fn forget(
+        &self,
+        class: String,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        let forget = Request::forget(class);
+        self.may_ask(&forget, bus, &header).await?;
+        self.ask(forget).await.map(drop)
+    }
+
+    /// All that is known of trials, as an object in JSON.
+    #[zbus(out_args("json"))]
+    async fn trials(
+        &self,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<String> {
+        self.authorization.read(bus, &header).await?;
+        self.text(Request::Trials).await
+    }
+
     /// Reads the policy again.
     async fn reload(
         &self,
@@ -465,6 +526,15 @@ impl AutoExt {
         to: &str,
         reason: &str,
         gap_us: u64,
+    ) -> zbus::Result<()>;
+
+    /// A trial for the load's `class` has ended, of `candidate` (empty: the incumbent alone was measured), with this outcome.
+    #[zbus(signal)]
+    pub(super) async fn trial_ended(
+        emitter: &SignalEmitter<'_>,
+        class: &str,
+        candidate: &str,
+        outcome: &str,
     ) -> zbus::Result<()>;
 }
 

@@ -52,6 +52,8 @@ fn style_of(entry: &Entry) -> Style {
     match entry.event {
         Kind::Failed | Kind::Exited => ERROR,
         Kind::Refused => WARNING,
-        Kind::Started | Kind::Stopped | Kind::Switched | Kind::Foreign => Style::new(),
+        Kind::Started | Kind::Stopped | Kind::Switched | Kind::Foreign | Kind::Trial => {
+            Style::new()
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The commands other than `daemon`, one file each. `client` connects them to the daemon, `style` has their colours,
-//! `service_unit` what the service can reach; `theme` and `timeline` draw for `history` and `watch`; `labelled` is for `label`
-//! and `report_class`, `grant` and `child` for `hold`, `run`, `compare` and `gamemode`, and `new_file` for all that write files.
+//! `service_unit` what the service can reach; `theme` and `timeline` draw for `history` and `watch`; `trial_line`
+//! says a trial for `status` and `watch`, `labelled` is for `label` and `report_class`, `grant` and `child` for `hold`, `run`, `compare` and `gamemode`, and `new_file` for all that write files.
 
 pub(crate) mod check;
 mod child;
@@ -14,6 +14,7 @@ pub(crate) mod hold;
 pub(crate) mod import;
 pub(crate) mod label;
 mod labelled;
+pub(crate) mod learn;
 pub(crate) mod levels;
 pub(crate) mod metrics;
 pub(crate) mod new_file;
@@ -30,5 +31,7 @@ pub(crate) mod status;
 pub(crate) mod style;
 mod theme;
 mod timeline;
+mod trial_line;
+pub(crate) mod trials;
 pub(crate) mod watch;
 pub(crate) mod why;

@@ -5,16 +5,17 @@ use std::process::ExitCode;
 
 use anstyle::Style;
 use auto_ext_scx::sysfs::SchedExt;
-use auto_ext_service::clock::utc;
+use auto_ext_service::clock::{now_us, utc};
 use auto_ext_service::exit_code::Code;
 use auto_ext_service::sanitize::sanitize;
 use serde_json::{Value as Json, json};
 
 use super::client::{self, Client, Properties, property};
 use super::style::{self, ERROR, STRONG, Styled, WARNING};
+use super::trial_line;
 
 /// The properties of D-Bus with their names in JSON, in the order in which they are shown.
-const PROPERTIES: [(&str, &str); 14] = [
+const PROPERTIES: [(&str, &str); 16] = [
     ("CurrentScheduler", "current_scheduler"),
     ("CurrentOwner", "current_owner"),
     ("SchedulerPid", "scheduler_pid"),
@@ -29,6 +30,8 @@ const PROPERTIES: [(&str, &str); 14] = [
     ("Quarantined", "quarantined"),
     ("LastError", "last_error"),
     ("Version", "version"),
+    ("Trial", "trial"),
+    ("Learning", "learning"),
 ];
 
 /// Prints the status; the exit code says whether the daemon answered.
@@ -108,6 +111,9 @@ fn write_text(out: &mut impl Write, current: &str, daemon: Option<&Properties>) 
         .collect();
     writeln!(out, "Levels      {}", levels.join(", "))?;
     writeln!(out, "Reason      {}", string("Reason"))?;
+    if let Some(trial) = trial_line::sentence(&text("Trial"), now_us()) {
+        writeln!(out, "Trial       {trial}")?;
+    }
     for (scheduler, until) in text("Quarantined").as_object().into_iter().flatten() {
         let until = utc(until.as_u64().unwrap_or_default());
         let what = Styled(WARNING, format!("{scheduler} until {until}"));

@@ -19,6 +19,7 @@ const MARKS: usize = 12;
 const LANES: usize = 8;
 const OTHERS: &str = "others";
 const TROUBLE: &str = "failures";
+const TRIALS: &str = "trials";
 
 /// A time in which one scheduler ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,9 +74,16 @@ pub(crate) fn lines(
             100.0 * share
         ));
     }
-    let trouble = axis.trouble(history, now);
-    if !trouble.trim_end().is_empty() {
-        lines.push(format!("{TROUBLE:name$} {}", trouble.trim_end()));
+    let failed = |entry: &Entry| matches!(entry.event, Kind::Failed | Kind::Exited);
+    let tried = |entry: &Entry| entry.trial || entry.event == Kind::Trial;
+    let trouble = axis.letters(history, now, 'x', failed);
+    for (what, letters) in [
+        (TROUBLE, trouble),
+        (TRIALS, axis.letters(history, now, 't', tried)),
+    ] {
+        if !letters.trim_end().is_empty() {
+            lines.push(format!("{what:name$} {}", letters.trim_end()));
+        }
     }
     lines
 }
@@ -119,7 +127,7 @@ fn stretches(history: &[Entry], now: u64) -> Vec<Stretch> {
                 close(&mut runs, at, at);
                 runs = Some((sanitize(&entry.to), at));
             }
-            Kind::Exited | Kind::Failed | Kind::Refused => {}
+            Kind::Exited | Kind::Failed | Kind::Refused | Kind::Trial => {}
         }
         last_entry = at;
     }
@@ -224,20 +232,21 @@ impl Axis {
         (0..self.cells).map(cell).collect()
     }
 
-    /// An `x` in each column in which something failed.
-    fn trouble(&self, history: &[Entry], now: u64) -> String {
-        let failed =
-            |entry: &&Entry| matches!(entry.event, Kind::Failed | Kind::Exited) && entry.at <= now;
-        let at: Vec<u64> = history
-            .iter()
-            .filter(failed)
-            .map(|entry| entry.at)
-            .collect();
+    /// A `letter` in each column in which there is such an entry.
+    fn letters(
+        &self,
+        history: &[Entry],
+        now: u64,
+        letter: char,
+        is_such: impl Fn(&Entry) -> bool,
+    ) -> String {
+        let such = history.iter().filter(|entry| is_such(entry));
+        let at: Vec<u64> = such.map(|entry| entry.at).filter(|at| *at <= now).collect();
         let cell = |cell: usize| {
             let column = self.time(cell)..self.time(cell + 1);
             let last = cell + 1 == self.cells && at.contains(&now);
             if last || at.iter().any(|at| column.contains(at)) {
-                'x'
+                letter
             } else {
                 ' '
             }
@@ -280,6 +289,7 @@ mod tests {
             error: String::new(),
             way: None,
             gap_us: None,
+            trial: false,
         }
     }
 
@@ -310,6 +320,17 @@ scx_cosmos            ███████████████             
 scx_bpfland                                                   █████        8 %
 failures                                                 x"
         );
+    }
+
+    #[test]
+    fn trials_are_marked_where_they_switched_and_where_they_ended() {
+        let mut history = day();
+        history[1].trial = true;
+        history.insert(0, entry(0.5, Kind::Trial, "kernel", "scx_flash"));
+        let chart = chart(&history, 78, UNICODE);
+        let last = chart.lines().last().unwrap();
+        assert!(last.starts_with("trials "), "{chart}");
+        assert_eq!(last.matches('t').count(), 1 + 2, "{chart}");
     }
 
     #[test]

@@ -7,9 +7,11 @@ use std::time::Duration;
 use anstyle::Style;
 use auto_ext_core::Explanation;
 use auto_ext_service::sanitize::sanitize_json;
+use auto_ext_trials::TrialStatus;
 
 use super::client::Client;
 use super::style::{self, STRONG, Styled, WARNING};
+use super::trials::{evidence, percent};
 
 /// Asks the daemon and prints.
 pub(crate) async fn run(json: bool) -> anyhow::Result<ExitCode> {
@@ -66,6 +68,7 @@ fn write_text(out: &mut impl Write, why: &Explanation) -> io::Result<()> {
             )?;
         }
     }
+    write_trials(out, why)?;
     if !why.would_change.is_empty() {
         writeln!(out, "\nThis would change it:")?;
         for change in &why.would_change {
@@ -78,6 +81,51 @@ fn write_text(out: &mut impl Write, why: &Explanation) -> io::Result<()> {
         (0, _) => Ok(()),
         (used, limit) => writeln!(out, "{used} of {limit} for comparisons"),
     }
+}
+
+/// The trial that is on, or why none is, and what was found for the class.
+fn write_trials(out: &mut impl Write, why: &Explanation) -> io::Result<()> {
+    if let Some(trial) = &why.trial {
+        let TrialStatus {
+            candidate,
+            runs,
+            turn,
+            of_turns,
+            turn_ends_in,
+            champion,
+            ..
+        } = trial;
+        let what = candidate.as_ref().map_or_else(
+            || format!("{runs} alone"),
+            |candidate| format!("{candidate} against kernel"),
+        );
+        writeln!(
+            out,
+            "\nTrial: {what}, turn {turn} of {of_turns}, {runs} for {turn_ends_in} s more; {champion} runs after it"
+        )?;
+    } else if !why.no_trial.is_empty() {
+        writeln!(out, "\nNo trial: {}", why.no_trial.join("; "))?;
+    }
+    let compared = why.found.iter().filter(|found| found.metric.is_some());
+    for (number, found) in compared.enumerate() {
+        if number == 0 {
+            writeln!(out, "\nTrials found:")?;
+        }
+        writeln!(out, "  {}: {}", found.scheduler, evidence(found))?;
+        let last: Vec<String> = found.last.iter().map(|ratio| percent(*ratio)).collect();
+        if !last.is_empty() {
+            writeln!(out, "          last pairs: {}", last.join(", "))?;
+        }
+        if let Some((metric, nearness)) = found.nearest_guard {
+            let nearness = 100.0 * nearness.max(0.0);
+            writeln!(
+                out,
+                "          nearest guard: {}, {nearness:.0} % of what would be too much",
+                metric.name()
+            )?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -3,12 +3,39 @@
 use std::time::Duration;
 
 use auto_ext_core::{KernelState, SignalNow};
+use auto_ext_policy::Goal;
 use auto_ext_signals::{Level, Signal};
+use auto_ext_trials::{ClassStatus, Metric};
 
 use super::counters::Counters;
 use super::*;
 use crate::api::status::{Current, DaemonStatus};
 use crate::persistence::history::{Entry, Kind, Way};
+
+/// What trials found of the kernel's own against itself, and of another.
+fn found() -> Vec<ClassStatus> {
+    let of = |scheduler: &str, metric, effect| ClassStatus {
+        class: "interactive".into(),
+        goal: Goal::Latency,
+        scheduler: scheduler.into(),
+        effect,
+        metric,
+        pairs: 3,
+        e_better: None,
+        e_worse: None,
+        nearest_guard: None,
+        is_proven: metric.is_some(),
+        since: None,
+        closed: None,
+        benched_for: None,
+        benched_until: None,
+        last: Vec::new(),
+    };
+    vec![
+        of("kernel", None, Some(0.1)),
+        of("scx_flash -m \"x\"", Some(Metric::Wait), Some(0.0)),
+    ]
+}
 
 fn snapshot() -> Snapshot {
     let mut counters = Counters::default();
@@ -22,6 +49,7 @@ fn snapshot() -> Snapshot {
         error: String::new(),
         way: Some(Way::Hot),
         gap_us: Some(gap_us),
+        trial: false,
     };
     counters.count(&switched("kernel", "scx_bpfland", 700));
     counters.count(&switched("scx_bpfland", "kernel", 2_000_000));
@@ -30,6 +58,10 @@ fn snapshot() -> Snapshot {
         ..switched("kernel", "scx_lavd", 0)
     });
     counters.passed(Duration::from_millis(90_500), "scx_bpfland", "interactive");
+    counters.pair("scx_flash", "kept");
+    counters.pair("scx_flash", "lost");
+    counters.guard("wait");
+    counters.tried(Duration::from_secs(7), "scx_flash");
     let signal = |signal, value, level| SignalNow {
         signal,
         value,
@@ -59,6 +91,8 @@ fn snapshot() -> Snapshot {
             quarantined: [("lavd".to_owned(), 1_700_000_030_000_000)].into(),
             last_error: String::new(),
             version: "0.1.0".into(),
+            trial: None,
+            learning: "off".into(),
         },
         signals: vec![
             signal(Signal::Cpu, Some(0.25), Level::Low),
@@ -66,6 +100,7 @@ fn snapshot() -> Snapshot {
             signal(Signal::Io, None, Level::Unknown),
         ],
         counters,
+        found: found(),
         policy_is_valid: true,
         started: 1_699_999_999_000_000,
         cpu_seconds: 0.125,

@@ -23,6 +23,7 @@ fn entry(ago: u64, event: Kind, from: &str, to: &str, error: &str) -> Arc<Entry>
         error: error.into(),
         way: Some(Way::Hot),
         gap_us: Some(2_330),
+        trial: false,
     })
 }
 
@@ -66,6 +67,8 @@ fn model() -> Model {
             .into(),
             last_error: "lavd: stalled: <script>alert(1)</script> & runnable task stall".into(),
             version: "0.1.0".into(),
+            trial: None,
+            learning: "off".into(),
         },
         signals: vec![
             signal(Signal::Cpu, Some(0.32), Level::Low, 0.5, 0.8),
@@ -140,6 +143,7 @@ fn whatever_comes_from_elsewhere_is_text() {
         Kind::Exited,
         Kind::Foreign,
         Kind::Refused,
+        Kind::Trial,
     ]
     .map(|event| {
         let all = entry(0, event, hostile, hostile, hostile);

@@ -173,7 +173,10 @@ impl<'p> Replay<'p> {
                     Action::Switch { to, .. } => self.loading = Some((to, self.now + LOAD_TIME)),
                     Action::Cancel => events.extend(self.cancel()),
                     // Traces hold no outcomes, so that there are no trials in a replay.
-                    Action::Measure(_) | Action::KeepPair(_) | Action::KeepLearned => {}
+                    Action::Measure(_)
+                    | Action::KeepPair(_)
+                    | Action::KeepLearned
+                    | Action::TrialEnded(_) => {}
                 }
             }
         }

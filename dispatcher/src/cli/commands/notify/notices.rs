@@ -122,7 +122,12 @@ fn failures<'f>(told: &Told, facts: &'f Facts) -> Vec<(&'f str, &'f str)> {
         .filter_map(|entry| match entry.event {
             Kind::Failed => Some((entry.to.as_str(), entry.error.as_str())),
             Kind::Exited => Some((entry.from.as_str(), entry.error.as_str())),
-            Kind::Started | Kind::Stopped | Kind::Switched | Kind::Foreign | Kind::Refused => None,
+            Kind::Started
+            | Kind::Stopped
+            | Kind::Switched
+            | Kind::Foreign
+            | Kind::Refused
+            | Kind::Trial => None,
         })
         .collect()
 }
@@ -234,6 +239,7 @@ mod tests {
             error: error.into(),
             way: None,
             gap_us: None,
+            trial: false,
         }
     }
 
@@ -312,6 +318,7 @@ mod tests {
             Kind::Switched,
             Kind::Foreign,
             Kind::Refused,
+            Kind::Trial,
         ];
         let history: Vec<Entry> = others
             .into_iter()

@@ -3,6 +3,7 @@
 use auto_ext_core::{Explanation, KernelState};
 use auto_ext_service::sanitize::sanitize;
 use auto_ext_signals::{Level, Levels, Signal, Signals, Threshold, Thresholds};
+use serde_json::Value as Json;
 
 use super::cpus::Cpu;
 use super::series::{Second, Series};
@@ -49,6 +50,8 @@ pub(super) struct Facts {
     pub(super) quarantined: Vec<(String, u64)>,
     pub(super) last_error: String,
     pub(super) version: String,
+    /// D-Bus' `Trial`.
+    pub(super) trial: Json,
 }
 
 impl Facts {
@@ -82,6 +85,7 @@ impl Facts {
                 .collect(),
             last_error: text("LastError"),
             version: text("Version"),
+            trial: value("Trial"),
         }
     }
 }

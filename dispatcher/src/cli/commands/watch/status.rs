@@ -9,6 +9,7 @@ use ratatui::text::{Line, Span};
 use super::model::{Facts, Known, Source};
 use crate::api::status::{mode_meaning, whose};
 use crate::cli::commands::theme::Theme;
+use crate::cli::commands::trial_line;
 
 /// The width of the names of lines.
 const NAME: usize = 13;
@@ -110,6 +111,9 @@ impl Status {
         self.line("Mode", mode);
         self.class(known, facts);
         self.text("Because", &facts.reason, Style::new());
+        if let Some(trial) = trial_line::sentence(&facts.trial, known.now) {
+            self.text("Trial", &trial, Style::new());
+        }
         let quarantined: Vec<String> = facts
             .quarantined
             .iter()

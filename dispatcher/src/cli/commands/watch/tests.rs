@@ -143,6 +143,7 @@ fn entry(age: u64, event: Kind, from: &str, to: &str) -> Entry {
         error: String::new(),
         way: None,
         gap_us: None,
+        trial: false,
     }
 }
 
@@ -200,6 +201,7 @@ fn facts() -> Facts {
         switches: 4,
         quarantined: vec![("lavd".into(), NOW + 28 * SECOND)],
         last_error: String::new(),
+        trial: serde_json::Value::Null,
         version: "0.1.0".into(),
     }
 }
@@ -280,6 +282,20 @@ fn without_sched_ext_nothing_is_started_and_unknown_levels_are_not_low() {
     };
     let known = with(&facts, &KernelState::Unsupported);
     check("unsupported-80x24", &known, &Ui::new(), (80, 24));
+}
+
+#[test]
+fn a_trial_has_a_line_that_says_when_what_ran_before_is_back() {
+    let trial = serde_json::json!({
+        "class": "interactive", "candidate": "flash", "runs": "flash", "champion": "bpfland", "turn": 3, "of_turns": 12,
+        "pairs": 0, "turn_end": NOW + 9 * SECOND
+    });
+    let known = with(&Facts { trial, ..facts() }, &enabled("flash"));
+    let shown = text(&frame(&known, &Ui::new(), COLOUR, (100, 34)));
+    let line = "flash against kernel, turn 3 of 12, back in 9 s";
+    assert!(shown.contains(line), "{shown}");
+    let without = text(&frame(&self::known(), &Ui::new(), COLOUR, (100, 34)));
+    assert!(!without.contains("Trial"), "{without}");
 }
 
 #[test]

@@ -256,7 +256,7 @@ fn history_style(theme: Theme, event: crate::persistence::history::Kind) -> Styl
     match event {
         Kind::Failed | Kind::Exited | Kind::Refused => theme.warning(),
         Kind::Foreign => theme.foreign(),
-        Kind::Switched | Kind::Started | Kind::Stopped => Style::new(),
+        Kind::Switched | Kind::Started | Kind::Stopped | Kind::Trial => Style::new(),
     }
 }
 
