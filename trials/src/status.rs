@@ -1,7 +1,7 @@
 //! What is shown of trials: the one that is on, and what was found for each class. Its JSON is what scripts read.
 
 use auto_ext_evidence::Evidence;
-use auto_ext_policy::{Candidate, Goal};
+use auto_ext_policy::{Candidate, Goal, Profile};
 use serde::{Deserialize, Serialize};
 
 use crate::moment::Moment;
@@ -42,6 +42,8 @@ pub struct ClassStatus {
     pub goal: Goal,
     /// The program, and its arguments, as they were run.
     pub scheduler: String,
+    /// The power profile under which that was found.
+    pub profile: Option<Profile>,
     /// By how much it is better, as a logarithm.
     pub effect: Option<f64>,
     /// What the effect is of; `None` where nothing is compared.
@@ -108,6 +110,7 @@ impl ClassStatus {
             class: key.class.clone(),
             goal: key.goal,
             scheduler,
+            profile: key.profile,
             effect: record.effect(),
             metric: yardstick.map(|yardstick| yardstick.primary),
             pairs: record.pairs(),

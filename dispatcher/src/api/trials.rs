@@ -133,7 +133,6 @@ impl Learned {
                 .partition(|found| found.class == rule.class);
             found = others;
             let is_tried = rule.precedence() == Precedence::Measured && !goals(rule).is_empty();
-            let of_class: Vec<ClassStatus> = of_class;
             if !is_tried && of_class.is_empty() {
                 continue;
             }

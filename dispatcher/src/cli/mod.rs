@@ -21,7 +21,6 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::api::dbus::BusKind;
 use crate::cli::commands::grant::Wanted;
-use crate::cli::commands::learn::Say;
 use crate::cli::commands::{
     check, compare, doctor, gamemode, history, hold, import, label, learn, levels, metrics,
     new_file, notify, pin, record, reload, replay, report_class, run, schedulers, status, trials,
@@ -140,17 +139,7 @@ enum Command {
     Trials(trials::Options),
     /// Consent to trials where the policy says `mode: ask`, or take that back: schedulers that the policy names are then tried beside the load,
     /// in short turns, on mains power, while nothing else asks for anything
-    Learn {
-        /// [default: on with `--now` or `--for`, else status]
-        #[arg(value_enum)]
-        say: Option<Say>,
-        /// For how long, such as 7d; 30 days at most [default: 30d]
-        #[arg(long = "for", value_name = "TIME", value_parser = pin_time)]
-        lasts: Option<std::time::Duration>,
-        /// For how long the shares of the budget, how much of an hour and of a day may be spent, do not count, such as 30m. The guards do
-        #[arg(long, value_name = "TIME", value_parser = pin_time)]
-        now: Option<std::time::Duration>,
-    },
+    Learn(learn::Options),
     /// Lease what a class would use while GameMode has a game registered; run in a user's session by
     /// auto-ext-gamemode.service
     Gamemode {
@@ -298,18 +287,7 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Compare(options) => runtime()?.block_on(compare::run(options)),
         Command::Trials(options) => runtime()?.block_on(trials::run(options)),
-        Command::Learn { say, lasts, now } => {
-            let with_time = lasts.is_some() || now.is_some();
-            let say = say.unwrap_or(if with_time { Say::On } else { Say::Status });
-            if say != Say::On && with_time {
-                let why = "`--for` and `--now` go with `on`";
-                Cli::command()
-                    .error(ErrorKind::ArgumentConflict, why)
-                    .exit();
-            }
-            let lasts = lasts.unwrap_or(learn::LASTS);
-            runtime()?.block_on(learn::run(say, lasts, now))
-        }
+        Command::Learn(options) => runtime()?.block_on(learn::run(options)),
         Command::Gamemode { class, scheduler } => {
             let wanted = scheduler.map_or(Wanted::Class(class), Wanted::Scheduler);
             runtime()?.block_on(gamemode::run(wanted))

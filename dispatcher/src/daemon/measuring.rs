@@ -24,7 +24,7 @@ pub(super) struct Measuring {
 enum Programs {
     /// Reading the kernel's types takes too long for the daemon to wait for it.
     Coming(JoinHandle<Result<Outcomes, AttachError>>),
-    Attached(Outcomes),
+    Attached(Box<Outcomes>),
 }
 
 /// For how long somebody waited until a moment, in microseconds of CLOCK_MONOTONIC.
@@ -56,7 +56,7 @@ impl Measuring {
             let attached = coming
                 .await
                 .expect("who attaches neither panics nor is aborted");
-            self.programs = Programs::Attached(attached?);
+            self.programs = Programs::Attached(Box::new(attached?));
         }
         self.due.tick().await;
         Ok(())
@@ -74,7 +74,7 @@ impl Measuring {
             io: sample.kernel.psi_io_us,
         };
         let before = self.before.replace(now);
-        let programs = CpuTime::read("/proc".as_ref()).map(|time| (time.user * 1e9) as u64);
+        let programs = CpuTime::read("/proc".as_ref()).and_then(|time| nanoseconds(time.user));
         let reading = reading(outcomes.read()?, sample);
         Some(Reading {
             user_ns: programs.zip(own).map(|(all, own)| all.saturating_sub(own)),
@@ -118,6 +118,12 @@ fn reading(waits: OutcomeTotals, sample: &Sample) -> Reading {
             .map(|(requests, packets)| requests.saturating_add(packets)),
         ..Reading::default()
     }
+}
+
+/// What CPUs did since boot never is less than nothing, nor more than centuries.
+fn nanoseconds(seconds: f64) -> Option<u64> {
+    let time = Duration::try_from_secs_f64(seconds).ok()?;
+    u64::try_from(time.as_nanos()).ok()
 }
 
 /// The CPU time that the programs in a cgroup had outside the kernel, in nanoseconds.
@@ -175,5 +181,7 @@ mod tests {
         let stat = "usage_usec 900\nuser_usec 600\nsystem_usec 300\n";
         fs::write(cgroup.path().join("cpu.stat"), stat).unwrap();
         assert_eq!(user_time(cgroup.path()), Some(600_000));
+        assert_eq!(nanoseconds(1.25), Some(1_250_000_000));
+        assert_eq!((nanoseconds(-1.0), nanoseconds(1e300)), (None, None));
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use auto_ext_core::SignalNow;
+use auto_ext_policy::Profile;
 use auto_ext_signals::{Level, Signal};
 use auto_ext_trials::ClassStatus;
 use prometheus_client::collector::Collector;
@@ -191,6 +192,7 @@ impl Snapshot {
                     ("class", found.class.as_str()),
                     ("goal", found.goal.name()),
                     ("scheduler", found.scheduler.as_str()),
+                    ("profile", found.profile.map_or("", Profile::name)),
                 ];
                 (labels, found)
             })

@@ -99,6 +99,7 @@ const ONCE: &[Test] = tests![
     watching::watch_takes_little_and_gives_the_terminal_back,
     user_space::under_load_it_gets_in_runs_on_and_the_daemon_answers,
     metrics::metrics_are_good_and_outlive_the_daemon,
+    trials::a_scheduler_is_tried_beside_the_load_and_whoever_wants_something_ends_that_at_once,
 ];
 
 /// On the newest kernel only, in a machine of their own: what judges neither loads nor times, so that others may use the
@@ -134,7 +135,6 @@ const NO_LOADS: &[Test] = tests![
     loader::what_scx_loader_runs_is_left_alone_until_it_is_stopped,
     loader::a_pin_takes_over_from_scx_loader,
     sources::a_power_profile_counts_as_long_as_somebody_says_it,
-    trials::a_scheduler_is_tried_beside_the_load_and_whoever_wants_something_ends_that_at_once,
     trials::a_table_that_makes_no_sense_is_set_aside_and_nothing_is_tried_where_the_policy_says_off,
     applications::a_program_is_known_by_its_launcher_through_one_that_ended,
     applications::a_file_beside_the_policy_brings_a_list_of_programs_and_takes_it_along,

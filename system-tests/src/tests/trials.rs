@@ -48,8 +48,8 @@ impl Drop for Load {
 }
 
 /// Starts the service anew, with nothing learned.
-fn begin(policy: &str) -> anyhow::Result<Bus> {
-    policy::write(policy)?;
+fn begin(text: &str) -> anyhow::Result<Bus> {
+    policy::write(text)?;
     service::stop()?;
     for file in FILES {
         match fs::remove_file(file) {

@@ -9,8 +9,9 @@ use crate::moment::Moment;
 use crate::plan::Knowledge;
 use crate::quiet::Unquiet;
 use crate::status::{ClassStatus, TrialStatus};
-use crate::table::{Machine, Table};
+use crate::table::{Key, Table};
 use crate::trial::Trial;
+use crate::yardstick::METRIC_VERSION;
 
 impl Trials {
     /// What is to run in a trial; `None` when none is on.
@@ -78,16 +79,20 @@ impl Trials {
         Some(TrialStatus::of(trial, now))
     }
 
-    /// What was found on this machine, for people.
+    /// What was found on this machine, of the builds that are there, for people.
     #[must_use]
     pub fn found(&self, now: Moment) -> Vec<ClassStatus> {
-        let is_here = |machine: &Machine| {
-            self.here
-                .as_ref()
-                .is_some_and(|here| here.machine == *machine)
+        let Some(here) = &self.here else {
+            return Vec::new();
+        };
+        let counts = |key: &Key| {
+            let build = key.scheduler.as_ref();
+            key.machine == here.machine
+                && key.metric == METRIC_VERSION
+                && build.is_none_or(|build| here.builds.get(&build.command) == Some(&build.build))
         };
         let rows = self.table.rows().iter();
-        let rows = rows.filter(|row| is_here(&row.key.machine));
+        let rows = rows.filter(|row| counts(&row.key));
         rows.map(|row| ClassStatus::of(row, self.at(now))).collect()
     }
 

@@ -5,19 +5,21 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use auto_ext_service::clock::utc;
+use auto_ext_service::duration;
 use auto_ext_service::exit_code::{Code, WithCode};
 use auto_ext_service::sanitize::sanitize;
+use clap::error::ErrorKind;
 
 use super::client::Client;
 use super::style;
 use crate::api::trials::Learned;
 
 /// How long a consent lasts, if nothing else is said: as long as one may.
-pub(crate) const LASTS: Duration = Duration::from_hours(24 * 30);
+const LASTS: Duration = Duration::from_hours(24 * 30);
 
 /// What a person says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Say {
+enum Say {
     /// Consent
     On,
     /// Consent no more, and end the trial that is on
@@ -26,18 +28,36 @@ pub(crate) enum Say {
     Status,
 }
 
-/// Says so to the daemon, and prints how it stands then. `lifted`: for how long the shares of the budget do not count.
-pub(crate) async fn run(
-    say: Say,
-    lasts: Duration,
-    lifted: Option<Duration>,
-) -> anyhow::Result<ExitCode> {
+/// What is asked for.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// [default: on with `--now` or `--for`, else status]
+    #[arg(value_enum)]
+    say: Option<Say>,
+    /// For how long, such as 7d; 30 days at most [default: 30d]
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
+    lasts: Option<Duration>,
+    /// For how long the budget, how much of an hour and of a day may be spent, is not spared, such as 30m. The guards hold all the same
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    now: Option<Duration>,
+}
+
+/// Says so to the daemon, and prints how it stands then.
+pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let Options { say, lasts, now } = options;
+    let with_time = lasts.is_some() || now.is_some();
+    let say = say.unwrap_or(if with_time { Say::On } else { Say::Status });
+    if say != Say::On && with_time {
+        let why = "`--for` and `--now` go with `on`\n";
+        clap::Error::raw(ErrorKind::ArgumentConflict, why).exit();
+    }
     let client = Client::connect().await?;
     let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
     match say {
         Say::On => {
-            let lifted = lifted.unwrap_or_default();
-            let asked = (seconds(lasts.max(lifted)), seconds(lifted));
+            let lifted = now.unwrap_or_default();
+            let lasts = lasts.unwrap_or(LASTS).max(lifted);
+            let asked = (seconds(lasts), seconds(lifted));
             let () = client.call("Learn", &asked).await?;
         }
         Say::Off => {
@@ -53,6 +73,15 @@ pub(crate) async fn run(
     }
     writeln!(style::stdout(), "{}", sanitize(&text(&learned)))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let time = duration::parse(text).map_err(|error| error.to_string())?;
+    if (Duration::from_secs(1)..=LASTS).contains(&time) {
+        Ok(time)
+    } else {
+        Err("must be from 1s to 30d".to_owned())
+    }
 }
 
 /// How it stands, in a sentence.
@@ -92,6 +121,13 @@ mod tests {
             no_trial: Vec::new(),
             classes: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_consent_has_an_end() {
+        assert_eq!(time("30m"), Ok(Duration::from_mins(30)));
+        assert_eq!(time("30d"), Ok(LASTS));
+        assert!(time("31d").is_err() && time("0s").is_err() && time("ever").is_err());
     }
 
     #[test]

@@ -177,8 +177,12 @@ fn against(found: &ClassStatus) -> String {
         metric,
         ..
     } = found;
+    let under = found
+        .profile
+        .map(|profile| format!(" ({})", profile.name()));
+    let scheduler = format!("{scheduler}{}", under.unwrap_or_default());
     let (Some(effect), Some(metric)) = (effect, metric) else {
-        return scheduler.clone();
+        return scheduler;
     };
     let times = match metric.better() {
         Better::Lower => (-effect).exp(),
@@ -232,6 +236,7 @@ mod tests {
             class: "a".into(),
             goal: Goal::Latency,
             scheduler: scheduler.into(),
+            profile: None,
             effect: Some(effect),
             metric,
             pairs: 9,

@@ -18,6 +18,7 @@ fn found() -> Vec<ClassStatus> {
         class: "interactive".into(),
         goal: Goal::Latency,
         scheduler: scheduler.into(),
+        profile: None,
         effect,
         metric,
         pairs: 3,

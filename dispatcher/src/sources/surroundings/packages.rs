@@ -48,21 +48,22 @@ fn is_locked(path: &Path) -> io::Result<bool> {
     let Some(file) = there(File::open(path))? else {
         return Ok(false);
     };
-    let mut lock = whole(libc::F_RDLCK);
+    let mut lock = whole(libc::F_RDLCK)?;
     fcntl(&file, FcntlArg::F_GETLK(&mut lock))?;
-    Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
+    Ok(libc::c_int::from(lock.l_type) != libc::F_UNLCK)
 }
 
 /// A lock of this kind on all of a file.
-fn whole(kind: libc::c_int) -> libc::flock {
-    libc::flock {
-        l_type: kind as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
+fn whole(kind: libc::c_int) -> io::Result<libc::flock> {
+    let short = |number| libc::c_short::try_from(number).map_err(io::Error::other);
+    Ok(libc::flock {
+        l_type: short(kind)?,
+        l_whence: short(libc::SEEK_SET)?,
         l_start: 0,
         // To its end.
         l_len: 0,
         l_pid: 0,
-    }
+    })
 }
 
 /// Whether what is at `path` changed a moment ago.
@@ -119,7 +120,11 @@ mod tests {
         assert!(!is_locked(&path).unwrap());
         // A process's own lock is no obstacle to it; one of an open file is, to everybody else.
         let holder = File::options().write(true).open(&path).unwrap();
-        fcntl(&holder, FcntlArg::F_OFD_SETLK(&whole(libc::F_WRLCK))).unwrap();
+        fcntl(
+            &holder,
+            FcntlArg::F_OFD_SETLK(&whole(libc::F_WRLCK).unwrap()),
+        )
+        .unwrap();
         assert!(is_locked(&path).unwrap());
         drop(holder);
         assert!(!is_locked(&path).unwrap());
