@@ -316,7 +316,7 @@ mod tests {
         let aside = directory.join("trials.json.unusable");
         write_table(directory, TEXT, 0o644);
         assert_eq!(records(directory), 1);
-        let long = format!("{TEXT}{}", " ".repeat(MAX_TABLE as usize));
+        let long = format!("{TEXT}{}", " ".repeat(usize::try_from(MAX_TABLE).unwrap()));
         for (text, mode) in [
             (TEXT, 0o666),
             (&TEXT[..TEXT.len() - 9], 0o644),
@@ -360,7 +360,7 @@ mod tests {
         assert_eq!(text.lines().count(), 3);
         assert!(serde_json::from_str::<PairRecord>(text.lines().last().unwrap()).is_ok());
         for _ in 0..2 {
-            fs::write(&path, format!("{}\n", "x".repeat(LONG as usize))).unwrap();
+            fs::write(&path, format!("{}\n", "x".repeat(usize::try_from(LONG).unwrap()))).unwrap();
             keep(1);
             assert!(fs::metadata(&earlier).unwrap().len() > LONG);
             assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);

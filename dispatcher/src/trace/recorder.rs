@@ -122,7 +122,7 @@ impl Recorder {
             tokio::select! {
                 _ = windows.tick() => self.window()?,
                 events = changed(processes) => self.next.processes.extend(events),
-                Some(change) = changes.recv() => self.source_changed(change)?,
+                Some(change) = changes.recv() => self.source_changed(&change)?,
                 () = power_changed(uevents) => self.read_power(),
                 _ = read_power.tick() => self.read_power(),
             }
@@ -149,19 +149,19 @@ impl Recorder {
         self.write(&sample)
     }
 
-    fn source_changed(&mut self, change: Change) -> io::Result<()> {
+    fn source_changed(&mut self, change: &Change) -> io::Result<()> {
         match change {
             Change::Profile(profile) => {
-                if profile != self.profile {
-                    self.profile = profile;
-                    self.next.profile = Some(profile);
+                if *profile != self.profile {
+                    self.profile = *profile;
+                    self.next.profile = Some(*profile);
                 }
                 Ok(())
             }
             // No decision of a replay depends on it.
             Change::Inhibited(_) => Ok(()),
-            Change::Sleep { begins } if begins == self.asleep => Ok(()),
-            Change::Sleep { begins } => {
+            Change::Sleep { begins } if *begins == self.asleep => Ok(()),
+            &Change::Sleep { begins } => {
                 self.asleep = begins;
                 let sample = self.sources.profiler.sample();
                 if !begins {
