@@ -360,7 +360,11 @@ mod tests {
         assert_eq!(text.lines().count(), 3);
         assert!(serde_json::from_str::<PairRecord>(text.lines().last().unwrap()).is_ok());
         for _ in 0..2 {
-            fs::write(&path, format!("{}\n", "x".repeat(usize::try_from(LONG).unwrap()))).unwrap();
+            fs::write(
+                &path,
+                format!("{}\n", "x".repeat(usize::try_from(LONG).unwrap())),
+            )
+            .unwrap();
             keep(1);
             assert!(fs::metadata(&earlier).unwrap().len() > LONG);
             assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);

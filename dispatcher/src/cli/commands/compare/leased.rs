@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use auto_ext_core::Explanation;
 use auto_ext_policy::KERNEL;
 use auto_ext_scx::sysfs::SchedExt;
@@ -30,13 +30,19 @@ pub(super) struct Leased {
     may_turn: Option<bool>,
 }
 
-/// What an error says when the scheduler itself is to blame.
+/// The contender does not run and is itself to blame: what an error says about its cause.
 #[derive(Debug)]
-pub(super) struct CannotRun;
+pub(super) struct CannotRun(String);
+
+impl CannotRun {
+    pub(super) fn of(contender: impl fmt::Display) -> Self {
+        Self(contender.to_string())
+    }
+}
 
 impl fmt::Display for CannotRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("it cannot run")
+        write!(f, "{} does not run", self.0)
     }
 }
 
@@ -82,8 +88,10 @@ impl Leased {
     /// When it cannot, or the limit of switches is reached.
     pub(super) async fn bring(&mut self, contender: &Contender) -> anyhow::Result<Instance> {
         match self.try_to_bring(contender).await {
-            Err(error) if self.is_its_own(&error, contender).await => Err(error.context(CannotRun)),
-            brought => brought,
+            Err(error) if self.is_its_own(&error, contender).await => {
+                Err(error.context(CannotRun::of(contender)))
+            }
+            brought => brought.with_context(|| format!("{contender} does not run")),
         }
     }
 

@@ -59,10 +59,10 @@ impl Runner {
                 if let Some(signal) = came {
                     return Err(End::Signal(signal));
                 }
-                brought
+                brought.with_context(|| format!("{contender} does not run"))
             }
         };
-        Ok(brought.with_context(|| format!("{contender} does not run"))?)
+        Ok(brought?)
     }
 
     /// What the kernel runs now.

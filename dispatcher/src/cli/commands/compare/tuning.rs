@@ -171,7 +171,7 @@ pub(super) mod tests {
         assert!(is_its_own(&failed));
         let pinned = || WithCode::for_now(Code::Failed, "pinned: kernel").context("a does not run");
         assert!(!is_its_own(&pinned()));
-        let quarantined = pinned().context(CannotRun).context("a does not run");
+        let quarantined = pinned().context(CannotRun::of("a"));
         assert!(is_its_own(&quarantined));
         assert!(!is_its_own(&anyhow!("the limit is reached")));
         assert!(!is_its_own(&WithCode::error(Code::NoDaemon, "gone")));
