@@ -9,6 +9,7 @@ fn main() -> ExitCode {
     let objects = [
         ("AUTO_EXT_BPF_OBJECT", "auto-ext-profiler-ebpf"),
         ("AUTO_EXT_OUTCOMES_OBJECT", "auto-ext-outcomes-ebpf"),
+        ("AUTO_EXT_LONGEST_WAIT_OBJECT", "auto-ext-longest-wait-ebpf"),
     ];
     auto_ext_bpf_build::build("auto-ext-profiler-ebpf", &objects, &sources, log.as_slice())
 }

@@ -8,11 +8,13 @@
 
 mod accounting;
 mod background;
+mod current_wait;
 mod outcomes;
 mod wait_scale;
 
 pub use accounting::{Look, SHORT_BURST_NS, SchedCounters, TimerWake};
 pub use background::in_background;
+pub use current_wait::Standing;
 pub use outcomes::{LONG_WAIT_NS, NOBODY, OutcomeCounters, SLEEPERS, Sleeper};
 pub use wait_scale::{LONGEST_WAIT_NS, WAIT_BUCKETS, bucket_of, shortest_of};
 
@@ -139,6 +141,8 @@ pub mod map {
     pub const LOST_PROCESSES: &str = "LOST_PROCESSES";
     /// Of [`OutcomeCounters`](super::OutcomeCounters).
     pub const OUTCOMES: &str = "OUTCOMES";
+    /// An array of one u64: for how many nanoseconds the task has waited that waits longest; user space resets it.
+    pub const LONGEST_WAIT: &str = "LONGEST_WAIT";
 }
 
 /// The value of a global for a member that this kernel does not have, and the programs can do without.
@@ -191,6 +195,17 @@ pub const OUTCOME_OFFSETS: [(&str, &str, &str); 5] = [
     ("TASK_REAL_PARENT", "task_struct", "real_parent"),
     ("TASK_STATIC_PRIO", "task_struct", "static_prio"),
     ("TASK_POLICY", "task_struct", "policy"),
+];
+
+/// As [`OFFSETS`], for the program that looks for the longest wait.
+pub const LONGEST_WAIT_OFFSETS: [(&str, &str, &str); 7] = [
+    ("TASK_STATE", "task_struct", "__state"),
+    ("TASK_ON_RQ", "task_struct", "on_rq"),
+    ("TASK_ON_CPU", "task_struct", "on_cpu"),
+    ("TASK_STATIC_PRIO", "task_struct", "static_prio"),
+    ("TASK_POLICY", "task_struct", "policy"),
+    ("TASK_QUEUED", "task_struct", "sched_info.last_queued"),
+    ("TASK_ARRIVED", "task_struct", "sched_info.last_arrival"),
 ];
 
 /// Globals of members that a kernel may lack, and that the programs can do without: their value is [`ABSENT`] then.

@@ -85,8 +85,9 @@ impl OutcomeCounters {
         }
     }
 
+    /// Somebody whose waits count waited.
     #[inline(always)]
-    fn waited(&mut self, wait_ns: u64) {
+    pub fn waited(&mut self, wait_ns: u64) {
         self.wait_ns += at_most_longest(wait_ns);
         if wait_ns > LONG_WAIT_NS {
             self.long_waits += 1;
@@ -96,8 +97,9 @@ impl OutcomeCounters {
         }
     }
 
+    /// Whose wait was counted sleeps again, after so much CPU time in so much time since the wake-up.
     #[inline(always)]
-    fn slept(&mut self, burst_ns: u64, awake_ns: u64) {
+    pub fn slept(&mut self, burst_ns: u64, awake_ns: u64) {
         self.burst_ns += burst_ns;
         self.held_up_ns += at_most_longest(awake_ns.saturating_sub(burst_ns));
     }

@@ -1,5 +1,6 @@
 //! The BPF objects: an ELF file with the programs and maps of what is always measured, of which each user loads a copy and
-//! attaches what it wants, and one of outcomes. Owns loading and its errors, and leaves to others what is attached.
+//! attaches what it wants, one of outcomes, and one that looks for the longest wait. Owns loading and its errors, and leaves to
+//! others what is attached.
 
 use std::path::PathBuf;
 
@@ -11,6 +12,9 @@ use aya::{Btf, Ebpf, EbpfLoader};
 pub(crate) static PROFILER: &[u8] = aya::include_bytes_aligned!(env!("AUTO_EXT_BPF_OBJECT"));
 /// What the programs that measure outcomes are in.
 pub(crate) static OUTCOMES: &[u8] = aya::include_bytes_aligned!(env!("AUTO_EXT_OUTCOMES_OBJECT"));
+/// What the program that looks for the longest wait is in.
+pub(crate) static LONGEST_WAIT: &[u8] =
+    aya::include_bytes_aligned!(env!("AUTO_EXT_LONGEST_WAIT_OBJECT"));
 
 /// Why nothing can be attached.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +102,7 @@ fn permission_denied(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 /// The error with its sources, each once.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(error) = next {
@@ -111,6 +115,6 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-fn first_line(text: &str) -> &str {
+pub(crate) fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }

@@ -3,7 +3,7 @@
 //! feels them.
 
 use auto_ext_profiler_abi::{
-    NOBODY, OUTCOME_OFFSETS, OutcomeCounters, WAIT_BUCKETS, map, shortest_of,
+    LONGEST_WAIT_OFFSETS, NOBODY, OUTCOME_OFFSETS, OutcomeCounters, WAIT_BUCKETS, map, shortest_of,
 };
 use auto_ext_signals::{OutcomeTotals, WaitBucket};
 use aya::maps::{MapData, PerCpuArray};
@@ -11,6 +11,7 @@ use aya::{Btf, Ebpf, EbpfLoader};
 
 use crate::btf;
 use crate::clock::monotonic_ns;
+use crate::longest_wait::{self, LongestWait};
 use crate::object::{self, AttachError};
 
 /// Switches first: who is woken before they are seen has no place yet.
@@ -25,10 +26,12 @@ pub enum LeftOut {
     Process(Option<u32>),
 }
 
-/// What attaching asks the kernel's types for, so that they are read once however often outcomes are measured.
+/// What attaching asks the kernel's types for, so that they are read once however often something is measured.
 pub struct OutcomesLoader {
-    tracepoints: Btf,
+    types: Btf,
     offsets: [u64; OUTCOME_OFFSETS.len()],
+    // Nothing else is missing where this is.
+    longest_wait: Result<longest_wait::Offsets, AttachError>,
 }
 
 /// The attached BPF programs; dropping it detaches them.
@@ -45,13 +48,15 @@ impl OutcomesLoader {
     /// When the kernel does not tell them, or lacks what is asked for.
     pub fn new() -> Result<Self, AttachError> {
         let types = btf::kernel_types()?;
-        let tracepoints = btf::of_tracepoints(&types)?;
+        let attachable = btf::of_tracepoints_and(&types, &[longest_wait::ITERATOR])?;
         let offsets = btf::offsets(&types, &OUTCOME_OFFSETS)?;
+        let longest_wait = btf::offsets(&types, &LONGEST_WAIT_OFFSETS);
         drop(types);
         object::give_back_memory();
         Ok(Self {
-            tracepoints,
+            types: attachable,
             offsets,
+            longest_wait,
         })
     }
 
@@ -66,7 +71,7 @@ impl OutcomesLoader {
             LeftOut::Process(other) => (other.unwrap_or(NOBODY), NOBODY),
         };
         let mut loader = EbpfLoader::new();
-        loader.btf(Some(&self.tracepoints));
+        loader.btf(Some(&self.types));
         for ((global, ..), offset) in OUTCOME_OFFSETS.iter().zip(&self.offsets) {
             loader.override_global(global, offset, true);
         }
@@ -75,12 +80,23 @@ impl OutcomesLoader {
         loader.override_global("PARENT", &parent, true);
         let mut ebpf = object::load(&mut loader, object::OUTCOMES)?;
         for program in PROGRAMS {
-            object::attach(&mut ebpf, program, &self.tracepoints).map_err(AttachError::Object)?;
+            object::attach(&mut ebpf, program, &self.types).map_err(AttachError::Object)?;
         }
         Ok(Outcomes {
             counters: object::take(&mut ebpf, map::OUTCOMES)?,
             _ebpf: ebpf,
         })
+    }
+
+    /// Loads what looks for the longest wait, which costs nothing but while it does.
+    ///
+    /// # Errors
+    /// When the kernel does not say since when a task waits, or does not take the program.
+    pub fn longest_wait(&self) -> Result<LongestWait, AttachError> {
+        match &self.longest_wait {
+            Ok(offsets) => LongestWait::load(&self.types, offsets),
+            Err(error) => Err(AttachError::Object(error.to_string())),
+        }
     }
 }
 
@@ -102,7 +118,10 @@ impl Outcomes {
     }
 }
 
-fn totals<'c>(at_ns: u64, cpus: impl Iterator<Item = &'c OutcomeCounters>) -> OutcomeTotals {
+pub(crate) fn totals<'c>(
+    at_ns: u64,
+    cpus: impl Iterator<Item = &'c OutcomeCounters>,
+) -> OutcomeTotals {
     let empty = |bucket| WaitBucket {
         from_ns: shortest_of(bucket),
         to_ns: shortest_of(bucket + 1),

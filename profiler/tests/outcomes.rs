@@ -1,5 +1,5 @@
-//! Whether outcomes are what the kernel's own trace says, and that nothing is left of measuring them. A system test runs it in the
-//! test machine. As root it can be run alone anywhere:
+//! Whether outcomes are what the kernel's own trace says, and waits that have not ended what their tasks know, and that nothing is left
+//! of measuring them. A system test runs it in the test machine. As root it can be run alone anywhere:
 //!
 //!     cargo test -p auto-ext-profiler --test outcomes -- --test-threads=1
 //!
@@ -16,18 +16,20 @@ use std::hint::black_box;
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{scope, sleep, spawn};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use auto_ext_profiler::{LeftOut, Outcomes, Profiler};
+use auto_ext_profiler::{Counted, EventCounter, LeftOut, Outcomes, OutcomesLoader, Profiler};
 use auto_ext_signals::Outcome;
 use aya::programs::loaded_programs;
 use libtest_mimic::{Arguments, Failed, Trial};
 use nix::libc;
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, unshare};
+use nix::unistd::{Pid, SysconfVar, sysconf};
 
 const ROLE: &str = "AUTO_EXT_OUTCOMES_ROLE";
 /// Ends a test that would hang. It judges no speed.
@@ -51,9 +53,14 @@ fn main() -> ExitCode {
         Ok("is the load") => load(),
         _ => {}
     }
-    let tests: [(&str, Test); 3] = [
+    let tests: [(&str, Test); 5] = [
         ("nothing_is_left", nothing_is_left),
         ("who_is_left_out_is_asked_for", who_is_left_out_is_asked_for),
+        (
+            "who_waits_is_seen_before_the_wait_ends",
+            who_waits_is_seen_before_the_wait_ends,
+        ),
+        ("tasks_that_move_are_counted", tasks_that_move_are_counted),
         (
             "outcomes_are_those_of_the_trace",
             outcomes_are_those_of_the_trace,
@@ -68,7 +75,10 @@ fn programs() -> Result<BTreeSet<u32>, Failed> {
     let mut found = BTreeSet::new();
     for program in loaded_programs() {
         let program = program?;
-        if matches!(program.name_as_str(), Some("sched_switch" | "sched_waking")) {
+        if matches!(
+            program.name_as_str(),
+            Some("sched_switch" | "sched_waking" | "longest_wait")
+        ) {
             found.insert(program.id());
         }
     }
@@ -79,10 +89,13 @@ fn nothing_is_left() -> Result<(), Failed> {
     let before = programs()?;
     let profiler = Profiler::attach()?;
     assert_eq!(programs()?, before, "the profilers are elsewhere");
+    let loader = OutcomesLoader::new()?;
     for _ in 0..3 {
-        let outcomes = Outcomes::attach(LeftOut::OwnChildren)?;
-        assert_eq!(programs()?.difference(&before).count(), 2);
-        drop(outcomes);
+        let outcomes = loader.attach(LeftOut::OwnChildren)?;
+        let mut longest_wait = loader.longest_wait()?;
+        longest_wait.look().ok_or("nothing was seen")?;
+        assert_eq!(programs()?.difference(&before).count(), 3);
+        drop((outcomes, longest_wait));
         // The kernel lets go of them when no CPU can be in one any more.
         let begin = Instant::now();
         while programs()?.difference(&before).count() != 0 {
@@ -117,6 +130,89 @@ fn who_is_left_out_is_asked_for() -> Result<(), Failed> {
     println!("{its:.0} wake-ups a second, {without_it:.0} and {without_children:.0} without it");
     assert!(its > 100.0, "the load is too little");
     assert!(without_it < its / 2.0 && without_children < its / 2.0);
+    Ok(())
+}
+
+/// A task that computes is kept from its CPU by one with a realtime policy, and knows since when.
+fn who_waits_is_seen_before_the_wait_ends() -> Result<(), Failed> {
+    let mut longest_wait = OutcomesLoader::new()?.longest_wait()?;
+    let ran_at = Arc::new(AtomicU64::new(0));
+    let (its, stop) = (Arc::clone(&ran_at), Arc::new(AtomicBool::new(false)));
+    let stops = Arc::clone(&stop);
+    let begin = Instant::now();
+    let micros = move || u64::try_from(begin.elapsed().as_micros()).unwrap();
+    let waits = spawn(move || {
+        stay_on(0);
+        has_policy(libc::SCHED_OTHER, 0);
+        while !stops.load(Ordering::Relaxed) {
+            its.store(micros(), Ordering::Relaxed);
+        }
+    });
+    while ran_at.load(Ordering::Relaxed) == 0 {
+        sleep(Duration::from_millis(1));
+    }
+    // Looks even where there is one CPU alone. In a thread, as it takes its policy with it.
+    let looks = spawn(move || {
+        has_policy(libc::SCHED_FIFO, 2);
+        let in_the_way = spawn(|| {
+            stay_on(0);
+            has_policy(libc::SCHED_FIFO, 1);
+            computes(Duration::from_millis(400));
+        });
+        sleep(Duration::from_millis(250));
+        let seen = longest_wait.look();
+        let truly = micros() - ran_at.load(Ordering::Relaxed);
+        in_the_way.join().unwrap();
+        sleep(Duration::from_millis(100));
+        (seen, truly, longest_wait.look())
+    });
+    let looked = looks.join();
+    stop.store(true, Ordering::Relaxed);
+    waits.join().unwrap();
+    let (seen, truly, after) = looked.map_err(|_| "it cannot look")?;
+    let seen = seen.ok_or("nothing was seen")?;
+    assert!(truly > 100_000, "it was not in the way: {truly} us");
+    is_about("longest wait", seen.as_secs_f64() * 1e3, truly as f64 / 1e3)?;
+    let after = after.ok_or("nothing was seen")?;
+    assert!(after < seen, "{after:?} after {seen:?}");
+    Ok(())
+}
+
+/// Of the calling thread.
+fn has_policy(policy: i32, priority: i32) {
+    let parameters = libc::sched_param {
+        sched_priority: priority,
+    };
+    // SAFETY: the parameters live until the call returns.
+    let done = unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) };
+    assert_eq!(done, 0, "the test is run as root");
+}
+
+/// Of the calling thread.
+fn stay_on(cpu: usize) {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu).unwrap();
+    sched_setaffinity(Pid::from_raw(0), &cpus).unwrap();
+}
+
+fn tasks_that_move_are_counted() -> Result<(), Failed> {
+    const MOVES: usize = 200;
+    let cpus = sysconf(SysconfVar::_NPROCESSORS_ONLN)?.ok_or("unknown")?;
+    let cpus = usize::try_from(cpus)?;
+    let counter = EventCounter::open(Counted::Migrations)?;
+    let moves = spawn(move || (0..=MOVES).for_each(|at| stay_on(at % cpus.min(2))));
+    moves.join().map_err(|_| "it cannot move")?;
+    let counted = counter.read().ok_or("unreadable")?;
+    println!("{counted} migrations counted, {MOVES} made");
+    if cpus == 1 {
+        assert_eq!(counted, 0, "there is nowhere else to run");
+    } else {
+        // Others move too, seldom.
+        assert!(
+            (MOVES as u64..2 * MOVES as u64).contains(&counted),
+            "{counted}"
+        );
+    }
     Ok(())
 }
 

@@ -27,6 +27,7 @@ const FORWARD: u32 = 7;
 const TYPEDEF: u32 = 8;
 const VOLATILE: u32 = 9;
 const CONST: u32 = 10;
+const FUNC: u32 = 12;
 const FUNC_PROTO: u32 = 13;
 const VAR: u32 = 14;
 const DATASEC: u32 = 15;
@@ -145,20 +146,25 @@ impl KernelTypes {
     }
 
     /// A file of types in which every type has its number, and only those typedefs are left whose names begin with
-    /// `prefix`: for who needs no more than their numbers, and would keep all others.
+    /// `prefix`, and the functions with these names: for who needs no more than their numbers, and would keep all others.
     #[must_use]
-    pub fn only_typedefs(&self, prefix: &str) -> Vec<u8> {
+    pub fn only(&self, prefix: &str, functions: &[&str]) -> Vec<u8> {
+        let is_kept = |kind: u32, name: &[u8]| match kind {
+            TYPEDEF => name.starts_with(prefix.as_bytes()),
+            FUNC => functions.iter().any(|function| function.as_bytes() == name),
+            _ => false,
+        };
         let mut names = vec![0];
         let mut records = Vec::with_capacity(self.types.len() * RECORD);
         for id in 1..=self.last() {
-            let found = self.get(id).filter(|found| found.kind == TYPEDEF);
-            let name = found.and_then(|found| self.name(found.bytes));
-            let (name, kind) = match name.filter(|name| name.starts_with(prefix.as_bytes())) {
-                Some(name) => {
+            let found = self.get(id);
+            let found = found.and_then(|found| Some((found.kind, self.name(found.bytes)?)));
+            let (name, kind) = match found.filter(|(kind, name)| is_kept(*kind, name)) {
+                Some((kind, name)) => {
                     let at = names.len();
                     names.extend(name);
                     names.push(0);
-                    (at, TYPEDEF)
+                    (at, kind)
                 }
                 None => (0, FORWARD),
             };
@@ -341,6 +347,10 @@ mod tests {
             &[("first", 1, 0), ("", typedef, 8), ("named", typedef, 24)],
         );
         types.structure("outer", &[("second", 1, 100)]);
+        for function in ["bpf_iter_it", "bpf_iter_another"] {
+            let function = [types.name(function), FUNC << 24, 4];
+            types.add(&function);
+        }
         types
     }
 
@@ -361,15 +371,17 @@ mod tests {
     }
 
     #[test]
-    fn only_the_typedefs_of_that_prefix_are_left_and_keep_their_numbers() {
+    fn only_what_is_asked_for_is_left_and_keeps_its_number() {
         let types = KernelTypes::parse(kernel().file()).unwrap();
-        let less = KernelTypes::parse(types.only_typedefs("btf_trace_")).unwrap();
+        let less = KernelTypes::parse(types.only("btf_trace_", &["bpf_iter_it"])).unwrap();
         assert_eq!(less.types.len(), types.types.len());
         let named: Vec<u32> = (1..=less.last())
             .filter(|id| !less.is(less.get(*id).unwrap().bytes, ""))
             .collect();
-        assert_eq!(named, [6]);
+        assert_eq!(named, [6, 10]);
         assert!(less.is(less.get(6).unwrap().bytes, "btf_trace_it"));
+        let function = less.get(10).unwrap();
+        assert!(function.kind == FUNC && less.is(function.bytes, "bpf_iter_it"));
     }
 
     #[test]
@@ -379,7 +391,7 @@ mod tests {
             // What ends within the names may still have all types; it only must not panic.
             if let Some(types) = KernelTypes::parse(file[..length].to_vec()) {
                 let _ = types.offset("outer", "named.b");
-                let _ = types.only_typedefs("btf_trace_");
+                let _ = types.only("btf_trace_", &["bpf_iter_it"]);
             }
         }
         assert!(KernelTypes::parse(file[..30].to_vec()).is_none());
