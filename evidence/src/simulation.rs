@@ -1,5 +1,6 @@
 //! Comparisons by chance, from fixed seeds: how often the verdict is wrong, and how soon it is right.
 
+use crate::carry_over::{SETTLE, Settling};
 use crate::evidence::{Design, Evidence, MAX_PAIRS, Verdict};
 use crate::halving::Halving;
 use crate::median::median;
@@ -204,5 +205,83 @@ fn of_sixteen_the_one_that_is_left_is_about_as_good_as_the_best_and_is_found_to_
         println!("{noise:?}: {near} among the best three, {better} found to be better");
         assert!(near >= 0.9, "{noise:?}: {near}");
         assert!(better >= 0.8, "{noise:?}: {better}");
+    }
+}
+
+/// How long a half of a turn is, in seconds.
+const HALF: f64 = 7.5;
+
+/// Which part of what the scheduler before does differently is in the middle of a half, if it fades with this time constant in seconds.
+fn rest(fades: f64, settle: f64, half: f64) -> f64 {
+    let begin = settle + half * HALF;
+    fades / HALF * ((-begin / fades).exp() - (-(begin + HALF) / fades).exp())
+}
+
+/// For how long the schedulers settle after thirty pairs, and how far off the effect is on average in the last ten.
+fn settle(noise: Noise, sigma: f64, effect: f64, fades: f64, seed: u64) -> (usize, f64) {
+    let mut machine = Machine {
+        chance: fastrand::Rng::with_seed(seed),
+        noise,
+        sigma,
+        state: 0.0,
+    };
+    let mut plan = Plan::new(seed ^ 0x5bd1_e995, 1);
+    let mut settling = Settling::default();
+    let mut off = Vec::new();
+    for _ in 0..MAX_PAIRS {
+        let pair = plan.next(|_| true).unwrap();
+        let settles = settling.time().as_secs_f64();
+        let times = pair.turns().map(|arm| {
+            [0.0, 1.0].map(|half| {
+                let rest = if fades > 0.0 {
+                    rest(fades, settles, half)
+                } else {
+                    0.0
+                };
+                machine.turn(match arm {
+                    Arm::Incumbent => effect * rest,
+                    Arm::Challenger(_) => effect * (1.0 - rest),
+                })
+            })
+        });
+        let [incumbent, challenger] = if pair.challenger_first {
+            [times[1], times[0]]
+        } else {
+            times
+        };
+        let of = |half: usize| {
+            let ratio = LogRatio::of(challenger[half], incumbent[half], Better::Lower);
+            ratio.unwrap().get()
+        };
+        off.push((of(0) + of(1)) / 2.0 - effect);
+        settling.add([of(0), of(1)]);
+    }
+    let step = SETTLE.iter().position(|it| *it == settling.time());
+    let last = &off[MAX_PAIRS - 10..];
+    (step.unwrap(), last.iter().sum::<f64>() / 10.0)
+}
+
+#[test]
+fn schedulers_settle_for_longer_where_the_other_one_shows_and_seldom_else() {
+    let runs = |noise, effect, fades| -> Vec<(usize, f64)> {
+        let run = |seed| settle(noise, 0.07, effect, fades, seed);
+        (0..RUNS).map(run).collect()
+    };
+    let share = |runs: &[(usize, f64)], least: usize| {
+        let count = runs.iter().filter(|run| run.0 >= least).count();
+        count as f64 / runs.len() as f64
+    };
+    for noise in NOISES {
+        // Waits are a third less, and the other scheduler fades slowly, or does not show at all.
+        let nothing = share(&runs(noise, 0.4, 0.0), 1);
+        let equals = share(&runs(noise, 0.0, 6.0), 1);
+        let shows = runs(noise, 0.4, 6.0);
+        let (longer, longest) = (share(&shows, 1), share(&shows, 2));
+        let off = shows.iter().map(|run| run.1).sum::<f64>() / shows.len() as f64;
+        println!(
+            "{noise:?}: longer in {nothing} of what does not show, {equals} of equals; {longer} and {longest} of what does, {off:.3} off at the end"
+        );
+        assert!(nothing <= 0.08 && equals <= 0.08, "{noise:?}");
+        assert!(longer >= 0.98 && longest >= 0.7, "{noise:?}");
     }
 }

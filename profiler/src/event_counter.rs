@@ -10,7 +10,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::FromRawFd as _;
+use std::os::fd::{FromRawFd as _, RawFd};
 
 use aya::util::online_cpus;
 use nix::errno::Errno;
@@ -25,6 +25,8 @@ const EXCLUDE_KERNEL: u64 = 1 << 5;
 const EXCLUDE_HYPERVISOR: u64 = 1 << 6;
 const FORMAT_TOTAL_TIMES: u64 = 0b11;
 const CLOSE_ON_EXEC: libc::c_ulong = 1 << 3;
+/// The length of `perf_event_attr` as of its first version, which every kernel takes: PERF_ATTR_SIZE_VER0.
+const ATTRIBUTES: u32 = 64;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +70,7 @@ pub struct EventCounter {
     cpus: Vec<File>,
 }
 
-/// `struct perf_event_attr` as of its first version, which every kernel takes.
+/// `struct perf_event_attr` in [`ATTRIBUTES`] bytes.
 #[repr(C)]
 #[derive(Default)]
 struct Attributes {
@@ -109,6 +111,7 @@ impl EventCounter {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the descriptor of a file")]
 fn open(counted: Counted, cpu: u32) -> Result<File, CountError> {
     let (kind, event, bits) = match counted {
         Counted::Migrations => (TYPE_SOFTWARE, SOFTWARE_CPU_MIGRATIONS, 0),
@@ -120,8 +123,7 @@ fn open(counted: Counted, cpu: u32) -> Result<File, CountError> {
     };
     let attributes = Attributes {
         kind,
-        // 64 bytes.
-        size: size_of::<Attributes>() as u32,
+        size: ATTRIBUTES,
         event,
         read_format: FORMAT_TOTAL_TIMES,
         bits,
@@ -140,8 +142,8 @@ fn open(counted: Counted, cpu: u32) -> Result<File, CountError> {
         )
     };
     match Errno::result(opened) {
-        // SAFETY: the kernel has just opened it for this caller; descriptors are small numbers.
-        Ok(file) => Ok(unsafe { File::from_raw_fd(file as i32) }),
+        // SAFETY: the kernel has just opened it for this caller.
+        Ok(file) => Ok(unsafe { File::from_raw_fd(file as RawFd) }),
         Err(Errno::EACCES | Errno::EPERM) => Err(CountError::NotPermitted),
         Err(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP | Errno::ENOSYS) => {
             Err(CountError::NoCounter)
@@ -178,8 +180,7 @@ mod tests {
 
     #[test]
     fn instructions_are_counted_or_it_is_said_why_not() {
-        // 64 bytes are what the kernel calls PERF_ATTR_SIZE_VER0.
-        assert_eq!(size_of::<Attributes>(), 64);
+        assert_eq!(size_of::<Attributes>(), ATTRIBUTES as usize);
         match EventCounter::open(Counted::UserInstructions) {
             Ok(counter) => {
                 let before = counter.read().unwrap();

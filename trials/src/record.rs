@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use auto_ext_evidence::{Design, Effect, Evidence, LogRatio, MAX_PAIRS, MIN_PAIRS};
+use auto_ext_evidence::{
+    Design, Effect, Evidence, LogRatio, MAX_PAIRS, MIN_PAIRS, SETTLE, still_shows,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::since_1970;
-use crate::turn::SETTLE;
 use crate::yardstick::{Metric, Yardstick};
 
 /// In so many trials at least nothing is proven: what a machine is like for an hour it need not be like tomorrow.
@@ -18,12 +19,8 @@ const DAY: Duration = Duration::from_hours(24);
 const LONGEST_BENCH: Duration = Duration::from_hours(24 * 32);
 /// More turns that were dropped under the candidate than under the incumbent are harm, from this difference on, and twice as many.
 const DROPS: u32 = 5;
-/// By how much the halves of turns differ at least where the other scheduler still shows.
-const LEAST_REST: f64 = 0.02;
 /// The longest text that is kept, in bytes.
 pub(crate) const MAX_TEXT: usize = 4096;
-/// After so many pairs it is judged whether the machine settles for long enough.
-const PAIRS_TO_SETTLE: usize = 4;
 
 /// What is known of a challenger. Moments are times since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -313,21 +310,9 @@ impl Record {
         self.episodes = 0;
     }
 
-    /// Has the machine settle for longer, if in the first halves of turns the other scheduler still shows: there the two differ by less
-    /// than in the second halves.
+    /// Has the machine settle for longer, if in the first halves of turns the other scheduler still shows.
     fn settle_longer(&mut self) {
-        let more: Vec<f64> = self
-            .halves
-            .iter()
-            .map(|[first, second]| (second - first) * (first + second).signum())
-            .collect();
-        if more.len() < PAIRS_TO_SETTLE || self.settle + 1 >= SETTLE.len() {
-            return;
-        }
-        let count = more.len() as f64;
-        let mean = more.iter().sum::<f64>() / count;
-        let variance = more.iter().map(|more| (more - mean).powi(2)).sum::<f64>() / (count - 1.0);
-        if mean > LEAST_REST && mean > 3.0 * (variance / count).sqrt() {
+        if self.settle + 1 < SETTLE.len() && still_shows(&self.halves) {
             self.settle += 1;
             self.halves.clear();
         }

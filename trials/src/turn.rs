@@ -11,12 +11,6 @@ use crate::outcome::{Measured, Reading};
 const SWITCH_WITHIN: Duration = Duration::from_secs(90);
 /// How long readings may be late until nothing is measured any more.
 const READING_WITHIN: Duration = Duration::from_secs(5);
-/// How long the machine settles, by how much of the other scheduler still showed in earlier turns.
-pub(crate) const SETTLE: [Duration; 3] = [
-    Duration::from_secs(3),
-    Duration::from_secs(5),
-    Duration::from_secs(8),
-];
 
 /// One turn on its way.
 #[derive(Clone, Debug, PartialEq)]
@@ -189,6 +183,7 @@ impl Turn {
 
 #[cfg(test)]
 mod tests {
+    use auto_ext_evidence::SETTLE;
     use auto_ext_signals::{OutcomeTotals, WaitBucket};
 
     use super::*;

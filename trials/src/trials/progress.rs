@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use auto_ext_evidence::SETTLE;
 use auto_ext_policy::TrialMode;
 
 use super::state::{Deed, Situation, Trials, Work};
@@ -16,7 +17,7 @@ use crate::pair::{PairEnd, PairRecord, says};
 use crate::plan::challengers;
 use crate::record::{Closed, Finding, Judged, Record, Says};
 use crate::trial::{PAIRS_PER_TRIAL, PairTrial, Stage, TrialEnd};
-use crate::turn::{Done, SETTLE, Spoilt};
+use crate::turn::{Done, Spoilt};
 use crate::yardstick::{Yardstick, with_sleepers};
 
 /// For how long a load is left alone that is too noisy.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use auto_ext_evidence::SETTLE;
 use auto_ext_policy::{Candidate, NO_CLASS, Power, Precedence, Rule, Scheduler, TrialMode};
 
 use super::state::{Deed, Situation, Slot, Trials, Work};
@@ -13,7 +14,7 @@ use crate::noise;
 use crate::plan::{RECHECK_EVERY, goals};
 use crate::quiet::Unquiet;
 use crate::trial::{Stage, Trial};
-use crate::turn::{SETTLE, Turn};
+use crate::turn::Turn;
 
 /// For how long the class and the quiet must have lasted.
 const STEADY_FOR: Duration = Duration::from_secs(30);
