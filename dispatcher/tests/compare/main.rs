@@ -352,7 +352,59 @@ async fn the_load_that_runs_is_compared_by_how_long_tasks_wait() {
         (&answer["ended"], &answer["judged_by"], &answer["live"]),
         (&"time".into(), &"wait_mean_s".into(), &true.into())
     );
-    assert_eq!(answer["challengers"][0]["pairs"], 1);
+    let challenger = &answer["challengers"][0];
+    assert_eq!(challenger["pairs"], 1);
+    // Whoever may measure waits may measure these.
+    for measure in ["canary_p99_s", "migrations_per_s", "longest_wait_s"] {
+        let median = &challenger["measures"][measure]["incumbent"];
+        assert!(
+            median.as_f64().is_some_and(|it| it >= 0.0),
+            "{measure}: {answer}"
+        );
+    }
+    // What the machine cannot count is said in one line.
+    let lines = said(&output);
+    let lines = lines
+        .lines()
+        .filter(|line| line.starts_with("not measured here: "));
+    let not_counted = challenger["measures"].get("instructions_per_s").is_none()
+        || challenger["measures"].get("energy_j").is_none();
+    assert_eq!(lines.count(), usize::from(not_counted), "{output:?}");
+}
+
+/// Where the machine counts it, that is what is judged by; else nothing is begun.
+#[tokio::test]
+async fn a_goal_that_is_not_measured_here_is_refused() {
+    for (words, command, measure, says) in [
+        (
+            "--goal energy --runs 1",
+            Some("sleep 0.1"),
+            "energy_j",
+            "`--goal` judges by the energy that the processors take",
+        ),
+        (
+            "--goal throughput --live 2s --arm 1s",
+            None,
+            "instructions_per_s",
+            "`--goal` judges by the instructions of programs",
+        ),
+    ] {
+        let world = World::start(1000).await;
+        let words = format!("kernel bpfland --json {words}");
+        let comparing = match command {
+            Some(command) => world.begin(&words, command),
+            None => world.start_comparing(&words),
+        };
+        let output = comparing.wait_with_output().await.unwrap();
+        if output.status.success() {
+            let answer = answer(&output);
+            assert_eq!(answer["judged_by"], measure);
+            assert_eq!(answer["challengers"][0]["pairs"], 1, "{answer}");
+        } else {
+            assert!(said(&output).contains(says), "{output:?}");
+            assert_eq!(world.leases().await.0, 0);
+        }
+    }
 }
 
 /// Whoever runs this, on whatever kernel: root can compare where there is sched_ext.

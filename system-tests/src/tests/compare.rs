@@ -187,6 +187,13 @@ pub(super) fn the_load_that_runs_is_compared_by_what_it_waits() -> anyhow::Resul
             .is_some_and(|wakes| wakes > 20.0),
         "{answer}"
     );
+    for measure in ["canary_p99_s", "migrations_per_s", "longest_wait_s"] {
+        let median = &challenger["measures"][measure]["challenger"];
+        ensure!(
+            median.as_f64().is_some_and(|it| it >= 0.0),
+            "{measure}: {answer}"
+        );
+    }
     wait::until("mode", &"auto".to_owned(), || bus.string("Mode"))?;
     kernel::runs("scx_flash")?;
     Ok(())

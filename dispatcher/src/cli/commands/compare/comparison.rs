@@ -4,7 +4,9 @@ use auto_ext_evidence::{
     Arm, Better, Design, Effect, Evidence, LogRatio, NotPositive, Pair, Plan, Verdict, median,
 };
 
-use super::measures::{Measure, VALUE, WAIT_MEAN, WALL};
+use super::measures::{
+    ENERGY, ENERGY_PER_INSTRUCTION, INSTRUCTIONS, Measure, VALUE, WAIT_MEAN, WALL,
+};
 use super::turn::Turn;
 
 /// A difference that is worth having, as a share: of times and numbers, and of waits, which differ more by themselves.
@@ -20,6 +22,12 @@ pub(super) enum Primary {
     Number { expression: String, better: Better },
     /// How long tasks wait for a CPU, on average.
     Waits,
+    /// How many instructions programs get done.
+    Instructions,
+    /// What the processors take while the command runs.
+    Energy,
+    /// The same for each instruction of programs.
+    EnergyPerInstruction,
 }
 
 /// All of it.
@@ -171,7 +179,8 @@ impl Comparison {
 impl Primary {
     pub(super) fn better(&self) -> Better {
         match self {
-            Self::Wall | Self::Waits => Better::Lower,
+            Self::Wall | Self::Waits | Self::Energy | Self::EnergyPerInstruction => Better::Lower,
+            Self::Instructions => Better::Higher,
             Self::Number { better, .. } => *better,
         }
     }
@@ -182,12 +191,19 @@ impl Primary {
             Self::Wall => &WALL,
             Self::Number { .. } => &VALUE,
             Self::Waits => &WAIT_MEAN,
+            Self::Instructions => &INSTRUCTIONS,
+            Self::Energy => &ENERGY,
+            Self::EnergyPerInstruction => &ENERGY_PER_INSTRUCTION,
         }
     }
 
     fn design(&self, challengers: usize) -> Design {
         match self {
-            Self::Wall | Self::Number { .. } => Design::new(MARGIN, challengers),
+            Self::Wall
+            | Self::Number { .. }
+            | Self::Instructions
+            | Self::Energy
+            | Self::EnergyPerInstruction => Design::new(MARGIN, challengers),
             Self::Waits => {
                 Design::new(MARGIN_OF_WAITS, challengers).with_least_scale(MARGIN_OF_WAITS)
             }
@@ -199,6 +215,16 @@ impl Primary {
         // Every turn has it where it is wanted.
         self.measure().of(turn).unwrap_or(f64::NAN)
     }
+
+    /// The logarithms of the ratios of the first halves of two turns, and of the second halves; `None` where they are not known.
+    pub(super) fn of_halves(&self, turns: &Turns) -> Option<[f64; 2]> {
+        let (challenger, incumbent) = (turns.challenger.halves?, turns.incumbent.halves?);
+        let ratio = |half: usize| {
+            let ratio = LogRatio::of(challenger[half], incumbent[half], self.better());
+            ratio.ok().map(LogRatio::get)
+        };
+        Some([ratio(0)?, ratio(1)?])
+    }
 }
 
 impl Challenger {
@@ -209,6 +235,17 @@ impl Challenger {
     /// How many times as good it is, as a logarithm.
     pub(super) fn effect(&self) -> Option<Effect> {
         Effect::of(self.evidence.ratios())
+    }
+
+    /// The most that was measured by this in one turn, of the pairs of which both have it; `None` without any.
+    pub(super) fn most(&self, measure: &Measure) -> Option<Turns<f64>> {
+        let of = |pair: &Turns| Some((measure.of(&pair.incumbent)?, measure.of(&pair.challenger)?));
+        let both = self.pairs.iter().filter_map(of);
+        let most = both.reduce(|(a, b), (c, d)| (a.max(c), b.max(d)))?;
+        Some(Turns {
+            incumbent: most.0,
+            challenger: most.1,
+        })
     }
 
     /// What was measured by this, in the pairs of which both turns have it; `None` without any.
@@ -244,6 +281,7 @@ pub(super) mod tests {
             system: Some(0.0),
             value: None,
             machine: Machine::default(),
+            halves: None,
         }
     }
 
@@ -264,6 +302,7 @@ pub(super) mod tests {
             outcome: Some(outcome),
             user: Some(1.5),
             system: Some(0.25),
+            ..Machine::default()
         };
         Turn { machine, ..turn }
     }
@@ -351,6 +390,26 @@ pub(super) mod tests {
             }
         );
         assert!((measured.change.unwrap().median + 2f64.ln()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn halves_are_compared_by_what_is_judged() {
+        let of = |halves| Turn {
+            halves: Some(halves),
+            ..turn(2.0)
+        };
+        let turns = Turns {
+            incumbent: of([2e-3, 4e-3]),
+            challenger: of([1e-3, 1e-3]),
+        };
+        let [first, second] = Primary::Waits.of_halves(&turns).unwrap();
+        assert!((first - 2f64.ln()).abs() < 1e-12 && (second - 4f64.ln()).abs() < 1e-12);
+        let more = Primary::Instructions.of_halves(&turns).unwrap();
+        assert!((more[0] + 2f64.ln()).abs() < 1e-12, "{more:?}");
+        for incumbent in [turn(2.0), of([0.0, 1e-3])] {
+            let without = Turns { incumbent, ..turns };
+            assert_eq!(Primary::Waits.of_halves(&without), None);
+        }
     }
 
     #[test]

@@ -4,35 +4,26 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::comparison::Primary;
 use super::meter::Meter;
 use super::turn::{Ended, Turn};
 use crate::cli::commands::child::Signals;
 
-/// How long a scheduler has run before its turn is measured: what the other one left in queues and caches is gone then.
-const SETTLE: Duration = Duration::from_secs(3);
-
 /// The times of a turn.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
-    settle: Duration,
-    arm: Duration,
+    /// How long the scheduler has run before it is measured.
+    pub(super) settle: Duration,
+    /// How long it is measured.
+    pub(super) arm: Duration,
 }
 
-impl Times {
-    /// Where so long is measured.
-    pub(super) fn of(arm: Duration) -> Self {
-        Self {
-            settle: SETTLE,
-            arm,
-        }
-    }
-}
-
-/// Waits, and measures, under the scheduler of this process.
+/// Waits, and measures, under the scheduler of this process. Without what is judged there is no turn.
 pub(super) async fn run(
     meter: &Meter,
     scheduler: Option<u32>,
     Times { settle, arm }: Times,
+    primary: &Primary,
     signals: &mut Signals,
 ) -> Ended {
     tokio::select! {
@@ -41,21 +32,40 @@ pub(super) async fn run(
     }
     let measuring = meter.begin(scheduler);
     tokio::select! {
-        () = sleep(arm) => {}
+        () = sleep(arm / 2) => {}
         signal = signals.next() => return Ended::Interrupted(signal),
     }
-    let machine = measuring.end();
-    match machine.outcome.map(|outcome| outcome.waits) {
-        Some(Some(_)) => Ended::Done(Turn {
-            wall: arm.as_secs_f64(),
-            user: None,
-            system: None,
-            value: None,
-            machine,
-        }),
-        Some(None) => Ended::Failed("nobody waited for a CPU".to_owned()),
-        None => Ended::Failed("how long tasks wait could not be read".to_owned()),
+    let half = measuring.read();
+    tokio::select! {
+        () = sleep(arm / 2) => {}
+        signal = signals.next() => return Ended::Interrupted(signal),
     }
+    let (machine, [first, second]) = measuring.end_in_halves(&half);
+    let turn = Turn {
+        wall: arm.as_secs_f64(),
+        user: None,
+        system: None,
+        value: None,
+        machine,
+        halves: None,
+    };
+    let judged = primary.measure();
+    if judged.of(&turn).is_some() {
+        let wall = turn.wall / 2.0;
+        let of = |machine| {
+            judged.of(&Turn {
+                wall,
+                machine,
+                ..turn
+            })
+        };
+        let halves = of(first).zip(of(second)).map(<[f64; 2]>::from);
+        return Ended::Done(Box::new(Turn { halves, ..turn }));
+    }
+    Ended::Failed(match machine.outcome.map(|outcome| outcome.waits) {
+        Some(None) if *primary == Primary::Waits => "nobody waited for a CPU".to_owned(),
+        _ => format!("{} could not be read", judged.told),
+    })
 }
 
 #[cfg(test)]
@@ -64,14 +74,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_in_which_waits_are_not_measured_does_not_count() {
-        let meter = Meter::without_outcomes();
+        let meter = Meter::default();
         let mut signals = Signals::new().unwrap();
         let soon = Duration::from_millis(10);
         let times = Times {
             settle: soon,
             arm: soon,
         };
-        let ended = run(&meter, None, times, &mut signals).await;
-        assert!(matches!(ended, Ended::Failed(_)), "{ended:?}");
+        let ended = run(&meter, None, times, &Primary::Waits, &mut signals).await;
+        let Ended::Failed(why) = ended else {
+            panic!("{ended:?}");
+        };
+        assert_eq!(why, "the mean wait for a CPU could not be read");
     }
 }

@@ -26,11 +26,16 @@ enum Unit {
     /// Of a share, in percent.
     Percent,
     PerSecond,
+    /// In billions.
+    GigaPerSecond,
+    Joules,
+    /// Of joules, in nanojoules.
+    Nanojoules,
     None,
 }
 
 /// All of them, in the order of the table.
-pub(super) static MEASURES: [&Measure; 13] = [
+pub(super) static MEASURES: [&Measure; 19] = [
     &WALL,
     &USER,
     &SYSTEM,
@@ -39,10 +44,16 @@ pub(super) static MEASURES: [&Measure; 13] = [
     &WAIT_P95,
     &WAIT_P99,
     &LONG_WAITS,
+    &LONGEST_WAIT,
     &WAKES,
     &STRETCH,
+    &CANARY_P99,
+    &MIGRATIONS,
     &MACHINE_USER,
     &MACHINE_SYSTEM,
+    &INSTRUCTIONS,
+    &ENERGY,
+    &ENERGY_PER_INSTRUCTION,
     &VALUE,
 ];
 
@@ -102,6 +113,13 @@ static LONG_WAITS: Measure = Measure {
     unit: Unit::Percent,
     of: |turn| Some(turn.machine.outcome?.waits?.long_share),
 };
+pub(super) static LONGEST_WAIT: Measure = Measure {
+    key: "longest_wait_s",
+    name: "longest wait",
+    told: "the longest that a task was seen to wait",
+    unit: Unit::Milliseconds,
+    of: |turn| turn.machine.longest_wait,
+};
 pub(super) static WAKES: Measure = Measure {
     key: "wakes_per_s",
     name: "wake-ups",
@@ -116,6 +134,20 @@ static STRETCH: Measure = Measure {
     unit: Unit::None,
     of: |turn| turn.machine.outcome?.stretch,
 };
+pub(super) static CANARY_P99: Measure = Measure {
+    key: "canary_p99_s",
+    name: "canary 99 %",
+    told: "the wait that one in a hundred of the canary's exceeds",
+    unit: Unit::Milliseconds,
+    of: |turn| Some(turn.machine.canary?.waits?.p99_ns / 1e9),
+};
+static MIGRATIONS: Measure = Measure {
+    key: "migrations_per_s",
+    name: "migrations",
+    told: "how often tasks come to another CPU",
+    unit: Unit::PerSecond,
+    of: |turn| turn.machine.migrations,
+};
 pub(super) static MACHINE_USER: Measure = Measure {
     key: "machine_user_cpus",
     name: "CPUs in user",
@@ -129,6 +161,30 @@ static MACHINE_SYSTEM: Measure = Measure {
     told: "what the CPUs do in the kernel",
     unit: Unit::None,
     of: |turn| turn.machine.system,
+};
+pub(super) static INSTRUCTIONS: Measure = Measure {
+    key: "instructions_per_s",
+    name: "instructions",
+    told: "the instructions of programs",
+    unit: Unit::GigaPerSecond,
+    of: |turn| turn.machine.instructions,
+};
+pub(super) static ENERGY: Measure = Measure {
+    key: "energy_j",
+    name: "energy",
+    told: "the energy that the processors take",
+    unit: Unit::Joules,
+    of: |turn| turn.machine.energy,
+};
+pub(super) static ENERGY_PER_INSTRUCTION: Measure = Measure {
+    key: "energy_per_instruction_j",
+    name: "energy/instr",
+    told: "the energy for each instruction of programs",
+    unit: Unit::Nanojoules,
+    of: |turn| {
+        let done = turn.machine.instructions? * turn.wall;
+        (done > 0.0).then_some(turn.machine.energy? / done)
+    },
 };
 pub(super) static VALUE: Measure = Measure {
     key: "value",
@@ -151,6 +207,9 @@ impl Measure {
             Unit::Milliseconds => format!("{}ms", amount(1e3 * number)),
             Unit::Percent => format!("{:.2} %", 100.0 * number),
             Unit::PerSecond => format!("{}/s", amount(number)),
+            Unit::GigaPerSecond => format!("{}G/s", amount(number / 1e9)),
+            Unit::Joules => format!("{}J", amount(number)),
+            Unit::Nanojoules => format!("{}nJ", amount(1e9 * number)),
             Unit::None => amount(number),
         }
     }
@@ -202,5 +261,17 @@ mod tests {
         assert_eq!(WAIT_P95.shown(2.5e-3), "2.500ms");
         assert_eq!(LONG_WAITS.shown(0.015), "1.50 %");
         assert_eq!(WAKES.shown(812.4), "812.4/s");
+    }
+
+    #[test]
+    fn energy_is_told_for_a_turn_and_for_each_instruction() {
+        let mut turn = turn(10.0);
+        turn.machine.energy = Some(150.0);
+        assert_eq!(ENERGY_PER_INSTRUCTION.of(&turn), None);
+        turn.machine.instructions = Some(3e9);
+        let of = |measure: &Measure| measure.shown(measure.of(&turn).unwrap());
+        assert_eq!(of(&ENERGY), "150.0J");
+        assert_eq!(of(&INSTRUCTIONS), "3.000G/s");
+        assert_eq!(of(&ENERGY_PER_INSTRUCTION), "5.000nJ");
     }
 }

@@ -2,7 +2,7 @@
 //! one is better.
 //!
 //! `session` makes turn after turn: `runner` has schedulers run, by `leased` of the daemon or by `direct` without one, `turn` runs the
-//! command, or `live` waits under the load that runs, and `meter` measures the machine meanwhile. `comparison` knows and
+//! command, or `live` waits under the load that runs, and `meter`, with `looks` each second, measures the machine meanwhile. `comparison` knows and
 //! judges by what `measures` lists, and `guards` say what may not get worse. `report`, with `plot`, `percent` and `rule`, tells
 //! what came of it, and `csv` every turn. Before that, `tuning` may find which of the arguments in a `tuning_file` are best.
 
@@ -15,6 +15,7 @@ mod guards;
 mod instance;
 mod leased;
 mod live;
+mod looks;
 mod measure;
 mod measures;
 mod meter;

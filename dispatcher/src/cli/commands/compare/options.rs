@@ -9,6 +9,8 @@ use auto_ext_policy::KERNEL;
 use auto_ext_service::duration;
 use regex::{Regex, RegexBuilder};
 
+use super::comparison::Primary;
+
 /// The longest expression, in bytes, and the most memory that it may take when it is compiled.
 const MAX_EXPRESSION: usize = 1024;
 const MAX_COMPILED: usize = 1 << 20;
@@ -34,13 +36,17 @@ pub(crate) struct Options {
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     lasts: Option<Duration>,
     /// In place of a command, compare under the load that runs, for this long in all: judged by how long tasks wait
-    /// for a CPU that are woken, which takes root (CAP_BPF and CAP_PERFMON)
+    /// for a CPU that are woken, which takes root (CAP_BPF and CAP_PERFMON), or by `--goal`
     #[arg(long, value_name = "TIME", value_parser = time, conflicts_with_all = ["command", "measure", "lasts"])]
     pub(super) live: Option<Duration>,
     /// How long is measured in each turn of `--live`, from 1s to 10m; by default 15s. The scheduler has run for 3 s
-    /// by then
+    /// by then, or for 5 or 8 where the one before still shows
     #[arg(long, value_name = "TIME", value_parser = arm, requires = "live", conflicts_with = "command")]
     arm: Option<Duration>,
+    /// What is to be better: `latency`, waits for a CPU, is what `--live` judges by; `throughput`, the instructions of programs, and
+    /// `energy` for each instruction can be in its place. With a command, `energy` is what the processors take while it runs
+    #[arg(long, value_enum, conflicts_with_all = ["measure", "tune"], requires_ifs = [("latency", "live"), ("throughput", "live")])]
+    goal: Option<Goal>,
     /// How many pairs at most of each challenger, 30 at most
     #[arg(long, value_name = "N", value_parser = pairs)]
     pub(super) runs: Option<usize>,
@@ -64,6 +70,14 @@ pub(crate) struct Options {
     pub(super) command: Vec<OsString>,
 }
 
+/// What a better scheduler is better at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Goal {
+    Latency,
+    Throughput,
+    Energy,
+}
+
 #[derive(Debug, clap::Args)]
 #[group(id = "direction", multiple = false, requires = "measure")]
 struct Direction {
@@ -82,6 +96,23 @@ impl Options {
             Better::Higher
         } else {
             Better::Lower
+        }
+    }
+
+    /// By what is judged.
+    pub(super) fn primary(&self) -> Primary {
+        if let Some(expression) = &self.measure {
+            return Primary::Number {
+                expression: expression.to_string(),
+                better: self.better(),
+            };
+        }
+        match (self.goal, self.live) {
+            (None | Some(Goal::Latency), Some(_)) => Primary::Waits,
+            (Some(Goal::Throughput), _) => Primary::Instructions,
+            (Some(Goal::Energy), Some(_)) => Primary::EnergyPerInstruction,
+            (Some(Goal::Energy), None) => Primary::Energy,
+            (None | Some(Goal::Latency), None) => Primary::Wall,
         }
     }
 
@@ -195,6 +226,11 @@ mod tests {
             "kernel bpfland --live 10m --measure fps --lower",
             "kernel bpfland --live 10m --arm 0s",
             "kernel bpfland --arm 5s -- true",
+            "kernel bpfland --goal latency -- true",
+            "kernel bpfland --goal throughput -- true",
+            "kernel bpfland --goal speed --live 10m",
+            "kernel bpfland --goal energy --measure fps --lower -- true",
+            "--tune f --goal energy -- true",
             &format!("{nine} -- true"),
         ] {
             assert!(parse(line).is_err(), "{line}");
@@ -211,5 +247,20 @@ mod tests {
             (options.lasts(), options.arm()),
             (Some(Duration::from_mins(10)), ARM)
         );
+    }
+
+    #[test]
+    fn a_goal_says_by_what_is_judged() {
+        for (line, primary) in [
+            ("-- true", Primary::Wall),
+            ("--goal energy -- true", Primary::Energy),
+            ("--live 10m", Primary::Waits),
+            ("--live 10m --goal latency", Primary::Waits),
+            ("--live 10m --goal throughput", Primary::Instructions),
+            ("--live 10m --goal energy", Primary::EnergyPerInstruction),
+        ] {
+            let options = parse(&format!("kernel bpfland {line}")).unwrap();
+            assert_eq!(options.primary(), primary, "{line}");
+        }
     }
 }

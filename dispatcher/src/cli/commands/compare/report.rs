@@ -137,11 +137,11 @@ impl Report<'_> {
         }
     }
 
-    /// The effect as the sentence tells it: of waits, how much longer they are, and else how much better it is.
+    /// The effect as the sentence tells it: of waits and energy, how much more there is, and else how much better it is.
     fn as_told(&self, effect: Effect) -> Effect {
         match self.comparison.primary {
-            Primary::Wall | Primary::Number { .. } => effect,
-            Primary::Waits => Effect {
+            Primary::Wall | Primary::Number { .. } | Primary::Instructions => effect,
+            Primary::Waits | Primary::Energy | Primary::EnergyPerInstruction => Effect {
                 median: -effect.median,
                 interval: effect.interval.map(|Interval { low, high }| Interval {
                     low: -high,
@@ -158,6 +158,12 @@ impl Report<'_> {
             Primary::Wall => ("faster", "slower"),
             Primary::Number { .. } => ("better", "worse"),
             Primary::Waits => ("longer waits", "shorter waits"),
+            Primary::Instructions => ("more instructions", "fewer instructions"),
+            Primary::Energy => ("more energy", "less energy"),
+            Primary::EnergyPerInstruction => (
+                "more energy for each instruction",
+                "less energy for each instruction",
+            ),
         };
         match size.strip_prefix('-') {
             Some(size) => (format!("{size} % {less}"), true),
@@ -209,7 +215,7 @@ impl Report<'_> {
 
     /// The load was the one that ran, and no command.
     fn is_live(&self) -> bool {
-        self.comparison.primary == Primary::Waits
+        self.command.is_empty()
     }
 
     /// The best of all that are better.
@@ -246,8 +252,12 @@ impl Report<'_> {
             Better::Higher => "higher",
         };
         let expression = match primary {
-            Primary::Wall | Primary::Waits => None,
             Primary::Number { expression, .. } => Some(expression),
+            Primary::Wall
+            | Primary::Waits
+            | Primary::Instructions
+            | Primary::Energy
+            | Primary::EnergyPerInstruction => None,
         };
         let challengers = self.comparison.challengers.iter();
         let challengers: Vec<Json> = challengers
@@ -295,11 +305,12 @@ impl Report<'_> {
                     guard,
                     change,
                     is_lost,
+                    once: _,
                 } = checked;
                 json!({
                     "measure": guard.measure.key,
                     "margin": guard.margin,
-                    "change": effect(change),
+                    "change": change.map(effect),
                     "lost": is_lost,
                 })
             })
@@ -363,8 +374,15 @@ fn cost(primary: &Primary, challenger: &Challenger) -> String {
         .into_iter()
         .filter(|it| it.is_lost);
     let lost: Vec<String> = lost
-        .map(|Checked { guard, change, .. }| {
-            format!("{} changed by {}", guard.measure.told, in_percent(change))
+        .map(|checked| {
+            let measure = checked.guard.measure;
+            match (checked.once, checked.change) {
+                (Some(most), _) => format!("{} was {}", measure.told, measure.shown(most)),
+                (None, change) => {
+                    let change = change.map_or_else(|| "some".to_owned(), in_percent);
+                    format!("{} changed by {change}", measure.told)
+                }
+            }
         })
         .collect();
     lost.join(" and ")

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use auto_ext_evidence::{Arm, LogRatio, Pair};
+use auto_ext_evidence::{Arm, LogRatio, Pair, Settling};
 use auto_ext_service::duration::span;
+use auto_ext_service::exit_code::WithCode;
 use auto_ext_service::sanitize::sanitize;
 
 use super::comparison::{Comparison, Primary, Turns};
@@ -17,7 +18,7 @@ use super::csv::{Csv, Row};
 use super::end::End;
 use super::instance::Instance;
 use super::live::{self, Times};
-use super::meter::Meter;
+use super::meter::{Meter, Missing};
 use super::options::Options;
 use super::percent::signed;
 use super::runner::Runner;
@@ -40,6 +41,7 @@ pub(super) struct Session<'o> {
     challengers: Vec<Contender>,
     runner: Runner,
     meter: Meter,
+    settling: Settling,
     signals: Signals,
     csv: Option<Csv>,
 }
@@ -49,14 +51,7 @@ impl<'o> Session<'o> {
     pub(super) async fn begin(options: &'o Options) -> anyhow::Result<Self> {
         let signals = Signals::new()?;
         let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
-        let primary = match &options.measure {
-            None if options.live.is_some() => Primary::Waits,
-            None => Primary::Wall,
-            Some(expression) => Primary::Number {
-                expression: expression.to_string(),
-                better: options.better(),
-            },
-        };
+        let primary = options.primary();
         let incumbent = Contender::named(options.incumbent());
         let challengers: Vec<Contender> = options
             .challengers
@@ -64,6 +59,9 @@ impl<'o> Session<'o> {
             .map(|name| Contender::named(name))
             .collect();
         let names: Vec<String> = challengers.iter().map(Contender::to_string).collect();
+        let runner = Runner::begin(application(&options.command)).await?;
+        let (meter, missing) = Meter::new();
+        tell(&missing, &primary)?;
         let comparison = Comparison::new(
             incumbent.to_string(),
             &names,
@@ -71,16 +69,6 @@ impl<'o> Session<'o> {
             options.pairs(),
             seed,
         );
-        let runner = Runner::begin(application(&options.command)).await?;
-        let (meter, why_not) = Meter::new();
-        match why_not {
-            Some(why) if options.live.is_some() => {
-                let what = "`--live` judges by how long tasks wait";
-                return Err(load::refused(&why).context(what));
-            }
-            Some(why) => progress(&format!("how long tasks wait is not measured: {why}")),
-            None => {}
-        }
         Ok(Self {
             options,
             comparison,
@@ -90,6 +78,7 @@ impl<'o> Session<'o> {
             challengers,
             runner,
             meter,
+            settling: Settling::default(),
             signals,
             csv: options.csv.as_deref().map(create).transpose()?,
         })
@@ -224,12 +213,26 @@ impl<'o> Session<'o> {
         match self.comparison.add(pair.challenger, both) {
             Ok(ratio) => {
                 self.write(pair, &turns, None);
+                self.settle(&both);
                 Ok(Some(ratio))
             }
             Err(why) => {
                 self.do_not_count(pair, pair.turns()[1], &turns, &why.to_string());
                 Ok(None)
             }
+        }
+    }
+
+    /// Has schedulers settle for longer if the one before still shows in such turns.
+    fn settle(&mut self, turns: &Turns) {
+        let Some(halves) = self.comparison.primary.of_halves(turns) else {
+            return;
+        };
+        if self.settling.add(halves) {
+            progress(&format!(
+                "the scheduler before still shows in the first half of turns: from now on each settles for {} s",
+                self.settling.time().as_secs()
+            ));
         }
     }
 
@@ -240,7 +243,7 @@ impl<'o> Session<'o> {
     ) -> Result<Result<Turn, String>, End> {
         let before = self.bring(contender).await?;
         let turn = match self.measure(before.process()).await? {
-            Ended::Done(turn) => Ok(turn),
+            Ended::Done(turn) => Ok(*turn),
             Ended::Failed(why) => Err(why),
             Ended::Interrupted(signal) => return Err(End::Signal(signal)),
         };
@@ -256,8 +259,12 @@ impl<'o> Session<'o> {
     /// Runs the command under the scheduler of this process, or measures what runs anyway.
     async fn measure(&mut self, scheduler: Option<u32>) -> Result<Ended, End> {
         if self.options.live.is_some() {
-            let times = Times::of(self.options.arm());
-            return Ok(live::run(&self.meter, scheduler, times, &mut self.signals).await);
+            let times = Times {
+                settle: self.settling.time(),
+                arm: self.options.arm(),
+            };
+            let (meter, primary) = (&self.meter, &self.comparison.primary);
+            return Ok(live::run(meter, scheduler, times, primary, &mut self.signals).await);
         }
         let expression = self.options.measure.as_ref();
         let measuring = self.meter.begin(scheduler);
@@ -326,6 +333,43 @@ impl<'o> Session<'o> {
         let left = left.min(until.unwrap_or(left));
         span(u64::try_from(left.as_micros()).unwrap_or(u64::MAX))
     }
+}
+
+/// Says what is not measured here.
+///
+/// # Errors
+/// When it is what is to be judged.
+fn tell(missing: &Missing, primary: &Primary) -> anyhow::Result<()> {
+    if let Some(why) = &missing.waits {
+        if *primary == Primary::Waits {
+            let what = "`--live` judges by how long tasks wait";
+            return Err(load::refused(why).context(what));
+        }
+        progress(&format!("how long tasks wait is not measured: {why}"));
+    }
+    let by_instructions = [Primary::Instructions, Primary::EnergyPerInstruction];
+    let by_energy = [Primary::Energy, Primary::EnergyPerInstruction];
+    for (by, what, why) in [
+        (
+            by_instructions,
+            "the instructions of programs",
+            &missing.instructions,
+        ),
+        (
+            by_energy,
+            "the energy that the processors take",
+            &missing.energy,
+        ),
+    ] {
+        if let Some(why) = why.as_ref().filter(|_| by.contains(primary)) {
+            let text = format!("`--goal` judges by {what}, not measured here: {}", why.text);
+            return Err(WithCode::error(why.code, text));
+        }
+    }
+    if let Some(others) = missing.others() {
+        progress(&others);
+    }
+    Ok(())
 }
 
 /// What the command is called, as other users of leases are.

@@ -131,6 +131,85 @@ fn under_the_load_that_runs_waits_are_judged_and_there_is_no_rule_for_a_program(
 }
 
 #[test]
+fn energy_and_instructions_are_told_as_what_they_are() {
+    let of = |primary: Primary, energy: f64, instructions: f64| {
+        let names = ["bpfland".to_owned()];
+        let mut comparison = Comparison::new("kernel".into(), &names, primary, 30, 5);
+        let machine = |energy, instructions| {
+            let mut turn = turn(10.0);
+            turn.machine.energy = Some(energy);
+            turn.machine.instructions = Some(instructions);
+            turn
+        };
+        for _ in 0..8 {
+            let turns = Turns {
+                incumbent: machine(100.0, 2e9),
+                challenger: machine(energy, instructions),
+            };
+            comparison.add(0, turns).unwrap();
+        }
+        let end = End::Decided;
+        let report = report(&comparison, &[], &end);
+        let text = without_styles(|out| report.write_text(out));
+        (
+            text.lines().next().unwrap_or_default().to_owned(),
+            report.to_json(),
+        )
+    };
+    let (said, json) = of(Primary::Energy, 80.0, 2e9);
+    assert!(
+        said.starts_with("bpfland: 20.0 % less energy than kernel"),
+        "{said}"
+    );
+    assert!(said.ends_with("Worth it."), "{said}");
+    assert_eq!(
+        (&json["judged_by"], &json["better"]),
+        (&"energy_j".into(), &"lower".into())
+    );
+    let (said, json) = of(Primary::Instructions, 100.0, 2.5e9);
+    assert!(
+        said.starts_with("bpfland: 25.0 % more instructions than kernel"),
+        "{said}"
+    );
+    assert_eq!(json["better"], "higher");
+    // Less energy where less is done, by as much, is no win; nor is a little less where less is done.
+    let (said, json) = of(Primary::EnergyPerInstruction, 80.0, 1.6e9);
+    assert_ne!(json["challengers"][0]["verdict"], "better", "{said}");
+    let (said, json) = of(Primary::EnergyPerInstruction, 60.0, 1.6e9);
+    assert_eq!(
+        json["challengers"][0]["verdict"], "better at a cost",
+        "{said}"
+    );
+}
+
+#[test]
+fn a_task_that_starves_is_a_cost_that_is_told() {
+    let mut comparison = with(&["bpfland"], &[]);
+    for (at, (incumbent, challenger)) in pairs(1, 10, 0.8).into_iter().enumerate() {
+        let of = |wall, longest| {
+            let mut turn = turn(wall);
+            turn.machine.longest_wait = Some(longest);
+            turn
+        };
+        let turns = Turns {
+            incumbent: of(incumbent, 0.01),
+            challenger: of(challenger, if at == 3 { 1.4 } else { 0.0 }),
+        };
+        comparison.add(0, turns).unwrap();
+    }
+    let text = text(&comparison, &End::Decided);
+    assert!(
+        text.contains("but the longest that a task was seen to wait was 1400ms. Keep kernel"),
+        "{text}"
+    );
+    let guard = &json(&comparison, &End::Decided)["challengers"][0]["guards"][0];
+    assert_eq!(
+        (&guard["measure"], &guard["lost"], &guard["change"]),
+        (&"longest_wait_s".into(), &true.into(), &Json::Null)
+    );
+}
+
+#[test]
 fn of_arguments_it_is_told_how_all_did_and_how_good_the_best_is() {
     let tuning = tuned();
     let comparison = with(&["bpfland -s 20000"], &pairs(1, 10, 0.8));

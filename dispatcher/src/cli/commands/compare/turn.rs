@@ -39,13 +39,15 @@ pub(super) struct Turn {
     pub(super) value: Option<f64>,
     /// What the machine did meanwhile.
     pub(super) machine: Machine,
+    /// What is judged in each half of it, under the load that runs.
+    pub(super) halves: Option<[f64; 2]>,
 }
 
 /// How a turn ended.
 #[derive(Debug)]
 pub(super) enum Ended {
     /// Well.
-    Done(Turn),
+    Done(Box<Turn>),
     /// The command failed, or said no number: why.
     Failed(String),
     /// A signal for us came, and the command was ended.
@@ -101,13 +103,14 @@ pub(super) async fn run(
         Err(why) => return Ok(Ended::Failed(why)),
     };
     let spent = |of: fn(&Usage) -> TimeVal| Some(seconds(of(&after)) - seconds(of(&before)));
-    Ok(Ended::Done(Turn {
+    Ok(Ended::Done(Box::new(Turn {
         wall,
         user: spent(Usage::user_time),
         system: spent(Usage::system_time),
         value,
         machine,
-    }))
+        halves: None,
+    })))
 }
 
 /// What the children of this process have used that were waited for: the commands, as there are no others.
@@ -197,7 +200,7 @@ mod tests {
         let command = ["sh", "-c", script].map(OsString::from);
         let expression = expression.map(|expression| Regex::new(expression).unwrap());
         let mut signals = Signals::new().unwrap();
-        let measuring = Meter::without_outcomes().begin(None);
+        let measuring = Meter::default().begin(None);
         run(&command, expression.as_ref(), measuring, &mut signals)
             .await
             .unwrap()
@@ -239,7 +242,7 @@ mod tests {
             assert!(why.contains(says), "{why}");
         }
         let command = [OsString::from("/nonexistent")];
-        let measuring = Meter::without_outcomes().begin(None);
+        let measuring = Meter::default().begin(None);
         let error = run(&command, None, measuring, &mut Signals::new().unwrap())
             .await
             .unwrap_err();
