@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::bail;
 use auto_ext_evidence::{Better, MAX_PAIRS};
 use auto_ext_policy::KERNEL;
 use auto_ext_service::duration;
@@ -45,7 +46,7 @@ pub(crate) struct Options {
     arm: Option<Duration>,
     /// What is to be better: `latency`, waits for a CPU, is what `--live` judges by; `throughput`, the instructions of programs, and
     /// `energy` for each instruction can be in its place. With a command, `energy` is what the processors take while it runs
-    #[arg(long, value_enum, conflicts_with_all = ["measure", "tune"], requires_ifs = [("latency", "live"), ("throughput", "live")])]
+    #[arg(long, value_enum, conflicts_with_all = ["measure", "tune"])]
     goal: Option<Goal>,
     /// How many pairs at most of each challenger, 30 at most
     #[arg(long, value_name = "N", value_parser = pairs)]
@@ -100,20 +101,26 @@ impl Options {
     }
 
     /// By what is judged.
-    pub(super) fn primary(&self) -> Primary {
+    ///
+    /// # Errors
+    /// When a command has a goal that only the load that runs can have.
+    pub(super) fn primary(&self) -> anyhow::Result<Primary> {
         if let Some(expression) = &self.measure {
-            return Primary::Number {
+            return Ok(Primary::Number {
                 expression: expression.to_string(),
                 better: self.better(),
-            };
+            });
         }
-        match (self.goal, self.live) {
+        Ok(match (self.goal, self.live) {
             (None | Some(Goal::Latency), Some(_)) => Primary::Waits,
-            (Some(Goal::Throughput), _) => Primary::Instructions,
+            (Some(Goal::Throughput), Some(_)) => Primary::Instructions,
             (Some(Goal::Energy), Some(_)) => Primary::EnergyPerInstruction,
             (Some(Goal::Energy), None) => Primary::Energy,
-            (None | Some(Goal::Latency), None) => Primary::Wall,
-        }
+            (None, None) => Primary::Wall,
+            (Some(Goal::Latency | Goal::Throughput), None) => {
+                bail!("of a command `--goal` can be `energy` alone; others take `--live`")
+            }
+        })
     }
 
     /// What the others are compared with.
@@ -226,8 +233,6 @@ mod tests {
             "kernel bpfland --live 10m --measure fps --lower",
             "kernel bpfland --live 10m --arm 0s",
             "kernel bpfland --arm 5s -- true",
-            "kernel bpfland --goal latency -- true",
-            "kernel bpfland --goal throughput -- true",
             "kernel bpfland --goal speed --live 10m",
             "kernel bpfland --goal energy --measure fps --lower -- true",
             "--tune f --goal energy -- true",
@@ -260,7 +265,12 @@ mod tests {
             ("--live 10m --goal energy", Primary::EnergyPerInstruction),
         ] {
             let options = parse(&format!("kernel bpfland {line}")).unwrap();
-            assert_eq!(options.primary(), primary, "{line}");
+            assert_eq!(options.primary().unwrap(), primary, "{line}");
+        }
+        for goal in ["latency", "throughput"] {
+            let options = parse(&format!("kernel bpfland --goal {goal} -- true")).unwrap();
+            let error = options.primary().unwrap_err().to_string();
+            assert!(error.contains("others take `--live`"), "{error}");
         }
     }
 }

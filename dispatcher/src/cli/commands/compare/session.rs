@@ -51,7 +51,7 @@ impl<'o> Session<'o> {
     pub(super) async fn begin(options: &'o Options) -> anyhow::Result<Self> {
         let signals = Signals::new()?;
         let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
-        let primary = options.primary();
+        let primary = options.primary()?;
         let incumbent = Contender::named(options.incumbent());
         let challengers: Vec<Contender> = options
             .challengers
