@@ -61,7 +61,8 @@ pub(crate) fn act(
     match state.mode {
         Mode::Auto | Mode::Pinned | Mode::Held => {}
         // What runs is ended; nothing else is done.
-        Mode::Observe(ObserveCause::Safe(_)) if state.running.is_some() => {}
+        Mode::Observe(ObserveCause::Safe(_) | ObserveCause::CoreScheduling(_))
+            if state.running.is_some() => {}
         Mode::Observe(_) | Mode::Yielded => return Vec::new(),
     }
     let pinned = state

@@ -13,6 +13,8 @@ pub enum Precedence {
     Hold,
     /// A person.
     Pin,
+    /// The machine itself, which whatever else was asked for could hang.
+    Danger,
 }
 
 impl Precedence {

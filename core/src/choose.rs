@@ -57,6 +57,9 @@ pub(crate) fn mode(policy: &Policy, state: &State, now: Moment) -> Mode {
         KernelState::Unsupported => Mode::Observe(ObserveCause::NoSchedExt),
         _ if state.observe_asked => Mode::Observe(ObserveCause::Asked),
         KernelState::Unknown(why) => Mode::Observe(ObserveCause::KernelUnknown(why.clone())),
+        _ if !state.core_scheduling.permits_schedulers() => {
+            Mode::Observe(ObserveCause::CoreScheduling(state.core_scheduling.clone()))
+        }
         _ if pin(state, now).is_some() => Mode::Pinned,
         _ if let Some(why) = state.safe_mode.reason(now) => {
             Mode::Observe(ObserveCause::Safe(why.to_owned()))
@@ -73,6 +76,10 @@ pub(crate) fn mode(policy: &Policy, state: &State, now: Moment) -> Mode {
 
 /// What should run, and why.
 pub(crate) fn choose(policy: &Policy, state: &State, now: Moment) -> Choice {
+    if !state.core_scheduling.permits_schedulers() {
+        let cause = ObserveCause::CoreScheduling(state.core_scheduling.clone());
+        return best(state, Precedence::Danger, cause.to_string(), &[], now);
+    }
     if let Some(pin) = pin(state, now) {
         let mut because = "pinned".to_owned();
         if let Some(by) = &pin.by {

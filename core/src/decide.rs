@@ -46,6 +46,7 @@ fn apply(policy: &Policy, state: &mut State, event: Event, now: Moment) {
             state: kernel,
             ours,
         } => (state.kernel, state.ours) = (kernel, ours),
+        Event::CoreScheduling(core_scheduling) => state.core_scheduling = core_scheduling,
         Event::Installed(installed) => state.installed = installed,
         Event::Switched { to } => state.switched(to, now),
         Event::SwitchFailed {

@@ -9,6 +9,7 @@ use auto_ext_signals::{ProcessEvent, Signals};
 use auto_ext_trials::{Consent, Here, PairRecord, Reading, Table, TrialEnd, Unquiet};
 
 use crate::cause::{Cause, End};
+use crate::core_scheduling::CoreScheduling;
 use crate::failures::Failure;
 use crate::kernel_state::KernelState;
 use crate::leases::Lease;
@@ -30,6 +31,8 @@ pub enum Event {
         /// Whether that is a scheduler of ours.
         ours: bool,
     },
+    /// Whether core scheduling is in use, as it was read.
+    CoreScheduling(CoreScheduling),
     /// These schedulers of the policy, by its names, have a program that can be run.
     Installed(BTreeSet<String>),
     /// A switch that was asked for has been made, and the kernel confirms it.

@@ -181,6 +181,9 @@ fn would_change(state: &State, rules: &[RuleNow], now: Moment) -> Vec<String> {
         return vec!["`auto-ext reload`, when all is well again".to_owned()];
     }
     match choice.precedence {
+        Precedence::Danger => {
+            return vec!["that no process uses core scheduling any more".to_owned()];
+        }
         Precedence::Pin => {
             let end = state.pin().and_then(|pin| {
                 let left = pin.lasts?.saturating_sub(now.saturating_sub(pin.since));

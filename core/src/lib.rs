@@ -7,6 +7,7 @@ mod act;
 mod cause;
 mod choice;
 mod choose;
+mod core_scheduling;
 mod decide;
 mod event;
 mod explain;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use cause::{Cause, End};
 pub use choice::{Choice, Precedence};
+pub use core_scheduling::CoreScheduling;
 pub use decide::decide;
 pub use event::{Action, Event, Fault};
 pub use explain::{ConditionNow, Explanation, Rejected, RuleNow, SignalNow, explain, signals_now};

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::core_scheduling::CoreScheduling;
+
 /// Who decides what runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -28,6 +30,8 @@ pub enum ObserveCause {
     NoScheduler,
     /// sched_ext cannot be read.
     KernelUnknown(String),
+    /// Core scheduling is in use, or that cannot be told.
+    CoreScheduling(CoreScheduling),
     /// The safe mode, for this reason: schedulers failed too often, or a person ended them by SysRq-S.
     Safe(String),
 }
@@ -62,6 +66,9 @@ impl fmt::Display for ObserveCause {
             Self::NoSchedExt => f.write_str("this kernel has no sched_ext"),
             Self::NoScheduler => f.write_str("none of the policy's schedulers is installed"),
             Self::KernelUnknown(why) => write!(f, "sched_ext cannot be read: {why}"),
+            Self::CoreScheduling(found) => {
+                write!(f, "the kernel's own scheduler runs because {found}")
+            }
             Self::Safe(why) => write!(
                 f,
                 "safe mode, the kernel's own scheduler runs because {why}; `auto-ext reload` ends it"

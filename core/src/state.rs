@@ -8,6 +8,7 @@ use auto_ext_signals::{LevelTracker, Levels, Process, Signals};
 use auto_ext_trials::Trials;
 
 use crate::choice::{Choice, Precedence};
+use crate::core_scheduling::CoreScheduling;
 use crate::failures::{Failure, Failures};
 use crate::kernel_state::KernelState;
 use crate::leases::Leases;
@@ -85,6 +86,7 @@ pub struct State {
     pub(crate) ours: bool,
     /// When a scheduler of somebody else was last seen.
     pub(crate) foreign_seen: Option<Moment>,
+    pub(crate) core_scheduling: CoreScheduling,
     pub(crate) installed: BTreeSet<String>,
     /// The processes that the policy asks about.
     pub(crate) processes: Arc<BTreeMap<u32, Process>>,
@@ -152,6 +154,7 @@ impl State {
             kernel: KernelState::Unknown("not asked yet".to_owned()),
             ours: false,
             foreign_seen: None,
+            core_scheduling: CoreScheduling::Unused,
             installed: BTreeSet::new(),
             processes: Arc::default(),
             power: None,
@@ -290,6 +293,12 @@ impl State {
     #[must_use]
     pub fn ours(&self) -> bool {
         self.ours
+    }
+
+    /// Whether core scheduling was in use when it was last looked for.
+    #[must_use]
+    pub fn core_scheduling(&self) -> &CoreScheduling {
+        &self.core_scheduling
     }
 
     /// The policy's names of the schedulers that can be run.

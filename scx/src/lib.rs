@@ -10,6 +10,7 @@
 //! - [`process`]: a scheduler's process. Finds its program, starts it with limits, reads its output, ends it, and says
 //!   why it ended; knows whether what the kernel runs is one of ours.
 //! - [`attach_barrier`]: starts a process that is held when it is about to attach a scheduler.
+//! - [`core_scheduling`]: whether core scheduling is in use, beside which no scheduler is to be loaded.
 //! - [`switch`]: has the kernel run another scheduler; uses all of these in the right order.
 //! - [`foreign`]: whose a scheduler is that we did not start, and asking it to leave.
 //!
@@ -37,7 +38,8 @@
 //!   programs must be such that only root can change them.
 //! - [`process::cgroup`] needs a service's cgroup that systemd delegates (`Delegate=memory pids`). Without it, there are
 //!   no limits.
-//! - [`process::registry`] and [`foreign`] need CAP_SYS_PTRACE, to see which process holds a scheduler.
+//! - [`process::registry`] and [`foreign`] need CAP_SYS_PTRACE, to see which process holds a scheduler, and
+//!   [`core_scheduling`] to see who uses it.
 //! - [`attach_barrier`] needs seccomp's notifications and CAP_SYS_PTRACE. Without CAP_SYS_ADMIN, it sets `no_new_privs`
 //!   for the scheduler. Where there can be no barrier, switches are cold: the old scheduler leaves before the new one
 //!   is started.
@@ -84,6 +86,7 @@
 //! ```
 
 pub mod attach_barrier;
+pub mod core_scheduling;
 pub mod foreign;
 pub mod kmsg;
 mod pidfd;
@@ -94,5 +97,5 @@ pub mod switch;
 pub mod sysfs;
 pub mod uevent;
 
-pub use auto_ext_core::{Cause, End, Fault, KernelState};
+pub use auto_ext_core::{Cause, CoreScheduling, End, Fault, KernelState};
 pub use auto_ext_policy::{Candidate, Scheduler};

@@ -64,6 +64,7 @@ fn main() -> ExitCode {
         ["faults", ref filter @ ..] => tests::run_faults(filter),
         ["no-loads", ref filter @ ..] => tests::run_without_loads(filter),
         ["sizes"] => tests::run_on_any_size(),
+        ["smt"] => tests::run_with_smt(),
         _ => tests::run(),
     }
 }

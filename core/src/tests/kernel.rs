@@ -100,3 +100,61 @@ fn a_scheduler_that_stays_detached_has_failed_and_one_that_loads_itself_again_ha
             .contains("bpfland: its process lives")
     );
 }
+
+fn used() -> Event {
+    Event::CoreScheduling(CoreScheduling::Used("process 7 (qemu)".into()))
+}
+
+#[test]
+fn beside_core_scheduling_nothing_is_loaded_not_even_what_a_person_pins() {
+    for found in [
+        CoreScheduling::Used("process 7 (qemu)".into()),
+        CoreScheduling::Unknown("process 7 may not be asked".into()),
+    ] {
+        let mut machine = Machine::new();
+        machine.happens(Event::CoreScheduling(found.clone()));
+        machine.windows(20, 1.0, 0.0);
+        let cause = ObserveCause::CoreScheduling(found);
+        assert!(!cause.leaves_room_for_a_pin());
+        assert_eq!(machine.state.mode(), &Mode::Observe(cause));
+        machine.happens(Event::Pinned {
+            to: candidates(&["cosmos"]).swap_remove(0),
+            lasts: None,
+            by: None,
+        });
+        machine.windows(20, 1.0, 0.0);
+        assert_eq!(machine.switches, []);
+        let reason = machine.state.reason();
+        assert!(
+            reason.starts_with("the kernel's own scheduler runs") && reason.contains("process 7"),
+            "{reason}"
+        );
+        machine.happens(Event::CoreScheduling(CoreScheduling::Unused));
+        assert_eq!(machine.running(), "cosmos");
+    }
+}
+
+#[test]
+fn what_runs_leaves_at_once_when_core_scheduling_begins_and_comes_back_after_it() {
+    let mut machine = Machine::new();
+    machine.windows(8, 1.0, 0.0);
+    assert_eq!(machine.running(), "bpfland");
+    machine.happens(used());
+    assert_eq!(machine.running(), "kernel");
+    machine.happens(Event::CoreScheduling(CoreScheduling::Unused));
+    assert_eq!(machine.running(), "bpfland");
+    machine.happens(Event::Pinned {
+        to: candidates(&["cosmos"]).swap_remove(0),
+        lasts: None,
+        by: None,
+    });
+    machine.happens(used());
+    assert_eq!(machine.running(), "kernel", "whoever asked for it");
+}
+
+#[test]
+fn a_switch_on_its_way_is_cancelled_when_core_scheduling_begins() {
+    let mut machine = Machine::new();
+    machine.begins_to_switch_for(Signal::Cpu);
+    assert_eq!(machine.decides(used()), [Action::Cancel]);
+}

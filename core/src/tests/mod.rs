@@ -155,6 +155,7 @@ impl Machine {
                 };
                 self.check_reluctance();
                 self.check_identity(&to);
+                self.check_danger(&to);
                 let counts = self.state.switching.as_ref().unwrap().counts;
                 let program = match &to {
                     Candidate::Kernel => None,
@@ -222,6 +223,12 @@ impl Machine {
             "{to:?}"
         );
         assert_eq!(self.state.failures.quarantine(to, self.now), None, "{to:?}");
+    }
+
+    /// No scheduler is loaded beside core scheduling.
+    fn check_danger(&self, to: &Candidate) {
+        let permits = self.state.core_scheduling.permits_schedulers();
+        assert!(permits || *to == Candidate::Kernel, "{to:?}");
     }
 
     /// The kernel says something that is not of our doing.

@@ -23,6 +23,7 @@ enum Step {
     Reload,
     Names(&'static [&'static str]),
     Sleep(u64),
+    CoreScheduling(bool),
     Pin(&'static str, Option<u64>),
     Unpin,
 }
@@ -62,6 +63,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Release),
         2 => prop::sample::select(&NAMES[..]).prop_map(Step::Names),
         1 => (1u64..100_000).prop_map(Step::Sleep),
+        1 => any::<bool>().prop_map(Step::CoreScheduling),
     ]
 }
 
@@ -135,6 +137,10 @@ fn perform(machine: &mut Machine, step: &Step) {
         Step::Game(false) => {
             machine.happens(Event::Processes(vec![ProcessEvent::Ended { pid: 7 }]));
         }
+        Step::CoreScheduling(used) => machine.happens(Event::CoreScheduling(match used {
+            true => CoreScheduling::Used("cloud-hypervisor".into()),
+            false => CoreScheduling::Unused,
+        })),
         Step::Battery(true) => machine.happens(Event::Power(Some(Power::Battery))),
         Step::Battery(false) => machine.happens(Event::Power(None)),
         Step::Asleep(true) => machine.happens(Event::FallsAsleep),
@@ -216,6 +222,7 @@ proptest! {
         let mut machine = run(stability, &before);
         machine.broken.clear();
         machine.happens(Event::WakesUp);
+        machine.happens(Event::CoreScheduling(CoreScheduling::Unused));
         machine.now += SECOND * 10;
         machine.happens(Event::Pinned { to: candidates(&["cosmos"]).swap_remove(0), lasts: None, by: None });
         prop_assert_eq!(machine.running(), "cosmos");
@@ -224,7 +231,11 @@ proptest! {
             let running = machine.running();
             // It may have died; then nothing else takes its place.
             prop_assert!(["cosmos", "kernel"].contains(&running), "{running}: {}", machine.state.reason());
-            prop_assert_eq!(machine.state.mode(), &Mode::Pinned);
+            let expected = match machine.state.core_scheduling() {
+                CoreScheduling::Unused => Mode::Pinned,
+                found => Mode::Observe(ObserveCause::CoreScheduling(found.clone())),
+            };
+            prop_assert_eq!(machine.state.mode(), &expected);
         }
     }
 

@@ -163,7 +163,10 @@ impl DaemonStatus {
             .flat_map(auto_ext_signals::Signals::iter);
         let reason = match state.mode() {
             // The reason says so itself.
-            auto_ext_core::Mode::Observe(auto_ext_core::ObserveCause::Safe(_)) => state.reason(),
+            auto_ext_core::Mode::Observe(
+                auto_ext_core::ObserveCause::Safe(_)
+                | auto_ext_core::ObserveCause::CoreScheduling(_),
+            ) => state.reason(),
             auto_ext_core::Mode::Observe(cause) => {
                 format!("observing: {cause}; {}", state.reason())
             }

@@ -104,6 +104,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         daemon.apply_event(Event::PolicyProblem { error }).await;
     }
     daemon.read_past(observe).await;
+    daemon.look_for_core_scheduling().await;
     daemon.find_programs().await;
     // Whatever ends it, the machine is left with the kernel's own scheduler.
     let ended = daemon.work(options.bus, requests, inputs).await;
@@ -198,6 +199,7 @@ impl Daemon {
                     self.write_textfile();
                 }
                 _ = find_programs.tick() => {
+                    self.look_for_core_scheduling().await;
                     self.find_programs().await;
                     self.find_here().await;
                     // The kernel's report of a change may have been lost.

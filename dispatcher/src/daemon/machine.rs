@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use auto_ext_core::Event;
+use auto_ext_scx::core_scheduling;
 use auto_ext_scx::process::executable;
 
 use super::bus_connection::BusEvent;
@@ -74,6 +75,15 @@ impl Daemon {
         let is_active = self.state.ours();
         if let Some(running) = &mut self.running {
             running.kill_if_it_spins(is_active, Instant::now());
+        }
+    }
+
+    /// Looks for core scheduling, beside which nothing is loaded.
+    pub(super) async fn look_for_core_scheduling(&mut self) {
+        let found = core_scheduling::look();
+        if *self.state.core_scheduling() != found {
+            tracing::info!("{found}");
+            self.apply_event(Event::CoreScheduling(found)).await;
         }
     }
 

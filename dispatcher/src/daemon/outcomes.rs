@@ -76,6 +76,8 @@ impl Daemon {
                     );
                     self.record(Kind::Failed, &from, &name, &reason, &error);
                 }
+                // It may be why, and then nothing else is to be tried.
+                self.look_for_core_scheduling().await;
                 let failed = Event::SwitchFailed {
                     to,
                     error: error.clone(),

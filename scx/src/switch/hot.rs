@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::attach::{NotAttached, end, keep, refuse_all, wait_until_pending};
 use super::detach::Detached;
 use super::outcome::Failure;
-use super::transition::{NotRunning, Transition};
+use super::transition::{NotRunning, Transition, core_scheduling_permits};
 use super::wait::wait_until_enabled;
 use crate::attach_barrier::{AttachBarrier, BarrierError, Pending};
 use crate::process::{SchedulerProcess, StartError};
@@ -102,6 +102,11 @@ impl Transition {
         if self.sched_ext.hotplug_seq() != hotplugs {
             let _ = barrier.refuse(pending, Errno::ECANCELED);
             return Err(NotAttached::Outdated);
+        }
+        // Loading takes long enough for somebody to begin with it.
+        if let Err(failure) = core_scheduling_permits().await {
+            let _ = barrier.refuse(pending, Errno::ECANCELED);
+            return Err(failure.into());
         }
         self.pm_qos.loaded(&mut new.pm_qos);
         new.boost();

@@ -7,6 +7,8 @@
 //!   just before it attaches. Only then the old one is stopped; whatever fails before leaves it untouched. If CPUs
 //!   came or went meanwhile, the new one is loaded again before.
 //! - **Cold**, where there can be no attach barrier: the old one is stopped, then the new one is started.
+//!
+//! Beside core scheduling nothing is loaded, and nothing that has been loaded may attach.
 
 mod attach;
 mod cold;
@@ -32,7 +34,7 @@ use crate::sysfs::SchedExt;
 use handover::{Handover, hand_over};
 use hot::NotHot;
 pub use outcome::{Done, Failure, Outcome};
-use transition::{NotRunning, Transition};
+use transition::{NotRunning, Transition, core_scheduling_permits};
 pub use wait::DISABLE_WITHIN;
 
 /// How long a scheduler may take to load. scx_lavd needs 17 s in an emulated machine, and twice that
@@ -119,6 +121,9 @@ impl Transition {
         scheduler: &Scheduler,
         cancel: &mut watch::Receiver<bool>,
     ) -> Result<(SchedulerProcess, Done), NotRunning> {
+        if let Err(failure) = core_scheduling_permits().await {
+            return Err((None, failure));
+        }
         for _ in 0..LOADS {
             let why = match self.start_hot(scheduler, cancel).await {
                 Ok((new, gap_us)) => return Ok((new, Done::hot(gap_us))),

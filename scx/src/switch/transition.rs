@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use auto_ext_core::End;
+use auto_ext_core::{End, Fault};
 use auto_ext_policy::Scheduler;
 use tokio::task::JoinHandle;
 
 use super::outcome::Failure;
+use crate::core_scheduling;
 use crate::process::SchedulerProcess;
 use crate::process::cgroup::Cgroups;
 use crate::process::pm_qos::{PmQos, PmQosSnapshot};
@@ -114,6 +115,19 @@ impl Transition {
         let old = self.old.as_ref().map(|old| &old.pm_qos);
         self.pm_qos.ended(&snapshot, old);
     }
+}
+
+/// Looks for core scheduling, beside which any scheduler can hang the machine.
+///
+/// # Errors
+/// When it is in use, or that cannot be told.
+pub(super) async fn core_scheduling_permits() -> Result<(), Failure> {
+    let found = tokio::task::spawn_blocking(core_scheduling::look).await;
+    let found = found.expect("who looks neither panics nor is aborted");
+    if found.permits_schedulers() {
+        return Ok(());
+    }
+    Err(Failure::of(Fault::Nobody, found.to_string()))
 }
 
 pub(super) async fn joined(

@@ -5,6 +5,7 @@ mod bad_input;
 mod classes;
 mod command_line;
 mod compare;
+mod core_scheduling;
 mod failed_swaps;
 mod failures;
 mod fallback;
@@ -134,6 +135,7 @@ const NO_LOADS: &[Test] = tests![
     loader::scx_loader_is_not_woken,
     loader::what_scx_loader_runs_is_left_alone_until_it_is_stopped,
     loader::a_pin_takes_over_from_scx_loader,
+    core_scheduling::without_smt_core_scheduling_is_of_no_account,
     sources::a_power_profile_counts_as_long_as_somebody_says_it,
     trials::a_table_that_makes_no_sense_is_set_aside_and_nothing_is_tried_where_the_policy_says_off,
     applications::a_program_is_known_by_its_launcher_through_one_that_ended,
@@ -213,6 +215,12 @@ const SIZES: &[Test] = tests![
     sizes::signals_are_known_a_game_is_served_and_swaps_are_hot,
 ];
 
+/// On a machine whose cores have two hardware threads each.
+const SMT: &[Test] = tests![
+    truth::the_installed_service_starts_and_says_that_the_kernel_schedules,
+    core_scheduling::beside_a_cookie_no_scheduler_is_loaded_until_it_has_gone,
+];
+
 /// The variable that names what has run already, in another machine: names with spaces between.
 const DONE: &str = "AUTO_EXT_TESTS_DONE";
 
@@ -250,6 +258,11 @@ fn run_filtered(filter: &[&str], tests: &'static [Test]) -> ExitCode {
 /// Runs the tests for machines of any size.
 pub(crate) fn run_on_any_size() -> ExitCode {
     run_all(Arguments::default(), SIZES).exit_code()
+}
+
+/// Runs the tests for machines with SMT.
+pub(crate) fn run_with_smt() -> ExitCode {
+    run_all(Arguments::default(), SMT).exit_code()
 }
 
 /// Runs the tests of the packages: those of this boot, and then the next boot.

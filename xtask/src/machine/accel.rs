@@ -55,13 +55,20 @@ impl Accel {
         Ok(emulation(&version))
     }
 
-    /// The options for QEMU.
-    pub(super) fn options(self) -> [&'static str; 4] {
+    /// The options for QEMU; with `smt`, such that the guest sees the hardware threads of its cores.
+    pub(super) fn options(self, smt: bool) -> [&'static str; 4] {
+        // Without page tables of a fifth level, which make every walk longer and are of no use to a few GiB. What is
+        // emulated is an AMD processor, and Linux takes threads of these for cores unless they have what QEMU does not
+        // emulate (topoext).
+        let emulated = if smt {
+            "max,la57=off,vendor=GenuineIntel"
+        } else {
+            "max,la57=off"
+        };
         match self {
             Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            // Without page tables of a fifth level, which make every walk longer and are of no use to a few GiB.
-            Self::Parallel => ["-accel", "tcg,thread=multi", "-cpu", "max,la57=off"],
-            Self::Single => ["-accel", "tcg,thread=single", "-cpu", "max,la57=off"],
+            Self::Parallel => ["-accel", "tcg,thread=multi", "-cpu", emulated],
+            Self::Single => ["-accel", "tcg,thread=single", "-cpu", emulated],
         }
     }
 
@@ -148,7 +155,7 @@ fn boots(kernel: &Image, initramfs: &Path) -> Result<bool> {
             "-append",
             "console=ttyS0 panic=-1",
         ])
-        .args(Accel::Kvm.options())
+        .args(Accel::Kvm.options(false))
         .arg("-kernel")
         .arg(kernel.vmlinuz())
         .arg("-initrd")

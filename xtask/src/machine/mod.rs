@@ -41,6 +41,7 @@ pub(crate) struct Machine {
     kernel: Kernel,
     name: Option<String>,
     cpus: u32,
+    threads: u32,
     memory: String,
     append: String,
     timeout: Duration,
@@ -60,6 +61,7 @@ impl Machine {
             kernel,
             name: None,
             cpus: 4,
+            threads: 1,
             memory: "2G".to_owned(),
             append: String::new(),
             timeout: Duration::from_secs(30 * 60),
@@ -81,6 +83,12 @@ impl Machine {
     /// With so many CPUs.
     pub(crate) fn cpus(mut self, cpus: u32) -> Self {
         self.cpus = cpus;
+        self
+    }
+
+    /// With so many of its CPUs as the hardware threads of each core.
+    pub(crate) fn threads(mut self, threads: u32) -> Self {
+        self.threads = threads;
         self
     }
 
@@ -234,6 +242,7 @@ impl Machine {
         let devices = qemu::Devices {
             accel,
             cpus: self.cpus,
+            threads: self.threads,
             memory: &self.memory,
             append: &self.append,
             kernel: &kernel,

@@ -12,6 +12,8 @@ use crate::command::command;
 pub(super) struct Devices<'a> {
     pub(super) accel: Accel,
     pub(super) cpus: u32,
+    /// How many of them are the hardware threads of a core.
+    pub(super) threads: u32,
     /// As QEMU has it: `2G`.
     pub(super) memory: &'a str,
     /// More on the kernel's command line.
@@ -46,8 +48,10 @@ impl Devices<'_> {
         let mut qemu = command("setpriv");
         qemu.args(["--pdeathsig", "KILL", QEMU]);
         qemu.args(BARE);
-        qemu.args(["-machine", "q35"]).args(self.accel.options());
-        qemu.args(["-smp", &self.cpus.to_string(), "-m", self.memory]);
+        qemu.args(["-machine", "q35"])
+            .args(self.accel.options(self.threads > 1));
+        let smp = format!("{},sockets=1,threads={}", self.cpus, self.threads);
+        qemu.args(["-smp", &smp, "-m", self.memory]);
         qemu.arg("-kernel")
             .arg(self.kernel.vmlinuz())
             .arg("-initrd")

@@ -21,20 +21,35 @@ const TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// A machine.
 struct Size {
     cpus: u32,
+    /// How many of them are a core.
+    threads: u32,
+    /// Which of the system tests must hold.
+    tests: &'static str,
     memory: &'static str,
     append: &'static str,
 }
 
-const MACHINES: [Size; 2] = [
+const MACHINES: [Size; 3] = [
     Size {
         cpus: 1,
+        threads: 1,
+        tests: "sizes",
         memory: "1G",
         append: "psi=0",
     },
     Size {
         cpus: 16,
+        threads: 1,
+        tests: "sizes",
         memory: "4G",
         append: "cgroup_disable=memory",
+    },
+    Size {
+        cpus: 4,
+        threads: 2,
+        tests: "smt",
+        memory: "2G",
+        append: "",
     },
 ];
 
@@ -50,8 +65,10 @@ pub(super) fn sizes() -> Result<Count> {
 fn on(size: &Size) -> Result<Count> {
     let machine = Machine::new(Kernel::Role(ROLE))
         .cpus(size.cpus)
+        .threads(size.threads)
         .memory(size.memory)
         .append(size.append)
         .timeout(TIMEOUT);
-    in_machine(&format!("{} CPUs", size.cpus), &machine, &["sizes"])
+    let name = format!("{} CPUs, {} a core", size.cpus, size.threads);
+    in_machine(&name, &machine, &[size.tests])
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use auto_ext_core::KernelState;
+use auto_ext_core::{CoreScheduling, KernelState};
 use auto_ext_policy::{Listen, Policy};
+use auto_ext_scx::core_scheduling;
 use auto_ext_scx::process::executable::ProgramError;
 use auto_ext_scx::process::{cgroup, executable};
 use auto_ext_scx::sysfs::SchedExt;
@@ -28,6 +29,7 @@ pub(super) struct Facts {
     /// The limits that schedulers do not have because a cgroup controller is missing.
     pub(super) missing_limits: Vec<String>,
     pub(super) realtime: bool,
+    pub(super) core_scheduling: CoreScheduling,
     pub(super) isolated_cpus: String,
     /// The CPUs of cpuset partitions that are isolated while the machine runs.
     pub(super) isolated_partitions: String,
@@ -131,6 +133,7 @@ pub(super) fn gather(
         pressure: root.join("proc/pressure/io").exists(),
         missing_limits: cgroup::missing_limits(root),
         realtime: text("sys/kernel/realtime") == "1",
+        core_scheduling: core_scheduling::look(),
         isolated_cpus: text("sys/devices/system/cpu/isolated"),
         isolated_partitions: text("sys/fs/cgroup/cpuset.cpus.isolated"),
         function_tracer: match &*text("proc/sys/kernel/ftrace_enabled") {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use auto_ext_core::KernelState;
+use auto_ext_core::{CoreScheduling, KernelState};
 
 use super::facts::{Facts, Tracer};
 
@@ -38,6 +38,7 @@ impl Findings {
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = Findings::default();
     kernel(&mut findings, facts);
+    core_scheduling(&mut findings, facts);
     isolated_cpus(&mut findings, facts);
     kernel_build(&mut findings, facts);
     policy(&mut findings, facts);
@@ -83,6 +84,21 @@ fn kernel(findings: &mut Findings, facts: &Facts) {
             Weight::Stops,
             "a PREEMPT_RT kernel refuses the timers of most schedulers: boot one without it".into(),
         );
+    }
+}
+
+/// Core scheduling, beside which schedulers can hang the machine.
+fn core_scheduling(findings: &mut Findings, facts: &Facts) {
+    match &facts.core_scheduling {
+        // That not all could be asked is said anyway to who is not root.
+        CoreScheduling::Unknown(_) if !facts.root => {}
+        CoreScheduling::Unused => {}
+        found @ (CoreScheduling::Used(_) | CoreScheduling::Unknown(_)) => findings.add(
+            Weight::Stops,
+            format!(
+                "{found}; nothing is loaded meanwhile: run it without (cloud-hypervisor: `--cpus core_scheduling=off`),                  or turn SMT off"
+            ),
+        ),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use auto_ext_core::KernelState;
+use auto_ext_core::{CoreScheduling, KernelState};
 use auto_ext_policy::Policy;
 use auto_ext_scx::process::executable::ProgramError;
 use auto_ext_service::file_access::Reader;
@@ -28,6 +28,7 @@ fn sound() -> Facts {
         pressure: true,
         missing_limits: Vec::new(),
         realtime: false,
+        core_scheduling: CoreScheduling::Unused,
         isolated_cpus: String::new(),
         isolated_partitions: String::new(),
         function_tracer: Tracer::Ready,
@@ -57,11 +58,13 @@ fn a_sound_machine_has_nothing_to_mend() {
 
 #[test]
 fn each_missing_capability_is_named_by_itself() {
-    let stops: [fn(&mut Facts); 6] = [
+    let stops: [fn(&mut Facts); 8] = [
         |facts| facts.kernel = KernelState::Unsupported,
         |facts| facts.kernel = KernelState::Unknown("odd".into()),
         |facts| facts.btf = false,
         |facts| facts.realtime = true,
+        |facts| facts.core_scheduling = CoreScheduling::Used("vm (process 7)".into()),
+        |facts| facts.core_scheduling = CoreScheduling::Unknown("odd".into()),
         |facts| facts.isolated_cpus = "2-3".into(),
         |facts| facts.policy = Err("bad".into()),
     ];
