@@ -110,5 +110,78 @@ fn status_says_in_one_line_what_there_is_here() {
     assert_eq!(status.lines().count(), 1, "{status}");
     let status: Value =
         serde_json::from_str(&said(&run(directory.path(), &["status", "--json"]))).unwrap();
+    if status["mode"] == "unavailable" {
+        for command in [&["observe"][..], &["plan"]] {
+            let said = said(&run(directory.path(), command));
+            assert_eq!(said.lines().count(), 1, "{said}");
+        }
+    }
     assert!(status["mode"].is_string() && status["reason"].is_string());
+    // The counters are tried only where there are cores to share.
+    assert_eq!(status["pmu"].is_null(), status["mode"] == "unavailable");
+}
+
+#[test]
+fn where_nothing_was_placed_there_is_nothing_to_undo() {
+    let directory = tempfile::tempdir().unwrap();
+    let run_directory = directory.path().join("run");
+    let arguments = ["--run", run_directory.to_str().unwrap(), "restore"];
+    assert_eq!(
+        said(&run(directory.path(), &arguments)),
+        "nothing was placed\n"
+    );
+    assert!(!run_directory.exists(), "nothing is made for it");
+}
+
+#[test]
+fn what_was_written_down_is_undone_by_whoever_comes_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut sleeper = Command::new("sleep").arg("1000").spawn().unwrap();
+    let stat = fs::read_to_string(format!("/proc/{}/stat", sleeper.id())).unwrap();
+    let began = stat
+        .rsplit_once(')')
+        .unwrap()
+        .1
+        .split_whitespace()
+        .nth(19)
+        .unwrap()
+        .to_owned();
+    let cpus = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", sleeper.id())).unwrap();
+        let list = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        list.unwrap().trim().to_owned()
+    };
+    let first = cpus().split(['-', ',']).next().unwrap().to_owned();
+    let pid = sleeper.id().to_string();
+    let placed = Command::new("taskset")
+        .args(["-pc", &first, &pid])
+        .output()
+        .unwrap();
+    assert!(placed.status.success(), "{placed:?}");
+    assert_eq!(cpus(), first);
+    let line = format!(
+        "{{\"group\":{{\"process_group\":1}},\"pid\":{pid},\"pid_began\":{began},\"tid\":{pid},\"tid_began\":{began},\"cpus\":\"{first}\"}}\n"
+    );
+    let ledger = directory.path().join("affinity.jsonl");
+    fs::write(&ledger, line).unwrap();
+    let run_directory = directory.path().to_str().unwrap();
+    let dry = said(&run(
+        directory.path(),
+        &["--run", run_directory, "restore", "--dry-run"],
+    ));
+    assert!(
+        dry.contains("1 threads would run everywhere again"),
+        "{dry}"
+    );
+    assert!(cpus() == first && ledger.exists());
+    let done = said(&run(directory.path(), &["--run", run_directory, "restore"]));
+    assert!(
+        done.contains("1 threads may run everywhere again"),
+        "{done}"
+    );
+    assert!(cpus() != first && !ledger.exists(), "{}", cpus());
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
 }

@@ -15,12 +15,12 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{SysconfVar, sysconf};
 
 /// Where /sys and /proc are.
-const ROOT: &str = "/";
+pub(super) const ROOT: &str = "/";
 
 /// What groups are looked for, and for how long.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Look {
-    /// How long to look how busy they are
+    /// How long to look how busy they are, and to count how fast they run
     #[arg(long = "for", value_name = "T", default_value = "10s", value_parser = time)]
     time: Duration,
     /// How long a group has to run before it counts
@@ -60,6 +60,13 @@ fn time(text: &str) -> Result<Duration, String> {
         return Err("more than a week".to_owned());
     }
     Ok(time)
+}
+
+impl Look {
+    /// How long to look.
+    pub(super) fn time(&self) -> Duration {
+        self.time
+    }
 }
 
 /// The cores, with their reason where there is none to share.

@@ -2,9 +2,12 @@
 
 mod import;
 mod look;
+mod missing;
 mod observe;
 mod plan;
+mod restore;
 mod score;
+mod speeds;
 mod status;
 mod train;
 
@@ -15,12 +18,13 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use auto_ext_service::exit_code::Code;
 use auto_ext_service::sanitize::sanitize;
+use auto_ext_smt::affinity;
 use auto_ext_smt::store::{DIRECTORY, Store};
 use clap::{Parser, Subcommand};
 
 use look::Look;
 
-/// Says which groups of processes share a core, and which had better. It changes nothing on the machine
+/// Says which groups of processes share a core, and which had better, and undoes where they were placed
 #[derive(Debug, Parser)]
 #[command(name = "auto-ext-smt", version, arg_required_else_help = true)]
 #[command(after_help = "Exit codes: 0 done, 1 failed, 2 bad usage")]
@@ -28,6 +32,9 @@ struct Cli {
     /// Where what is known of jobs is kept
     #[arg(long, global = true, value_name = "D", default_value = DIRECTORY)]
     state: PathBuf,
+    /// Where it is written down what was placed
+    #[arg(long, global = true, value_name = "D", default_value = affinity::DIRECTORY)]
+    run: PathBuf,
     #[command(subcommand)]
     command: Command,
 }
@@ -40,7 +47,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show the groups that run, how busy each is and whether it may be placed
+    /// Show the groups that run, how busy and how fast each is and whether it may be placed
     Observe {
         #[command(flatten)]
         look: Look,
@@ -52,6 +59,12 @@ enum Command {
         /// As one JSON object
         #[arg(long)]
         json: bool,
+    },
+    /// Let everything run everywhere again that was placed
+    Restore {
+        /// Say what would be done, and change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Say how fast two jobs are on one core, by the model
     Score {
@@ -102,6 +115,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<()> {
         Command::Status { json } => status::status(*json, out),
         Command::Observe { look } => observe::observe(look, out),
         Command::Plan { look, json } => plan::plan(&store, look, *json, out),
+        Command::Restore { dry_run } => restore::restore(&cli.run, *dry_run, out),
         Command::Score { a, b } => score::score(&store, a, b, out),
         Command::Train { dry_run } => train::train(&store, *dry_run, out),
         Command::Import {

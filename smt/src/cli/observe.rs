@@ -1,30 +1,44 @@
-//! `auto-ext-smt observe`: the groups that run, how busy each is, whether it may be placed.
+//! `auto-ext-smt observe`: the groups that run, how busy each is, how fast it runs, whether it may be placed.
 
 use std::io::Write;
+
+use std::path::Path;
 
 use anyhow::Result;
 use auto_ext_smt::groups::Group;
 use auto_ext_smt::plan::Room;
 use auto_ext_smt::topology::Topology;
 
-use super::look::{Look, look, shown, topology};
-use super::status::NO_COUNTERS;
+use super::look::{Look, ROOT, look, shown, topology};
+use super::missing::{Means, NO_SMT};
+use super::speeds::{Speeds, count};
 
 /// Prints them, the busiest first.
 pub(super) fn observe(arguments: &Look, out: &mut dyn Write) -> Result<()> {
     let topology = topology()?;
     if topology.cores() == 0 {
-        writeln!(
-            out,
-            "no core has two hardware threads that may be given to groups"
-        )?;
+        writeln!(out, "{NO_SMT}")?;
         return Ok(());
     }
-    show(&topology, look(arguments, &topology)?, out)
+    let means = Means::find(&topology);
+    if let Some(missing) = means.missing() {
+        writeln!(out, "{missing}")?;
+    }
+    let groups = look(arguments, &topology)?;
+    let speeds = match means.pmu {
+        Ok(()) => count(Path::new(ROOT), &groups, arguments.time()),
+        Err(_) => Speeds::new(),
+    };
+    show(&topology, groups, &speeds, out)
 }
 
 /// Shows the domains, the groups, and where there is anything to choose.
-fn show(topology: &Topology, mut groups: Vec<Group>, out: &mut dyn Write) -> Result<()> {
+fn show(
+    topology: &Topology,
+    mut groups: Vec<Group>,
+    speeds: &Speeds,
+    out: &mut dyn Write,
+) -> Result<()> {
     for domain in &topology.domains {
         let approximate = if domain.is_approximate() {
             "; more than two threads a core: scores are approximate"
@@ -40,23 +54,30 @@ fn show(topology: &Topology, mut groups: Vec<Group>, out: &mut dyn Write) -> Res
         )?;
     }
     groups.sort_by(|one, other| other.busy.total_cmp(&one.busy));
-    writeln!(out, "{NO_COUNTERS}")?;
     writeln!(
         out,
-        "{:>6} {:>7}  {:<32} may be placed",
-        "busy", "workers", "job"
+        "{:>6} {:>7} {:>6}  {:<32} may be placed",
+        "busy", "workers", "IPC", "job"
     )?;
     for group in groups
         .iter()
         .filter(|group| group.eligible.is_ok() || group.busy >= 0.01)
     {
-        let may = match &group.eligible {
+        let mut may = match &group.eligible {
             Ok(()) => "yes".to_owned(),
             Err(why) => format!("no: {why}"),
         };
+        let speed = match speeds.get(&group.key) {
+            Some(Ok(speed)) => format!("{speed:.2}"),
+            Some(Err(why)) => {
+                may.push_str(&format!("; not counted: {why}"));
+                "-".to_owned()
+            }
+            None => "-".to_owned(),
+        };
         writeln!(
             out,
-            "{:>6.2} {:>7}  {:<32} {may}",
+            "{:>6.2} {:>7} {speed:>6}  {:<32} {may}",
             group.busy,
             group.workers,
             shown(&group.job)
@@ -116,15 +137,21 @@ mod tests {
             group("vm", 3.0, 3, Err(NotEligible::Hypervisor)),
         ];
         let mut out = Vec::new();
-        show(&topology, groups, &mut out).unwrap();
+        let speeds = Speeds::from([
+            (Key::Cgroup("web.service".to_owned()), Ok(1.234)),
+            (
+                Key::Cgroup("db.service".to_owned()),
+                Err("it hardly ran".to_owned()),
+            ),
+        ]);
+        show(&topology, groups, &speeds, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let expected = "\
 package 0: 2 cores, 4 CPUs
-instructions per cycle: unavailable: this version counts nothing
-  busy workers  job                              may be placed
-  3.00       3  vm                               no: a virtual machine
-  2.10       2  web.service                      yes
-  1.20       1  db.service                       yes
+  busy workers    IPC  job                              may be placed
+  3.00       3      -  vm                               no: a virtual machine
+  2.10       2   1.23  web.service                      yes
+  1.20       1      -  db.service                       yes; not counted: it hardly ran
 package 0: some have to share a core: see `auto-ext-smt plan`
 ";
         assert_eq!(text, expected);

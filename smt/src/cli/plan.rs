@@ -1,16 +1,19 @@
 //! `auto-ext-smt plan`: who had better share a core with whom.
 
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use auto_ext_smt::groups::Group;
 use auto_ext_smt::model::{Job, SlowdownModel};
 use auto_ext_smt::plan::{Plan, Request, Room, Scores, plans};
 use auto_ext_smt::store::Store;
+use auto_ext_smt::surroundings::Surroundings;
 use auto_ext_smt::topology::Domain;
 use serde_json::{Value, json};
 
-use super::look::{Look, look, shown, topology};
+use super::look::{Look, ROOT, look, shown, topology};
+use super::missing::NO_SMT;
 
 /// What comes of one domain.
 struct Planned<'g> {
@@ -36,11 +39,10 @@ pub(super) fn plan(
 ) -> Result<()> {
     let topology = topology()?;
     if topology.cores() == 0 {
-        let reason = "no core has two hardware threads that may be given to groups";
         if as_json {
-            writeln!(out, "{}", json!({"domains": [], "reason": reason}))?;
+            writeln!(out, "{}", json!({"domains": [], "reason": NO_SMT}))?;
         } else {
-            writeln!(out, "{reason}")?;
+            writeln!(out, "{NO_SMT}")?;
         }
         return Ok(());
     }
@@ -57,10 +59,15 @@ pub(super) fn plan(
         of_domain(domain, known, unknown, &model, |group| jobs.get(&group.job))
     });
     let planned: Vec<Planned<'_>> = planned.collect();
+    let missing = Surroundings::read(Path::new(ROOT)).missing();
     if as_json {
         let domains: Vec<Value> = planned.iter().map(Planned::json).collect();
-        writeln!(out, "{}", json!({"domains": domains, "error": model.error}))?;
+        let all = json!({"domains": domains, "error": model.error, "missing": missing});
+        writeln!(out, "{all}")?;
         return Ok(());
+    }
+    if !missing.is_empty() {
+        writeln!(out, "{}", missing.join("; "))?;
     }
     for planned in &planned {
         planned.show(out)?;

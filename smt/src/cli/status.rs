@@ -6,28 +6,29 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::look::topology;
-
-/// Why no speed is told.
-pub(super) const NO_COUNTERS: &str =
-    "instructions per cycle: unavailable: this version counts nothing";
+use super::missing::{Means, NO_SMT};
 
 /// Prints it.
 pub(super) fn status(as_json: bool, out: &mut dyn Write) -> Result<()> {
-    let (mode, reason) = match topology() {
-        Err(error) => ("unavailable", error.to_string()),
-        Ok(topology) => match topology.cores() {
-            0 => (
-                "unavailable",
-                "no core has two hardware threads that may be given to groups".to_owned(),
-            ),
-            cores => (
-                "observe",
-                format!("{cores} cores have hardware threads to share; {NO_COUNTERS}"),
-            ),
-        },
+    let unavailable = |reason: String| ("unavailable", reason, None);
+    let (mode, reason, pmu) = match topology() {
+        Err(error) => unavailable(error.to_string()),
+        Ok(topology) if topology.cores() == 0 => unavailable(NO_SMT.to_owned()),
+        Ok(topology) => {
+            let means = Means::find(&topology);
+            let mut reason = format!("{} cores have hardware threads to share", topology.cores());
+            if let Some(missing) = means.missing() {
+                reason.push_str(&format!("; {missing}"));
+            }
+            ("observe", reason, Some(means.pmu_word()))
+        }
     };
     if as_json {
-        writeln!(out, "{}", json!({"mode": mode, "reason": reason}))?;
+        writeln!(
+            out,
+            "{}",
+            json!({"mode": mode, "reason": reason, "pmu": pmu})
+        )?;
     } else {
         writeln!(out, "{mode}: {reason}")?;
     }

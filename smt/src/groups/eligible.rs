@@ -2,6 +2,7 @@
 //! touched.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::bounded_file::Root;
 use crate::cpu_list::{self, Cpus};
@@ -118,7 +119,7 @@ pub(super) fn by_threads(
 
 /// The CPUs that are online and on which a cgroup lets its processes run: what the nearest one says that says anything, as
 /// those below have no cpuset then. All that are online where none does.
-pub(super) fn effective(root: &Root, cgroup: &str, topology: &Topology) -> Cpus {
+pub(super) fn effective(root: &Root, cgroup: &str, online: &Cpus) -> Cpus {
     let mut path = cgroup;
     // No cgroup has such a name; a mount namespace may show one that is outside.
     let is_inside = !path.split('/').any(|name| name == "..");
@@ -130,12 +131,37 @@ pub(super) fn effective(root: &Root, cgroup: &str, topology: &Topology) -> Cpus 
             None
         };
         if let Some(Ok(cpus)) = text.map(|text| cpu_list::parse(&text)) {
-            return &cpus & &topology.online;
+            return &cpus & online;
         }
         let Some((parent, _)) = path.rsplit_once('/') else {
             break;
         };
         path = parent;
     }
-    topology.online.clone()
+    online.clone()
+}
+
+/// Where cgroups let processes run, whatever the cores are.
+#[derive(Clone, Debug)]
+pub struct Confines {
+    root: Root,
+    online: Option<Cpus>,
+}
+
+impl Confines {
+    /// Of the machine whose /sys is below `root`.
+    #[must_use]
+    pub fn read(root: &Path) -> Self {
+        let root = Root::new(root);
+        let online = root.text("sys/devices/system/cpu/online", MAX_LIST);
+        let online = online.and_then(|text| cpu_list::parse(&text).ok());
+        Self { root, online }
+    }
+
+    /// The CPUs that are online and that a cgroup has; `None` where that cannot be read.
+    #[must_use]
+    pub fn of(&self, cgroup: &str) -> Option<Cpus> {
+        let effective = effective(&self.root, cgroup, self.online.as_ref()?);
+        (!effective.is_empty()).then_some(effective)
+    }
 }

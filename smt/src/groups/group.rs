@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use glob::Pattern;
+use serde::{Deserialize, Serialize};
 
 use crate::bounded_file::Root;
 use crate::cpu_list::MAX_CPUS;
@@ -26,7 +27,8 @@ pub enum GroupBy {
 }
 
 /// Which group.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Key {
     /// By the number of a process group.
     ProcessGroup(u32),
@@ -177,7 +179,7 @@ impl Look<'_> {
         let threads = threads(&self.root, pids, self.threads_left);
         let threads = threads.map_err(|_| NotEligible::TooManyThreads)?;
         self.threads_left -= threads.len();
-        let effective = effective(&self.root, &oldest.cgroup, self.topology);
+        let effective = effective(&self.root, &oldest.cgroup, &self.topology.online);
         by_threads(&threads, self.topology, &effective)?;
         let weights = threads
             .values()

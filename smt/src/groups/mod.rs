@@ -8,7 +8,8 @@ mod stat;
 #[cfg(test)]
 mod tests;
 
-pub use eligible::NotEligible;
+pub use eligible::{Confines, NotEligible};
 pub use group::{Group, GroupBy, Key, Rules, groups};
-pub use process::{MAX_THREADS, Process, Processes};
+pub(crate) use process::threads;
+pub use process::{MAX_THREADS, Process, Processes, TooMany, tids};
 pub use stat::{Stat, stat};

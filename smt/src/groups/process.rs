@@ -34,10 +34,10 @@ pub struct Process {
 
 /// A thread of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Thread {
-    pub(super) stat: Stat,
+pub(crate) struct Thread {
+    pub(crate) stat: Stat,
     /// Where it may run; `None` where that cannot be read.
-    pub(super) allowed: Option<Cpus>,
+    pub(crate) allowed: Option<Cpus>,
 }
 
 /// All processes but the kernel's own, by their numbers.
@@ -50,8 +50,9 @@ pub struct Processes {
 }
 
 /// There are more threads than are to be looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooMany;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many threads")]
+pub struct TooMany;
 
 impl Processes {
     /// Reads what /proc below `root` shows at a moment, in ticks since the boot. What ends meanwhile is left out.
@@ -66,6 +67,21 @@ impl Processes {
                 .filter_map(|pid| Some((pid, process(&root, pid)?)))
                 .collect(),
         }
+    }
+}
+
+impl Processes {
+    /// One process; `None` where there is none, or it is the kernel's own.
+    #[must_use]
+    pub fn one(root: &Path, pid: u32) -> Option<Process> {
+        process(&Root::new(root), pid)
+    }
+
+    /// When a thread of a process began, in ticks since the boot; `None` where there is none.
+    #[must_use]
+    pub fn began(root: &Path, pid: u32, tid: u32) -> Option<u64> {
+        let line = Root::new(root).text(&format!("proc/{pid}/task/{tid}/stat"), PAGE)?;
+        Some(stat(&line)?.began)
     }
 }
 
@@ -88,7 +104,7 @@ fn process(root: &Root, pid: u32) -> Option<Process> {
 ///
 /// # Errors
 /// When there are more than so many.
-pub(super) fn threads(
+pub(crate) fn threads(
     root: &Root,
     pids: &[u32],
     most: usize,
@@ -106,6 +122,24 @@ pub(super) fn threads(
         }
     }
     Ok(threads)
+}
+
+/// The numbers of the threads of some processes on the machine whose /proc is below `root`.
+///
+/// # Errors
+/// When there are more than so many.
+pub fn tids(root: &Path, pids: &[u32], most: usize) -> Result<Vec<u32>, TooMany> {
+    let root = Root::new(root);
+    let mut all = Vec::new();
+    for pid in pids {
+        let room = most.saturating_sub(all.len());
+        let tids = root.numbers(&format!("proc/{pid}/task"), room + 1);
+        all.extend(tids.unwrap_or_default());
+        if all.len() > most {
+            return Err(TooMany);
+        }
+    }
+    Ok(all)
 }
 
 fn thread(root: &Root, path: &str) -> Option<Thread> {

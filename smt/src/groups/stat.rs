@@ -3,6 +3,8 @@
 /// What the kernel says of a thread, or of the first of a process with the time of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
+    /// The process that started it.
+    pub parent: u32,
     /// The process group.
     pub group: u32,
     /// Flags of the task (PF_* in include/linux/sched.h).
@@ -18,6 +20,7 @@ pub struct Stat {
 }
 
 /// The places of fields behind the name; state, the third of proc_pid_stat(5), is 0.
+const PARENT: usize = 1;
 const GROUP: usize = 2;
 const FLAGS: usize = 6;
 const USER: usize = 11;
@@ -35,6 +38,7 @@ pub fn stat(line: &str) -> Option<Stat> {
     let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
     let small = |at| u32::try_from(number(at)?).ok();
     Some(Stat {
+        parent: small(PARENT)?,
         group: small(GROUP)?,
         flags: small(FLAGS)?,
         used: number(USER)?.checked_add(number(SYSTEM)?)?,
@@ -53,6 +57,7 @@ mod tests {
         let line = "7 (a) b (c) S 1 42 42 0 -1 4194304 1 0 0 0 150 50 0 0 20 0 3 0 9000 1 1 1 \
                     1 1 1 1 1 0 0 0 0 0 0 0 17 5 0 0 0 0 0\n";
         let expected = Stat {
+            parent: 1,
             group: 42,
             flags: 4_194_304,
             used: 200,
