@@ -16,6 +16,7 @@ mod statistics;
 mod swap;
 mod trials;
 mod verdicts;
+mod vm;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -63,6 +64,8 @@ enum Part {
     Trials(trials::Arguments),
     /// How who shares a core is decided: plans against optima, times, and machines by chance
     Smt(smt::Arguments),
+    /// How virtual machines' vCPUs and memory are decided on: pins against the fewest that do, times, and guests that are lost
+    Vm(vm::Arguments),
 }
 
 impl Part {
@@ -80,6 +83,7 @@ impl Part {
             Self::Replay(replay::Arguments::default()),
             Self::Trials(trials::Arguments::all()),
             Self::Smt(smt::Arguments::default()),
+            Self::Vm(vm::Arguments::default()),
         ]
     }
 
@@ -96,6 +100,7 @@ impl Part {
             Self::Replay(_) => "replay",
             Self::Trials(_) => "trials",
             Self::Smt(_) => "smt",
+            Self::Vm(_) => "vm",
         }
     }
 
@@ -113,6 +118,7 @@ impl Part {
             Self::Replay(arguments) => replay::replay(arguments, quick, out),
             Self::Trials(arguments) => trials::trials(arguments, quick, out),
             Self::Smt(arguments) => smt::smt(arguments, quick, out),
+            Self::Vm(arguments) => vm::vm(arguments, quick, out),
         }
     }
 }
@@ -146,7 +152,9 @@ pub(crate) fn quick(machine: bool, out: &mut dyn Write) -> Result<u64> {
             // Its yardstick takes as long for one comparison as for many; what it compares by is that of `schedulers`.
             Part::Verdicts(_) => false,
             Part::Overhead(_) | Part::Processes(_) => overhead::is_possible()?,
-            Part::Daemon(_) | Part::Replay(_) | Part::Trials(_) | Part::Smt(_) => true,
+            Part::Daemon(_) | Part::Replay(_) | Part::Trials(_) | Part::Smt(_) | Part::Vm(_) => {
+                true
+            }
         };
         if possible {
             part.measure(true, out)?;

@@ -114,6 +114,14 @@ there is 5 % to gain or next to nothing, the model errs by 5 % for each pair, an
 then proved to be as good as its trial said. Wanted: what each line says; and of all of them that trials take 4 % of the time at most, that
 no loss of more than 2 % lasts longer than 20 s while trying and 90 s afterwards. What contention really does is not in it: nothing emulates that.",
     },
+    Section {
+        part: "vm",
+        about: "\
+How it is decided which CPUs the vCPUs of virtual machines run on and how much memory each has (`vm/`), on hosts that are made up: plans
+against the fewest pins that make the CPUs evenly used, which all ways are tried for; a large host; and guests that are lost for want of
+memory. Others' rules beside them are from descriptions of what they do. Wanted: what each line says. That pinning beats the kernel's own
+placement is not shown here.",
+    },
 ];
 
 /// Puts what a part measured into its section.

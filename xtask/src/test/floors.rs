@@ -20,6 +20,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         &["service", "signals", "policy", "evidence", "trials"],
     ),
     ("smt", &["service"]),
+    ("vm", &["service"]),
     ("profiler", &["service", "signals", "profiler-abi"]),
     (
         "scx",
@@ -36,12 +37,16 @@ const FLOORS: &[(&str, &[&str])] = &[
 /// The crates that decide without asking anybody.
 const PURE: [&str; 5] = ["signals", "policy", "evidence", "trials", "core"];
 
-/// The same of parts of crates that read /sys and /proc in others.
-const PURE_PARTS: [&str; 4] = [
+/// The same of parts of crates that read /sys, /proc or files in others.
+const PURE_PARTS: [&str; 8] = [
     "smt/src/model",
     "smt/src/plan",
     "smt/src/trial",
     "smt/src/core",
+    "vm/src/cpu",
+    "vm/src/memory",
+    "vm/src/core",
+    "vm/src/simulation",
 ];
 
 /// What asks the kernel, other processes or the network, or waits for them.

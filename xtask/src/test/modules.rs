@@ -13,7 +13,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use crate::workspace;
 
 /// The crates of the product that have modules.
-const CRATES: [&str; 11] = [
+const CRATES: [&str; 12] = [
     "service",
     "signals",
     "policy",
@@ -21,6 +21,7 @@ const CRATES: [&str; 11] = [
     "evidence",
     "trials",
     "smt",
+    "vm",
     "profiler",
     "profiler-abi",
     "scx",

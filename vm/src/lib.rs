@@ -1,0 +1,15 @@
+//! The virtual machines of one host: on which CPU each of their vCPUs runs ([`cpu`]) and how much memory each has
+//! ([`memory`]), decided from what is seen of them ([`snapshot`]) and without asking anybody ([`core`]).
+//!
+//! Nothing here reads or changes a machine: what is seen comes in and what is to be done goes out as data.
+
+pub mod action;
+pub mod config;
+pub mod core;
+pub mod cpu;
+pub mod memory;
+pub mod moment;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
+pub mod snapshot;
+pub mod topology;
