@@ -6,6 +6,8 @@ use super::placement::Placement;
 const CPUS: usize = 4;
 /// What is gained at least; less is rounding.
 const LEAST: f64 = 1e-6;
+/// What costs no pin comes before all that does.
+const FREE: f64 = 1000.0;
 /// Where evenness cannot be had, this part of what could be gained is left for the sake of fewer pins.
 const LEFT: f64 = 0.1;
 
@@ -90,30 +92,25 @@ fn best_step(placement: &Placement<'_>, only_new: bool) -> Option<Step> {
     slots.sort_by(|one, other| fullness(*other).total_cmp(&fullness(*one)));
     let full = &slots[..CPUS.min(slots.len())];
     let empty = &slots[slots.len().saturating_sub(CPUS)..];
+    let is_eligible = |item: &&usize| !only_new || placement.problem().items[**item].at.is_none();
+    let demand = |item: usize| placement.problem().items[item].demand;
     let mut best: Option<(f64, Step)> = None;
-    let is_eligible = |item: usize| !only_new || placement.problem().items[item].at.is_none();
     for from in full {
         for to in empty.iter().rev().filter(|to| *to != from) {
-            for item in placement
-                .on(*from)
-                .iter()
-                .filter(|item| is_eligible(**item))
-            {
-                let swaps = placement
-                    .on(*to)
-                    .iter()
-                    .filter(|other| is_eligible(**other));
+            let (a, b) = placement.gain_between(*from, *to);
+            for item in placement.on(*from).iter().filter(is_eligible) {
+                let swaps = placement.on(*to).iter().filter(is_eligible);
                 let backs = swaps.map(|other| Some((*other, *from)));
                 for back in std::iter::once(None).chain(backs) {
+                    let load = demand(*item) - back.map_or(0.0, |(other, _)| demand(other));
                     let step = Step {
                         item: *item,
                         slot: *to,
                         back,
                     };
-                    let Some(worth) = worth(placement, step) else {
-                        continue;
-                    };
-                    if best.is_none_or(|(most, _)| worth > most + LEAST) {
+                    let worth = worth(placement, step, a * load + b * load * load);
+                    let most = best.map_or(0.0, |(most, _)| most + LEAST);
+                    if worth > most && may_be(placement, step) {
                         best = Some((worth, step));
                     }
                 }
@@ -123,27 +120,26 @@ fn best_step(placement: &Placement<'_>, only_new: bool) -> Option<Step> {
     best.map(|(_, step)| step)
 }
 
-/// What a step gains for each pin that it takes; `None` if it may not be or gains nothing.
-fn worth(placement: &Placement<'_>, step: Step) -> Option<f64> {
-    let back = step.back.map(|(item, _)| item);
-    let gain = placement.gain(step.item, step.slot, back);
-    if gain <= LEAST || !placement.may_go(step.item, step.slot, back) {
-        return None;
+/// What a step that gains so much gains for each pin that it takes.
+fn worth(placement: &Placement<'_>, step: Step, gain: f64) -> f64 {
+    if gain <= LEAST {
+        return 0.0;
     }
-    let mut cost = placement.cost(step.item, step.slot);
-    if let Some((other, slot)) = step.back {
-        if !placement.may_go(other, slot, Some(step.item)) {
-            return None;
-        }
-        cost += placement.cost(other, slot);
-    }
-    // What costs no pin comes before all that does.
-    let free = 1000.0;
-    Some(if cost <= 0 {
-        gain * free
+    let back = step
+        .back
+        .map_or(0, |(other, slot)| placement.cost(other, slot));
+    let cost = placement.cost(step.item, step.slot) + back;
+    if cost <= 0 {
+        gain * FREE
     } else {
         gain / f64::from(cost)
-    })
+    }
+}
+
+fn may_be(placement: &Placement<'_>, step: Step) -> bool {
+    let back = step.back.map(|(item, _)| item);
+    let comes_back = |(other, slot)| placement.may_go(other, slot, Some(step.item));
+    placement.may_go(step.item, step.slot, back) && step.back.is_none_or(comes_back)
 }
 
 /// Goes the way back as far as little is lost.

@@ -2,25 +2,20 @@
 
 use super::placement::Placement;
 
-/// Each vCPU on the emptiest CPU, who wants most first; the CPUs are then chosen so that as many vCPUs as possible stay. `None`
-/// where somebody may not go where that has them go.
+/// Each vCPU on the emptiest CPU, who wants most first; the CPUs are then chosen so that as many vCPUs as possible stay. It does not
+/// ask who may go where.
 #[must_use]
-pub fn longest_first<'p>(start: &Placement<'p>) -> Option<Placement<'p>> {
+pub fn longest_first<'p>(start: &Placement<'p>) -> Placement<'p> {
     let groups = groups(start);
     let slots = slots_of_groups(start, &groups);
     let mut placement = start.clone();
     for (item, group) in groups.iter().enumerate() {
-        let (one, slot) = (&start.problem().items[item], slots[*group]);
-        if placement.at(item) == Some(slot) {
-            continue;
+        let slot = slots[*group];
+        if placement.at(item) != Some(slot) {
+            placement.put(item, slot);
         }
-        let node = start.problem().slots[slot].node;
-        if !one.movable || !one.allowed[slot] || one.home.is_some_and(|home| home != node) {
-            return None;
-        }
-        placement.put(item, slot);
     }
-    placement.are_siblings_apart().then_some(placement)
+    placement
 }
 
 /// The group of each vCPU; there are as many as CPUs.

@@ -219,6 +219,23 @@ impl<'p> Placement<'p> {
         -(cpus + self.core_change(here, -more) + self.core_change(there, more))
     }
 
+    /// By how much [`Self::score`] falls when so much less is on one slot and so much more on another: `a * load + b * load^2`, of
+    /// which these are `a` and `b`.
+    #[must_use]
+    pub fn gain_between(&self, from: usize, to: usize) -> (f64, f64) {
+        let gain = |load: f64| {
+            let cpus = self.cpu_change(from, -load) + self.cpu_change(to, load);
+            let (here, there) = (self.core[from], self.core[to]);
+            if here == there {
+                -cpus
+            } else {
+                -(cpus + self.core_change(here, -load) + self.core_change(there, load))
+            }
+        };
+        let (more, less) = (gain(1.0), gain(-1.0));
+        ((more - less) / 2.0, (more + less) / 2.0)
+    }
+
     /// Puts a vCPU on a slot.
     pub fn put(&mut self, item: usize, slot: usize) {
         match self.at[item] {
@@ -286,14 +303,23 @@ impl<'p> Placement<'p> {
         of_guest.iter().sum::<u16>() <= 1
     }
 
-    /// Whether no two vCPUs of a guest share a CPU where there are enough.
-    #[must_use]
-    pub fn are_siblings_apart(&self) -> bool {
+    /// Whether all that moved may be where they are.
+    pub(super) fn is_allowed(&self) -> bool {
         let slots = self.load.len().max(1);
         let guests = self.siblings.chunks(slots).zip(&self.apart);
-        guests
+        let are_apart = guests
             .filter(|(_, apart)| **apart)
-            .all(|(on, _)| on.iter().all(|count| *count <= 1))
+            .all(|(on, _)| on.iter().all(|count| *count <= 1));
+        let may = |item: usize| {
+            let one = &self.problem.items[item];
+            let stays_home = |at: usize| {
+                one.home
+                    .is_none_or(|home| home == self.problem.slots[at].node)
+            };
+            let at = self.at[item];
+            at == one.at || one.movable && at.is_some_and(|at| one.allowed[at] && stays_home(at))
+        };
+        are_apart && (0..self.at.len()).all(may)
     }
 
     fn set(&mut self, item: usize, slot: usize) {

@@ -67,7 +67,10 @@ fn better<'p>(placed: &Placement<'p>) -> Placement<'p> {
         return best;
     }
     if !is_even(&best) {
-        best = longest_first(placed).filter(is_even).unwrap_or(best);
+        let other = longest_first(placed);
+        if is_even(&other) && other.is_allowed() {
+            best = other;
+        }
     }
     let more = best.pins().saturating_sub(placed.pins());
     let most = if is_even(&best) {

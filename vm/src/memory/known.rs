@@ -15,6 +15,8 @@ const PERIODS: u32 = 3;
 /// What a guest keeps unused, in parts of what it can have and as so many times what it took in the last interval.
 const PART: f64 = 0.05;
 const TIMES: f64 = 3.0;
+/// What is less than this part of what a guest has to have unused is no growth.
+const NOTICEABLE: f64 = 10.0;
 /// So many samples in a row with more memory used are growth that goes on.
 const RISING: u32 = 2;
 /// So many times as many major faults as usual are distress, if they are this many at least.
@@ -46,8 +48,10 @@ struct Sample {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Known {
     last: Option<Sample>,
-    /// What was to spare in each sample since the last change.
+    /// What was to spare in the last samples, less what was taken since.
     spare: VecDeque<Mib>,
+    /// There was a sample since the last change was done.
+    is_fresh: bool,
     growth: Mib,
     rising: u32,
     /// What it had when it was last seen, and what it is to have by our word.
@@ -97,10 +101,11 @@ impl Known {
             used: (stats.available - free - balloon).max(0.0),
             had: before.max(memory.actual),
         };
-        self.grow(sample);
+        self.grow(sample, config.reserve / NOTICEABLE);
         self.suffer(stats.trouble, now);
         self.last = Some(sample);
         if self.has_reached_target() {
+            self.is_fresh = true;
             self.spare.push_back(self.spare());
             if self.spare.len() > SAMPLES {
                 self.spare.pop_front();
@@ -124,13 +129,13 @@ impl Known {
         }
     }
 
-    fn grow(&mut self, sample: Sample) {
+    fn grow(&mut self, sample: Sample, noticeable: Mib) {
         let Some(last) = self.last else {
             return;
         };
         let more = sample.used - last.used;
         self.growth = more.max(self.growth / 2.0).max(0.0);
-        let is_more = more >= least_change(sample.had);
+        let is_more = more >= noticeable;
         self.rising = if is_more { self.rising + 1 } else { 0 };
     }
 
@@ -224,15 +229,14 @@ impl Known {
         self.spared_until.is_some_and(|until| now < until)
     }
 
-    /// The least that was to spare in the last samples, all taken since the last change; `None` if they are too few, or tell of
-    /// growth.
+    /// The least that was to spare in the last samples, less what was taken since; `None` if they are too few or tell of growth, or
+    /// there was none since the last change.
     #[must_use]
     pub fn surely_spare(&self) -> Option<Mib> {
-        let is_enough =
-            self.spare.len() == SAMPLES && self.rising == 0 && self.has_reached_target();
+        let is_known = self.spare.len() == SAMPLES && self.is_fresh && self.has_reached_target();
         let least = self.spare.iter().copied().reduce(f64::min);
         least
-            .filter(|_| is_enough)
+            .filter(|_| is_known && self.rising == 0)
             .map(|least| least.min(self.spare()))
     }
 
@@ -240,7 +244,11 @@ impl Known {
     pub(super) fn set_target(&mut self, target: Mib) {
         let is_less = target < self.actual.unwrap_or_default();
         self.taken = if is_less { Some(0) } else { self.taken };
+        let less = (self.target() - target).max(0.0);
+        for spare in &mut self.spare {
+            *spare -= less;
+        }
         self.target = Some(target);
-        self.spare.clear();
+        self.is_fresh = false;
     }
 }

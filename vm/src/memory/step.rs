@@ -203,10 +203,11 @@ impl MemoryState {
             .collect();
         donors.sort_by(|one, other| other.1.total_cmp(&one.1).then(one.0.id.cmp(&other.0.id)));
         for (guest, _, surplus) in donors {
-            if needed <= 0.0 {
-                break;
-            }
             let actual = guest.memory.actual;
+            let surplus = surplus.min(needed);
+            if surplus < least_change(actual) {
+                continue;
+            }
             if let Some(known) = self.known.get_mut(&guest.id) {
                 known.set_target(actual - surplus);
                 targets.push((guest.id.clone(), actual - surplus));
@@ -257,7 +258,7 @@ impl MemoryState {
             .known
             .values()
             .any(|of| of.taken.is_some() && !of.has_reached_target());
-        let is_short = unmet > 0.0 && !gives && !is_giving;
+        let is_short = unmet > least_change(0.0) && !gives && !is_giving;
         if is_short && !self.host_short {
             actions.push(Action::Say(Notice::HostShort));
         }

@@ -9,8 +9,7 @@ type Way = fn(&Problem) -> Placement<'_>;
 pub const CPU_PEERS: [(&str, Way); 2] = [
     ("hottest to coolest", hottest_to_coolest),
     ("longest first", |problem| {
-        let present = Placement::present(problem);
-        longest_first(&present).unwrap_or(present)
+        longest_first(&Placement::present(problem))
     }),
 ];
 

@@ -206,7 +206,7 @@ pub const MEMORY_CASES: &[MemoryCase] = &[
         name: "M8 one dies half-way",
         host: || host(vec![Balloon::plain(1024.0), Balloon::plain(1024.0)], 500.0),
         happens: |host| {
-            if host.step == 30 {
+            if host.step == 17 {
                 host.guests.remove(0);
             }
         },

@@ -186,8 +186,8 @@ fn m7_without_a_driver_nothing_is_told_to_a_balloon() {
 #[test]
 fn m8_a_guest_that_is_lost_soon_after_memory_was_taken_ends_taking() {
     let trace = Trace::of("M8 one dies half-way");
-    assert!(trace.targets(1).iter().any(|(step, _)| *step < 31));
-    assert!(trace.targets(1).iter().all(|(step, _)| *step < 31));
+    assert!(trace.targets(1).iter().any(|(step, _)| *step < 18));
+    assert!(trace.targets(1).iter().all(|(step, _)| *step < 18));
     assert!(trace.says(|notice| matches!(notice, Notice::MemoryObserves(_))));
     assert_eq!(trace.run.state.memory().lost(), Some(&id(0)));
 }
