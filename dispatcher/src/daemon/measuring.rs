@@ -1,11 +1,15 @@
-//! Outcomes while a trial is on: the BPF programs, attached for that time alone, and a reading each second. The daemon and the
-//! schedulers that it starts are left out.
+//! Outcomes while a trial is on: the BPF programs, attached for that time alone, the canary and the counters, and a reading each
+//! second. The daemon and the schedulers that it starts are left out. What the machine does not measure is not known.
 
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use auto_ext_profiler::{AttachError, CpuTime, LeftOut, Outcomes};
+use auto_ext_profiler::{
+    AttachError, Canary, Counted, CpuTime, Energy, EventCounter, LeftOut, LongestWait, Outcomes,
+    OutcomesLoader,
+};
 use auto_ext_signals::{OutcomeTotals, Sample};
 use auto_ext_trials::Reading;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -15,16 +19,25 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// A measurement on its way.
 pub(super) struct Measuring {
-    programs: Programs,
+    meters: Meters,
     due: Interval,
     /// What the last reading was made of.
     before: Option<Stalls>,
 }
 
-enum Programs {
+enum Meters {
     /// Reading the kernel's types takes too long for the daemon to wait for it.
-    Coming(JoinHandle<Result<Outcomes, AttachError>>),
-    Attached(Box<Outcomes>),
+    Coming(JoinHandle<Result<Attached, AttachError>>),
+    Attached(Box<Attached>),
+}
+
+/// All that measures; without outcomes there is nothing to tell.
+struct Attached {
+    outcomes: Outcomes,
+    longest_wait: Option<LongestWait>,
+    canary: Option<Canary>,
+    instructions: Option<EventCounter>,
+    energy: Option<Energy>,
 }
 
 /// For how long somebody waited until a moment, in microseconds of CLOCK_MONOTONIC.
@@ -41,7 +54,7 @@ impl Measuring {
         let mut due = interval(EVERY);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
-            programs: Programs::Coming(spawn_blocking(|| Outcomes::attach(LeftOut::OwnChildren))),
+            meters: Meters::Coming(spawn_blocking(Attached::begin)),
             due,
             before: None,
         }
@@ -52,11 +65,11 @@ impl Measuring {
     /// # Errors
     /// When the programs cannot be attached.
     async fn due(&mut self) -> Result<(), AttachError> {
-        if let Programs::Coming(coming) = &mut self.programs {
+        if let Meters::Coming(coming) = &mut self.meters {
             let attached = coming
                 .await
                 .expect("who attaches neither panics nor is aborted");
-            self.programs = Programs::Attached(Box::new(attached?));
+            self.meters = Meters::Attached(Box::new(attached?));
         }
         self.due.tick().await;
         Ok(())
@@ -64,7 +77,7 @@ impl Measuring {
 
     /// What was counted until now, with a `sample` of now and the cgroup of the service; `None` when it cannot be read.
     pub(super) fn read(&mut self, sample: &Sample, service: Option<&Path>) -> Option<Reading> {
-        let Programs::Attached(outcomes) = &self.programs else {
+        let Meters::Attached(attached) = &mut self.meters else {
             return None;
         };
         let own = service.map_or(Some(0), user_time);
@@ -75,8 +88,12 @@ impl Measuring {
         };
         let before = self.before.replace(now);
         let programs = CpuTime::read("/proc".as_ref()).and_then(|time| nanoseconds(time.user));
-        let reading = reading(outcomes.read()?, sample);
+        let reading = reading(attached.outcomes.read()?, sample);
         Some(Reading {
+            canary: attached.canary.as_ref().map(Canary::read),
+            instructions: attached.instructions.as_ref().and_then(EventCounter::read),
+            energy_uj: attached.energy.as_mut().and_then(Energy::read),
+            longest_wait: attached.longest_wait.as_mut().and_then(LongestWait::look),
             user_ns: programs.zip(own).map(|(all, own)| all.saturating_sub(own)),
             memory_pressure: before.and_then(|before| now.share(&before, |of| of.memory)),
             io_pressure: before.and_then(|before| now.share(&before, |of| of.io)),
@@ -86,8 +103,31 @@ impl Measuring {
 
     /// Detaches the programs, which takes as long as all CPUs need to leave them: not waited for.
     pub(super) fn end(self) -> JoinHandle<()> {
-        spawn_blocking(move || drop(self.programs))
+        spawn_blocking(move || drop(self.meters))
     }
+}
+
+impl Attached {
+    fn begin() -> Result<Self, AttachError> {
+        let loader = OutcomesLoader::new()?;
+        Ok(Self {
+            outcomes: loader.attach(LeftOut::OwnChildren)?,
+            longest_wait: known("the longest wait", loader.longest_wait()),
+            canary: known("the canary", Canary::start()),
+            instructions: known(
+                "instructions",
+                EventCounter::open(Counted::UserInstructions),
+            ),
+            energy: known("energy", Energy::begin(Path::new("/"))),
+        })
+    }
+}
+
+/// What the machine measures of `what`, or nothing.
+fn known<T, E: Display>(what: &str, tried: Result<T, E>) -> Option<T> {
+    tried
+        .inspect_err(|error| tracing::debug!("{what}: not measured in trials: {error}"))
+        .ok()
 }
 
 /// Waits until a reading is due; for ever where nothing is measured. Can be dropped and called again.
