@@ -1,7 +1,8 @@
 //! The virtual machines of one host: on which CPU each of their vCPUs runs ([`cpu`]) and how much memory each has
 //! ([`memory`]), decided from what is seen of them ([`snapshot`]) and without asking anybody ([`core`]).
 //!
-//! Nothing here reads or changes a machine: what is seen comes in and what is to be done goes out as data.
+//! Nothing here reads or changes a machine: what is seen comes in and what is to be done goes out as data. It is tried on hosts that
+//! are made up ([`simulation`]), also such as somebody describes ([`scenario`]).
 
 pub mod action;
 pub mod config;
@@ -9,7 +10,7 @@ pub mod core;
 pub mod cpu;
 pub mod memory;
 pub mod moment;
-#[cfg(any(test, feature = "simulation"))]
+pub mod scenario;
 pub mod simulation;
 pub mod snapshot;
 pub mod topology;

@@ -36,7 +36,7 @@ pub(super) fn vm(arguments: &Arguments, quick: bool, out: &mut dyn Write) -> Res
     let (cases, seeds) = if quick { (FEW, FEW) } else { (CASES, SEEDS) };
     let mut bars = command("cargo");
     bars.args(["run", "--quiet", "--release", "--package", PACKAGE]);
-    bars.args(["--features", "simulation", "--example", "bars", "--"]);
+    bars.args(["--example", "bars", "--"]);
     bars.arg(arguments.cases.unwrap_or(cases).to_string());
     bars.arg(arguments.seeds.unwrap_or(seeds).to_string());
     out.write_all(output(&mut bars)?.as_bytes())?;
