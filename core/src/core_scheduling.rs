@@ -1,7 +1,7 @@
 //! Whether core scheduling is in use, beside which no scheduler is loaded. It is read elsewhere.
 //!
 //! Tasks with a cookie share a core only with tasks of the same cookie. On a machine with SMT that can hang under any
-//! sched_ext scheduler, all CPUs at once and for good (https://github.com/sched-ext/scx/issues/3715).
+//! sched_ext scheduler, all CPUs at once and for good (<https://github.com/sched-ext/scx/issues/3715>).
 
 use std::fmt;
 

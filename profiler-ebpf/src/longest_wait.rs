@@ -66,8 +66,9 @@ extern "C" fn longest_wait(context: *const Context) -> i32 {
         let reader = bpf_get_current_task_btf() as *const u8;
         let standing = Standing {
             state: read(task, &TASK_STATE),
-            on_rq: read(task, &TASK_ON_RQ),
-            on_cpu: read(task, &TASK_ON_CPU),
+            // Their first byte says it all, and they have no others on some kernels.
+            on_rq: u32::from(read::<u8>(task, &TASK_ON_RQ)),
+            on_cpu: u32::from(read::<u8>(task, &TASK_ON_CPU)),
             static_prio: read(task, &TASK_STATIC_PRIO),
             policy: read(task, &TASK_POLICY),
             queued_at: read(task, &TASK_QUEUED),

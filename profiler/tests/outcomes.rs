@@ -157,21 +157,29 @@ fn who_waits_is_seen_before_the_wait_ends() -> Result<(), Failed> {
         let in_the_way = spawn(|| {
             stay_on(0);
             has_policy(libc::SCHED_FIFO, 1);
-            computes(Duration::from_millis(400));
+            computes(Duration::from_millis(600));
         });
-        sleep(Duration::from_millis(250));
-        let seen = longest_wait.look();
-        let truly = micros() - ran_at.load(Ordering::Relaxed);
+        sleep(Duration::from_millis(150));
+        // The kernel gives who is in the way of others not all of the time.
+        let seen = (0..20).find_map(|_| {
+            sleep(Duration::from_millis(20));
+            let last = ran_at.load(Ordering::Relaxed);
+            // As of when the one that looks came to its CPU.
+            let truly = micros() - last;
+            let seen = longest_wait.look();
+            let waited = truly > 100_000 && ran_at.load(Ordering::Relaxed) == last;
+            waited.then_some((seen, truly))
+        });
         in_the_way.join().unwrap();
         sleep(Duration::from_millis(100));
-        (seen, truly, longest_wait.look())
+        (seen, longest_wait.look())
     });
     let looked = looks.join();
     stop.store(true, Ordering::Relaxed);
     waits.join().unwrap();
-    let (seen, truly, after) = looked.map_err(|_| "it cannot look")?;
+    let (seen, after) = looked.map_err(|_| "it cannot look")?;
+    let (seen, truly) = seen.ok_or("it was not in the way for long enough")?;
     let seen = seen.ok_or("nothing was seen")?;
-    assert!(truly > 100_000, "it was not in the way: {truly} us");
     is_about("longest wait", seen.as_secs_f64() * 1e3, truly as f64 / 1e3)?;
     let after = after.ok_or("nothing was seen")?;
     assert!(after < seen, "{after:?} after {seen:?}");

@@ -21,7 +21,7 @@ use crate::said::{self, To};
 const TICK: Duration = Duration::from_secs(15);
 
 /// How much nicer than the others is what makes way for them, and how nice it can be at most.
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 19;
 const LAST: i32 = 19;
 
 /// Says one line of progress on standard error.
