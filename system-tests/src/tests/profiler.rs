@@ -16,7 +16,7 @@ pub(super) fn processes_are_followed() -> anyhow::Result<()> {
 pub(super) fn outcomes_are_what_tasks_waited() -> anyhow::Result<()> {
     all_pass(
         &format!("env AUTO_EXT_OUTCOMES_WITHIN=0.2 {PROGRAMS}/outcome-tests"),
-        3,
+        5,
     )
 }
 
