@@ -1,4 +1,5 @@
-//! Core scheduling, beside which no scheduler is loaded: on a machine with SMT, and on one without, where it is of no account.
+//! Core scheduling, beside which no scheduler is loaded: on a machine with SMT, and on one without, where it is of no account; nor is it
+//! where the kernel has none, as those of the test machine.
 
 use std::fs;
 use std::process::{Child, Command};
@@ -28,9 +29,12 @@ pub(super) fn beside_a_cookie_no_scheduler_is_loaded_until_it_has_gone() -> anyh
     service::restart()?;
     let bus = Bus::connect()?;
     let sleeper = Sleeper::start()?;
-    sleeper
-        .take_cookie()
-        .context("the kernel refuses a cookie")?;
+    match sleeper.take_cookie() {
+        Ok(()) => {}
+        // The kernel has no core scheduling (CONFIG_SCHED_CORE).
+        Err(Errno::INVAL) => return is_of_no_account(),
+        Err(error) => return Err(error).context("the kernel refuses a cookie"),
+    }
     // The service may not have looked yet; then it looks before it loads.
     let refused = service::output("auto-ext pin bpfland")?;
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
@@ -76,6 +80,11 @@ pub(super) fn without_smt_core_scheduling_is_of_no_account() -> anyhow::Result<(
         Err(Errno::NODEV | Errno::INVAL) => {}
         taken => bail!("there are no cookies without SMT: {taken:?}"),
     }
+    is_of_no_account()
+}
+
+/// A scheduler is loaded, and nobody speaks of core scheduling.
+fn is_of_no_account() -> anyhow::Result<()> {
     policy::write(policy::QUIET)?;
     service::restart()?;
     service::say("auto-ext pin bpfland")?;
