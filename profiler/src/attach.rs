@@ -14,7 +14,7 @@ use auto_ext_profiler_abi::{
 };
 use auto_ext_service::kernel_types::KernelTypes;
 use aya::maps::{Array, MapData, PerCpuArray};
-use aya::{Ebpf, EbpfLoader, Pod};
+use aya::{Ebpf, Pod};
 use nix::unistd::gettid;
 
 use crate::bpf_log::BpfLog;
@@ -103,14 +103,13 @@ impl Profiler {
     /// # Errors
     /// When none can be: no BTF, no permission, or an object the kernel refuses as a whole.
     pub fn attach() -> Result<Self, AttachError> {
+        let mut loader = object::loader();
         let types = btf::kernel_types()?;
         let (offsets, missing_offset) = offsets(&types);
-        let tracepoints = btf::of_tracepoints(&types)?;
-        drop(types);
+        let tracepoints = btf::of_tracepoints(types)?;
         let calibration = Calibration::new(monotonic_ns());
         let short_burst_ns = short_burst_ns(calibration.machine());
         let sleeper = gettid().as_raw().cast_unsigned();
-        let mut loader = EbpfLoader::new();
         loader.btf(Some(&tracepoints));
         for ((global, ..), offset) in OFFSETS.iter().zip(&offsets) {
             loader.override_global(global, offset, true);

@@ -29,16 +29,19 @@ pub(crate) fn kernel_types() -> Result<KernelTypes, AttachError> {
 }
 
 /// Of these, what attaching to tracepoints asks for. All of them would take twenty megabytes as the loader keeps them.
-pub(crate) fn of_tracepoints(types: &KernelTypes) -> Result<Btf, AttachError> {
+pub(crate) fn of_tracepoints(types: KernelTypes) -> Result<Btf, AttachError> {
     of_tracepoints_and(types, &[])
 }
 
 /// The same, and what attaching to these functions asks for.
 pub(crate) fn of_tracepoints_and(
-    types: &KernelTypes,
+    types: KernelTypes,
     functions: &[&str],
 ) -> Result<Btf, AttachError> {
-    Btf::parse(&types.only(TRACEPOINTS, functions), Endianness::default())
+    let kept = types.only(TRACEPOINTS, functions);
+    // Not both at once: each takes megabytes.
+    drop(types);
+    Btf::parse(&kept, Endianness::default())
         .map_err(|error| AttachError::Object(format!("{}: {error}", Path::new(FILE).display())))
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use auto_ext_profiler_abi::{LONGEST_WAIT_OFFSETS, map};
 use aya::maps::{Array, MapData};
 use aya::programs::{Iter, ProgramError};
-use aya::{Btf, Ebpf, EbpfLoader};
+use aya::{Btf, Ebpf};
 
 use crate::object::{self, AttachError};
 
@@ -32,7 +32,7 @@ pub struct LongestWait {
 impl LongestWait {
     /// `types` have [`ITERATOR`].
     pub(crate) fn load(types: &Btf, offsets: &Offsets) -> Result<Self, AttachError> {
-        let mut loader = EbpfLoader::new();
+        let mut loader = object::loader();
         loader.btf(Some(types));
         for ((global, ..), offset) in LONGEST_WAIT_OFFSETS.iter().zip(offsets) {
             loader.override_global(global, offset, true);

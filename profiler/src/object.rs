@@ -33,6 +33,14 @@ pub enum AttachError {
     Object(String),
 }
 
+/// A loader without any of the kernel's types. It is to be made before anything large is: aya reads all of them as it makes
+/// one, whatever it is given afterwards, which takes some 25 MB for a moment (aya-rs/aya#1172, mended after 0.14.0).
+pub(crate) fn loader<'a>() -> EbpfLoader<'a> {
+    let mut loader = EbpfLoader::new();
+    loader.btf(None);
+    loader
+}
+
 /// Creates the maps. No program is loaded yet.
 pub(crate) fn load(loader: &mut EbpfLoader<'_>, object: &[u8]) -> Result<Ebpf, AttachError> {
     loader.load(object).map_err(|error| {

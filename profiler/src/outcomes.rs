@@ -7,7 +7,7 @@ use auto_ext_profiler_abi::{
 };
 use auto_ext_signals::{OutcomeTotals, WaitBucket};
 use aya::maps::{MapData, PerCpuArray};
-use aya::{Btf, Ebpf, EbpfLoader};
+use aya::{Btf, Ebpf};
 
 use crate::btf;
 use crate::clock::monotonic_ns;
@@ -48,10 +48,9 @@ impl OutcomesLoader {
     /// When the kernel does not tell them, or lacks what is asked for.
     pub fn new() -> Result<Self, AttachError> {
         let types = btf::kernel_types()?;
-        let attachable = btf::of_tracepoints_and(&types, &[longest_wait::ITERATOR])?;
         let offsets = btf::offsets(&types, &OUTCOME_OFFSETS)?;
         let longest_wait = btf::offsets(&types, &LONGEST_WAIT_OFFSETS);
-        drop(types);
+        let attachable = btf::of_tracepoints_and(types, &[longest_wait::ITERATOR])?;
         object::give_back_memory();
         Ok(Self {
             types: attachable,
@@ -70,7 +69,7 @@ impl OutcomesLoader {
             LeftOut::OwnChildren => (NOBODY, own),
             LeftOut::Process(other) => (other.unwrap_or(NOBODY), NOBODY),
         };
-        let mut loader = EbpfLoader::new();
+        let mut loader = object::loader();
         loader.btf(Some(&self.types));
         for ((global, ..), offset) in OUTCOME_OFFSETS.iter().zip(&self.offsets) {
             loader.override_global(global, offset, true);

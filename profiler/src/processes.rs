@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use auto_ext_profiler_abi::{COMM_LEN, PROCESS_OFFSETS, ProcessRecord, map, process};
 use aya::maps::{MapData, PerCpuArray, RingBuf};
-use aya::{Ebpf, EbpfLoader};
+use aya::Ebpf;
 
 use crate::bpf_log::BpfLog;
 use crate::btf;
@@ -56,11 +56,11 @@ impl ProcessWatcher {
     /// # Errors
     /// When the kernel does not take all of them.
     pub fn attach() -> Result<Self, AttachError> {
+        let mut loader = object::loader();
         let types = btf::kernel_types()?;
-        let tracepoints = btf::of_tracepoints(&types)?;
-        let mut loader = EbpfLoader::new();
-        loader.btf(Some(&tracepoints));
         let offsets = btf::offsets(&types, &PROCESS_OFFSETS)?;
+        let tracepoints = btf::of_tracepoints(types)?;
+        loader.btf(Some(&tracepoints));
         for ((global, ..), offset) in PROCESS_OFFSETS.iter().zip(&offsets) {
             loader.override_global(global, offset, true);
         }
@@ -69,7 +69,7 @@ impl ProcessWatcher {
         for program in PROGRAMS {
             object::attach(&mut ebpf, program, &tracepoints).map_err(AttachError::Object)?;
         }
-        drop((types, tracepoints));
+        drop(tracepoints);
         object::give_back_memory();
         Ok(Self {
             records: object::take(&mut ebpf, map::PROCESSES)?,
