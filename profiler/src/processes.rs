@@ -10,8 +10,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use auto_ext_profiler_abi::{COMM_LEN, PROCESS_OFFSETS, ProcessRecord, map, process};
-use aya::maps::{MapData, PerCpuArray, RingBuf};
 use aya::Ebpf;
+use aya::maps::{MapData, PerCpuArray, RingBuf};
 
 use crate::bpf_log::BpfLog;
 use crate::btf;

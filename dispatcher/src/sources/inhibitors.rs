@@ -1,16 +1,15 @@
 //! What keeps the machine from becoming idle, as logind says: who plays a film or gives a talk asks it to.
 //!
-//! logind is not started by asking, and where it is not on the bus nobody can have asked it. Anybody can send us signals; see `session`.
+//! logind is not started by asking, and where it is not on the bus nobody can have asked it.
 
-use futures_util::StreamExt as _;
-use tokio::sync::{Notify, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 use zbus::Connection;
 use zbus::fdo::DBusProxy;
 use zbus::names::BusName;
 
+use super::bus_signals::{ANSWER_WITHIN, Changed, LOGIND, changes};
 use super::change::Change;
-use super::session::{ANSWER_WITHIN, ASK_EVERY, LOGIND, signals};
 
 /// Who it is, what for, why, how (`block` or another way), the user and the process.
 type Inhibitor = (String, String, String, String, u32, u32);
@@ -26,31 +25,14 @@ const MAX_TEXT: usize = 128;
 pub(super) async fn follow(bus: Connection, report: mpsc::Sender<Change>) -> zbus::Result<()> {
     let (logind, ..) = LOGIND;
     let names = DBusProxy::new(&bus).await?;
-    let properties = "org.freedesktop.DBus.Properties";
-    let changed = signals(&bus, logind, properties, "PropertiesChanged").await?;
-    let owned = [(0, logind)];
-    let owner = names.receive_name_owner_changed_with_args(&owned).await?;
-    let mut changes = futures_util::stream::select(changed.map(drop), owner.map(drop));
-    let changed = Notify::new();
-    let receive = async {
-        while changes.next().await.is_some() {
-            changed.notify_one();
+    let mut changed = Changed::new(changes(&bus, &names, logind).await?);
+    loop {
+        let asked = timeout(ANSWER_WITHIN, inhibitors(&bus, &names)).await;
+        let inhibited = asked.ok().flatten();
+        if report.send(Change::Inhibited(inhibited)).await.is_err() {
+            return Ok(());
         }
-    };
-    let ask = async {
-        loop {
-            let asked = timeout(ANSWER_WITHIN, inhibitors(&bus, &names)).await;
-            let inhibited = asked.ok().flatten();
-            if report.send(Change::Inhibited(inhibited)).await.is_err() {
-                return;
-            }
-            sleep(ASK_EVERY).await;
-            changed.notified().await;
-        }
-    };
-    tokio::select! {
-        () = receive => Err(zbus::Error::Failure("the bus has gone".to_owned())),
-        () = ask => Ok(()),
+        changed.wait().await?;
     }
 }
 

@@ -5,6 +5,7 @@
 //! and nothing depends on it.
 
 pub(crate) mod bounded_file;
+mod bus_signals;
 mod change;
 pub(crate) mod here;
 mod inhibitors;

@@ -1,26 +1,20 @@
 //! What other services on the system bus report: the power profile, and that the machine is about to sleep or to shut
 //! down, or woke up.
-//!
-//! None of them is started by asking: signals are listened for, and a property is read only of a
-//! service that is on the bus already.
-//!
-//! Anybody can send us signals. The connection receives nothing more once one of its queues is full, so each is emptied
-//! whatever else is waited for; else an answer would never come.
 
-use std::num::NonZero;
 use std::sync::Mutex;
-use std::time::Duration;
 
 use auto_ext_policy::Profile;
 use auto_ext_service::lock::lock;
 use futures_util::StreamExt as _;
+use futures_util::stream::select;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
 use zbus::fdo::{DBusProxy, PropertiesProxy};
 use zbus::names::{BusName, InterfaceName};
 use zbus::proxy::CacheProperties;
-use zbus::{Connection, MatchRule, MessageStream, OwnedVariant, message};
+use zbus::{Connection, OwnedVariant};
 
+use super::bus_signals::{ANSWER_WITHIN, ASK_EVERY, Changed, LOGIND, changes, gone, signals};
 use super::change::Change;
 
 /// The names and paths of power-profiles-daemon and tuned-ppd: the current ones, and those before version 0.20.
@@ -32,19 +26,6 @@ const PROFILES: [(&str, &str); 2] = [
     ("net.hadess.PowerProfiles", "/net/hadess/PowerProfiles"),
 ];
 const ACTIVE: &str = "ActiveProfile";
-/// How many signals may wait to be read.
-const QUEUED: usize = 16;
-/// How long a service may take to answer.
-pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// The least time between two questions, however many signals come.
-pub(super) const ASK_EVERY: Duration = Duration::from_millis(100);
-
-/// logind's name, path and interface.
-pub(super) const LOGIND: (&str, &str, &str) = (
-    "org.freedesktop.login1",
-    "/org/freedesktop/login1",
-    "org.freedesktop.login1.Manager",
-);
 /// The properties of logind that are true while the machine is about to sleep or to shut down.
 const PREPARING: [&str; 2] = ["PreparingForSleep", "PreparingForShutdown"];
 
@@ -54,50 +35,26 @@ const PREPARING: [&str; 2] = ["PreparingForSleep", "PreparingForShutdown"];
 /// When the bus is gone or answers no more.
 pub(super) async fn profiles(bus: Connection, report: mpsc::Sender<Change>) -> zbus::Result<()> {
     let names = DBusProxy::new(&bus).await?;
-    let mut services = Vec::new();
-    let mut changes = Vec::new();
-    for (name, path) in PROFILES {
-        let properties = properties(&bus, name, path).await?;
-        services.push((name, properties));
-        let changed = signals(
-            &bus,
-            name,
-            "org.freedesktop.DBus.Properties",
-            "PropertiesChanged",
-        );
-        let owned = [(0, name)];
-        let owner = names.receive_name_owner_changed_with_args(&owned);
-        let (changed, owner) = (changed.await?.map(drop), owner.await?.map(drop));
-        changes.push(futures_util::stream::select(changed, owner));
-    }
-    let [new, old] = &mut changes[..] else {
-        return Ok(());
-    };
-    let mut changes = futures_util::stream::select(new, old);
-    let changed = Notify::new();
-    let receive = async {
-        while changes.next().await.is_some() {
-            changed.notify_one();
-        }
-    };
-    let ask = async {
-        loop {
-            let mut profile = None;
-            for (name, properties) in &services {
-                if profile.is_none() {
-                    profile = active(&names, name, properties).await;
-                }
+    let [new, old] = PROFILES;
+    let services = [
+        (new.0, properties(&bus, new.0, new.1).await?),
+        (old.0, properties(&bus, old.0, old.1).await?),
+    ];
+    let mut changed = Changed::new(select(
+        changes(&bus, &names, new.0).await?,
+        changes(&bus, &names, old.0).await?,
+    ));
+    loop {
+        let mut profile = None;
+        for (name, properties) in &services {
+            if profile.is_none() {
+                profile = active(&names, name, properties).await;
             }
-            if report.send(Change::Profile(profile)).await.is_err() {
-                return;
-            }
-            sleep(ASK_EVERY).await;
-            changed.notified().await;
         }
-    };
-    tokio::select! {
-        () = receive => Err(zbus::Error::Failure("the bus has gone".to_owned())),
-        () = ask => Ok(()),
+        if report.send(Change::Profile(profile)).await.is_err() {
+            return Ok(());
+        }
+        changed.wait().await?;
     }
 }
 
@@ -119,7 +76,7 @@ pub(super) async fn sleeps(bus: Connection, report: mpsc::Sender<Change>) -> zbu
     let (logind, path, interface) = LOGIND;
     let names = DBusProxy::new(&bus).await?;
     let properties = properties(&bus, logind, path).await?;
-    let mut signals = futures_util::stream::select(
+    let mut signals = select(
         signals(&bus, logind, interface, "PrepareForSleep").await?,
         signals(&bus, logind, interface, "PrepareForShutdown").await?,
     );
@@ -148,16 +105,15 @@ pub(super) async fn sleeps(bus: Connection, report: mpsc::Sender<Change>) -> zbu
                         return Ok(());
                     }
                 }
-                else => return Err(zbus::Error::Failure("the bus has gone".to_owned())),
+                else => return Err(gone()),
             }
         }
     };
     // What was reported before, at first and when logind was started anew.
     let ask = async {
         loop {
-            let asked = names.get_name_owner(BusName::try_from(logind)?);
-            if let Ok(Ok(name)) = timeout(ANSWER_WITHIN, asked).await {
-                *owner() = Some(name.to_string());
+            if let Some(name) = owner_of(&names, logind).await {
+                *owner() = Some(name);
             }
             let mut begins = Some(false);
             for preparing in PREPARING {
@@ -168,7 +124,7 @@ pub(super) async fn sleeps(bus: Connection, report: mpsc::Sender<Change>) -> zbu
             if let Some(begins) = begins
                 && report.send(Change::Sleep { begins }).await.is_err()
             {
-                return Ok(());
+                return;
             }
             sleep(ASK_EVERY).await;
             changed.notified().await;
@@ -176,8 +132,15 @@ pub(super) async fn sleeps(bus: Connection, report: mpsc::Sender<Change>) -> zbu
     };
     tokio::select! {
         ended = receive => ended,
-        ended = ask => ended,
+        () = ask => Ok(()),
     }
+}
+
+/// Who has the name on the bus.
+async fn owner_of(names: &DBusProxy<'_>, name: &'static str) -> Option<String> {
+    let asked = names.get_name_owner(BusName::try_from(name).ok()?);
+    let owner = timeout(ANSWER_WITHIN, asked).await.ok()?.ok()?;
+    Some(owner.to_string())
 }
 
 /// The properties of what is at `path` of the service called `name`.
@@ -211,21 +174,4 @@ async fn property(
         properties.get(interface, property).await.ok()
     };
     timeout(ANSWER_WITHIN, asked).await.ok().flatten()
-}
-
-/// The signals called `member` from the owner of the name `sender`, which need not be on the bus yet. Anybody else can send
-/// such signals to us alone, and these are among them.
-pub(super) async fn signals(
-    bus: &Connection,
-    sender: &'static str,
-    interface: &'static str,
-    member: &'static str,
-) -> zbus::Result<MessageStream> {
-    let rule = MatchRule::builder()
-        .msg_type(message::Type::Signal)
-        .sender(sender)
-        .interface(interface)
-        .member(member)
-        .build();
-    MessageStream::for_match_rule(rule?, bus, NonZero::new(QUEUED)).await
 }
