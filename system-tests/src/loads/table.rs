@@ -271,7 +271,8 @@ pub(crate) const ALL: &[Labelled] = &[
         runs: Runs::Others {
             programs: "stress-ng",
             prepare: "",
-            command: "stress-ng --quiet --fault 1",
+            // It faults in pages of a file, which is to be on no disk.
+            command: "cd /dev/shm && stress-ng --quiet --fault 1",
         },
     },
     Labelled {
@@ -368,6 +369,29 @@ pub(crate) const ALL: &[Labelled] = &[
             command: "stress-ng --quiet --cpu $N & fio --thread --output=/dev/null --name=direct \
                   --filename=$SCRATCH/direct --size=128M --rw=randread --bs=4k --direct=1 --ioengine=psync \
                   --time_based --runtime=24h",
+        },
+    },
+    Labelled {
+        name: "dd with fsync beside hogs",
+        class: "io",
+        why: "the policy puts disks before CPUs",
+        runs: Runs::Others {
+            programs: "stress-ng dd",
+            prepare: "",
+            command: "stress-ng --quiet --cpu $N & \
+                  while dd if=/dev/zero of=$SCRATCH/dd bs=1M count=64 conv=fsync status=none; do :; done",
+        },
+    },
+    Labelled {
+        name: "sqlite3 beside hogs",
+        class: "io",
+        why: "the policy puts disks before CPUs",
+        runs: Runs::Others {
+            programs: "stress-ng sqlite3",
+            prepare: "rm -f $SCRATCH/db; sqlite3 $SCRATCH/db 'create table t(a)'",
+            command: "stress-ng --quiet --cpu $N & \
+                  yes \"insert into t values('a row of some length, so that there is something to write');\" \
+                  | sqlite3 $SCRATCH/db",
         },
     },
     // What people do, and what is wrongly taken for it: programs of our own.

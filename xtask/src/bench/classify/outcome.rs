@@ -200,9 +200,20 @@ impl Outcome {
         self.parts().0
     }
 
-    /// The program, or the programs, that it is of.
+    /// The program that it is of, without what it works and what is beside it; of `stress-ng` the stressor too, as they have
+    /// nothing in common.
     pub(super) fn program(&self) -> &str {
-        self.parts().1
+        let name = self.parts().1;
+        let mut end = name.len();
+        for more in [",", " beside ", " with ", " at ", " under "] {
+            end = end.min(name.find(more).unwrap_or(end));
+        }
+        if name.starts_with("stress-ng --")
+            && let Some((third, _)) = name.match_indices(' ').nth(1)
+        {
+            end = end.min(third);
+        }
+        &name[..end]
     }
 
     /// The time in which it was that: of what is to be stable, in the class that it most often was.
@@ -275,6 +286,32 @@ mod tests {
         assert!((outcome("idle: a server").right() - 2.0).abs() < 1e-9);
         assert!((outcome("io: a server").right()).abs() < 1e-9);
         assert!((outcome("idle: a server").flips() - 120.0 / 9.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn loads_of_one_program_are_of_one_program() {
+        let program = |name: &str| {
+            let outcome = Outcome {
+                cpus: 4,
+                setting: Setting::from(&json!({})),
+                label: format!("io: {name}"),
+                judged: Judged::default(),
+                beside: 0.0,
+            };
+            outcome.program().to_owned()
+        };
+        for (name, of) in [
+            ("fio, direct random reads", "fio"),
+            ("fio beside hogs", "fio"),
+            ("game with asset stream", "game"),
+            ("batch at nice 19", "batch"),
+            ("batch under SCHED_IDLE", "batch"),
+            ("stress-ng --cpu 6N", "stress-ng --cpu"),
+            ("stress-ng --pipe", "stress-ng --pipe"),
+            ("make -j 4N", "make -j 4N"),
+        ] {
+            assert_eq!(program(name), of);
+        }
     }
 
     #[test]
