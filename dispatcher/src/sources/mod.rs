@@ -6,6 +6,7 @@
 
 pub(crate) mod bounded_file;
 mod change;
+pub(crate) mod conditions;
 pub(crate) mod here;
 mod inhibitors;
 pub(crate) mod load;
