@@ -31,7 +31,7 @@ use super::trial_work::changed;
 use crate::api::dbus::{BusConfig, BusKind};
 use crate::api::request::{QueuedRequest, Requests};
 use crate::api::status::DaemonStatus;
-use crate::persistence::daemon_lock::{DaemonLock, LockError};
+use crate::persistence::daemon_lock::{DaemonLock, LockError, Role};
 use crate::persistence::history::Kind;
 use crate::persistence::{boot_guard, daemon_lock};
 use crate::sources::load;
@@ -123,12 +123,14 @@ fn take_lock(options: &Options) -> anyhow::Result<Option<DaemonLock>> {
     if options.observe && options.bus != BusKind::System {
         return Ok(None);
     }
-    match DaemonLock::take(daemon_lock::FILE.as_ref()) {
+    match DaemonLock::take(daemon_lock::FILE.as_ref(), Role::Daemon) {
         Ok(lock) => Ok(Some(lock)),
         Err(error @ LockError::File { .. }) if !nix::unistd::geteuid().is_root() => {
             let message = format!("the service has to run as root: {error}");
             Err(WithCode::error(Code::NotPermitted, message))
         }
+        // Trying again in a moment, as the service does after failures, would not help.
+        Err(error @ LockError::Held { .. }) => Err(WithCode::error(Code::Busy, error.to_string())),
         Err(error) => Err(error.into()),
     }
 }

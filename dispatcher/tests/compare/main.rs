@@ -505,6 +505,7 @@ async fn without_a_daemon_root_compares_and_others_are_told_so() {
             "only root can compare",
             "this kernel has no sched_ext",
             "another auto-ext runs already",
+            "runs without the daemon",
             "did not start",
         ];
         assert!(why.iter().any(|why| said.contains(why)), "{said}");

@@ -97,6 +97,8 @@ impl Trials {
                 profile,
                 since: now,
             });
+            // Right after the start they become known one after the other.
+            self.quiet_since = None;
         }
     }
 

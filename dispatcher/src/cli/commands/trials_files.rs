@@ -13,7 +13,7 @@ use super::client::Client;
 use super::new_file;
 use crate::api::request::MAX_EXPORT;
 use crate::daemon::{learning, state_directory};
-use crate::persistence::daemon_lock::{self, DaemonLock};
+use crate::persistence::daemon_lock::{self, DaemonLock, Role};
 use crate::persistence::trial_store;
 use crate::sources::conditions::here_with;
 use crate::sources::read_policy;
@@ -47,7 +47,7 @@ pub(super) async fn import(path: &Path) -> anyhow::Result<String> {
 
 /// Takes it in where no daemon runs, whose lock is ours meanwhile.
 fn directly(export: Export) -> anyhow::Result<String> {
-    let _lock = DaemonLock::take(Path::new(daemon_lock::FILE))?;
+    let _lock = DaemonLock::take(Path::new(daemon_lock::FILE), Role::Trials)?;
     let installed = Path::new(read_policy::INSTALLED);
     let policy = match installed.exists() {
         true => read_policy::load(installed)?,

@@ -22,7 +22,7 @@ use super::contender::Contender;
 use super::instance::Instance;
 use crate::daemon::requests::to_pin;
 use crate::daemon::{learning, state_directory};
-use crate::persistence::daemon_lock::{self, DaemonLock};
+use crate::persistence::daemon_lock::{self, DaemonLock, Role};
 use crate::persistence::trial_store;
 use crate::sources::conditions::Conditions;
 use crate::sources::read_policy;
@@ -48,7 +48,7 @@ impl Direct {
     pub(super) fn begin() -> anyhow::Result<Self> {
         let sched_ext = SchedExt::below(Path::new("/sys"));
         may_replace(&sched_ext.read())?;
-        let lock = DaemonLock::take(Path::new(daemon_lock::FILE))?;
+        let lock = DaemonLock::take(Path::new(daemon_lock::FILE), Role::Compare)?;
         let installed = Path::new(read_policy::INSTALLED);
         let policy = match installed.exists() {
             true => read_policy::load(installed)?,
