@@ -65,7 +65,7 @@ pub struct Machine {
 }
 
 /// This machine, and the builds of the schedulers' programs on it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Here {
     /// The machine.
     pub machine: Machine,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use auto_ext_evidence::Plan;
 use auto_ext_policy::{Candidate, Policy, Power, Profile, Scheduler};
+use serde::{Deserialize, Serialize};
 
 use crate::moment::Moment;
 use crate::pair::PairRecord;
@@ -15,7 +16,7 @@ use crate::trial::{Trial, TrialEnd};
 use crate::turn::Done;
 
 /// What somebody consents to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consent {
     /// Until when.
     pub until: Moment,
