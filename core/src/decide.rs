@@ -111,6 +111,8 @@ fn apply(policy: &Policy, state: &mut State, event: Event, now: Moment) {
         Event::Learned { table, epoch } => state.trials.learned(*table, epoch, now),
         Event::Here(here) => state.trials.is_here(*here, now),
         Event::Consent(consent) => state.trials.consent(consent, now),
+        Event::Compared { key, comparison } => state.trials.compared(&key, &comparison, now),
+        Event::Imported(export) => state.trials.imported(*export),
         Event::TrialEnded => state.trials.drop_trial("a person ended it", now),
         Event::LearnedForgotten { class } => state.trials.forget(class.as_deref(), now),
     }

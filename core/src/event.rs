@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use auto_ext_policy::{Candidate, Power, Profile, Scheduler};
 use auto_ext_signals::{ProcessEvent, Signals};
-use auto_ext_trials::{Consent, Here, PairRecord, Reading, Table, TrialEnd, Unquiet};
+use auto_ext_trials::{
+    Comparison, Consent, Export, Here, Key, PairRecord, Reading, Table, TrialEnd, Unquiet,
+};
 
 use crate::cause::{Cause, End};
 use crate::core_scheduling::CoreScheduling;
@@ -148,6 +150,15 @@ pub enum Event {
     Here(Box<Here>),
     /// What somebody consents to; `None`: to no trial any more.
     Consent(Option<Consent>),
+    /// A person has what a comparison found kept, in place of what trials found of that.
+    Compared {
+        /// What it is about.
+        key: Box<Key>,
+        /// What it measured.
+        comparison: Box<Comparison>,
+    },
+    /// A person takes in what trials found on other machines.
+    Imported(Box<Export>),
     /// A person ends the trial that is on.
     TrialEnded,
     /// A person has what was learned forgotten.

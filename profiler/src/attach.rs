@@ -323,10 +323,10 @@ fn sleep_once(ebpf: &mut Ebpf) -> Result<(), AttachError> {
 }
 
 /// The maps that have to do without an offset that this kernel does not have, and why.
-type MissingOffset = (&'static [&'static str], String);
+pub(crate) type MissingOffset = (&'static [&'static str], String);
 
 /// The offsets in the order of [`OFFSETS`].
-fn offsets(types: &KernelTypes) -> ([u64; OFFSETS.len()], Option<MissingOffset>) {
+pub(crate) fn offsets(types: &KernelTypes) -> ([u64; OFFSETS.len()], Option<MissingOffset>) {
     let mut offsets = [0; OFFSETS.len()];
     let mut missing: Option<MissingOffset> = None;
     for (slot, (global, structure, path)) in offsets.iter_mut().zip(OFFSETS) {
@@ -364,7 +364,10 @@ fn take<T: Pod>(
 }
 
 /// Has `add` called with the counters of each CPU; `None` when they cannot be read.
-fn each<C: Pod>(map: Option<&PerCpuArray<MapData, C>>, add: impl FnMut(&C)) -> Option<()> {
+pub(crate) fn each<C: Pod>(
+    map: Option<&PerCpuArray<MapData, C>>,
+    add: impl FnMut(&C),
+) -> Option<()> {
     map?.get(&0, 0).ok()?.iter().for_each(add);
     Some(())
 }

@@ -2,8 +2,8 @@
 //! [`Sample`](auto_ext_signals::Sample)s; [`ProcessWatcher`] reports which processes begin, change and end;
 //! [`Outcomes`], while there is one, how long tasks wait that are woken;
 //! [`CpuTime`] what all CPUs did since boot. What else tells how well a scheduler does: a [`Canary`] is woken the same under each,
-//! [`LongestWait`] looks for who has waited longest by now, an [`EventCounter`] counts migrations or instructions, and
-//! [`Energy`] is what the processors took.
+//! [`LongestWait`] looks for who has waited longest by now, an [`EventCounter`] counts migrations or instructions,
+//! [`Completions`] what disks and the network completed, and [`Energy`] is what the processors took.
 //!
 //! `auto-ext-signals` makes signals and levels of the samples. What these mean for scheduling is left to the policy.
 
@@ -13,6 +13,7 @@ mod btf;
 mod calibrate;
 mod canary;
 mod clock;
+mod completions;
 mod cpu_time;
 mod cpus;
 mod energy;
@@ -29,6 +30,7 @@ mod tracker;
 
 pub use attach::Profiler;
 pub use canary::Canary;
+pub use completions::Completions;
 pub use cpu_time::CpuTime;
 pub use energy::{Energy, EnergyError};
 pub use event_counter::{CountError, Counted, EventCounter};

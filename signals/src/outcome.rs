@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// So many waits were at least as long as `from_ns`, and shorter than `to_ns`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u64, u64, u64)", into = "(u64, u64, u64)")]
 pub struct WaitBucket {
     /// The shortest wait that belongs here, in nanoseconds.
     pub from_ns: u64,
@@ -18,7 +19,7 @@ pub struct WaitBucket {
 }
 
 /// Totals of all CPUs since measuring began.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutcomeTotals {
     /// CLOCK_MONOTONIC at the reading, in nanoseconds.
     pub at_ns: u64,
@@ -60,6 +61,23 @@ pub struct Waits {
     pub p99_ns: f64,
     /// The share of waits that were longer than 2 ms.
     pub long_share: f64,
+}
+
+/// Each is three numbers in files, as there are hundreds of them.
+impl From<(u64, u64, u64)> for WaitBucket {
+    fn from((from_ns, to_ns, count): (u64, u64, u64)) -> Self {
+        Self {
+            from_ns,
+            to_ns,
+            count,
+        }
+    }
+}
+
+impl From<WaitBucket> for (u64, u64, u64) {
+    fn from(bucket: WaitBucket) -> Self {
+        (bucket.from_ns, bucket.to_ns, bucket.count)
+    }
 }
 
 impl Outcome {

@@ -105,6 +105,15 @@ pub struct SchedTotals {
     pub timed_wakes: u64,
 }
 
+impl Sample {
+    /// What was completed until now: requests of disks and packets; `None` where one of them is not counted.
+    #[must_use]
+    pub fn completions(&self) -> Option<u64> {
+        let requests = self.block.map(|block| block.requests)?;
+        Some(requests.saturating_add(self.kernel.net_packets?))
+    }
+}
+
 /// See `auto_ext_profiler_abi::BlockCounters`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

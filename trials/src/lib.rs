@@ -8,6 +8,8 @@
 //! what was found of another, and a turn of the incumbent is never one of something unproven.
 
 mod budget;
+mod comparison;
+mod exchange;
 mod guard;
 mod moment;
 mod noise;
@@ -25,6 +27,8 @@ mod turn;
 mod yardstick;
 
 pub use budget::{Budget, HOURLY_SHARE, KEPT_FOR_OTHERS, SWITCHES_PER_HOUR};
+pub use comparison::{Compared, Comparison, JudgedBy, NotKept};
+pub use exchange::{Export, ExportError, Exported};
 pub use guard::Alarm;
 pub use moment::Moment;
 pub use outcome::{Measured, Reading};

@@ -6,7 +6,7 @@ use auto_ext_signals::{Outcome, OutcomeTotals};
 use serde::{Deserialize, Serialize};
 
 /// Totals as of one reading, of which there is one a second while something is measured. `None`: not measured here.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
     /// The waits of tasks that were woken, and when that was read.
     pub waits: OutcomeTotals,

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use auto_ext_evidence::{
-    Design, Effect, Evidence, LogRatio, MAX_PAIRS, MIN_PAIRS, SETTLE, still_shows,
+    Design, Effect, Evidence, LogRatio, MAX_PAIRS, MIN_PAIRS, SETTLE, Verdict, still_shows,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::comparison::Compared;
 use crate::since_1970;
 use crate::yardstick::{Metric, Yardstick};
 
@@ -42,6 +43,9 @@ pub struct Record {
     pub(crate) proven: Option<Proven>,
     /// It is not tried any more, for this.
     pub(crate) closed: Option<Closed>,
+    /// The comparison that said so, or that it is better; `None` where trials did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) compared: Option<Compared>,
     /// How often it had to leave at once.
     pub(crate) benched: u32,
     /// Until when it is not tried for that.
@@ -123,6 +127,7 @@ impl Record {
     #[must_use]
     pub fn effect(&self) -> Option<f64> {
         let proven = self.proven.map(|proven| proven.effect);
+        let proven = proven.or_else(|| self.compared.map(|compared| compared.effect));
         proven.or_else(|| Effect::of(&self.ratios()).map(|effect| effect.median))
     }
 
@@ -153,6 +158,12 @@ impl Record {
     #[must_use]
     pub fn closed(&self) -> Option<Closed> {
         self.closed
+    }
+
+    /// The comparison by which it was found.
+    #[must_use]
+    pub fn compared(&self) -> Option<Compared> {
+        self.compared
     }
 
     /// Until when it is not tried at `at`, and why.
@@ -211,7 +222,17 @@ impl Record {
             self.halves.push(halves);
             self.settle_longer();
         }
-        let judged = self.judge(yardstick, challengers);
+        let mut judged = self.judge(yardstick, challengers);
+        if judged.finding == Finding::Closed(Closed::NoDifference)
+            && self.is_proven_by_other_than(yardstick)
+        {
+            // Trials cannot see what it is better at; that it is no worse is all they can say.
+            self.begin_anew();
+            judged.finding = Finding::Open;
+        }
+        if judged.finding != Finding::Open {
+            self.compared = None;
+        }
         match judged.finding {
             Finding::Open => {}
             Finding::Better => {
@@ -303,6 +324,38 @@ impl Record {
         }
     }
 
+    /// Takes in what a comparison found, in place of what was found before.
+    pub(crate) fn compare(&mut self, verdict: Verdict, compared: Compared) {
+        let Compared {
+            effect,
+            pairs,
+            e_better,
+            at,
+            ..
+        } = compared;
+        self.closed = match verdict {
+            Verdict::Open => return,
+            Verdict::Better => None,
+            Verdict::Worse => Some(Closed::Worse),
+            Verdict::NoDifference => Some(Closed::NoDifference),
+        };
+        self.proven = (verdict == Verdict::Better).then_some(Proven {
+            effect,
+            pairs,
+            e_better,
+            since: at,
+        });
+        self.compared = Some(compared);
+        self.last = at;
+        self.begin_anew();
+    }
+
+    /// Whether a comparison proved it by what this yardstick does not measure.
+    fn is_proven_by_other_than(&self, yardstick: &Yardstick) -> bool {
+        let by = self.compared.map(|compared| compared.by.metric());
+        self.proven.is_some() && by.is_some_and(|metric| metric != Some(yardstick.primary))
+    }
+
     /// What was proven is to be proven anew by the next pairs.
     fn begin_anew(&mut self) {
         self.ratios.clear();
@@ -330,6 +383,7 @@ impl Record {
         numbers.all(|number| number.is_finite())
             && longest.is_none_or(|longest| longest <= MAX_PAIRS)
             && proven
+            && self.compared.is_none_or(|compared| compared.is_sound())
             && self.benched_for.len() <= MAX_TEXT
     }
 }
@@ -339,6 +393,7 @@ mod tests {
     use auto_ext_policy::Goal;
 
     use super::*;
+    use crate::comparison::JudgedBy;
     use crate::outcome::Measured;
 
     const NOW: Duration = Duration::from_secs(1_800_000_000);
@@ -410,6 +465,49 @@ mod tests {
         findings(&mut record, &says(0.4, 0.0), 6);
         let found = findings(&mut record, &says(0.3, 0.0), 12);
         assert!(found.contains(&Finding::Better) && record.proven().is_some());
+    }
+
+    fn compared(by: JudgedBy, effect: f64) -> Compared {
+        Compared {
+            by,
+            effect,
+            pairs: 9,
+            e_better: 50.0,
+            e_worse: 0.1,
+            at: NOW,
+        }
+    }
+
+    #[test]
+    fn what_a_comparison_found_stands_until_trials_find_otherwise() {
+        let by_waits = compared(JudgedBy::Metric(Metric::Wait), 0.2);
+        let by_time = compared(JudgedBy::Time, 0.2);
+        for compared in [by_waits, by_time] {
+            let mut record = Record::default();
+            record.compare(Verdict::Better, compared);
+            assert_eq!(record.proven().unwrap().pairs, 9);
+            assert_eq!(record.effect(), Some(0.2));
+            // Trials that see no difference say so of what they measure alone.
+            let found = findings(&mut record, &says(0.0, 0.0), MAX_PAIRS);
+            let stands = compared == by_time;
+            assert_eq!(record.proven().is_some(), stands, "{found:?}");
+            assert_eq!(record.compared().is_some(), stands);
+            let mut record = Record::default();
+            record.compare(Verdict::Better, compared);
+            findings(&mut record, &says(-0.4, 0.0), MAX_PAIRS);
+            assert_eq!(
+                (record.proven(), record.closed()),
+                (None, Some(Closed::Worse))
+            );
+        }
+        let mut record = Record::default();
+        findings(&mut record, &says(0.4, 0.0), 6);
+        record.compare(Verdict::Worse, compared(JudgedBy::Time, -0.1));
+        assert_eq!(
+            (record.proven(), record.closed(), record.effect()),
+            (None, Some(Closed::Worse), Some(-0.1))
+        );
+        assert!(record.is_sound());
     }
 
     #[test]

@@ -4,9 +4,11 @@ use auto_ext_evidence::Evidence;
 use auto_ext_policy::{Candidate, Goal, Profile};
 use serde::{Deserialize, Serialize};
 
+use crate::comparison::JudgedBy;
+use crate::exchange::Exported;
 use crate::moment::Moment;
 use crate::record::Closed;
-use crate::table::Row;
+use crate::table::{Key, Row};
 use crate::trial::{PAIRS_PER_TRIAL, Trial};
 use crate::yardstick::{Metric, Yardstick};
 
@@ -46,8 +48,14 @@ pub struct ClassStatus {
     pub profile: Option<Profile>,
     /// By how much it is better, as a logarithm.
     pub effect: Option<f64>,
-    /// What the effect is of; `None` where nothing is compared.
+    /// What the effect is of, unless `compared` says otherwise; `None` where nothing is compared.
     pub metric: Option<Metric>,
+    /// What a comparison judged by that found it; `None` where trials did.
+    #[serde(default)]
+    pub compared: Option<JudgedBy>,
+    /// Others found it, on machines like this one: it counts for the order of challengers alone.
+    #[serde(default)]
+    pub is_imported: bool,
     /// How many pairs there were.
     pub pairs: u32,
     /// The e-value for that it is better: what was proven had, or what the pairs say by now.
@@ -91,34 +99,25 @@ impl ClassStatus {
     #[must_use]
     pub fn of(row: &Row, at: std::time::Duration) -> Self {
         let Row { key, record } = row;
-        let scheduler = key.scheduler.as_ref().map_or_else(
-            || Candidate::Kernel.name().to_owned(),
-            |build| {
-                let words = std::iter::once(&build.command).chain(&build.args);
-                words.map(String::as_str).collect::<Vec<_>>().join(" ")
-            },
-        );
         let bench = record.on_bench(at);
-        let yardstick = Yardstick::all(key.goal).next();
-        let yardstick = yardstick.filter(|_| key.scheduler.is_some());
-        let evidence = yardstick.as_ref();
-        let evidence = evidence.map(|yardstick| record.evidence(yardstick.design(1)));
+        let is_about_one = key.scheduler.is_some();
+        let yardstick = Yardstick::all(key.goal).next().filter(|_| is_about_one);
+        let evidence = yardstick.map(|yardstick| record.evidence(yardstick.design(1)));
         let guards = Yardstick::all(key.goal);
         let guards = guards.filter_map(|yardstick| record.nearest_guard(&yardstick));
-        let proven = record.proven();
+        let (proven, compared) = (record.proven(), record.compared());
         Self {
-            class: key.class.clone(),
-            goal: key.goal,
-            scheduler,
-            profile: key.profile,
             effect: record.effect(),
-            metric: yardstick.map(|yardstick| yardstick.primary),
-            pairs: record.pairs(),
+            compared: compared.map(|compared| compared.by),
+            pairs: record.pairs().max(compared.map_or(0, |it| it.pairs)),
             e_better: match proven {
                 Some(proven) => Some(proven.e_better),
                 None => evidence.as_ref().map(Evidence::e_better),
             },
-            e_worse: evidence.as_ref().map(Evidence::e_worse),
+            e_worse: match compared {
+                Some(compared) => Some(compared.e_worse),
+                None => evidence.as_ref().map(Evidence::e_worse),
+            },
             nearest_guard: guards.max_by(|(_, one), (_, other)| one.total_cmp(other)),
             is_proven: proven.is_some(),
             since: proven.map(|proven| proven.since.as_secs()),
@@ -126,6 +125,52 @@ impl ClassStatus {
             benched_for: bench.map(|(_, why)| why.to_owned()),
             benched_until: bench.map(|(until, _)| until.as_secs()),
             last: record.ratios.iter().rev().take(5).rev().copied().collect(),
+            ..Self::about(key)
+        }
+    }
+
+    /// Of what others found.
+    #[must_use]
+    pub fn imported(exported: &Exported) -> Self {
+        Self {
+            effect: Some(exported.effect),
+            pairs: exported.pairs,
+            closed: exported.closed,
+            is_imported: true,
+            ..Self::about(&exported.key)
+        }
+    }
+
+    /// Nothing is known.
+    fn about(key: &Key) -> Self {
+        let scheduler = key.scheduler.as_ref().map_or_else(
+            || Candidate::Kernel.name().to_owned(),
+            |build| {
+                let words = std::iter::once(&build.command).chain(&build.args);
+                words.map(String::as_str).collect::<Vec<_>>().join(" ")
+            },
+        );
+        let yardstick = Yardstick::all(key.goal).next();
+        let yardstick = yardstick.filter(|_| key.scheduler.is_some());
+        Self {
+            class: key.class.clone(),
+            goal: key.goal,
+            scheduler,
+            profile: key.profile,
+            effect: None,
+            metric: yardstick.map(|yardstick| yardstick.primary),
+            compared: None,
+            is_imported: false,
+            pairs: 0,
+            e_better: None,
+            e_worse: None,
+            nearest_guard: None,
+            is_proven: false,
+            since: None,
+            closed: None,
+            benched_for: None,
+            benched_until: None,
+            last: Vec::new(),
         }
     }
 }

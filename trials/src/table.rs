@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use auto_ext_evidence::Verdict;
 use auto_ext_policy::{Goal, Power, Profile, Scheduler};
 use serde::{Deserialize, Serialize};
 
 use crate::budget::Budget;
+use crate::comparison::{Comparison, NotKept};
+use crate::exchange::{Export, Exported};
 use crate::record::{MAX_TEXT, Record};
 use crate::yardstick::METRIC_VERSION;
 
@@ -62,7 +65,7 @@ pub struct Machine {
 }
 
 /// This machine, and the builds of the schedulers' programs on it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Here {
     /// The machine.
     pub machine: Machine,
@@ -86,6 +89,8 @@ pub struct Row {
 #[serde(try_from = "Stored", into = "Stored")]
 pub struct Table {
     rows: Vec<Row>,
+    /// What others found on machines like this one: no evidence here.
+    imported: Vec<Exported>,
     pub(crate) budget: Budget,
 }
 
@@ -95,6 +100,8 @@ struct Stored {
     version: u32,
     #[serde(default)]
     records: Vec<Row>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    imported: Vec<Exported>,
     #[serde(default)]
     budget: Budget,
 }
@@ -111,6 +118,9 @@ pub enum TableError {
     /// A record, counted from 0, has numbers or texts that none can have.
     #[error("record {0} makes no sense")]
     Record(usize),
+    /// The same of one that was imported.
+    #[error("imported record {0} makes no sense")]
+    Imported(usize),
 }
 
 impl Key {
@@ -144,7 +154,7 @@ impl Key {
         })
     }
 
-    fn is_sound(&self) -> bool {
+    pub(crate) fn is_sound(&self) -> bool {
         let builds = self.scheduler.iter().chain(&self.opponent);
         let texts =
             builds.flat_map(|build| build.args.iter().chain([&build.command, &build.build]));
@@ -194,13 +204,58 @@ impl Table {
         &mut self.rows[index].record
     }
 
-    /// Forgets what is known of a class, or everything.
-    pub(crate) fn forget(&mut self, class: Option<&str>) {
-        self.rows
-            .retain(|row| class.is_some_and(|class| class != row.key.class));
+    /// Keeps what a comparison found about `key`, and says what that is. `at` is now, since 1970.
+    ///
+    /// # Errors
+    /// When it is not decided.
+    pub fn compare(
+        &mut self,
+        key: &Key,
+        comparison: &Comparison,
+        at: Duration,
+    ) -> Result<Verdict, NotKept> {
+        let (verdict, compared) = comparison.judge(at)?;
+        self.record(key, at).compare(verdict, compared);
+        Ok(verdict)
     }
 
-    /// What was last found of this scheduler under this load, on whichever kernel or machine: as the logarithm of a ratio.
+    /// What was found on this machine, for others.
+    #[must_use]
+    pub fn export(&self) -> Export {
+        Export::of(&self.rows)
+    }
+
+    /// Takes in what others found, as far as it is about machines like this one. Returns how much that is.
+    pub fn import(&mut self, export: Export, here: &Here) -> usize {
+        let mut taken = 0;
+        for exported in export.for_machine(here) {
+            self.imported.retain(|other| other.key != exported.key);
+            self.imported.push(exported);
+            taken += 1;
+        }
+        let too_many = self.imported.len().saturating_sub(MAX_RECORDS);
+        self.imported.drain(..too_many);
+        taken
+    }
+
+    /// What others found on machines like this one, of which nothing was found here.
+    pub fn imported(&self) -> impl Iterator<Item = &Exported> {
+        let is_open = |exported: &&Exported| {
+            let record = self.get(&exported.key);
+            record.and_then(Record::effect).is_none()
+        };
+        self.imported.iter().filter(is_open)
+    }
+
+    /// Forgets what is known of a class, or everything.
+    pub(crate) fn forget(&mut self, class: Option<&str>) {
+        let stays = |key: &Key| class.is_some_and(|class| class != key.class);
+        self.rows.retain(|row| stays(&row.key));
+        self.imported.retain(|exported| stays(&exported.key));
+    }
+
+    /// What was last found of this scheduler under this load, on whichever kernel or machine: as the logarithm of a ratio. Where this
+    /// machine found nothing, what others did.
     #[must_use]
     pub fn effect_elsewhere(&self, class: &str, scheduler: &Scheduler) -> Option<f64> {
         let about = |row: &&Row| {
@@ -209,9 +264,11 @@ impl Table {
         };
         let found = self.rows.iter().filter(about);
         let found = found.filter_map(|row| Some((row.record.last, row.record.effect()?)));
-        found
-            .max_by_key(|(last, _)| *last)
-            .map(|(_, effect)| effect)
+        let found = found.max_by_key(|(last, _)| *last);
+        let mut imported = self.imported.iter();
+        let imported = imported.find(|exported| exported.is_about(class, scheduler));
+        let found = found.map(|(_, effect)| effect);
+        found.or_else(|| imported.map(|exported| exported.effect))
     }
 
     fn make_room(&mut self) {
@@ -239,8 +296,16 @@ impl TryFrom<Stored> for Table {
         if let Some(wrong) = stored.records.iter().position(is_wrong) {
             return Err(TableError::Record(wrong));
         }
+        if stored.imported.len() > MAX_RECORDS {
+            return Err(TableError::TooMany(stored.imported.len()));
+        }
+        let is_wrong = |exported: &Exported| !exported.is_sound();
+        if let Some(wrong) = stored.imported.iter().position(is_wrong) {
+            return Err(TableError::Imported(wrong));
+        }
         Ok(Self {
             rows: stored.records,
+            imported: stored.imported,
             budget: stored.budget.bounded(),
         })
     }
@@ -251,6 +316,7 @@ impl From<Table> for Stored {
         Self {
             version: VERSION,
             records: table.rows,
+            imported: table.imported,
             budget: table.budget,
         }
     }
@@ -346,6 +412,56 @@ mod tests {
             None,
         );
         assert_eq!(unknown, None);
+    }
+
+    #[test]
+    fn what_others_found_is_no_evidence_and_counts_for_machines_like_theirs() {
+        let mut theirs = Table::default();
+        theirs.record(&key("1"), NOW).ratios = vec![0.3];
+        theirs.record(&key("other build"), NOW).ratios = vec![0.3];
+        theirs.record(&key("nothing found"), NOW);
+        let export = theirs.export();
+        assert_eq!(export.records().len(), 2);
+        let json = serde_json::to_string(&export).unwrap();
+        let export: Export = serde_json::from_str(&json).unwrap();
+        let mut table = Table::default();
+        let elsewhere = Here {
+            machine: Machine::default(),
+            ..here("1")
+        };
+        assert_eq!(table.import(export.clone(), &elsewhere), 0);
+        assert_eq!(table.import(export.clone(), &here("1")), 1);
+        assert_eq!(table.import(export, &here("1")), 1);
+        assert_eq!(table.imported().count(), 1);
+        assert_eq!(table.get(&key("1")), None);
+        assert_eq!(table.effect_elsewhere("a", &scheduler()), Some(0.3));
+        assert!(table.export().records().is_empty(), "it is not theirs");
+        let json = serde_json::to_string(&table).unwrap();
+        assert_eq!(serde_json::from_str::<Table>(&json).unwrap(), table);
+        // What is found here stands above it.
+        table.record(&key("1"), NOW).ratios = vec![-0.1];
+        assert_eq!(table.effect_elsewhere("a", &scheduler()), Some(-0.1));
+        assert_eq!(table.imported().count(), 0);
+        table.forget(Some("a"));
+        assert_eq!(table.effect_elsewhere("a", &scheduler()), None);
+    }
+
+    #[test]
+    fn an_export_that_makes_no_sense_is_refused_with_its_record() {
+        let mut table = Table::default();
+        table.record(&key("1"), NOW).ratios = vec![0.25];
+        let json = serde_json::to_string(&table.export()).unwrap();
+        assert!(serde_json::from_str::<Export>(&json).is_ok());
+        for (text, wrong) in [
+            (json.replace("\"export\":1", "\"export\":2"), "version 2"),
+            (json.replace("0.25", "1e999"), "out of range"),
+            (json.replace("\"a\"", "\"\\u001b\""), "`records[0]`"),
+            (json.replace("\"effect\":0.25,", ""), "missing field"),
+            ("{".to_owned(), "line 1"),
+        ] {
+            let error = serde_json::from_str::<Export>(&text).unwrap_err();
+            assert!(error.to_string().contains(wrong), "{error}");
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use auto_ext_policy::{MAX_ARG, MAX_ARGS};
+use auto_ext_trials::{Comparison, Export};
+use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::persistence::history::Entry;
@@ -21,9 +23,12 @@ const WAITING: usize = 32;
 const FRESH: Duration = Duration::from_millis(250);
 /// Limit of the texts that explain a hold or a lease, in bytes.
 const MAX_TEXT: usize = 256;
+/// Limits of what a comparison found, and of what is imported, in bytes of JSON: thirty pairs are a hundredth of the first.
+const MAX_COMPARISON: usize = 64 << 10;
+pub(crate) const MAX_EXPORT: usize = 1 << 20;
 
 /// What the daemon is asked to do or to say.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Request {
     /// Run this, whatever is measured.
     Pin {
@@ -77,6 +82,14 @@ pub(crate) enum Request {
         /// For which class; `None`: for all.
         class: Option<String>,
     },
+    /// Keep what a comparison found; answered with [`Answer::Text`] for people.
+    Keep {
+        /// For which class.
+        class: String,
+        comparison: Box<Comparison>,
+    },
+    /// Take in what trials found on other machines; answered with [`Answer::Text`] for people.
+    Import { export: Box<Export> },
     /// All that is known of trials; answered with [`Answer::Text`] of JSON.
     Trials,
     /// Read the policy again, and end the safe mode.
@@ -242,6 +255,24 @@ impl Request {
         Self::Forget { class }
     }
 
+    /// As it is asked for on the bus, with what was compared as JSON.
+    ///
+    /// # Errors
+    /// When that is too long, or something else.
+    pub(crate) fn keep(class: String, json: &str) -> Result<Self, Refusal> {
+        let comparison = Box::new(from_json("the comparison", json, MAX_COMPARISON)?);
+        Ok(Self::Keep { class, comparison })
+    }
+
+    /// As it is asked for on the bus, with what was exported as JSON.
+    ///
+    /// # Errors
+    /// When that is too long, or something else.
+    pub(crate) fn import(json: &str) -> Result<Self, Refusal> {
+        let export = Box::new(from_json("the export", json, MAX_EXPORT)?);
+        Ok(Self::Import { export })
+    }
+
     /// Whether all texts and lists are within their limits.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         match self {
@@ -263,6 +294,12 @@ impl Request {
             }
             Self::ResetFailed { name } => text("the name", name, MAX_TEXT),
             Self::Forget { class: Some(class) } => text("the class", class, MAX_TEXT),
+            Self::Keep { class, comparison } => {
+                text("the class", class, MAX_TEXT)?;
+                text("the name", &comparison.scheduler, MAX_TEXT)
+            }
+            // What is read from JSON is sound.
+            Self::Import { .. } => Ok(()),
             // The daemon bounds it.
             Self::Learn { lasts, lifted } if lifted > lasts => Err(Refusal::Invalid(
                 "the shares of the budget are lifted for longer than somebody consents".to_owned(),
@@ -299,6 +336,15 @@ fn scheduler(name: &str, args: &[String]) -> Result<(), Refusal> {
     text("the name", name, MAX_TEXT)?;
     args.iter()
         .try_for_each(|arg| text("an argument", arg, MAX_ARG))
+}
+
+/// What a caller sent as JSON.
+fn from_json<T: DeserializeOwned>(what: &str, json: &str, max: usize) -> Result<T, Refusal> {
+    if json.len() > max {
+        let message = format!("{what} is longer than {max} bytes");
+        return Err(Refusal::Invalid(message));
+    }
+    serde_json::from_str(json).map_err(|error| Refusal::Invalid(format!("{what}: {error}")))
 }
 
 fn asked_by(application: &str, reason: &str) -> Result<(), Refusal> {
@@ -375,11 +421,41 @@ mod tests {
             Request::forget(long.clone()),
             Request::forget("a\u{1b}".into()),
             Request::learn(60, 61),
+            Request::keep("a\u{1b}".into(), &comparison("bpfland")).unwrap(),
+            Request::keep("a".into(), &comparison(&long)).unwrap(),
         ] {
             assert!(
                 matches!(request.check(), Err(Refusal::Invalid(_))),
                 "{request:?}"
             );
+        }
+    }
+
+    fn comparison(scheduler: &str) -> String {
+        format!(
+            r#"{{"scheduler": "{scheduler}", "by": "time", "ratios": [0.1], "challengers": 1, "with_sleepers": true, "took_s": 1}}"#
+        )
+    }
+
+    #[test]
+    fn what_callers_send_as_json_is_bounded_and_made_of_what_it_should() {
+        let keep = |json: &str| Request::keep("a".into(), json);
+        assert_eq!(keep(&comparison("bpfland")).unwrap().check(), Ok(()));
+        let long = comparison(&"x".repeat(MAX_COMPARISON));
+        for wrong in [
+            "",
+            "{}",
+            "[1]",
+            &comparison("a").replace("0.1", "1e999"),
+            &long,
+        ] {
+            assert!(matches!(keep(wrong), Err(Refusal::Invalid(_))), "{wrong}");
+        }
+        let nothing = r#"{"export": 1, "records": []}"#;
+        assert!(Request::import(nothing).is_ok());
+        let long = format!("{nothing}{}", " ".repeat(MAX_EXPORT));
+        for wrong in ["", "{}", &nothing.replace('1', "2"), &long] {
+            assert!(matches!(Request::import(wrong), Err(Refusal::Invalid(_))));
         }
     }
 

@@ -55,6 +55,9 @@ enum Command {
         /// The D-Bus bus on which to be reached
         #[arg(long, value_enum, default_value = "system")]
         bus: BusKind,
+        /// Record all that is decided on, trials included, in this file, a new one, for `replay`
+        #[arg(long, value_name = "FILE")]
+        record: Option<PathBuf>,
     },
     /// Show what the kernel runs, and why; exit code 3 when the daemon does not run
     Status {
@@ -254,12 +257,15 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
             config,
             observe,
             bus,
+            record,
         } => {
             log();
+            let record = record.as_deref().map(new_file::create).transpose()?;
             runtime()?.block_on(daemon::run(daemon::Options {
                 config,
                 observe,
                 bus,
+                record,
             }))?;
             Ok(ExitCode::SUCCESS)
         }

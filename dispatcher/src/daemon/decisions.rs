@@ -1,12 +1,17 @@
 //! From an event to the core's decision, and from its actions to switches. The result is shown on the bus.
 
+use std::fs::File;
+use std::io;
+
 use auto_ext_core::{Action, Event, KernelState};
 use auto_ext_policy::Candidate;
-use auto_ext_scx::switch;
-use auto_ext_service::clock::now_us;
+use auto_ext_scx::{switch, sysfs};
+use auto_ext_service::clock::{microseconds, now_us};
 
 use super::state::Daemon;
 use super::switching::Switching;
+use crate::trace::recording::Recording;
+use crate::trace::{Header, VERSION};
 
 impl Daemon {
     /// Has the core decide about an event, carries out the actions, and shows the result.
@@ -24,7 +29,14 @@ impl Daemon {
     fn decide(&mut self, event: Event) {
         let class = self.state.class().to_owned();
         let safe = self.state.is_safe();
-        let (state, actions) = auto_ext_core::decide(&self.policy, &self.state, event, self.now());
+        let now = self.now();
+        if let Some(recording) = &mut self.recording
+            && let Err(error) = recording.happens(&event, now)
+        {
+            tracing::warn!("the recording ends here: {error}");
+            self.recording = None;
+        }
+        let (state, actions) = auto_ext_core::decide(&self.policy, &self.state, event, now);
         self.state = state;
         if self.state.class() != class {
             tracing::debug!(
@@ -55,6 +67,23 @@ impl Daemon {
                 Action::TrialEnded(end) => self.trial_ended(*end),
             }
         }
+    }
+
+    /// Records all that is decided on from now on, which is the beginning, in this file.
+    pub(super) fn begin_recording(&mut self, file: File) -> io::Result<()> {
+        let header = Header {
+            trace: VERSION,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: sysfs::release(),
+            cpus: self.profiler.sample().cpus,
+            label: None,
+            started_us: now_us().saturating_sub(microseconds(self.now())),
+            window_ms: u64::try_from(self.policy.window.as_millis()).unwrap_or(u64::MAX),
+            machine: *self.profiler.machine(),
+            missing: self.profiler.missing().iter().cloned().collect(),
+        };
+        self.recording = Some(Recording::begin(file, &header)?);
+        Ok(())
     }
 
     fn begin_switch(&mut self, to: Candidate, reason: String, replace_foreign: bool, trial: bool) {

@@ -1,5 +1,6 @@
 //! The daemon from its start to its end: a loop that waits for whatever happens next.
 
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -31,7 +32,7 @@ use super::trial_work::changed;
 use crate::api::dbus::{BusConfig, BusKind};
 use crate::api::request::{QueuedRequest, Requests};
 use crate::api::status::DaemonStatus;
-use crate::persistence::daemon_lock::{DaemonLock, LockError};
+use crate::persistence::daemon_lock::{DaemonLock, LockError, Role};
 use crate::persistence::history::Kind;
 use crate::persistence::{boot_guard, daemon_lock};
 use crate::sources::load;
@@ -46,7 +47,7 @@ const FIND_PROGRAMS_EVERY: Duration = Duration::from_secs(10);
 const ALIVE_EVERY: Duration = Duration::from_secs(10);
 
 /// How the daemon was asked to run.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Options {
     /// The policy.
     pub(crate) config: PathBuf,
@@ -54,6 +55,8 @@ pub(crate) struct Options {
     pub(crate) observe: bool,
     /// The bus on which callers ask.
     pub(crate) bus: BusKind,
+    /// Where all that is decided on is recorded.
+    pub(crate) record: Option<File>,
 }
 
 /// What the loop waits for beside what the daemon holds.
@@ -98,6 +101,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let (config, observe) = (options.config, options.observe);
     let mut daemon = Daemon::new(config, policy, observe, beside, profiler, export);
     daemon.list_files = read.lists;
+    if let Some(file) = options.record {
+        let begun = daemon.begin_recording(file);
+        begun.context("what is decided on cannot be recorded")?;
+    }
     daemon.begin_trials().await;
     if let Some(error) = problem {
         tracing::error!("{error}");
@@ -123,12 +130,14 @@ fn take_lock(options: &Options) -> anyhow::Result<Option<DaemonLock>> {
     if options.observe && options.bus != BusKind::System {
         return Ok(None);
     }
-    match DaemonLock::take(daemon_lock::FILE.as_ref()) {
+    match DaemonLock::take(daemon_lock::FILE.as_ref(), Role::Daemon) {
         Ok(lock) => Ok(Some(lock)),
         Err(error @ LockError::File { .. }) if !nix::unistd::geteuid().is_root() => {
             let message = format!("the service has to run as root: {error}");
             Err(WithCode::error(Code::NotPermitted, message))
         }
+        // Trying again in a moment, as the service does after failures, would not help.
+        Err(error @ LockError::Held { .. }) => Err(WithCode::error(Code::Busy, error.to_string())),
         Err(error) => Err(error.into()),
     }
 }
@@ -269,6 +278,9 @@ impl Daemon {
         }
         self.ask_kernel(Occasion::Window).await;
         if let Some(signals) = signals {
+            if let Some(recording) = &mut self.recording {
+                recording.measured(sample, *self.profiler.machine());
+            }
             let (machine, scheduler) = (*self.profiler.machine(), self.observed.scheduler());
             self.recent.push(dt, signals, sample, machine, scheduler);
             self.apply_event(Event::Window { dt, signals }).await;

@@ -39,10 +39,12 @@ impl Daemon {
     /// Handles a change of the power profile, or of whether the machine sleeps.
     pub(super) async fn source_changed(&mut self, change: Change) {
         match change {
-            Change::Profile(profile) if self.state.profile() != profile => {
-                self.apply_event(Event::Profile(profile)).await;
+            Change::Profile(profile) => {
+                if self.state.profile() != profile {
+                    self.apply_event(Event::Profile(profile)).await;
+                }
+                self.knows_profile(true).await;
             }
-            Change::Profile(_) => {}
             Change::Sleep { begins } if begins == self.state.is_asleep() => {}
             Change::Sleep { begins: true } => self.apply_event(Event::FallsAsleep).await,
             Change::Inhibited(who) => self.inhibited(who).await,
@@ -63,6 +65,7 @@ impl Daemon {
                     self.apply_event(Event::Released { cookie }).await;
                 }
                 self.inhibited(None).await;
+                self.knows_profile(false).await;
                 // The connection may have ended.
                 let _ = answer.send(());
             }

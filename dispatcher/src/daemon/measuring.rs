@@ -149,13 +149,9 @@ impl Stalls {
 
 /// What the profiler counts anyway: what was completed.
 fn reading(waits: OutcomeTotals, sample: &Sample) -> Reading {
-    let requests = sample.block.map(|block| block.requests);
-    let packets = sample.kernel.net_packets;
     Reading {
         waits,
-        completions: requests
-            .zip(packets)
-            .map(|(requests, packets)| requests.saturating_add(packets)),
+        completions: sample.completions(),
         ..Reading::default()
     }
 }

@@ -13,7 +13,7 @@ mod decisions;
 mod event_loop;
 pub(crate) mod holders;
 mod kernel;
-mod learning;
+pub(crate) mod learning;
 mod loader;
 mod machine;
 mod measuring;

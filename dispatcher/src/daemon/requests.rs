@@ -88,10 +88,19 @@ pub(crate) fn named(policy: &Policy, name: &str, find: Find) -> Result<Candidate
     )))
 }
 
+/// What was asked for, for the history.
+fn asked(request: &Request) -> String {
+    match request {
+        // It may be long.
+        Request::Import { export } => format!("Import of {} records", export.records().len()),
+        request => format!("{request:?}"),
+    }
+}
+
 impl Daemon {
     /// Does what a caller asks for, and answers.
     pub(super) async fn serve(&mut self, (request, answer): QueuedRequest) {
-        let asked = format!("{request:?}");
+        let asked = asked(&request);
         // What takes no password can be tried as often as one likes: that is not recorded.
         let recorded = !matches!(
             request,
@@ -151,6 +160,8 @@ impl Daemon {
             Request::Learn { lasts, lifted } => self.learn(lasts, lifted).await,
             Request::EndTrial => self.end_trial().await,
             Request::Forget { class } => self.forget(class).await,
+            Request::Keep { class, comparison } => self.keep_comparison(&class, *comparison).await,
+            Request::Import { export } => self.import(*export).await,
             Request::Trials => json(&self.learned()),
             Request::Why => json(&explain(&self.policy, &self.state, self.now())),
         };

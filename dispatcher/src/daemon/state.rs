@@ -1,5 +1,6 @@
 //! What the daemon holds, and how it begins.
 
+use std::fs::File;
 use std::path::PathBuf;
 
 use auto_ext_core::{Failure, Moment, State};
@@ -29,6 +30,7 @@ use crate::persistence::history::History;
 use crate::sources::PowerSupplies;
 use crate::sources::processes::Processes;
 use crate::trace::recent::Recent;
+use crate::trace::recording::Recording;
 
 /// The directory of files that outlive the boot, when systemd gives no other.
 const STATE_DIRECTORY: &str = "/var/lib/auto-ext";
@@ -55,6 +57,8 @@ pub(super) struct Daemon {
     pub(super) processes: Option<Processes>,
     pub(super) windows: Windows,
     pub(super) recent: Recent,
+    /// Where all that is decided on is recorded, if somebody wants that.
+    pub(super) recording: Option<Recording<File>>,
     /// The scheduler of ours; during a switch, the switch has it.
     pub(super) running: Option<SchedulerProcess>,
     pub(super) switching: Option<Switching>,
@@ -123,6 +127,7 @@ impl Daemon {
             cgroups,
             windows: Windows::begin(profiler.sample()),
             recent: Recent::default(),
+            recording: None,
             profiler,
             processes: None,
             running: None,

@@ -23,6 +23,8 @@ pub(super) struct TrialWork {
     pub(super) around: Option<Vec<Unquiet>>,
     /// What keeps the machine from becoming idle; `None`: not known.
     pub(super) inhibited: Option<Vec<String>>,
+    /// The power profile is known, or that no service says one.
+    pub(super) knows_profile: bool,
     /// What the core was told.
     pub(super) told: Option<Vec<Unquiet>>,
     pub(super) measuring: Option<Measuring>,
@@ -46,7 +48,8 @@ impl TrialWork {
             who.map(Unquiet::Inhibited).collect::<Vec<_>>()
         });
         let mut unquiet = Vec::new();
-        for part in [self.around.clone(), inhibited] {
+        let profile = self.knows_profile.then(Vec::new);
+        for part in [self.around.clone(), inhibited, profile] {
             for reason in part.unwrap_or_else(|| vec![Unquiet::NotKnown]) {
                 if !unquiet.contains(&reason) {
                     unquiet.push(reason);
@@ -75,6 +78,9 @@ mod tests {
         assert_eq!(work.unquiet(), [Unquiet::NotKnown]);
         work.around = Some(Vec::new());
         assert_eq!(work.unquiet(), [Unquiet::NotKnown]);
+        work.inhibited = Some(Vec::new());
+        assert_eq!(work.unquiet(), [Unquiet::NotKnown]);
+        work.knows_profile = true;
         work.inhibited = Some(vec!["player".into()]);
         assert_eq!(work.unquiet(), [Unquiet::Inhibited("player".into())]);
         work.inhibited = Some(Vec::new());

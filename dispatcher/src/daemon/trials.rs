@@ -87,6 +87,12 @@ impl Daemon {
         self.tell_quiet().await;
     }
 
+    /// The power profile is known, or is not any more.
+    pub(super) async fn knows_profile(&mut self, knows: bool) {
+        self.trials.knows_profile = knows;
+        self.tell_quiet().await;
+    }
+
     async fn tell_quiet(&mut self) {
         let unquiet = self.trials.unquiet();
         if self.trials.store.is_some() && self.trials.told.as_ref() != Some(&unquiet) {

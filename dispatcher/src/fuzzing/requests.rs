@@ -165,6 +165,14 @@ impl Service {
             }
             b'e' => Request::EndTrial,
             b'd' => Request::forget(next().to_owned()),
+            b'k' => match Request::keep(next().to_owned(), next()) {
+                Ok(keep) => keep,
+                Err(_) => return,
+            },
+            b'i' => match Request::import(next()) {
+                Ok(import) => import,
+                Err(_) => return,
+            },
             b'f' => Request::ResetFailed {
                 name: next().to_owned(),
             },
@@ -244,6 +252,19 @@ impl Service {
             Request::Forget { class } => {
                 self.happens(Event::LearnedForgotten { class });
                 assert!(self.state.trials().table().rows().is_empty());
+            }
+            Request::Keep { class, comparison } => {
+                if let Ok((goal, scheduler)) = comparison.about(&POLICY, &class)
+                    && let Some(key) = self.state.trials().key(&class, goal, scheduler, None, None)
+                {
+                    let (key, comparison) = (Box::new(key), comparison);
+                    self.happens(Event::Compared { key, comparison });
+                }
+            }
+            Request::Import { export } => {
+                self.happens(Event::Imported(export));
+                let rows = self.state.trials().table().rows();
+                assert!(rows.iter().all(|row| row.record.compared().is_some()));
             }
             Request::ScxLoader { .. }
             | Request::Trials

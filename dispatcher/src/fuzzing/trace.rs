@@ -41,6 +41,7 @@ pub fn trace(data: &[u8]) {
     // A number with more digits than a recording has may be another one in its last bit.
     for entry in &mut entries {
         (entry.dt_us, entry.signals, entry.totals) = (None, None, None);
+        entry.trials = None;
     }
     let mut written = Vec::new();
     let mut writer = Writer::new(&mut written, reader.header()).expect("memory takes everything");

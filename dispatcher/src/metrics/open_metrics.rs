@@ -186,7 +186,10 @@ impl Snapshot {
         // The kernel's own has an entry for the noise of the load.
         let compared = || {
             let found = self.found.iter();
-            let found = found.filter(|found| found.metric.is_some());
+            // What a comparison judged by may be something else, and what others found is not of this machine.
+            let found = found.filter(|found| {
+                found.metric.is_some() && found.compared.is_none() && !found.is_imported
+            });
             found.map(|found| {
                 let labels = [
                     ("class", found.class.as_str()),

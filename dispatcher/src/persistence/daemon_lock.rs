@@ -1,5 +1,5 @@
 //! One daemon at a time: a lock on a file in /run that the daemon holds as long as it runs, and that says which
-//! process holds it.
+//! process holds it. Commands that do without a daemon what else it does hold it too, and say which they are.
 //!
 //! Where it is does not depend on how the daemon was started: there is one kernel, and one scheduler.
 
@@ -13,21 +13,62 @@ pub(crate) const FILE: &str = "/run/auto-ext/lock";
 /// Nobody else can open the file, and so nobody else can hold it.
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o755;
-/// How much of the file is read, in bytes: more than any PID has.
-const MAX_PID: u64 = 16;
+/// How much of the file is read, in bytes: more than any PID and command have.
+const MAX_HOLDER: u64 = 32;
+
+/// Who holds the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The daemon, as long as it runs.
+    Daemon,
+    /// `auto-ext compare`, until something is known.
+    Compare,
+    /// `auto-ext trials --import`, for a moment.
+    Trials,
+}
+
+/// A process that holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LockHolder {
+    pid: u32,
+    role: Role,
+}
 
 /// Why the lock cannot be taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LockError {
-    /// Another daemon runs.
-    #[error("another auto-ext runs already{holder} and holds {path}; this one changed nothing", path = .path.display(), holder = process(*.holder))]
-    Held { path: PathBuf, holder: Option<u32> },
+    /// Another daemon runs, or a command that keeps it from running.
+    #[error("{holder} and holds {path}; this one changed nothing", path = .path.display(), holder = process(*.holder))]
+    Held {
+        path: PathBuf,
+        holder: Option<LockHolder>,
+    },
     #[error("{path}: {error}", path = .path.display())]
     File { path: PathBuf, error: io::Error },
 }
 
-fn process(holder: Option<u32>) -> String {
-    holder.map_or_else(String::new, |pid| format!(", as process {pid},"))
+fn process(holder: Option<LockHolder>) -> String {
+    match holder {
+        None => "another auto-ext runs already".to_owned(),
+        Some(LockHolder {
+            pid,
+            role: Role::Daemon,
+        }) => format!("another auto-ext runs already, as process {pid},"),
+        Some(LockHolder { pid, role }) => format!(
+            "`auto-ext {}` runs without the daemon, as process {pid}, until which has ended no other can run,",
+            role.name()
+        ),
+    }
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Daemon => "daemon",
+            Self::Compare => "compare",
+            Self::Trials => "trials",
+        }
+    }
 }
 
 /// The lock, until this is dropped. Programs that the daemon starts do not inherit it.
@@ -41,7 +82,7 @@ impl DaemonLock {
     ///
     /// # Errors
     /// When another process holds it, or the file cannot be opened.
-    pub(crate) fn take(path: &Path) -> Result<Self, LockError> {
+    pub(crate) fn take(path: &Path, role: Role) -> Result<Self, LockError> {
         let in_file = |error| LockError::File {
             path: path.to_owned(),
             error,
@@ -60,7 +101,7 @@ impl DaemonLock {
             }
             // The file may have been removed between both steps, and another one made.
             if is_at(&file, path).map_err(in_file)? {
-                write_holder(&mut file);
+                write_holder(&mut file, role);
                 return Ok(Self { _file: file });
             }
         }
@@ -95,11 +136,11 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-fn write_holder(file: &mut File) {
+fn write_holder(file: &mut File, role: Role) {
     let pid = std::process::id();
     let said = file
         .set_len(0)
-        .and_then(|()| file.write_all(format!("{pid}\n").as_bytes()));
+        .and_then(|()| file.write_all(format!("{pid} {}\n", role.name()).as_bytes()));
     if let Err(error) = said {
         // In a full /run; the lock holds all the same.
         tracing::debug!("the lock does not say who holds it: {error}");
@@ -107,10 +148,16 @@ fn write_holder(file: &mut File) {
 }
 
 /// Who holds the lock; not known in the moment between taking it and saying so.
-fn holder(file: File) -> Option<u32> {
+fn holder(file: File) -> Option<LockHolder> {
     let mut text = String::new();
-    file.take(MAX_PID).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+    file.take(MAX_HOLDER).read_to_string(&mut text).ok()?;
+    let mut words = text.split_whitespace();
+    let pid = words.next()?.parse().ok()?;
+    // An earlier version's daemon says its number alone.
+    let name = words.next().unwrap_or(Role::Daemon.name());
+    let roles = [Role::Daemon, Role::Compare, Role::Trials];
+    let role = roles.into_iter().find(|role| role.name() == name)?;
+    Some(LockHolder { pid, role })
 }
 
 #[cfg(test)]
@@ -124,23 +171,48 @@ mod tests {
     fn a_second_daemon_hears_who_holds_the_lock_until_the_first_has_gone() {
         let run = tempfile::tempdir().unwrap();
         let path = run.path().join("auto-ext/lock");
-        let first = DaemonLock::take(&path).unwrap();
-        let error = DaemonLock::take(&path).unwrap_err();
-        let LockError::Held { holder, .. } = &error else {
-            panic!("{error}");
-        };
-        assert_eq!(*holder, Some(std::process::id()));
-        let said = format!("as process {}", std::process::id());
-        assert!(error.to_string().contains(&said), "{error}");
-        drop(first);
-        DaemonLock::take(&path).unwrap();
+        let pid = std::process::id();
+        for (role, says) in [
+            (Role::Daemon, "another auto-ext runs already"),
+            (Role::Compare, "`auto-ext compare` runs without the daemon"),
+            (Role::Trials, "`auto-ext trials` runs without the daemon"),
+        ] {
+            let first = DaemonLock::take(&path, role).unwrap();
+            let error = DaemonLock::take(&path, Role::Daemon).unwrap_err();
+            let LockError::Held { holder, .. } = &error else {
+                panic!("{error}");
+            };
+            assert_eq!(*holder, Some(LockHolder { pid, role }));
+            let said = error.to_string();
+            assert!(said.starts_with(says), "{said}");
+            assert!(said.contains(&format!("as process {pid}")), "{said}");
+            drop(first);
+        }
+        DaemonLock::take(&path, Role::Daemon).unwrap();
+    }
+
+    #[test]
+    fn who_says_its_number_alone_is_a_daemon() {
+        let run = tempfile::tempdir().unwrap();
+        let path = run.path().join("lock");
+        for (text, expected) in [
+            ("7\n", Some(Role::Daemon)),
+            ("7 compare\n", Some(Role::Compare)),
+            ("7 game\n", None),
+            ("", None),
+            ("x\n", None),
+        ] {
+            fs::write(&path, text).unwrap();
+            let role = holder(File::open(&path).unwrap()).map(|holder| holder.role);
+            assert_eq!(role, expected, "{text}");
+        }
     }
 
     #[test]
     fn nobody_else_can_open_the_lock_and_no_scheduler_inherits_it() {
         let run = tempfile::tempdir().unwrap();
         let path = run.path().join("auto-ext/lock");
-        let lock = DaemonLock::take(&path).unwrap();
+        let lock = DaemonLock::take(&path, Role::Daemon).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), FILE_MODE);
         assert_eq!(mode(path.parent().unwrap()), DIRECTORY_MODE);
@@ -160,7 +232,7 @@ mod tests {
         assert!(!is_at(&removed, &path).unwrap());
         open(&path).unwrap();
         assert!(!is_at(&removed, &path).unwrap());
-        DaemonLock::take(&path).unwrap();
+        DaemonLock::take(&path, Role::Daemon).unwrap();
     }
 
     #[test]
@@ -171,7 +243,7 @@ mod tests {
         let path = run.path().join("lock");
         std::os::unix::fs::symlink(&precious, &path).unwrap();
         assert!(matches!(
-            DaemonLock::take(&path),
+            DaemonLock::take(&path, Role::Daemon),
             Err(LockError::File { .. })
         ));
         assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");

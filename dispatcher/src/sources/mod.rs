@@ -7,6 +7,7 @@
 pub(crate) mod bounded_file;
 mod bus_signals;
 mod change;
+pub(crate) mod conditions;
 pub(crate) mod here;
 mod inhibitors;
 pub(crate) mod load;

@@ -58,6 +58,19 @@ pub(super) async fn profiles(bus: Connection, report: mpsc::Sender<Change>) -> z
     }
 }
 
+/// The power profile now; `None`: no service says one.
+pub(super) async fn profile(bus: &Connection) -> Option<Profile> {
+    let names = DBusProxy::new(bus).await.ok()?;
+    for (name, path) in PROFILES {
+        let properties = properties(bus, name, path).await.ok()?;
+        let profile = active(&names, name, &properties).await;
+        if profile.is_some() {
+            return profile;
+        }
+    }
+    None
+}
+
 /// The active profile of the service called `name`, if it is on the bus and has one that is known.
 async fn active(
     names: &DBusProxy<'_>,

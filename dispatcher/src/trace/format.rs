@@ -1,13 +1,20 @@
 //! The lines of a trace, and their limits.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
+use auto_ext_core::Event;
 use auto_ext_policy::{Power, Profile};
+use auto_ext_service::clock::microseconds;
 use auto_ext_signals::{Machine, ProcessEvent, Sample, Signal, Signals};
+use auto_ext_trials::{Comparison, Consent, Export, Here, Key, Reading, Table, Unquiet};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The version of the format. Traces of other versions are not read.
-pub const VERSION: u64 = 2;
+/// The version of the format that is written: since 3 there may be what trials are told.
+pub const VERSION: u64 = 3;
+/// The oldest version that is read.
+pub const OLDEST_VERSION: u64 = 2;
 /// The longest line, in bytes.
 pub const MAX_LINE: usize = 4 << 20;
 /// The longest text about a process, in bytes: that of a path of the greatest length of which no byte is UTF-8, so that
@@ -81,6 +88,94 @@ pub struct Entry {
     /// Whether the machine is about to sleep, when that changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asleep: Option<bool>,
+    /// To what the daemon that recorded it had switched by then, by its policy's name. A replay that waits for the same is there too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switched: Option<String>,
+    /// What trials were told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trials: Option<Told>,
+}
+
+/// Something that trials are told. Moments are times since the beginning of the trace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Told {
+    /// What was learned before, and the time since 1970 at the beginning of the trace.
+    Learned {
+        /// What was kept.
+        table: Box<Table>,
+        /// In microseconds.
+        since_1970_us: u64,
+    },
+    /// By what the coin is tossed.
+    Seed(u64),
+    /// On which machine this is.
+    Here(Box<Here>),
+    /// What somebody consents to.
+    Consent(Option<Consent>),
+    /// What is in the way.
+    Quiet(Vec<Unquiet>),
+    /// What was measured until then.
+    Outcome(Arc<Reading>),
+    /// What a comparison found is kept.
+    Compared {
+        /// What it is about.
+        key: Box<Key>,
+        /// What it measured.
+        comparison: Box<Comparison>,
+    },
+    /// What others found is taken in.
+    Imported(Box<Export>),
+    /// A person ends the trial that is on.
+    Ended,
+    /// A person has what was found for a class forgotten, or everything.
+    Forgotten(Option<String>),
+}
+
+impl Told {
+    /// What trials are told by this event; `None`: nothing.
+    #[must_use]
+    pub fn of(event: &Event) -> Option<Self> {
+        Some(match event.clone() {
+            Event::Learned { table, epoch } => Self::Learned {
+                table,
+                since_1970_us: microseconds(epoch),
+            },
+            Event::Seed(seed) => Self::Seed(seed),
+            Event::Here(here) => Self::Here(here),
+            Event::Consent(consent) => Self::Consent(consent),
+            Event::Quiet(unquiet) => Self::Quiet(unquiet),
+            Event::Outcome(reading) => Self::Outcome(reading),
+            Event::Compared { key, comparison } => Self::Compared { key, comparison },
+            Event::Imported(export) => Self::Imported(export),
+            Event::TrialEnded => Self::Ended,
+            Event::LearnedForgotten { class } => Self::Forgotten(class),
+            _ => return None,
+        })
+    }
+
+    /// The event that tells them so.
+    #[must_use]
+    pub fn event(self) -> Event {
+        match self {
+            Self::Learned {
+                table,
+                since_1970_us,
+            } => Event::Learned {
+                table,
+                epoch: Duration::from_micros(since_1970_us),
+            },
+            Self::Seed(seed) => Event::Seed(seed),
+            Self::Here(here) => Event::Here(here),
+            Self::Consent(consent) => Event::Consent(consent),
+            Self::Quiet(unquiet) => Event::Quiet(unquiet),
+            Self::Outcome(reading) => Event::Outcome(reading),
+            Self::Compared { key, comparison } => Event::Compared { key, comparison },
+            Self::Imported(export) => Event::Imported(export),
+            Self::Ended => Event::TrialEnded,
+            Self::Forgotten(class) => Event::LearnedForgotten { class },
+        }
+    }
 }
 
 fn null_is_a_value<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>

@@ -5,17 +5,23 @@ use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use auto_ext_signals::{
     MAX_ANCESTORS, MAX_PROCESSES, Machine, Process, ProcessEvent, Sample, Signal, Signals,
 };
 use serde::Deserialize;
 
-use super::format::{Entry, Header, MAX_LINE, MAX_TEXT, VERSION};
+use super::format::{Entry, Header, MAX_LINE, MAX_TEXT, OLDEST_VERSION, Told, VERSION};
 use super::input::Input;
 
 /// The kernel's greatest number of tasks (PID_MAX_LIMIT), which may all wait for one CPU.
 const MOST_TASKS: f64 = 4_194_304.0;
+/// The latest moment that anything is told of, in microseconds since 1970: the year 2500.
+const LATEST_US: u64 = 16_725_225_600_000_000;
+/// More kinds of waits are never counted, and more is never in the way of a trial.
+const MAX_BUCKETS: usize = 4096;
+const MAX_UNQUIET: usize = 4096;
 /// How long the message about a line is at most, in characters.
 const MAX_MESSAGE: usize = 200;
 
@@ -47,7 +53,9 @@ pub enum Problem {
     #[error("this is no trace: its first line is not a JSON object with a number `trace`")]
     NotATrace,
     /// The header says that the rest is in another format.
-    #[error("the trace has version {0} of the format; this auto-ext reads version {VERSION}")]
+    #[error(
+        "the trace has version {0} of the format; this auto-ext reads versions {OLDEST_VERSION} to {VERSION}"
+    )]
     Version(u64),
     /// It is no JSON, or not that of an entry.
     #[error("column {column}: {message}")]
@@ -92,6 +100,9 @@ pub enum Problem {
     /// A text about a process is longer than [`MAX_TEXT`].
     #[error("process {0} has a text longer than {MAX_TEXT} bytes")]
     LongText(u32),
+    /// What trials were told has a number or a text that none can have, or is far too much.
+    #[error("`trials` makes no sense: {0}")]
+    Told(&'static str),
     /// More ancestors of a process than [`MAX_ANCESTORS`].
     #[error("process {0} has more than {MAX_ANCESTORS} ancestors")]
     Ancestors(u32),
@@ -204,6 +215,7 @@ impl<R: BufRead> Reader<R> {
         if let Some(signals) = &entry.signals {
             check_values(signals)?;
         }
+        check_told(&entry)?;
         for event in &mut entry.processes {
             self.check_processes(event)?;
         }
@@ -307,7 +319,7 @@ fn read_header(input: &mut impl BufRead, buffer: &mut Vec<u8>) -> Result<Header,
         return Err(Problem::Empty);
     }
     let AnyHeader { trace } = serde_json::from_slice(buffer).map_err(|_| Problem::NotATrace)?;
-    if trace != VERSION {
+    if !(OLDEST_VERSION..=VERSION).contains(&trace) {
         return Err(Problem::Version(trace));
     }
     let mut header: Header = serde_json::from_slice(buffer).map_err(|error| json(&error))?;
@@ -333,6 +345,42 @@ fn check_values(signals: &Signals) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+/// What trials are told is bounded, and moments are such that one can reckon with them.
+fn check_told(entry: &Entry) -> Result<(), Problem> {
+    let is_text = |text: &str| text.len() <= MAX_TEXT && !text.contains(char::is_control);
+    let switched = entry.switched.as_deref();
+    let wrong = match &entry.trials {
+        _ if !switched.is_none_or(is_text) => "a scheduler's name is no text",
+        Some(Told::Learned { since_1970_us, .. }) if *since_1970_us > LATEST_US => {
+            "it is of a year that is far off"
+        }
+        Some(Told::Outcome(reading)) => {
+            let canary = reading.canary.as_ref();
+            let totals = canary.into_iter().chain([&reading.waits]);
+            let buckets = totals.map(|totals| totals.waits.len()).max();
+            if buckets.is_some_and(|buckets| buckets > MAX_BUCKETS) {
+                "there are more waits than are ever counted"
+            } else {
+                return Ok(());
+            }
+        }
+        Some(Told::Consent(Some(consent)))
+            if consent.until.max(consent.lifted_until) > Duration::from_micros(LATEST_US) =>
+        {
+            "a consent lasts for too long"
+        }
+        Some(Told::Quiet(unquiet)) if unquiet.len() > MAX_UNQUIET => {
+            "more is in the way than ever is"
+        }
+        Some(Told::Forgotten(Some(class))) if !is_text(class) => "a class is no text",
+        Some(Told::Here(here)) if !here.builds.iter().all(|(a, b)| is_text(a) && is_text(b)) => {
+            "a build is no text"
+        }
+        _ => return Ok(()),
+    };
+    Err(Problem::Told(wrong))
 }
 
 fn clean(process: &mut Process) -> Result<(), Problem> {

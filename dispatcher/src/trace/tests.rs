@@ -149,7 +149,7 @@ fn a_file_that_is_no_trace_of_this_version_is_refused() {
         ("{\"trace\":\"1\"}\n", no_trace),
         (
             "{\"trace\":1,\"all\":\"else\"}\n",
-            "F:1: error: the trace has version 1 of the format; this auto-ext reads version 2",
+            "F:1: error: the trace has version 1 of the format; this auto-ext reads versions 2 to 3",
         ),
         (
             "{\"trace\":2}\n",

@@ -27,6 +27,12 @@ impl<W: Write> Writer<W> {
         Ok(writer)
     }
 
+    /// What was written to.
+    #[cfg(test)]
+    pub(super) fn into_output(self) -> W {
+        self.output
+    }
+
     /// Adds an entry.
     ///
     /// # Errors

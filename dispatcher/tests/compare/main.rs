@@ -33,6 +33,8 @@ struct Daemon {
     may_manage: bool,
     /// The leases that were for turns.
     turns: u32,
+    /// What was to be kept, and for which class.
+    kept: Vec<(String, Json)>,
 }
 
 impl Daemon {
@@ -67,6 +69,28 @@ impl Daemon {
     fn scheduler_pid(&self) -> u32 {
         let instances = fs::read(self.directory.join("instances"));
         u32::try_from(instances.unwrap_or_default().len()).unwrap()
+    }
+
+    #[zbus(property)]
+    fn class(&self) -> &str {
+        "latent"
+    }
+
+    fn keep(&mut self, class: &str, comparison: &str) -> zbus::fdo::Result<String> {
+        if class != "latent" {
+            return Err(zbus::fdo::Error::InvalidArgs(format!("no `{class}`")));
+        }
+        let comparison = serde_json::from_str(comparison).unwrap();
+        self.kept.push((class.to_owned(), comparison));
+        Ok("it goes first".to_owned())
+    }
+
+    fn trials(&self) -> String {
+        let class = json!({"class": "latent", "now": "kernel", "found": []});
+        json!({
+            "learning": "off", "consent_until": null, "lifted_until": null, "trial": null, "no_trial": [], "classes": [class],
+        })
+        .to_string()
     }
 
     #[zbus(property)]
@@ -158,6 +182,7 @@ impl World {
             limit,
             may_manage,
             turns: 0,
+            kept: Vec::new(),
         };
         let builder = connection::Builder::address(bus.address.as_str())
             .serve_at("/org/autoext/AutoExt1", daemon)
@@ -407,6 +432,61 @@ async fn a_goal_that_is_not_measured_here_is_refused() {
     }
 }
 
+/// Of what was found, whatever waits on this machine had to say of it.
+fn ratios(kept: &Json) -> usize {
+    kept["ratios"].as_array().unwrap().len()
+}
+
+#[tokio::test]
+async fn what_was_found_is_kept_for_the_class_that_the_load_had_or_that_is_named() {
+    for keep in ["--keep", "--keep latent"] {
+        let world = World::of(1000, true).await;
+        // What is worse is at no cost for anybody.
+        let words = format!("kernel bpfland --measure ([0-9]+).fps --lower --json {keep}");
+        let output = world.compare(&words, FRAMES).await;
+        assert!(output.status.success(), "{output:?}");
+        let pairs = answer(&output)["challengers"][0]["pairs"].as_u64().unwrap();
+        assert!(said(&output).contains("kept: it goes first"), "{output:?}");
+        let daemon = world.daemon().await;
+        let kept = daemon.get().await.kept.clone();
+        let (class, found) = kept.last().unwrap();
+        assert_eq!((class.as_str(), &found["by"]), ("latent", &json!("number")));
+        assert_eq!(
+            (&found["scheduler"], ratios(found) as u64),
+            (&json!("bpfland"), pairs)
+        );
+        // Who names a class hears at once if it could not be kept.
+        let asked: Vec<usize> = kept.iter().map(|(_, found)| ratios(found)).collect();
+        let before = usize::from(keep != "--keep");
+        assert_eq!(asked.len(), before + 1, "{asked:?}");
+        assert!(asked[..before].iter().all(|pairs| *pairs == 0));
+    }
+    let world = World::of(1000, true).await;
+    for (words, says) in [
+        ("kernel bpfland --keep nowhere", "no `nowhere`"),
+        (
+            "bpfland cosmos --keep",
+            "has to be what the others are compared with",
+        ),
+    ] {
+        let output = world.compare(words, "true").await;
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said(&output).contains(says), "{output:?}");
+    }
+    assert_eq!(world.leases().await, (0, 0));
+}
+
+#[tokio::test]
+async fn who_could_keep_what_was_found_is_told_so() {
+    let world = World::of(1000, true).await;
+    let words = "kernel bpfland --measure ([0-9]+).fps --higher";
+    let output = world.compare(words, FRAMES).await;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let is_worth_it = text.contains("Worth it.");
+    let is_told = text.contains("With --keep it would be remembered for class latent.");
+    assert_eq!(is_told, is_worth_it, "{text}");
+}
+
 /// Whoever runs this, on whatever kernel: root can compare where there is sched_ext.
 #[tokio::test]
 async fn without_a_daemon_root_compares_and_others_are_told_so() {
@@ -425,6 +505,7 @@ async fn without_a_daemon_root_compares_and_others_are_told_so() {
             "only root can compare",
             "this kernel has no sched_ext",
             "another auto-ext runs already",
+            "runs without the daemon",
             "did not start",
         ];
         assert!(why.iter().any(|why| said.contains(why)), "{said}");

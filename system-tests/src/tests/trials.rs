@@ -147,7 +147,6 @@ pub(super) fn a_scheduler_is_tried_beside_the_load_and_whoever_wants_something_e
     ensure!(bus.string("Learning") == "on");
     let after_restart = Leftovers::at_rest()?.bpf_objects();
     kernel::runs("scx_flash")?;
-    // The first one may be dropped: that a power profile is said is known a moment after the start.
     wait::until("what is tried", &true, || {
         trial()["candidate"]
             .as_str()

@@ -7,12 +7,14 @@ use auto_ext_evidence::Plan;
 use auto_ext_policy::Scheduler;
 
 use super::state::{Consent, Deed, Trials};
+use crate::comparison::Comparison;
+use crate::exchange::Export;
 use crate::guard::Alarm;
 use crate::moment::Moment;
 use crate::outcome::Reading;
 use crate::pair::PairEnd;
 use crate::quiet::Unquiet;
-use crate::table::{Here, Table};
+use crate::table::{Here, Key, Table};
 use crate::trial::Stage;
 
 /// How long a consent lasts at most.
@@ -31,6 +33,9 @@ impl Trials {
         if self.here.as_deref() != Some(&here) {
             self.drop_trial("the machine or a scheduler's program is another one", now);
             self.here = Some(Arc::new(here));
+            if let Some(alike) = &mut self.alike {
+                alike.since = now;
+            }
         }
     }
 
@@ -99,6 +104,25 @@ impl Trials {
             self.keep_pair(PairEnd::Dropped(why.to_owned()), judged, None, now);
         }
         self.end_trial(why, None, now);
+    }
+
+    /// Keeps what a comparison found about `key`. What trials found of it before counts no more, and a trial that is on ends.
+    pub fn compared(&mut self, key: &Key, comparison: &Comparison, now: Moment) {
+        self.drop_trial("a comparison found what was to be found", now);
+        let at = self.at(now);
+        let kept = Arc::make_mut(&mut self.table).compare(key, comparison, at);
+        if kept.is_ok() {
+            self.deeds.push(Deed::KeepTable);
+        }
+    }
+
+    /// Takes in what others found, as far as it is about machines like this one.
+    pub fn imported(&mut self, export: Export) {
+        let Some(here) = self.here.clone() else {
+            return;
+        };
+        Arc::make_mut(&mut self.table).import(export, &here);
+        self.deeds.push(Deed::KeepTable);
     }
 
     /// Forgets what was found for a class, or everything.

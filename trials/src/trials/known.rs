@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auto_ext_policy::{Candidate, Policy, Power, Profile, Rule, TrialMode};
+use auto_ext_policy::{Candidate, Goal, Policy, Power, Profile, Rule, Scheduler, TrialMode};
 
 use super::state::{Consent, Trials};
 use crate::moment::Moment;
@@ -93,7 +93,32 @@ impl Trials {
         };
         let rows = self.table.rows().iter();
         let rows = rows.filter(|row| counts(&row.key));
-        rows.map(|row| ClassStatus::of(row, self.at(now))).collect()
+        let found = rows.map(|row| ClassStatus::of(row, self.at(now)));
+        let imported = self.table.imported();
+        let imported = imported.filter(|exported| counts(&exported.key));
+        found.chain(imported.map(ClassStatus::imported)).collect()
+    }
+
+    /// What is known of this scheduler under the load of `class`, as it is here and now, is found by this.
+    #[must_use]
+    pub fn key(
+        &self,
+        class: &str,
+        goal: Goal,
+        scheduler: &Scheduler,
+        power: Option<Power>,
+        profile: Option<Profile>,
+    ) -> Option<Key> {
+        let here = self.here.as_deref()?;
+        Key::here(here, class, goal, Some(scheduler), power, profile)
+    }
+
+    /// Since when the machine, the schedulers' programs, the source of power and its profile are what they are; `None`: they are
+    /// not known yet.
+    #[must_use]
+    pub fn alike_since(&self) -> Option<Moment> {
+        self.here.as_ref()?;
+        Some(self.alike.as_ref()?.since)
     }
 
     pub(super) fn knowledge(

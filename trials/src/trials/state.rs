@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use auto_ext_evidence::Plan;
 use auto_ext_policy::{Candidate, Policy, Power, Profile, Scheduler};
+use serde::{Deserialize, Serialize};
 
 use crate::moment::Moment;
 use crate::pair::PairRecord;
@@ -15,7 +16,7 @@ use crate::trial::{Trial, TrialEnd};
 use crate::turn::Done;
 
 /// What somebody consents to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consent {
     /// Until when.
     pub until: Moment,
@@ -71,6 +72,7 @@ pub struct Trials {
     /// The time since 1970 at the moment zero, once the table is there.
     pub(super) epoch: Option<Duration>,
     pub(super) here: Option<Arc<Here>>,
+    pub(super) alike: Option<Alike>,
     pub(super) coin: Option<Plan>,
     pub(super) consent: Option<Consent>,
     /// What is in the way as far as others know; `None`: they have not said.
@@ -85,6 +87,14 @@ pub struct Trials {
     pub(super) slots: BTreeMap<String, Slot>,
     pub(super) measures: bool,
     pub(super) deeds: Vec<Deed>,
+}
+
+/// How the machine is powered, and since when that and the machine are what they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Alike {
+    pub(super) power: Option<Power>,
+    pub(super) profile: Option<Profile>,
+    pub(super) since: Moment,
 }
 
 /// When a class may have its next trial.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use auto_ext_evidence::SETTLE;
 use auto_ext_policy::{Candidate, NO_CLASS, Power, Precedence, Rule, Scheduler, TrialMode};
 
-use super::state::{Deed, Situation, Slot, Trials, Work};
+use super::state::{Alike, Deed, Situation, Slot, Trials, Work};
 use crate::budget::{Budget, KEPT_FOR_OTHERS};
 use crate::guard::Guard;
 use crate::moment::Moment;
@@ -34,6 +34,7 @@ const MAX_CLASSES: usize = 512;
 impl Trials {
     /// Looks at how things stand. What is to run is [`Self::arm`] from then on.
     pub fn step(&mut self, situation: &Situation<'_>, now: Moment) -> Vec<Deed> {
+        self.follow_power(situation, now);
         self.follow_exposure(situation, now);
         self.look_for_quiet(situation, now);
         if self.trial.is_none() {
@@ -84,6 +85,21 @@ impl Trials {
             false => self.quiet_since = None,
         }
         self.unquiet = unquiet;
+    }
+
+    /// Notes since when the machine is powered as it is.
+    fn follow_power(&mut self, situation: &Situation<'_>, now: Moment) {
+        let (power, profile) = (situation.power, situation.profile);
+        let is_as_before = |alike: &Alike| (alike.power, alike.profile) == (power, profile);
+        if !self.alike.as_ref().is_some_and(is_as_before) {
+            self.alike = Some(Alike {
+                power,
+                profile,
+                since: now,
+            });
+            // Right after the start they become known one after the other.
+            self.quiet_since = None;
+        }
     }
 
     /// Counts the time in which a candidate of which nothing is proven runs for a trial.

@@ -425,6 +425,34 @@ impl AutoExt {
         self.ask(forget).await.map(drop)
     }
 
+    /// Keeps what a comparison with the kernel's own scheduler found for `class`; `comparison` is the object in JSON that
+    /// `auto-ext compare --keep` makes. Without `ratios` it is only said whether such a one could be kept.
+    #[zbus(out_args("kept"))]
+    async fn keep(
+        &self,
+        class: String,
+        comparison: String,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<String> {
+        let keep = Request::keep(class, &comparison)?;
+        self.may_ask(&keep, bus, &header).await?;
+        self.text(keep).await
+    }
+
+    /// Takes in what trials found on other machines: `export` is what `auto-ext trials --export` writes.
+    #[zbus(out_args("taken"))]
+    async fn import(
+        &self,
+        export: String,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<String> {
+        let import = Request::import(&export)?;
+        self.may_ask(&import, bus, &header).await?;
+        self.text(import).await
+    }
+
     /// All that is known of trials, as an object in JSON.
     #[zbus(out_args("json"))]
     async fn trials(

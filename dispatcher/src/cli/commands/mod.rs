@@ -33,5 +33,6 @@ mod theme;
 mod timeline;
 mod trial_line;
 pub(crate) mod trials;
+mod trials_files;
 pub(crate) mod watch;
 pub(crate) mod why;

@@ -14,7 +14,7 @@ pub(crate) const STDOUT: &str = "-";
 
 /// Creates the file. As this runs as root, nothing is overwritten and no link followed: what is there already must
 /// be an empty file.
-pub(super) fn create(path: &Path) -> anyhow::Result<File> {
+pub(crate) fn create(path: &Path) -> anyhow::Result<File> {
     if path.as_os_str() == STDOUT {
         return Ok(io::stdout().as_fd().try_clone_to_owned()?.into());
     }

@@ -1,7 +1,7 @@
 //! `auto-ext trials`: what trials found on this machine, each of their pairs, and having it forgotten.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use auto_ext_evidence::Better;
@@ -9,10 +9,10 @@ use auto_ext_service::atomic_file;
 use auto_ext_service::clock::{now_us, utc};
 use auto_ext_service::duration::span;
 use auto_ext_service::sanitize::{sanitize, sanitize_json};
-use auto_ext_trials::{ClassStatus, Closed, PairEnd, PairRecord};
+use auto_ext_trials::{ClassStatus, Closed, JudgedBy, PairEnd, PairRecord};
 
 use super::client::Client;
-use super::style;
+use super::{style, trials_files};
 use crate::api::trials::{ClassLearned, Learned};
 use crate::daemon::state_directory;
 use crate::persistence::trial_store::pair_files;
@@ -29,6 +29,13 @@ pub(crate) struct Options {
     /// Forget what was found for this class, or for all
     #[arg(long, value_name = "CLASS", num_args = 0..=1, default_missing_value = "", conflicts_with = "pairs")]
     forget: Option<String>,
+    /// Write what was found on this machine to this file, a new one or `-`, for other machines of the same kind; needs no daemon
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["pairs", "forget", "json"])]
+    export: Option<PathBuf>,
+    /// Take in what another machine with the same processor, kernel and builds of schedulers exported: until it is found out here, it says
+    /// in which order schedulers are tried, and nothing else
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["pairs", "forget", "export", "json"])]
+    import: Option<PathBuf>,
     /// As one JSON object; with `--pairs` one for each pair
     #[arg(long, conflicts_with = "forget")]
     json: bool,
@@ -39,6 +46,14 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     if let Some(class) = &options.pairs {
         let pairs = pairs(&state_directory(), class);
         return show_pairs(out, &pairs, options.json);
+    }
+    if let Some(file) = &options.export {
+        trials_files::export(file)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(file) = &options.import {
+        writeln!(out, "{}", sanitize(&trials_files::import(file).await?))?;
+        return Ok(ExitCode::SUCCESS);
     }
     let client = Client::connect().await?;
     if let Some(class) = &options.forget {
@@ -184,17 +199,20 @@ fn against(found: &ClassStatus) -> String {
     let (Some(effect), Some(metric)) = (effect, metric) else {
         return scheduler;
     };
-    let times = match metric.better() {
+    let by = found.compared.unwrap_or(JudgedBy::Metric(*metric));
+    let times = match by.better() {
         Better::Lower => (-effect).exp(),
         Better::Higher => effect.exp(),
     };
     let change = 100.0 * (times - 1.0);
-    let (change, than) = if change < 0.0 {
-        (-change, "less")
-    } else {
-        (change, "more")
+    let (change, than) = match by {
+        // Of a number that a command prints, only how good it is is known.
+        JudgedBy::Number if change < 0.0 => (-change, "worse"),
+        JudgedBy::Number => (change, "better"),
+        _ if change < 0.0 => (-change, "less"),
+        _ => (change, "more"),
     };
-    format!("{scheduler}: {} {change:.1} % {than}", metric.name())
+    format!("{scheduler}: {} {change:.1} % {than}", by.name())
 }
 
 /// What is known of a scheduler by its pairs.
@@ -209,6 +227,13 @@ pub(super) fn evidence(found: &ClassStatus) -> String {
             utc(until.saturating_mul(1_000_000))
         );
     }
+    if found.is_imported {
+        return format!("imported, open ({pairs} {counted} elsewhere)");
+    }
+    let counted = match found.compared {
+        Some(_) => format!("{counted} of a comparison"),
+        None => counted.to_owned(),
+    };
     match (found.is_proven, found.closed) {
         (true, _) => format!("better ({}{pairs} {counted})", e(found.e_better)),
         (false, Some(Closed::Worse)) => format!("worse ({}{pairs} {counted})", e(found.e_worse)),
@@ -239,6 +264,8 @@ mod tests {
             profile: None,
             effect: Some(effect),
             metric,
+            compared: None,
+            is_imported: false,
             pairs: 9,
             e_better: Some(212.4),
             e_worse: Some(0.1),
@@ -274,6 +301,15 @@ mod tests {
             benched_until: Some(NOW / 1_000_000),
             ..found("scx_cosmos", Some(Metric::Wait), 0.0)
         };
+        let compared = ClassStatus {
+            compared: Some(JudgedBy::Time),
+            is_proven: true,
+            ..found("scx_lavd", Some(Metric::Wait), 0.04)
+        };
+        let imported = ClassStatus {
+            is_imported: true,
+            ..found("scx_tickless", Some(Metric::Wait), 0.04)
+        };
         let noise = ClassStatus {
             benched_for: Some("too noisy here (sd 0.31)".into()),
             ..found("kernel", None, 0.1)
@@ -281,7 +317,10 @@ mod tests {
         let quiet = found("kernel", None, 0.1);
         let rows = table(
             &[
-                class("interactive", vec![quiet, proven, worse, benched]),
+                class(
+                    "interactive",
+                    vec![quiet, proven, worse, benched, compared, imported],
+                ),
                 class("io", vec![noise]),
                 class("net", Vec::new()),
             ],
@@ -308,6 +347,20 @@ mod tests {
                 "",
                 "scx_cosmos: waits 0.0 % more",
                 "benched until 2027-01-15T08:00:00Z: a task waited 1.4 s",
+                "-",
+            ],
+            [
+                "",
+                "",
+                "scx_lavd: the time of a command 3.9 % less",
+                "better (E=212, 9 pairs of a comparison)",
+                "-",
+            ],
+            [
+                "",
+                "",
+                "scx_tickless: waits 3.9 % less",
+                "imported, open (9 pairs elsewhere)",
                 "-",
             ],
             [

@@ -21,6 +21,8 @@ fn found() -> Vec<ClassStatus> {
         profile: None,
         effect,
         metric,
+        compared: None,
+        is_imported: false,
         pairs: 3,
         e_better: None,
         e_worse: None,

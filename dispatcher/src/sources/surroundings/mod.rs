@@ -1,9 +1,10 @@
 //! What is in the way of a trial and can be found out by looking at the machine: sound, CPUs that come and go, packages that are
-//! installed, CPU limits of cgroups. There is nothing to wait for, so it is looked for: now and then, each second while somebody
+//! installed, CPU limits of cgroups; while it is looked closely, that the process that made most of the load has ended. There is nothing to wait for, so it is looked for: now and then, each second while somebody
 //! asks to look closely. What cannot be found out is in the way.
 
 mod cgroups;
 mod cpus;
+mod main_process;
 mod packages;
 mod sound;
 
@@ -16,10 +17,16 @@ use tokio::time::sleep;
 
 use cgroups::CgroupLimits;
 use cpus::Hotplug;
+use main_process::MainProcess;
 
 /// How often it is looked for, and how often closely.
 const EVERY: Duration = Duration::from_secs(10);
 const CLOSELY: Duration = Duration::from_secs(1);
+
+/// The cgroups that use CPU time, or ever did, and have limits or weights for it; `None` where that cannot be known.
+pub(crate) fn limited_cgroups(root: &Path) -> Option<Vec<String>> {
+    CgroupLimits::default().look(&root.join("sys/fs/cgroup"), Instant::now())
+}
 
 /// Follows what is in the way, until it is dropped.
 pub(crate) struct Surroundings {
@@ -34,6 +41,7 @@ struct Look {
     cgroups: CgroupLimits,
     limits: Vec<Unquiet>,
     limits_at: Option<Instant>,
+    main_process: MainProcess,
 }
 
 impl Surroundings {
@@ -70,8 +78,9 @@ async fn look(changes: mpsc::Sender<Vec<Unquiet>>, mut closely: watch::Receiver<
     let mut last = None;
     loop {
         // A walk over all cgroups may take a while.
+        let is_close = *closely.borrow_and_update();
         let looked = tokio::task::spawn_blocking(move || {
-            let unquiet = look.now(Instant::now(), SystemTime::now());
+            let unquiet = look.now(Instant::now(), SystemTime::now(), is_close);
             (look, unquiet)
         });
         let (after, unquiet) = looked
@@ -84,11 +93,7 @@ async fn look(changes: mpsc::Sender<Vec<Unquiet>>, mut closely: watch::Receiver<
                 return;
             }
         }
-        let period = if *closely.borrow_and_update() {
-            CLOSELY
-        } else {
-            EVERY
-        };
+        let period = if is_close { CLOSELY } else { EVERY };
         tokio::select! {
             () = sleep(period) => {}
             changed = closely.changed() => if changed.is_err() {
@@ -108,11 +113,12 @@ impl Look {
             cgroups: CgroupLimits::default(),
             limits: Vec::new(),
             limits_at: None,
+            main_process: MainProcess::default(),
         }
     }
 
     /// What is in the way now, which is also `today`.
-    fn now(&mut self, now: Instant, today: SystemTime) -> Vec<Unquiet> {
+    fn now(&mut self, now: Instant, today: SystemTime, is_close: bool) -> Vec<Unquiet> {
         let is_due = |at: Instant| now.saturating_duration_since(at) >= EVERY;
         if self.limits_at.is_none_or(is_due) {
             self.limits_at = Some(now);
@@ -140,6 +146,11 @@ impl Look {
             })
             .collect();
         unquiet.extend(self.limits.iter().cloned());
+        if !is_close {
+            self.main_process = MainProcess::default();
+        } else if self.main_process.has_ended(&self.root.join("proc"), now) {
+            unquiet.push(Unquiet::LoadEnded);
+        }
         unquiet.dedup();
         unquiet
     }
@@ -157,7 +168,7 @@ mod tests {
         let mut look = Look::below(root.path());
         let (now, today) = (Instant::now(), SystemTime::now());
         // There is no cgroup, and no CPU.
-        assert_eq!(look.now(now, today), [Unquiet::NotKnown]);
+        assert_eq!(look.now(now, today, true), [Unquiet::NotKnown]);
         let write = |path: &str, text: &str| {
             let path = root.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -165,11 +176,11 @@ mod tests {
         };
         write("sys/fs/cgroup/cgroup.controllers", "cpu memory\n");
         write("sys/devices/system/cpu/online", "0-3\n");
-        assert_eq!(look.now(now + EVERY, today), []);
+        assert_eq!(look.now(now + EVERY, today, true), []);
         write("sys/devices/system/cpu/online", "0-2\n");
         write("proc/asound/pcm", "00-00: ALC257 : ALC257 : playback 1\n");
         assert_eq!(
-            look.now(now + EVERY + CLOSELY, today),
+            look.now(now + EVERY + CLOSELY, today, false),
             [Unquiet::NotKnown, Unquiet::Hotplug]
         );
     }

@@ -2,8 +2,9 @@
 //! them out.
 //!
 //! In that machine every scheduler that the policy uses is installed, none fails, each takes
-//! [`LOAD_TIME`] to load while the one before still runs, and nobody else starts one. What the
-//! kernel ran when the trace was recorded makes no difference.
+//! [`LOAD_TIME`] to load while the one before still runs, or less if the daemon that recorded the trace had it by then, and nobody
+//! else starts one. What else the kernel ran when the trace was recorded makes no difference. There are trials only in what the
+//! daemon has recorded, and they measure what that did.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -104,8 +105,19 @@ impl<'p> Replay<'p> {
             power,
             profile,
             asleep,
+            switched,
+            trials,
         } = entry;
         self.pass_time_until(Duration::from_micros(at_us));
+        if let Some(name) = switched
+            && let Some((to, _)) = self.loading.take_if(|(to, _)| to.name() == name)
+        {
+            let switched = self.switch(to);
+            self.happens(switched);
+        }
+        if let Some(told) = trials {
+            self.happens([told.event()]);
+        }
         if let Some(power) = power {
             self.happens([Event::Power(power)]);
         }
@@ -126,6 +138,12 @@ impl<'p> Replay<'p> {
             self.summary.windows += 1;
         }
         std::mem::take(&mut self.changes)
+    }
+
+    /// What is decided by now.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
     }
 
     /// The sums so far.
@@ -172,7 +190,7 @@ impl<'p> Replay<'p> {
                     } => events.extend(self.switch(Candidate::Kernel)),
                     Action::Switch { to, .. } => self.loading = Some((to, self.now + LOAD_TIME)),
                     Action::Cancel => events.extend(self.cancel()),
-                    // Traces hold no outcomes, so that there are no trials in a replay.
+                    // What was measured is in the trace, if trials were recorded, and what is found nobody wants to keep.
                     Action::Measure(_)
                     | Action::KeepPair(_)
                     | Action::KeepLearned

@@ -3,15 +3,12 @@
 use auto_ext_evidence::{
     Arm, Better, Design, Effect, Evidence, LogRatio, NotPositive, Pair, Plan, Verdict, median,
 };
+use auto_ext_trials::{JudgedBy, Metric};
 
 use super::measures::{
-    ENERGY, ENERGY_PER_INSTRUCTION, INSTRUCTIONS, Measure, VALUE, WAIT_MEAN, WALL,
+    COMPLETIONS, ENERGY, ENERGY_PER_INSTRUCTION, INSTRUCTIONS, Measure, VALUE, WAIT_MEAN, WALL,
 };
 use super::turn::Turn;
-
-/// A difference that is worth having, as a share: of times and numbers, and of waits, which differ more by themselves.
-const MARGIN: f64 = 0.03;
-const MARGIN_OF_WAITS: f64 = 0.10;
 
 /// By what is judged.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +21,8 @@ pub(super) enum Primary {
     Waits,
     /// How many instructions programs get done.
     Instructions,
+    /// How many requests of disks and packets are completed.
+    Completions,
     /// What the processors take while the command runs.
     Energy,
     /// The same for each instruction of programs.
@@ -76,7 +75,7 @@ impl Comparison {
         most_pairs: usize,
         seed: u64,
     ) -> Self {
-        let design = primary.design(challengers.len());
+        let design = primary.judged_by().design(challengers.len());
         let challenger = |name: &String| Challenger {
             name: name.clone(),
             evidence: Evidence::new(design),
@@ -180,7 +179,7 @@ impl Primary {
     pub(super) fn better(&self) -> Better {
         match self {
             Self::Wall | Self::Waits | Self::Energy | Self::EnergyPerInstruction => Better::Lower,
-            Self::Instructions => Better::Higher,
+            Self::Instructions | Self::Completions => Better::Higher,
             Self::Number { better, .. } => *better,
         }
     }
@@ -192,21 +191,22 @@ impl Primary {
             Self::Number { .. } => &VALUE,
             Self::Waits => &WAIT_MEAN,
             Self::Instructions => &INSTRUCTIONS,
+            Self::Completions => &COMPLETIONS,
             Self::Energy => &ENERGY,
             Self::EnergyPerInstruction => &ENERGY_PER_INSTRUCTION,
         }
     }
 
-    fn design(&self, challengers: usize) -> Design {
+    /// The same in words that trials know.
+    pub(super) fn judged_by(&self) -> JudgedBy {
         match self {
-            Self::Wall
-            | Self::Number { .. }
-            | Self::Instructions
-            | Self::Energy
-            | Self::EnergyPerInstruction => Design::new(MARGIN, challengers),
-            Self::Waits => {
-                Design::new(MARGIN_OF_WAITS, challengers).with_least_scale(MARGIN_OF_WAITS)
-            }
+            Self::Wall => JudgedBy::Time,
+            Self::Number { .. } => JudgedBy::Number,
+            Self::Waits => JudgedBy::Metric(Metric::Wait),
+            Self::Instructions => JudgedBy::Metric(Metric::Instructions),
+            Self::Completions => JudgedBy::Metric(Metric::Completions),
+            Self::Energy => JudgedBy::EnergyOfCommand,
+            Self::EnergyPerInstruction => JudgedBy::Metric(Metric::Energy),
         }
     }
 

@@ -96,11 +96,11 @@ mod tests {
             .unwrap();
         let expected = "pair,challenger,turn,scheduler,wall_s,user_s,system_s,wait_mean_s,wait_p50_s,wait_p95_s,\
                         wait_p99_s,long_wait_share,longest_wait_s,wakes_per_s,stretch,canary_p99_s,migrations_per_s,\
-                        machine_user_cpus,machine_system_cpus,instructions_per_s,energy_j,energy_per_instruction_j,value,dropped\n\
-                        1,\"a,b\",1,kernel,1.5,3,0,,,,,,,,,,,,,,,,,\n\
-                        1,\"a,b\",2,\"a,b\",0.30000000000000004,0.6000000000000001,0,,,,,,,,,,,,,,,,,\n\
-                        2,\"a,b\",1,\"a,b\",,,,,,,,,,,,,,,,,,,,\"said \"\"no\"\"\"\n\
-                        3,b,1,b,1,2,0,0.002,0.002,0.002,0.002,0,,1000,1.25,,,1.5,0.25,,,,,\n";
+                        machine_user_cpus,machine_system_cpus,instructions_per_s,completions_per_s,energy_j,energy_per_instruction_j,value,dropped\n\
+                        1,\"a,b\",1,kernel,1.5,3,0,,,,,,,,,,,,,,,,,,\n\
+                        1,\"a,b\",2,\"a,b\",0.30000000000000004,0.6000000000000001,0,,,,,,,,,,,,,,,,,,\n\
+                        2,\"a,b\",1,\"a,b\",,,,,,,,,,,,,,,,,,,,,\"said \"\"no\"\"\"\n\
+                        3,b,1,b,1,2,0,0.002,0.002,0.002,0.002,0,,1000,1.25,,,1.5,0.25,,,,,,\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 }

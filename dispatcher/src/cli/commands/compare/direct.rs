@@ -2,6 +2,7 @@
 //! none begins to switch too.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use auto_ext_policy::{KERNEL, Policy};
@@ -12,13 +13,18 @@ use auto_ext_scx::process::registry::ProcessRegistry;
 use auto_ext_scx::switch::{DISABLE_WITHIN, LOAD_WITHIN, Switch};
 use auto_ext_scx::sysfs::SchedExt;
 use auto_ext_scx::{Candidate, KernelState};
+use auto_ext_service::clock::now_us;
 use auto_ext_service::exit_code::{Code, WithCode};
+use auto_ext_trials::{Comparison, Key, NotKept, Table};
 use tokio::sync::watch;
 
 use super::contender::Contender;
 use super::instance::Instance;
 use crate::daemon::requests::to_pin;
-use crate::persistence::daemon_lock::{self, DaemonLock};
+use crate::daemon::{learning, state_directory};
+use crate::persistence::daemon_lock::{self, DaemonLock, Role};
+use crate::persistence::trial_store;
+use crate::sources::conditions::Conditions;
 use crate::sources::read_policy;
 
 /// What runs, and what it takes to have something else run.
@@ -29,6 +35,8 @@ pub(super) struct Direct {
     /// What schedulers are called: the policy that is installed, or none.
     policy: Policy,
     running: Option<SchedulerProcess>,
+    /// How things were when what is to be kept began to be compared.
+    conditions: Option<Conditions>,
     _lock: DaemonLock,
 }
 
@@ -40,7 +48,7 @@ impl Direct {
     pub(super) fn begin() -> anyhow::Result<Self> {
         let sched_ext = SchedExt::below(Path::new("/sys"));
         may_replace(&sched_ext.read())?;
-        let lock = DaemonLock::take(Path::new(daemon_lock::FILE))?;
+        let lock = DaemonLock::take(Path::new(daemon_lock::FILE), Role::Compare)?;
         let installed = Path::new(read_policy::INSTALLED);
         let policy = match installed.exists() {
             true => read_policy::load(installed)?,
@@ -52,6 +60,7 @@ impl Direct {
             cgroups: Cgroups::of(None),
             policy,
             running: None,
+            conditions: None,
             _lock: lock,
         })
     }
@@ -132,6 +141,42 @@ impl Direct {
             owner.map(|owner| owner.pid),
             snapshot.enable_seq,
         )
+    }
+
+    /// Takes down how things are.
+    pub(super) async fn begin_to_keep(&mut self) -> anyhow::Result<()> {
+        self.conditions = Some(Conditions::read(&self.policy).await);
+        Ok(())
+    }
+
+    /// Keeps what was found for a class in the daemon's file, which is ours as long as we hold its lock.
+    ///
+    /// # Errors
+    /// When the policy has no use for it, things are not what they were, or the file takes nothing.
+    pub(super) async fn keep(&self, class: &str, found: &Comparison) -> anyhow::Result<String> {
+        let failed = |why: NotKept| WithCode::error(Code::Failed, why.to_string());
+        let (goal, scheduler) = found.about(&self.policy, class).map_err(failed)?;
+        if found.ratios.is_empty() {
+            return Ok("it could be kept".to_owned());
+        }
+        let conditions = Conditions::read(&self.policy).await;
+        if self.conditions.as_ref() != Some(&conditions) {
+            bail!(
+                "meanwhile CPUs, a scheduler's program, the source of power or its profile became another: what was \
+                 compared need not be so any more"
+            );
+        }
+        let Conditions {
+            here,
+            power,
+            profile,
+        } = conditions;
+        let key = Key::here(&here, class, goal, Some(scheduler), power, profile)
+            .with_context(|| format!("the program `{}` is not there", scheduler.command))?;
+        let now = Duration::from_micros(now_us());
+        let compare = |table: &mut Table| table.compare(&key, found, now);
+        let verdict = trial_store::change(&state_directory(), compare)?.map_err(failed)?;
+        Ok(learning::kept(&scheduler.name, class, verdict))
     }
 
     /// Has the kernel's own scheduler run, as before.

@@ -121,7 +121,9 @@ static OF_ENERGY_PER_INSTRUCTION: [&Guard; 3] = [&WAITS, &DONE, &STARVATION];
 /// What may not get worse where this is judged.
 fn guards(primary: &Primary) -> &'static [&'static Guard] {
     match primary {
-        Primary::Wall | Primary::Number { .. } | Primary::Instructions => &OF_WORK,
+        Primary::Wall | Primary::Number { .. } | Primary::Instructions | Primary::Completions => {
+            &OF_WORK
+        }
         Primary::Waits => &OF_WAITS,
         Primary::Energy => &OF_ENERGY,
         Primary::EnergyPerInstruction => &OF_ENERGY_PER_INSTRUCTION,

@@ -9,9 +9,11 @@ use auto_ext_core::Explanation;
 use auto_ext_policy::KERNEL;
 use auto_ext_scx::sysfs::SchedExt;
 use auto_ext_service::exit_code::{Code, WithCode};
+use auto_ext_trials::Comparison;
 
 use super::contender::Contender;
 use super::instance::Instance;
+use crate::api::trials::Learned;
 use crate::cli::commands::client::{Ask, Client, property};
 use crate::cli::commands::run::runs;
 
@@ -139,6 +141,26 @@ impl Leased {
             self.sched_ext.enable_seq(),
         );
         Ok(instance.in_mode(text("Mode")))
+    }
+
+    /// The class that the load has now.
+    pub(super) async fn class(&self) -> anyhow::Result<String> {
+        let properties = self.client.properties().await?;
+        let class = property(&properties, "Class");
+        Ok(class.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The classes in which something is tried.
+    pub(super) async fn classes(&self) -> anyhow::Result<Vec<String>> {
+        let learned: String = self.client.call("Trials", &()).await?;
+        let learned: Learned = serde_json::from_str(&learned)?;
+        Ok(learned.classes.into_iter().map(|it| it.class).collect())
+    }
+
+    /// Has the daemon keep what was found for a class.
+    pub(super) async fn keep(&self, class: &str, found: &Comparison) -> anyhow::Result<String> {
+        let found = serde_json::to_string(found)?;
+        self.client.call("Keep", &(class, found)).await
     }
 
     /// Has the next one be leased anew, whatever it is: the daemon may have been restarted.

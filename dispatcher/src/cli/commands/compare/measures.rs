@@ -35,7 +35,7 @@ enum Unit {
 }
 
 /// All of them, in the order of the table.
-pub(super) static MEASURES: [&Measure; 19] = [
+pub(super) static MEASURES: [&Measure; 20] = [
     &WALL,
     &USER,
     &SYSTEM,
@@ -52,6 +52,7 @@ pub(super) static MEASURES: [&Measure; 19] = [
     &MACHINE_USER,
     &MACHINE_SYSTEM,
     &INSTRUCTIONS,
+    &COMPLETIONS,
     &ENERGY,
     &ENERGY_PER_INSTRUCTION,
     &VALUE,
@@ -168,6 +169,13 @@ pub(super) static INSTRUCTIONS: Measure = Measure {
     told: "the instructions of programs",
     unit: Unit::GigaPerSecond,
     of: |turn| turn.machine.instructions,
+};
+pub(super) static COMPLETIONS: Measure = Measure {
+    key: "completions_per_s",
+    name: "completions",
+    told: "the requests of disks and packets that are completed",
+    unit: Unit::PerSecond,
+    of: |turn| turn.machine.completions,
 };
 pub(super) static ENERGY: Measure = Measure {
     key: "energy_j",

@@ -2,11 +2,12 @@
 //! and what they take. Whatever measures is there for that time alone.
 
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Instant;
 
 use auto_ext_profiler::{
-    AttachError, Canary, CountError, Counted, CpuTime, Energy, EnergyError, EventCounter, LeftOut,
-    LongestWait, Outcomes, OutcomesLoader,
+    AttachError, Canary, Completions, CountError, Counted, CpuTime, Energy, EnergyError,
+    EventCounter, LeftOut, LongestWait, Outcomes, OutcomesLoader,
 };
 use auto_ext_service::exit_code::Code;
 use auto_ext_signals::{Outcome, OutcomeTotals};
@@ -21,6 +22,8 @@ pub(super) struct Meter {
     counts_migrations: bool,
     counts_instructions: bool,
     has_energy: bool,
+    /// Attached all the time, as it costs nothing but with each request, of which there are few.
+    completions: Option<Rc<Completions>>,
 }
 
 /// Why something is not measured.
@@ -31,6 +34,7 @@ pub(super) struct Missing {
     pub(super) longest_wait: Option<WhyNot>,
     pub(super) migrations: Option<WhyNot>,
     pub(super) instructions: Option<WhyNot>,
+    pub(super) completions: Option<WhyNot>,
     pub(super) energy: Option<WhyNot>,
 }
 
@@ -50,6 +54,8 @@ pub(super) struct Machine {
     pub(super) system: Option<f64>,
     /// Instructions of programs a second.
     pub(super) instructions: Option<f64>,
+    /// Requests of disks and packets a second.
+    pub(super) completions: Option<f64>,
     /// What the processors took, in joules.
     pub(super) energy: Option<f64>,
 }
@@ -60,6 +66,7 @@ pub(super) struct Measuring {
     canary: Option<Canary>,
     migrations: Option<EventCounter>,
     instructions: Option<EventCounter>,
+    completions: Option<Rc<Completions>>,
     looks: Option<Looks>,
     began: Reading,
 }
@@ -72,6 +79,7 @@ pub(super) struct Reading {
     cpus: Option<CpuTime>,
     migrations: Option<u64>,
     instructions: Option<u64>,
+    completions: Option<u64>,
     energy_uj: Option<u64>,
 }
 
@@ -95,6 +103,14 @@ impl Meter {
                 None
             }
         };
+        let completions = match Completions::attach() {
+            Ok(completions) => Some(Rc::new(completions)),
+            Err(error) => {
+                let is_refused = |error: &_| matches!(error, AttachError::NotPermitted);
+                missing.completions = WhyNot::of(Err::<(), _>(error), is_refused);
+                None
+            }
+        };
         missing.migrations = WhyNot::of_counter(Counted::Migrations);
         missing.instructions = WhyNot::of_counter(Counted::UserInstructions);
         missing.energy = WhyNot::of(Energy::begin(Path::new("/")), |error| {
@@ -106,6 +122,7 @@ impl Meter {
             counts_migrations: missing.migrations.is_none(),
             counts_instructions: missing.instructions.is_none(),
             has_energy: missing.energy.is_none(),
+            completions,
         };
         (meter, missing)
     }
@@ -122,6 +139,7 @@ impl Meter {
             looks: Looks::begin(longest_wait, energy.flatten()),
             migrations: counter(self.counts_migrations, Counted::Migrations).flatten(),
             instructions: counter(self.counts_instructions, Counted::UserInstructions).flatten(),
+            completions: self.completions.clone(),
             canary: Canary::start().ok(),
             outcomes: loader.and_then(|it| it.attach(LeftOut::Process(scheduler)).ok()),
             began: Reading::empty(),
@@ -138,6 +156,7 @@ impl Missing {
             ("the longest wait", &self.longest_wait),
             ("migrations", &self.migrations),
             ("instructions", &self.instructions),
+            ("completions", &self.completions),
             ("energy", &self.energy),
         ];
         let missing = all
@@ -183,6 +202,7 @@ impl Measuring {
             cpus: CpuTime::read(Path::new("/proc")),
             migrations: self.migrations.as_ref().and_then(EventCounter::read),
             instructions: self.instructions.as_ref().and_then(EventCounter::read),
+            completions: self.completions.as_ref().and_then(|it| it.read()),
             energy_uj: self.looks.as_ref().and_then(Looks::energy_uj),
             at: Instant::now(),
         }
@@ -221,6 +241,7 @@ impl Reading {
             cpus: None,
             migrations: None,
             instructions: None,
+            completions: None,
             energy_uj: None,
         }
     }
@@ -247,6 +268,7 @@ impl Machine {
             user: in_use(|cpus| cpus.user),
             system: in_use(|cpus| cpus.system),
             instructions: grown(|reading| reading.instructions).and_then(a_second),
+            completions: grown(|reading| reading.completions).and_then(a_second),
             energy: grown(|reading| reading.energy_uj).map(|uj| uj / 1e6),
         }
     }
@@ -287,6 +309,7 @@ mod tests {
         let before = Reading {
             migrations: Some(100),
             instructions: Some(5),
+            completions: Some(10),
             energy_uj: Some(1_000_000),
             ..Reading::empty()
         };
@@ -294,12 +317,14 @@ mod tests {
             at: before.at + Duration::from_secs(2),
             migrations: Some(700),
             instructions: Some(4_000_000_005),
+            completions: Some(70),
             energy_uj: Some(31_000_000),
             ..Reading::empty()
         };
         let machine = Machine::between(&before, &after);
         assert_eq!(machine.migrations, Some(300.0));
         assert_eq!(machine.instructions, Some(2e9));
+        assert_eq!(machine.completions, Some(30.0));
         assert_eq!(machine.energy, Some(30.0));
         // What only one of them has is not known.
         let none = Machine::between(&Reading::empty(), &after);

@@ -3,7 +3,7 @@
 //!
 //! `session` makes turn after turn: `runner` has schedulers run, by `leased` of the daemon or by `direct` without one, `turn` runs the
 //! command, or `live` waits under the load that runs, and `meter`, with `looks` each second, measures the machine meanwhile. `comparison` knows and
-//! judges by what `measures` lists, and `guards` say what may not get worse. `report`, with `plot`, `percent` and `rule`, tells
+//! judges by what `measures` lists, and `guards` say what may not get worse. `keep` has what was found kept with what trials find. `report`, with `plot`, `percent` and `rule`, tells
 //! what came of it, and `csv` every turn. Before that, `tuning` may find which of the arguments in a `tuning_file` are best.
 
 mod comparison;
@@ -13,6 +13,7 @@ mod direct;
 mod end;
 mod guards;
 mod instance;
+mod keep;
 mod leased;
 mod live;
 mod looks;
@@ -71,6 +72,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         end: &end,
         took: session.begun.elapsed(),
         seed: session.seed,
+        class: session.could_keep_for().await,
         unicode: Theme::of_terminal().unicode,
     };
     let out = &mut style::stdout();
@@ -85,7 +87,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
             Err(error)
         }
         (End::Failed(error), Ok(())) | (_, Err(error)) => Err(error),
-        (End::Decided | End::Runs | End::Time, Ok(())) => Ok(ExitCode::SUCCESS),
+        (End::Decided | End::Runs | End::Time, Ok(())) => {
+            session.keep().await?;
+            Ok(ExitCode::SUCCESS)
+        }
         (End::Signal(signal), Ok(())) => Ok(child::ended_by(signal)),
     }
 }

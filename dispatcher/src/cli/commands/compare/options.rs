@@ -44,8 +44,8 @@ pub(crate) struct Options {
     /// by then, or for 5 or 8 where the one before still shows
     #[arg(long, value_name = "TIME", value_parser = arm, requires = "live", conflicts_with = "command")]
     arm: Option<Duration>,
-    /// What is to be better: `latency`, waits for a CPU, is what `--live` judges by; `throughput`, the instructions of programs, and
-    /// `energy` for each instruction can be in its place. With a command, `energy` is what the processors take while it runs
+    /// What is to be better: `latency`, waits for a CPU, is what `--live` judges by; `requests`, the requests of disks and packets that are
+    /// completed, `throughput`, the instructions of programs, and `energy` for each instruction can be in its place. With a command, `energy` is what the processors take while it runs
     #[arg(long, value_enum, conflicts_with_all = ["measure", "tune"])]
     goal: Option<Goal>,
     /// How many pairs at most of each challenger, 30 at most
@@ -57,6 +57,11 @@ pub(crate) struct Options {
     pub(super) measure: Option<Regex>,
     #[command(flatten)]
     direction: Direction,
+    /// Keep what is found with what trials find, as evidence for this class, or without CLASS for the one that the load has in most
+    /// turns: what is better then goes first for it, where trials are not off, and what is not is not tried any more. Takes `kernel`
+    /// as INCUMBENT and, without the daemon, CLASS
+    #[arg(long, value_name = "CLASS", num_args = 0..=1, default_missing_value = "", conflicts_with = "tune")]
+    pub(super) keep: Option<String>,
     /// As one JSON object
     #[arg(long)]
     pub(super) json: bool,
@@ -75,6 +80,7 @@ pub(crate) struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Goal {
     Latency,
+    Requests,
     Throughput,
     Energy,
 }
@@ -113,11 +119,12 @@ impl Options {
         }
         Ok(match (self.goal, self.live) {
             (None | Some(Goal::Latency), Some(_)) => Primary::Waits,
+            (Some(Goal::Requests), Some(_)) => Primary::Completions,
             (Some(Goal::Throughput), Some(_)) => Primary::Instructions,
             (Some(Goal::Energy), Some(_)) => Primary::EnergyPerInstruction,
             (Some(Goal::Energy), None) => Primary::Energy,
             (None, None) => Primary::Wall,
-            (Some(Goal::Latency | Goal::Throughput), None) => {
+            (Some(Goal::Latency | Goal::Requests | Goal::Throughput), None) => {
                 bail!("of a command `--goal` can be `energy` alone; others take `--live`")
             }
         })
@@ -236,12 +243,18 @@ mod tests {
             "kernel bpfland --goal speed --live 10m",
             "kernel bpfland --goal energy --measure fps --lower -- true",
             "--tune f --goal energy -- true",
+            "--tune f --keep -- true",
             &format!("{nine} -- true"),
         ] {
             assert!(parse(line).is_err(), "{line}");
         }
         let options = parse("kernel bpfland --measure fps --higher -- true").unwrap();
         assert_eq!(options.better(), Better::Higher);
+        for (keep, class) in [("--keep", ""), ("--keep parallel", "parallel")] {
+            let options = parse(&format!("kernel bpfland {keep} -- true")).unwrap();
+            assert_eq!(options.keep.as_deref(), Some(class));
+            assert_eq!(options.command, ["true"]);
+        }
         let options = parse("--tune f -- true").unwrap();
         assert_eq!(
             (options.incumbent(), options.challengers.len()),
@@ -261,13 +274,14 @@ mod tests {
             ("--goal energy -- true", Primary::Energy),
             ("--live 10m", Primary::Waits),
             ("--live 10m --goal latency", Primary::Waits),
+            ("--live 10m --goal requests", Primary::Completions),
             ("--live 10m --goal throughput", Primary::Instructions),
             ("--live 10m --goal energy", Primary::EnergyPerInstruction),
         ] {
             let options = parse(&format!("kernel bpfland {line}")).unwrap();
             assert_eq!(options.primary().unwrap(), primary, "{line}");
         }
-        for goal in ["latency", "throughput"] {
+        for goal in ["latency", "requests", "throughput"] {
             let options = parse(&format!("kernel bpfland --goal {goal} -- true")).unwrap();
             let error = options.primary().unwrap_err().to_string();
             assert!(error.contains("others take `--live`"), "{error}");

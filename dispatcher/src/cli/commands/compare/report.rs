@@ -32,6 +32,8 @@ pub(super) struct Report<'a> {
     pub(super) end: &'a End,
     pub(super) took: Duration,
     pub(super) seed: u64,
+    /// For which class `--keep` would keep what was found.
+    pub(super) class: Option<String>,
     /// Glyphs beyond ASCII can be shown.
     pub(super) unicode: bool,
 }
@@ -68,6 +70,13 @@ impl Report<'_> {
                 out,
                 "To have that, put {} first in `use` of the class that this load has (`auto-ext why`).",
                 sanitize(&best.name)
+            )?;
+        }
+        if let (Some(_), Some(class)) = (self.best(), &self.class) {
+            writeln!(
+                out,
+                "With --keep it would be remembered for class {}.",
+                sanitize(class)
             )?;
         }
         if let (Some(best), Some(tuning)) = (self.best(), self.tuning) {
@@ -140,7 +149,10 @@ impl Report<'_> {
     /// The effect as the sentence tells it: of waits and energy, how much more there is, and else how much better it is.
     fn as_told(&self, effect: Effect) -> Effect {
         match self.comparison.primary {
-            Primary::Wall | Primary::Number { .. } | Primary::Instructions => effect,
+            Primary::Wall
+            | Primary::Number { .. }
+            | Primary::Instructions
+            | Primary::Completions => effect,
             Primary::Waits | Primary::Energy | Primary::EnergyPerInstruction => Effect {
                 median: -effect.median,
                 interval: effect.interval.map(|Interval { low, high }| Interval {
@@ -159,6 +171,7 @@ impl Report<'_> {
             Primary::Number { .. } => ("better", "worse"),
             Primary::Waits => ("longer waits", "shorter waits"),
             Primary::Instructions => ("more instructions", "fewer instructions"),
+            Primary::Completions => ("more completions", "fewer completions"),
             Primary::Energy => ("more energy", "less energy"),
             Primary::EnergyPerInstruction => (
                 "more energy for each instruction",
@@ -256,6 +269,7 @@ impl Report<'_> {
             Primary::Wall
             | Primary::Waits
             | Primary::Instructions
+            | Primary::Completions
             | Primary::Energy
             | Primary::EnergyPerInstruction => None,
         };

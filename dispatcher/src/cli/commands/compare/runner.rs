@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use auto_ext_service::exit_code::{Code, WithCode};
+use auto_ext_trials::Comparison;
 use tokio::sync::watch;
 
 use super::contender::Contender;
@@ -98,6 +99,44 @@ impl Runner {
             }
         }
         Ok(Some(say))
+    }
+
+    /// Whether somebody knows which class a load has.
+    pub(super) fn knows_class(&self) -> bool {
+        matches!(self, Self::Leased(_))
+    }
+
+    /// The class that the load has now, where somebody knows it.
+    pub(super) async fn class(&self) -> anyhow::Result<Option<String>> {
+        match self {
+            Self::Leased(leased) => leased.class().await.map(Some),
+            Self::Direct(_) => Ok(None),
+        }
+    }
+
+    /// The classes in which something is tried, where somebody knows them.
+    pub(super) async fn classes(&self) -> Vec<String> {
+        match self {
+            Self::Leased(leased) => leased.classes().await.unwrap_or_default(),
+            Self::Direct(_) => Vec::new(),
+        }
+    }
+
+    /// Takes down on what depends whether what is found can be kept.
+    pub(super) async fn begin_to_keep(&mut self) -> anyhow::Result<()> {
+        match self {
+            // It has the daemon look.
+            Self::Leased(_) => Ok(()),
+            Self::Direct(direct) => direct.begin_to_keep().await,
+        }
+    }
+
+    /// Has what was found kept for a class, and returns what is said of it; without pairs it is only looked whether it could be.
+    pub(super) async fn keep(&mut self, class: &str, found: &Comparison) -> anyhow::Result<String> {
+        match self {
+            Self::Leased(leased) => leased.keep(class, found).await,
+            Self::Direct(direct) => direct.keep(class, found).await,
+        }
     }
 
     /// Has run again what ran before.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use auto_ext_evidence::{Arm, LogRatio, Pair, Settling};
+use auto_ext_policy::KERNEL;
 use auto_ext_service::duration::span;
 use auto_ext_service::exit_code::WithCode;
 use auto_ext_service::sanitize::sanitize;
@@ -17,6 +18,7 @@ use super::contender::Contender;
 use super::csv::{Csv, Row};
 use super::end::End;
 use super::instance::Instance;
+use super::keep::{self, Classes};
 use super::live::{self, Times};
 use super::meter::{Meter, Missing};
 use super::options::Options;
@@ -44,6 +46,7 @@ pub(super) struct Session<'o> {
     settling: Settling,
     signals: Signals,
     csv: Option<Csv>,
+    classes: Classes,
 }
 
 impl<'o> Session<'o> {
@@ -59,7 +62,7 @@ impl<'o> Session<'o> {
             .map(|name| Contender::named(name))
             .collect();
         let names: Vec<String> = challengers.iter().map(Contender::to_string).collect();
-        let runner = Runner::begin(application(&options.command)).await?;
+        let mut runner = Runner::begin(application(&options.command)).await?;
         let (meter, missing) = Meter::new();
         tell(&missing, &primary)?;
         let comparison = Comparison::new(
@@ -69,6 +72,9 @@ impl<'o> Session<'o> {
             options.pairs(),
             seed,
         );
+        if let Some(class) = &options.keep {
+            keep::check(&mut runner, class, &comparison).await?;
+        }
         Ok(Self {
             options,
             comparison,
@@ -81,6 +87,7 @@ impl<'o> Session<'o> {
             settling: Settling::default(),
             signals,
             csv: options.csv.as_deref().map(create).transpose()?,
+            classes: Classes::default(),
         })
     }
 
@@ -247,6 +254,9 @@ impl<'o> Session<'o> {
             Ended::Failed(why) => Err(why),
             Ended::Interrupted(signal) => return Err(End::Signal(signal)),
         };
+        if let Ok(Some(class)) = self.runner.class().await {
+            self.classes.add(class);
+        }
         if self.runner.instance().await.ok().as_ref() != Some(&before) {
             self.runner.forget();
             return Ok(Err(
@@ -279,6 +289,33 @@ impl<'o> Session<'o> {
     /// Has run again what ran before.
     pub(super) async fn go_back(&mut self) -> anyhow::Result<()> {
         self.runner.end().await
+    }
+
+    /// Has what was found kept, if that is wanted.
+    pub(super) async fn keep(&mut self) -> anyhow::Result<()> {
+        let Some(class) = &self.options.keep else {
+            return Ok(());
+        };
+        let took = self.begun.elapsed();
+        let (runner, classes) = (&mut self.runner, &self.classes);
+        for said in keep::keep(runner, class, classes, &self.comparison, took).await? {
+            progress(&said);
+        }
+        Ok(())
+    }
+
+    /// For which class `--keep` would have kept what was found.
+    pub(super) async fn could_keep_for(&self) -> Option<String> {
+        let Options { keep, tune, .. } = self.options;
+        if keep.is_some() || tune.is_some() || self.comparison.incumbent != KERNEL {
+            return None;
+        }
+        let class = self.classes.usual()?.to_owned();
+        self.runner
+            .classes()
+            .await
+            .contains(&class)
+            .then_some(class)
     }
 
     fn contender(&self, arm: Arm) -> &Contender {
@@ -349,19 +386,25 @@ fn tell(missing: &Missing, primary: &Primary) -> anyhow::Result<()> {
     }
     let by_instructions = [Primary::Instructions, Primary::EnergyPerInstruction];
     let by_energy = [Primary::Energy, Primary::EnergyPerInstruction];
-    for (by, what, why) in [
+    let needed = [
         (
-            by_instructions,
+            by_instructions.contains(primary),
             "the instructions of programs",
             &missing.instructions,
         ),
         (
-            by_energy,
+            *primary == Primary::Completions,
+            "what disks and the network complete",
+            &missing.completions,
+        ),
+        (
+            by_energy.contains(primary),
             "the energy that the processors take",
             &missing.energy,
         ),
-    ] {
-        if let Some(why) = why.as_ref().filter(|_| by.contains(primary)) {
+    ];
+    for (is_needed, what, why) in needed {
+        if let Some(why) = why.as_ref().filter(|_| is_needed) {
             let text = format!("`--goal` judges by {what}, not measured here: {}", why.text);
             return Err(WithCode::error(why.code, text));
         }

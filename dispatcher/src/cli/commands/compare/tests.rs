@@ -27,6 +27,7 @@ fn report<'a>(comparison: &'a Comparison, command: &'a [OsString], end: &'a End)
         command,
         end,
         took: Duration::from_secs(1143),
+        class: None,
         seed: 5,
         unicode: true,
     }

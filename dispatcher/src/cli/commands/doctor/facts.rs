@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use auto_ext_core::{CoreScheduling, KernelState};
-use auto_ext_policy::{Listen, Policy};
+use auto_ext_policy::{Listen, Policy, TrialMode};
 use auto_ext_scx::core_scheduling;
 use auto_ext_scx::process::executable::ProgramError;
 use auto_ext_scx::process::{cgroup, executable};
@@ -14,7 +14,7 @@ use auto_ext_service::file_access::{Obstacle, Reader};
 
 use super::{conflicts, kernel_build, steal};
 use crate::cli::commands::client::Properties;
-use crate::sources::read_policy;
+use crate::sources::{read_policy, surroundings};
 
 /// What was found out about the machine.
 #[derive(Clone, Debug)]
@@ -45,6 +45,10 @@ pub(super) struct Facts {
     pub(super) some_program: bool,
     /// What keeps the service from reading the policy, and from writing its metrics.
     pub(super) out_of_reach: Vec<String>,
+    /// The policy has something tried.
+    pub(super) tries: bool,
+    /// The cgroups in use that have limits or weights of CPU time.
+    pub(super) limited_cgroups: Vec<String>,
     /// What other tools do that gets in the way, with the remedy.
     pub(super) conflicts: Vec<String>,
     /// What the running daemon says, or why it cannot be asked.
@@ -151,6 +155,10 @@ pub(super) fn gather(
             policy.as_ref().ok(),
             service,
         ),
+        tries: policy
+            .as_ref()
+            .is_ok_and(|policy| policy.trials.mode != TrialMode::Off),
+        limited_cgroups: surroundings::limited_cgroups(root).unwrap_or_default(),
         policy: policy.map(drop).map_err(|error| error.to_string()),
         missing_programs,
         some_program,

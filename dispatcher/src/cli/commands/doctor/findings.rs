@@ -206,9 +206,40 @@ fn resources(findings: &mut Findings, facts: &Facts) {
     for missing in &facts.missing_limits {
         findings.add(Weight::Weakens, missing.clone());
     }
+    limited_cgroups(findings, facts);
     for conflict in &facts.conflicts {
         findings.add(Weight::Weakens, conflict.clone());
     }
+}
+
+/// How many cgroups are named.
+const NAMED: usize = 3;
+
+/// Limits and weights of CPU time, which are in the way of trials.
+fn limited_cgroups(findings: &mut Findings, facts: &Facts) {
+    let all = &facts.limited_cgroups;
+    if all.is_empty() {
+        return;
+    }
+    let mut named = all[..all.len().min(NAMED)].join(", ");
+    if all.len() > NAMED {
+        named.push_str(&format!(" and {} others", all.len() - NAMED));
+    }
+    let (weight, then) = if facts.tries {
+        let then =
+            "nothing is tried while these use the CPU: take the limits away, or do without trials";
+        (Weight::Weakens, then)
+    } else {
+        (
+            Weight::Fine,
+            "with trials, nothing would be tried meanwhile",
+        )
+    };
+    let text = format!(
+        "cgroups have limits or weights of CPU time (cpu.max, cpu.weight), which most sched_ext schedulers do not follow: \
+         {named}; {then}"
+    );
+    findings.add(weight, text);
 }
 
 /// What the daemon says of itself.

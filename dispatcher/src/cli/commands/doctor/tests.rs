@@ -38,6 +38,8 @@ fn sound() -> Facts {
         policy: Ok(()),
         missing_programs: Vec::new(),
         some_program: true,
+        tries: false,
+        limited_cgroups: Vec::new(),
         conflicts: Vec::new(),
         daemon: Ok(DaemonFacts::default()),
     }
@@ -54,6 +56,23 @@ fn weights(facts: &Facts) -> Vec<Weight> {
 #[test]
 fn a_sound_machine_has_nothing_to_mend() {
     assert_eq!(weights(&sound()), []);
+}
+
+#[test]
+fn limits_of_cgroups_are_named_and_are_trouble_where_something_is_tried() {
+    let named = ["a.slice", "b.slice", "c.slice", "d.slice"].map(str::to_owned);
+    let limited = |tries| Facts {
+        tries,
+        limited_cgroups: named.to_vec(),
+        ..sound()
+    };
+    assert_eq!(weights(&limited(false)), []);
+    assert_eq!(weights(&limited(true)), [Weight::Weakens]);
+    let findings = judge(&limited(true));
+    let says = |text: &str| findings.iter().any(|finding| finding.text.contains(text));
+    assert!(says(
+        "a.slice, b.slice, c.slice and 1 others; nothing is tried"
+    ));
 }
 
 #[test]
