@@ -3,12 +3,12 @@
 use std::io::Write;
 
 use anyhow::Context as _;
-use auto_ext_service::sanitize::sanitize;
 use auto_ext_vm::host::Host as _;
 use auto_ext_vm::monitor::Iteration;
 
 use super::look::Look;
 use super::ticks::{Tick, Ticks};
+use super::words::complain;
 
 /// Shows each window, until it is told to end.
 pub(super) fn monitor(look: &Look, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -20,7 +20,7 @@ pub(super) fn monitor(look: &Look, out: &mut dyn Write) -> anyhow::Result<()> {
         let after = match host.snapshot() {
             Ok(after) => after,
             Err(error) => {
-                eprintln!("{}", sanitize(&error.to_string()));
+                complain(&error);
                 before = None;
                 continue;
             }

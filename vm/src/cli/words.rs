@@ -1,6 +1,10 @@
-//! What is done, in words.
+//! What is done, and what goes wrong, in words.
+
+use std::fmt::Display;
+use std::io::{self, Write as _};
 
 use auto_ext_service::cpu_list::List;
+use auto_ext_service::sanitize::sanitize;
 use auto_ext_vm::action::{Action, Notice};
 use auto_ext_vm::snapshot::GuestId;
 
@@ -34,4 +38,10 @@ fn notice_in_words(notice: &Notice, name: impl Fn(&GuestId) -> String) -> String
         Notice::CpuObserves(why) => format!("vCPUs are only watched from now on: {why}"),
         Notice::MemoryObserves(why) => format!("memory is only watched from now on: {why}"),
     }
+}
+
+/// Tells people of something that went wrong, after which things go on.
+pub(super) fn complain(error: &dyn Display) {
+    // Where that cannot be said there is nobody to say it to.
+    let _ = writeln!(io::stderr(), "{}", sanitize(&error.to_string()));
 }
