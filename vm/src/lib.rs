@@ -10,12 +10,15 @@ pub mod config;
 pub mod controller;
 pub mod core;
 pub mod cpu;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod host;
 pub mod kernel;
 pub mod libvirt;
 pub mod memory;
 pub mod moment;
 pub mod monitor;
+pub mod qmp;
 pub mod remembered;
 pub mod scenario;
 pub mod simulation;

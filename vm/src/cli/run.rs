@@ -9,7 +9,7 @@ use auto_ext_service::sanitize::sanitize;
 use auto_ext_vm::config::{Config, CpuConfig, MemoryConfig, Mode, Reclaim};
 use auto_ext_vm::controller::{Controller, Done};
 use auto_ext_vm::core::{Event, explain};
-use auto_ext_vm::libvirt::Libvirt;
+use auto_ext_vm::host::Host;
 use auto_ext_vm::remembered::Remembered;
 use auto_ext_vm::snapshot::GuestId;
 
@@ -96,7 +96,7 @@ impl Shown {
     /// Shows what was done in a window, and how CPUs stand if that is news.
     fn window(
         &mut self,
-        controller: &Controller<Libvirt>,
+        controller: &Controller<Box<dyn Host>>,
         number: u64,
         done: &[Done],
         out: &mut dyn Write,
