@@ -3,8 +3,10 @@
 //! what keeps a process from a file. Nothing here knows of schedulers.
 
 pub mod atomic_file;
+pub mod bounded_file;
 pub mod budget;
 pub mod clock;
+pub mod cpu_list;
 pub mod duration;
 pub mod exit_code;
 pub mod file_access;
