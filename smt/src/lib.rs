@@ -5,11 +5,11 @@
 //! Nothing here changes anything on a machine but files of its own ([`store`]) and where threads may run ([`affinity`]), which
 //! is undone.
 
+use auto_ext_service::{bounded_file, cpu_list};
+
 pub mod affinity;
-mod bounded_file;
 pub mod core;
 pub mod counters;
-pub mod cpu_list;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod groups;
