@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use auto_ext_service::exit_code::Code;
 use auto_ext_service::sanitize::sanitize;
-use auto_ext_vm::action::{Action, Notice};
+use auto_ext_vm::action::Action;
 use auto_ext_vm::core::explain;
 use auto_ext_vm::scenario::{MAX_BYTES, Scenario, parse};
 use auto_ext_vm::snapshot::GuestId;
@@ -85,7 +85,7 @@ fn show(scenario: &Scenario, out: &mut dyn Write) -> io::Result<()> {
                 Action::Target(guest, target) => {
                     writeln!(done, "  {}: {target:.0} MiB", name(guest))
                 }
-                Action::Say(notice) => writeln!(done, "  {}", in_words(notice, name)),
+                Action::Say(notice) => writeln!(done, "  {}", notice.in_words(name)),
                 Action::Remember(_) | Action::Period(..) => Ok(()),
             };
         }
@@ -105,16 +105,4 @@ fn show(scenario: &Scenario, out: &mut dyn Write) -> io::Result<()> {
         run.host.lost.len()
     )?;
     out.write_all(explain(&run.state, name).as_bytes())
-}
-
-fn in_words(notice: &Notice, name: impl Fn(&GuestId) -> String) -> String {
-    match notice {
-        Notice::Yielded(vcpu) => {
-            format!("somebody else pinned {}/{}", name(&vcpu.guest), vcpu.index)
-        }
-        Notice::PutBack(vcpus) => format!("{} vCPUs were put back", vcpus.len()),
-        Notice::HostShort => "guests need memory, and nobody can give it".to_owned(),
-        Notice::CpuObserves(why) => format!("vCPUs are only watched from now on: {why}"),
-        Notice::MemoryObserves(why) => format!("memory is only watched from now on: {why}"),
-    }
 }
