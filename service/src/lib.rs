@@ -9,6 +9,7 @@ pub mod budget;
 pub mod clock;
 pub mod config_file;
 pub mod cpu_list;
+pub mod daemon_lock;
 pub mod duration;
 pub mod exit_code;
 pub mod file_access;
