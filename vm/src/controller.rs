@@ -100,23 +100,25 @@ impl<H: Host> Controller<H> {
             return Ok(done);
         };
         let earlier = earlier.of_those_who_run(&self.snapshot, self.host.now());
-        done.extend(self.event(Event::Remembered(earlier)));
+        done.extend(self.event(Event::Remembered(earlier.clone())));
         done.extend(self.event(seen));
         // What was put back is not to be put back again.
-        self.keep(&self.state.originals().clone());
+        let left = left(self.state.originals(), &earlier, &done);
+        self.keep(&left);
         Ok(done)
     }
 
     /// Something else happens.
     pub fn event(&mut self, event: Event) -> Vec<Done> {
         let (state, actions) = decide(&self.config, &self.state, event, self.host.now());
-        self.state = state;
+        let before = std::mem::replace(&mut self.state, state);
         let mut is_kept = true;
         let mut done = Vec::new();
         for action in actions {
             let result = match &action {
                 Action::Remember(originals) => {
-                    is_kept = self.keep(originals);
+                    let left = left(originals, before.originals(), &done);
+                    is_kept = self.keep(&left);
                     is_kept.then_some(()).ok_or(HostError::NotKept)
                 }
                 Action::Pin(..) | Action::Period(..) if !is_kept => Err(HostError::NotKept),
@@ -134,6 +136,24 @@ impl<H: Host> Controller<H> {
         self.not_kept = remembered.keep(&kept).err();
         self.not_kept.is_none()
     }
+}
+
+/// What is to be kept: what is, and what it was before where it could not be put back.
+fn left(originals: &Originals, before: &Originals, done: &[Done]) -> Originals {
+    let mut left = originals.clone();
+    for Done { action, result } in done {
+        match (action, result) {
+            (_, Ok(()) | Err(HostError::Gone(_))) => {}
+            (Action::Pin(vcpu, mask), _) if before.masks.get(vcpu) == Some(mask) => {
+                left.masks.insert(vcpu.clone(), mask.clone());
+            }
+            (Action::Period(guest, period), _) if before.periods.get(guest) == Some(period) => {
+                left.periods.insert(guest.clone(), *period);
+            }
+            _ => {}
+        }
+    }
+    left
 }
 
 #[cfg(test)]

@@ -6,14 +6,18 @@
 //! somebody describes ([`scenario`]).
 
 pub mod action;
+pub mod cli;
 pub mod config;
 pub mod controller;
 pub mod core;
 pub mod cpu;
 pub mod daemon;
 pub mod host;
+pub mod kernel;
+pub mod libvirt;
 pub mod memory;
 pub mod moment;
+pub mod monitor;
 pub mod remembered;
 pub mod scenario;
 pub mod simulation;

@@ -2,7 +2,7 @@
 //! was killed. Owns the file's format, and that a guest that was started anew meanwhile is another.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,6 +27,8 @@ const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 pub struct Remembered {
     path: PathBuf,
     boot: String,
+    /// Held as long as this is.
+    _lock: Option<File>,
 }
 
 /// What was kept.
@@ -55,6 +57,12 @@ pub enum RememberedError {
         path: PathBuf,
         /// What is wrong with it.
         error: serde_json::Error,
+    },
+    /// Somebody else changes the guests of this host.
+    #[error("{}: held by another auto-ext-vm, which runs", path.display())]
+    Held {
+        /// What they hold.
+        path: PathBuf,
     },
     /// A mask is none.
     #[error("{}: {error}", path.display())]
@@ -112,7 +120,35 @@ impl Remembered {
         Self {
             path: path.to_owned(),
             boot: boot.to_owned(),
+            _lock: None,
         }
+    }
+
+    /// As [`Self::new`], for the only one that may change guests: two would each undo what the other does.
+    ///
+    /// # Errors
+    /// When somebody else has it.
+    pub fn hold(path: &Path) -> Result<Self, RememberedError> {
+        let remembered = Self::new(path)?;
+        remembered.make_directory()?;
+        let path = path.with_added_extension("lock");
+        let failed = |path, error| RememberedError::File { path, error };
+        let lock = File::create(&path).map_err(|error| failed(path.clone(), error))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self {
+                _lock: Some(lock),
+                ..remembered
+            }),
+            Err(TryLockError::WouldBlock) => Err(RememberedError::Held { path }),
+            Err(TryLockError::Error(error)) => Err(failed(path, error)),
+        }
+    }
+
+    fn make_directory(&self) -> Result<(), RememberedError> {
+        let parent = self.path.parent();
+        parent
+            .map_or(Ok(()), fs::create_dir_all)
+            .map_err(|error| self.failed(error))
     }
 
     /// What was kept in this boot; nothing where there is no file.
@@ -178,9 +214,7 @@ impl Remembered {
             guests: guests.collect(),
         };
         let text = serde_json::to_string(&written).map_err(|error| self.garbled(error))?;
-        if let Some(directory) = self.path.parent() {
-            fs::create_dir_all(directory).map_err(|error| self.failed(error))?;
-        }
+        self.make_directory()?;
         atomic_file::replace(&self.path, [text.as_str(), "\n"]).map_err(|error| self.failed(error))
     }
 
@@ -280,6 +314,17 @@ mod tests {
         let left = kept.of_those_who_run(&seen, now);
         assert_eq!(left.masks.len(), 1);
         assert_eq!(left.periods, BTreeMap::from([(id(1), None)]));
+    }
+
+    #[test]
+    fn only_one_may_change_guests() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("made/originals.json");
+        let held = Remembered::hold(&path).unwrap();
+        let error = Remembered::hold(&path).unwrap_err().to_string();
+        assert!(error.contains("originals.json.lock: held"), "{error}");
+        drop(held);
+        Remembered::hold(&path).unwrap();
     }
 
     #[test]

@@ -271,6 +271,7 @@ fn under_a_sched_ext_scheduler_vcpus_run_where_they_were_found() {
     machine.windows(&mut daemon, 8);
     assert!(machine.host.with(|host| host.sigma()) < 5.0);
     daemon.end();
+    drop(daemon);
     // Whose owner wants it has them pinned all the same.
     machine.write(state, "enabled\n");
     machine.settings.cpu.under_scx = crate::config::UnderScx::Pin;
@@ -382,6 +383,7 @@ fn a_guest_that_dies_after_it_gave_memory_ends_that_until_a_person_says_so() {
     };
     assert!(held(&daemon.status()), "{:?}", daemon.status());
     daemon.end();
+    drop(daemon);
     // It holds over a restart, also for the same guest.
     machine.host.with(|host| host.guests.insert(0, guest));
     let before = targets();
@@ -468,8 +470,9 @@ fn garbled_orders_or_originals_keep_the_service_from_changing_anything() {
     machine.windows(&mut daemon, 10);
     assert_eq!(machine.host.pins(), 0);
     assert!(daemon.status().cpu.kept.contains("orders.json"));
-    machine.write("run/originals.json", "{");
+    machine.write("state/originals.json", "{");
     ask(&mut daemon, Request::Resume);
+    drop(daemon);
     let mut daemon = machine.daemon();
     machine.windows(&mut daemon, 10);
     assert_eq!(

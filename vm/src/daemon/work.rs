@@ -151,7 +151,8 @@ impl<H: Host> Daemon<H> {
         }
         let host = Guarded::new(host, find, owner, self.settings.cpu.pin_by);
         let said = |error: RememberedError| error.to_string();
-        let remembered = Remembered::new(&self.places.run.join("originals.json")).map_err(said)?;
+        let remembered =
+            Remembered::hold(&self.places.state.join("originals.json")).map_err(said)?;
         let controller = Controller::new(host, Config::default(), Some(remembered));
         self.controller = Some(controller.map_err(said)?);
         // A pause that a person wanted of an earlier life.
