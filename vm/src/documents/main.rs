@@ -90,21 +90,23 @@ mod tests {
             include_str!("../../../README.md"),
             include_str!("../../../CHANGELOG.md"),
             include_str!("../../../vm.yaml"),
-            include_str!("../../../policies.yaml"),
+            include_str!("../../../install.sh"),
         ];
         let command = cli::command();
         let mut written = 0;
         for text in texts {
-            for part in text.split("auto-ext-vm ").skip(1) {
-                let before_is_code = |name: &str| command.find_subcommand(name).is_some();
-                let name: String = part.chars().take_while(char::is_ascii_lowercase).collect();
-                let is_code = part.split('\n').next().unwrap_or_default().contains('`');
-                if is_code && !name.is_empty() {
-                    assert!(before_is_code(&name), "auto-ext-vm {name}");
-                    written += 1;
-                }
+            let in_words = text.split('`').skip(1).step_by(2);
+            let in_blocks = text.lines().filter_map(|line| line.strip_prefix("    "));
+            for line in in_words.chain(in_blocks) {
+                let Some(words) = line.strip_prefix("auto-ext-vm ") else {
+                    continue;
+                };
+                let name = words.split_whitespace().next().unwrap_or_default();
+                let is_there = command.find_subcommand(name).is_some();
+                assert!(is_there, "auto-ext-vm {name}");
+                written += 1;
             }
         }
-        assert!(written > 5, "{written}");
+        assert!(written > 10, "{written}");
     }
 }
