@@ -5,10 +5,10 @@ use std::io::Write;
 use crate::host::Host as _;
 use crate::monitor::Iteration;
 use anyhow::Context as _;
-use auto_ext_service::sanitize::sanitize;
 
 use super::look::Look;
 use super::ticks::{Tick, Ticks};
+use super::words::complain;
 
 /// Shows each window, until it is told to end.
 pub(super) fn monitor(look: &Look, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -20,7 +20,7 @@ pub(super) fn monitor(look: &Look, out: &mut dyn Write) -> anyhow::Result<()> {
         let after = match host.snapshot() {
             Ok(after) => after,
             Err(error) => {
-                eprintln!("{}", sanitize(&error.to_string()));
+                complain(&error);
                 before = None;
                 continue;
             }

@@ -15,7 +15,7 @@ use auto_ext_service::sanitize::sanitize;
 
 use super::look::Look;
 use super::ticks::{Tick, Ticks};
-use super::words::action_in_words;
+use super::words::{action_in_words, complain};
 
 /// What is run.
 #[derive(Debug, clap::Args)]
@@ -71,7 +71,7 @@ pub(super) fn run(options: &Run, out: &mut dyn Write) -> anyhow::Result<()> {
         match controller.look() {
             Ok(done) => shown.window(&controller, number, &done, out)?,
             // It may come again. Until then nothing is changed.
-            Err(error) => eprintln!("{}", sanitize(&error.to_string())),
+            Err(error) => complain(&error),
         }
     }
     let done = controller.event(Event::Exit);
@@ -112,7 +112,8 @@ impl Shown {
                 .unwrap_or_else(|| guest.to_string())
         };
         let told = explain(controller.state(), name);
-        let cpus = told.lines().next().unwrap_or_default();
+        let acts = controller.config().cpu.mode == Mode::Act;
+        let cpus = told.lines().next().filter(|_| acts).unwrap_or("memory");
         let lines = done.iter().filter_map(|done| line(done, name));
         let lines: String = lines.collect();
         if cpus != self.cpus || !lines.is_empty() {
@@ -122,7 +123,7 @@ impl Shown {
             cpus.clone_into(&mut self.cpus);
         }
         if let Some(error) = controller.not_kept() {
-            eprintln!("{}", sanitize(&error.to_string()));
+            complain(&error);
         }
         Ok(())
     }
