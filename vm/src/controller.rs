@@ -169,7 +169,7 @@ mod tests {
     fn acting() -> Config {
         let cpu = CpuConfig {
             mode: Mode::Act,
-            cpus: None,
+            ..CpuConfig::default()
         };
         Config {
             cpu,

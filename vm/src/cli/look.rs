@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use auto_ext_vm::host::Host;
-use auto_ext_vm::libvirt::{self, Libvirt};
-use auto_ext_vm::qmp::Qmp;
+use crate::host::Host;
+use crate::libvirt::{self, Libvirt};
+use crate::qmp::Qmp;
 
 /// How often the host is looked at, and where it is.
 #[derive(Debug, clap::Args)]

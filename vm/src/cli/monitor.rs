@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
+use crate::host::Host as _;
+use crate::monitor::Iteration;
 use anyhow::Context as _;
-use auto_ext_vm::host::Host as _;
-use auto_ext_vm::monitor::Iteration;
 
 use super::look::Look;
 use super::ticks::{Tick, Ticks};

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::path::Path;
 
+use crate::core::explain;
+use crate::scenario::{MAX_BYTES, Scenario, parse};
+use crate::snapshot::GuestId;
 use anyhow::{Context as _, bail};
 use auto_ext_service::sanitize::sanitize;
-use auto_ext_vm::core::explain;
-use auto_ext_vm::scenario::{MAX_BYTES, Scenario, parse};
-use auto_ext_vm::snapshot::GuestId;
 
 use super::words::action_in_words;
 

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
+use crate::config::{Config, CpuConfig, MemoryConfig, Mode, Reclaim};
+use crate::controller::{Controller, Done};
+use crate::core::{Event, explain};
+use crate::host::Host;
+use crate::remembered::Remembered;
+use crate::snapshot::GuestId;
 use anyhow::Context as _;
 use auto_ext_service::sanitize::sanitize;
-use auto_ext_vm::config::{Config, CpuConfig, MemoryConfig, Mode, Reclaim};
-use auto_ext_vm::controller::{Controller, Done};
-use auto_ext_vm::core::{Event, explain};
-use auto_ext_vm::host::Host;
-use auto_ext_vm::remembered::Remembered;
-use auto_ext_vm::snapshot::GuestId;
 
 use super::look::Look;
 use super::ticks::{Tick, Ticks};

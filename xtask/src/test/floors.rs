@@ -11,6 +11,8 @@ use crate::workspace;
 /// What each crate of the product uses of the others, itself left out; a floor uses only what is below it.
 const FLOORS: &[(&str, &[&str])] = &[
     ("service", &[]),
+    ("bus", &["service"]),
+    ("pages", &[]),
     ("signals", &[]),
     ("policy", &["service", "signals"]),
     ("evidence", &[]),
@@ -19,8 +21,8 @@ const FLOORS: &[(&str, &[&str])] = &[
         "core",
         &["service", "signals", "policy", "evidence", "trials"],
     ),
-    ("smt", &["service"]),
-    ("vm", &["service"]),
+    ("smt", &["service", "bus", "pages"]),
+    ("vm", &["service", "bus", "pages"]),
     ("profiler", &["service", "signals", "profiler-abi"]),
     (
         "scx",
@@ -29,7 +31,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "dispatcher",
         &[
-            "service", "signals", "policy", "evidence", "trials", "core", "profiler", "scx",
+            "service", "bus", "pages", "signals", "policy", "evidence", "trials", "core",
+            "profiler", "scx",
         ],
     ),
 ];

@@ -6,14 +6,14 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use auto_ext_policy::Policy;
+use auto_ext_service::daemon_lock::DaemonLock;
 use auto_ext_service::exit_code::{Code, WithCode};
 use auto_ext_trials::Export;
 
 use super::client::Client;
 use super::new_file;
 use crate::api::request::MAX_EXPORT;
-use crate::daemon::{learning, state_directory};
-use crate::persistence::daemon_lock::{self, DaemonLock, Role};
+use crate::daemon::{LOCK, learning, state_directory};
 use crate::persistence::trial_store;
 use crate::sources::conditions::here_with;
 use crate::sources::read_policy;
@@ -47,7 +47,7 @@ pub(super) async fn import(path: &Path) -> anyhow::Result<String> {
 
 /// Takes it in where no daemon runs, whose lock is ours meanwhile.
 fn directly(export: Export) -> anyhow::Result<String> {
-    let _lock = DaemonLock::take(Path::new(daemon_lock::FILE), Role::Trials)?;
+    let _lock = DaemonLock::take("auto-ext", "trials", Path::new(LOCK))?;
     let installed = Path::new(read_policy::INSTALLED);
     let policy = match installed.exists() {
         true => read_policy::load(installed)?,

@@ -14,6 +14,7 @@ use auto_ext_scx::switch::{DISABLE_WITHIN, LOAD_WITHIN, Switch};
 use auto_ext_scx::sysfs::SchedExt;
 use auto_ext_scx::{Candidate, KernelState};
 use auto_ext_service::clock::now_us;
+use auto_ext_service::daemon_lock::DaemonLock;
 use auto_ext_service::exit_code::{Code, WithCode};
 use auto_ext_trials::{Comparison, Key, NotKept, Table};
 use tokio::sync::watch;
@@ -21,8 +22,7 @@ use tokio::sync::watch;
 use super::contender::Contender;
 use super::instance::Instance;
 use crate::daemon::requests::to_pin;
-use crate::daemon::{learning, state_directory};
-use crate::persistence::daemon_lock::{self, DaemonLock, Role};
+use crate::daemon::{LOCK, learning, state_directory};
 use crate::persistence::trial_store;
 use crate::sources::conditions::Conditions;
 use crate::sources::read_policy;
@@ -48,7 +48,7 @@ impl Direct {
     pub(super) fn begin() -> anyhow::Result<Self> {
         let sched_ext = SchedExt::below(Path::new("/sys"));
         may_replace(&sched_ext.read())?;
-        let lock = DaemonLock::take(Path::new(daemon_lock::FILE), Role::Compare)?;
+        let lock = DaemonLock::take("auto-ext", "compare", Path::new(LOCK))?;
         let installed = Path::new(read_policy::INSTALLED);
         let policy = match installed.exists() {
             true => read_policy::load(installed)?,

@@ -1,88 +1,83 @@
 //! One daemon at a time: a lock on a file in /run that the daemon holds as long as it runs, and that says which
 //! process holds it. Commands that do without a daemon what else it does hold it too, and say which they are.
 //!
-//! Where it is does not depend on how the daemon was started: there is one kernel, and one scheduler.
+//! Where it is does not depend on how the daemon was started: there is one kernel, and one host.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Where the lock is.
-pub(crate) const FILE: &str = "/run/auto-ext/lock";
 /// Nobody else can open the file, and so nobody else can hold it.
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o755;
 /// How much of the file is read, in bytes: more than any PID and command have.
 const MAX_HOLDER: u64 = 32;
 
-/// Who holds the lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// The daemon, as long as it runs.
-    Daemon,
-    /// `auto-ext compare`, until something is known.
-    Compare,
-    /// `auto-ext trials --import`, for a moment.
-    Trials,
-}
+/// What the daemon calls itself.
+pub const DAEMON: &str = "daemon";
 
-/// A process that holds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LockHolder {
-    pid: u32,
-    role: Role,
+/// A process that holds the lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockHolder {
+    /// Its number.
+    pub pid: u32,
+    /// Which command of the service it is: [`DAEMON`], or one that does without.
+    pub command: String,
 }
 
 /// Why the lock cannot be taken.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LockError {
+pub enum LockError {
     /// Another daemon runs, or a command that keeps it from running.
-    #[error("{holder} and holds {path}; this one changed nothing", path = .path.display(), holder = process(*.holder))]
+    #[error("{holder} and holds {path}; this one changed nothing", path = .path.display(), holder = process(service, holder.as_ref()))]
     Held {
+        /// The service, by its name.
+        service: &'static str,
+        /// What is held.
         path: PathBuf,
+        /// By whom, where that is known.
         holder: Option<LockHolder>,
     },
+    /// The file cannot be used.
     #[error("{path}: {error}", path = .path.display())]
-    File { path: PathBuf, error: io::Error },
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
 }
 
-fn process(holder: Option<LockHolder>) -> String {
+fn process(service: &str, holder: Option<&LockHolder>) -> String {
     match holder {
-        None => "another auto-ext runs already".to_owned(),
-        Some(LockHolder {
-            pid,
-            role: Role::Daemon,
-        }) => format!("another auto-ext runs already, as process {pid},"),
-        Some(LockHolder { pid, role }) => format!(
-            "`auto-ext {}` runs without the daemon, as process {pid}, until which has ended no other can run,",
-            role.name()
-        ),
-    }
-}
-
-impl Role {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Daemon => "daemon",
-            Self::Compare => "compare",
-            Self::Trials => "trials",
+        None => format!("another {service} runs already"),
+        Some(LockHolder { pid, command }) if command == DAEMON => {
+            format!("another {service} runs already, as process {pid},")
         }
+        Some(LockHolder { pid, command }) => format!(
+            "`{service} {command}` runs without the daemon, as process {pid}, until which has ended no other can run,"
+        ),
     }
 }
 
 /// The lock, until this is dropped. Programs that the daemon starts do not inherit it.
 #[derive(Debug)]
-pub(crate) struct DaemonLock {
+pub struct DaemonLock {
     _file: File,
 }
 
 impl DaemonLock {
-    /// Takes the lock at `path`, whose directory may be missing: it is made by systemd, or by nobody.
+    /// Takes the lock of `service` at `path` for one of its commands. The directory may be missing: it is made by systemd, or
+    /// by nobody.
     ///
     /// # Errors
     /// When another process holds it, or the file cannot be opened.
-    pub(crate) fn take(path: &Path, role: Role) -> Result<Self, LockError> {
+    pub fn take(
+        service: &'static str,
+        command: &'static str,
+        path: &Path,
+    ) -> Result<Self, LockError> {
         let in_file = |error| LockError::File {
             path: path.to_owned(),
             error,
@@ -93,6 +88,7 @@ impl DaemonLock {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
                     return Err(LockError::Held {
+                        service,
                         path: path.to_owned(),
                         holder: holder(file),
                     });
@@ -101,7 +97,7 @@ impl DaemonLock {
             }
             // The file may have been removed between both steps, and another one made.
             if is_at(&file, path).map_err(in_file)? {
-                write_holder(&mut file, role);
+                write_holder(&mut file, command);
                 return Ok(Self { _file: file });
             }
         }
@@ -136,15 +132,13 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-fn write_holder(file: &mut File, role: Role) {
+fn write_holder(file: &mut File, command: &str) {
     let pid = std::process::id();
     let said = file
         .set_len(0)
-        .and_then(|()| file.write_all(format!("{pid} {}\n", role.name()).as_bytes()));
-    if let Err(error) = said {
-        // In a full /run; the lock holds all the same.
-        tracing::debug!("the lock does not say who holds it: {error}");
-    }
+        .and_then(|()| file.write_all(format!("{pid} {command}\n").as_bytes()));
+    // In a full /run it does not say who holds it, and holds all the same.
+    drop(said);
 }
 
 /// Who holds the lock; not known in the moment between taking it and saying so.
@@ -154,10 +148,12 @@ fn holder(file: File) -> Option<LockHolder> {
     let mut words = text.split_whitespace();
     let pid = words.next()?.parse().ok()?;
     // An earlier version's daemon says its number alone.
-    let name = words.next().unwrap_or(Role::Daemon.name());
-    let roles = [Role::Daemon, Role::Compare, Role::Trials];
-    let role = roles.into_iter().find(|role| role.name() == name)?;
-    Some(LockHolder { pid, role })
+    let command = words.next().unwrap_or(DAEMON);
+    let is_word = command.bytes().all(|letter| letter.is_ascii_lowercase());
+    is_word.then(|| LockHolder {
+        pid,
+        command: command.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -172,23 +168,24 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let path = run.path().join("auto-ext/lock");
         let pid = std::process::id();
-        for (role, says) in [
-            (Role::Daemon, "another auto-ext runs already"),
-            (Role::Compare, "`auto-ext compare` runs without the daemon"),
-            (Role::Trials, "`auto-ext trials` runs without the daemon"),
+        for (command, says) in [
+            (DAEMON, "another auto-ext runs already"),
+            ("compare", "`auto-ext compare` runs without the daemon"),
+            ("trials", "`auto-ext trials` runs without the daemon"),
         ] {
-            let first = DaemonLock::take(&path, role).unwrap();
-            let error = DaemonLock::take(&path, Role::Daemon).unwrap_err();
+            let first = DaemonLock::take("auto-ext", command, &path).unwrap();
+            let error = DaemonLock::take("auto-ext", DAEMON, &path).unwrap_err();
             let LockError::Held { holder, .. } = &error else {
                 panic!("{error}");
             };
-            assert_eq!(*holder, Some(LockHolder { pid, role }));
+            let command = command.to_owned();
+            assert_eq!(*holder, Some(LockHolder { pid, command }));
             let said = error.to_string();
             assert!(said.starts_with(says), "{said}");
             assert!(said.contains(&format!("as process {pid}")), "{said}");
             drop(first);
         }
-        DaemonLock::take(&path, Role::Daemon).unwrap();
+        DaemonLock::take("auto-ext", DAEMON, &path).unwrap();
     }
 
     #[test]
@@ -196,15 +193,15 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let path = run.path().join("lock");
         for (text, expected) in [
-            ("7\n", Some(Role::Daemon)),
-            ("7 compare\n", Some(Role::Compare)),
-            ("7 game\n", None),
+            ("7\n", Some(DAEMON)),
+            ("7 compare\n", Some("compare")),
+            ("7 \u{1b}[2J\n", None),
             ("", None),
             ("x\n", None),
         ] {
             fs::write(&path, text).unwrap();
-            let role = holder(File::open(&path).unwrap()).map(|holder| holder.role);
-            assert_eq!(role, expected, "{text}");
+            let command = holder(File::open(&path).unwrap()).map(|holder| holder.command);
+            assert_eq!(command.as_deref(), expected, "{text}");
         }
     }
 
@@ -212,7 +209,7 @@ mod tests {
     fn nobody_else_can_open_the_lock_and_no_scheduler_inherits_it() {
         let run = tempfile::tempdir().unwrap();
         let path = run.path().join("auto-ext/lock");
-        let lock = DaemonLock::take(&path, Role::Daemon).unwrap();
+        let lock = DaemonLock::take("auto-ext", DAEMON, &path).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), FILE_MODE);
         assert_eq!(mode(path.parent().unwrap()), DIRECTORY_MODE);
@@ -232,7 +229,7 @@ mod tests {
         assert!(!is_at(&removed, &path).unwrap());
         open(&path).unwrap();
         assert!(!is_at(&removed, &path).unwrap());
-        DaemonLock::take(&path, Role::Daemon).unwrap();
+        DaemonLock::take("auto-ext", DAEMON, &path).unwrap();
     }
 
     #[test]
@@ -243,7 +240,7 @@ mod tests {
         let path = run.path().join("lock");
         std::os::unix::fs::symlink(&precious, &path).unwrap();
         assert!(matches!(
-            DaemonLock::take(&path, Role::Daemon),
+            DaemonLock::take("auto-ext", DAEMON, &path),
             Err(LockError::File { .. })
         ));
         assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
