@@ -26,6 +26,7 @@ mod people;
 mod profiler;
 mod sizes;
 pub(crate) mod soak;
+mod soak_trials;
 mod sources;
 mod trials;
 mod truth;

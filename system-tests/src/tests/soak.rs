@@ -1,5 +1,5 @@
-//! `soak SECONDS [SEED]`: loads, faults, edits and pins at random, for as long as one likes. The same
-//! seed makes the same steps. What must always hold is looked at after every step.
+//! `soak SECONDS [SEED]`: loads, faults, edits and pins at random, for as long as one likes, and after that, in `soak_trials`, for
+//! three quarters as long with trials on. The same seed makes the same steps. What must always hold is looked at after every step.
 
 use std::fs;
 use std::thread::sleep;
@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::faults::{Ground, says_what_the_kernel_says};
+use super::soak_trials;
 use crate::load::{self, Load, Running};
 use crate::service::{self, Bus};
 use crate::{kernel, pinning, policy, process, wait};
@@ -108,7 +109,8 @@ pub(crate) fn soak(numbers: &[&str]) -> anyhow::Result<()> {
         kernel::enable_seq(),
         soak.pins
     );
-    Ok(())
+    soak_trials::soak(&mut soak.random, lasts * 3 / 4)
+        .with_context(|| format!("seed {seed}, with trials"))
 }
 
 /// A scheduler for every class but idle. Nobody plays, but processes are watched for it.

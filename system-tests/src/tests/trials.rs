@@ -12,19 +12,19 @@ use crate::service::{self, Bus};
 use crate::{kernel, policy, wait};
 
 /// One class, whatever the load is, in which scx_flash may be tried.
-const POLICY: &str = "version: 1\nrules: [{class: idle, use: [kernel], try: [scx_flash], goal: latency}]\n\
+pub(super) const POLICY: &str = "version: 1\nrules: [{class: idle, use: [kernel], try: [scx_flash], goal: latency}]\n\
     trials: {mode: ask, arm: 5s}\n";
 
-const TABLE: &str = "/var/lib/auto-ext/trials.json";
+pub(super) const TABLE: &str = "/var/lib/auto-ext/trials.json";
 const ASIDE: &str = "/var/lib/auto-ext/trials.json.unusable";
-const PAIRS: &str = "/var/lib/auto-ext/pairs.jsonl";
+pub(super) const PAIRS: &str = "/var/lib/auto-ext/pairs.jsonl";
 const FILES: [&str; 4] = [TABLE, ASIDE, PAIRS, "/var/lib/auto-ext/consent.json"];
 
 /// As much as there are CPUs, and what sleeps and is woken beside it; ended with this.
-struct Load(Vec<Child>);
+pub(super) struct Load(Vec<Child>);
 
 impl Load {
-    fn begin() -> anyhow::Result<Self> {
+    pub(super) fn begin() -> anyhow::Result<Self> {
         let hogs = std::thread::available_parallelism()?.get();
         let hogs = std::iter::repeat_n("while :; do :; done", hogs);
         let sleepers = ["while :; do sleep 0.005; done"];
@@ -48,7 +48,7 @@ impl Drop for Load {
 }
 
 /// Starts the service anew, with nothing learned.
-fn begin(text: &str) -> anyhow::Result<Bus> {
+pub(super) fn begin(text: &str) -> anyhow::Result<Bus> {
     policy::write(text)?;
     service::stop()?;
     for file in FILES {
@@ -62,18 +62,18 @@ fn begin(text: &str) -> anyhow::Result<Bus> {
 }
 
 /// The trial that is on, as `status` has it; empty while none is.
-fn trial() -> Value {
+pub(super) fn trial() -> Value {
     let status = service::say("auto-ext status --json");
     let status = status.and_then(|status| Ok(serde_json::from_str::<Value>(&status)?));
     status.map_or(Value::Null, |mut status| status["trial"].take())
 }
 
-fn is_tried() -> bool {
+pub(super) fn is_tried() -> bool {
     trial()["runs"].is_string()
 }
 
 /// The records of the table that was kept.
-fn records() -> Vec<Value> {
+pub(super) fn records() -> Vec<Value> {
     let table = fs::read(TABLE).unwrap_or_default();
     let mut table: Value = serde_json::from_slice(&table).unwrap_or_default();
     table["records"]
@@ -83,7 +83,7 @@ fn records() -> Vec<Value> {
 }
 
 /// The pairs that were kept.
-fn pairs() -> Vec<Value> {
+pub(super) fn pairs() -> Vec<Value> {
     let pairs = fs::read_to_string(PAIRS).unwrap_or_default();
     let pairs = pairs
         .lines()
@@ -92,7 +92,7 @@ fn pairs() -> Vec<Value> {
 }
 
 /// Nothing is tried any more, the kernel's own runs, and there is no more in the kernel than before.
-fn is_over(before: [usize; 4]) -> anyhow::Result<()> {
+pub(super) fn is_over(before: [usize; 4]) -> anyhow::Result<()> {
     ensure!(!is_tried(), "{}", trial());
     kernel::runs("kernel")?;
     wait::until("what measures", &before, || {
@@ -103,7 +103,7 @@ fn is_over(before: [usize; 4]) -> anyhow::Result<()> {
 
 /// Has the noise of the load known, as small as on a machine that has nothing else to do. What it is on this one has no
 /// part in what is tested, and to find it out takes turns of which each lasts.
-fn tell_the_noise() -> anyhow::Result<()> {
+pub(super) fn tell_the_noise() -> anyhow::Result<()> {
     let mut table: Value = serde_json::from_slice(&fs::read(TABLE)?)?;
     let record = &mut table["records"][0];
     ensure!(record["scheduler"].is_null(), "{record}");

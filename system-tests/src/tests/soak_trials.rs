@@ -1,0 +1,185 @@
+//! The last part of a soak: trials are on, and whoever comes in the middle of a candidate's turn, by chance in what and when, ends them.
+//! Each time nothing of the trial may be left, and nothing is proven by fewer pairs than it takes.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use super::trials::{
+    Load, PAIRS, POLICY, TABLE, begin, is_over, is_tried, pairs, records, tell_the_noise, trial,
+};
+use crate::leftovers::Leftovers;
+use crate::service::{self, Bus};
+use crate::{kernel, load, pinning, policy, wait};
+
+const CPU: &str = "/sys/devices/system/cpu/cpu2/online";
+/// By fewer pairs nothing is proven.
+const FEWEST_PAIRS: usize = 6;
+/// How long a turn lasts, with the time in which the machine settles, in milliseconds.
+const TURN_MS: u64 = 8000;
+
+/// What comes in the middle of a turn, and how it goes again.
+type Disturbance = (&'static str, fn() -> anyhow::Result<()>);
+
+const DISTURBANCES: [Disturbance; 8] = [
+    ("pin", pin_and_unpin),
+    ("hold", hold),
+    ("scheduler killed", kill_scheduler),
+    ("SysRq-S", sysrq),
+    ("edit", edit),
+    ("CPU gone and back", cpu),
+    ("consent taken back", take_consent_back),
+    ("daemon killed", kill_daemon),
+];
+
+/// Soaks until it has lasted for this long.
+pub(super) fn soak(random: &mut fastrand::Rng, lasts: Duration) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    begin(POLICY)?;
+    let running = Load::begin()?;
+    service::say("auto-ext learn --now 30m")?;
+    wait::until("a record of the noise", &true, || {
+        let mut records = records().into_iter();
+        records.any(|record| record["pairs"].as_u64() > Some(0))
+    })?;
+    service::stop()?;
+    tell_the_noise()?;
+    let quiet = fs::read(TABLE)?;
+    let mut turns = 0;
+    while turns == 0 || begun.elapsed() < lasts {
+        let (what, disturb) = DISTURBANCES[random.usize(..DISTURBANCES.len())];
+        turns += 1;
+        let at = begun.elapsed().as_secs();
+        eprintln!("{at:>5} s  trial {turns}: {what}");
+        // Of the day before nothing is known any more but the noise: who failed may be tried again.
+        service::stop()?;
+        fs::write(TABLE, &quiet)?;
+        service::say("systemctl reset-failed auto-ext.service").ok();
+        service::say("systemctl start auto-ext.service")?;
+        let before = at_rest()?;
+        disturbed(random, disturb, before).with_context(|| format!("trial {turns}, {what}"))?;
+    }
+    drop(running);
+    service::say("auto-ext learn off")?;
+    wait::until("a trial that goes on", &false, is_tried)?;
+    is_over(at_rest()?)?;
+    begin(policy::QUIET)?;
+    eprintln!("{turns} trials were disturbed");
+    Ok(())
+}
+
+/// Waits for the turn of a candidate, disturbs it at some moment, and looks at what is left.
+fn disturbed(
+    random: &mut fastrand::Rng,
+    disturb: fn() -> anyhow::Result<()>,
+    before: [usize; 4],
+) -> anyhow::Result<()> {
+    wait::until("a candidate that runs", &true, || {
+        let trial = trial();
+        let candidate = trial["candidate"].as_str().unwrap_or_default();
+        !candidate.is_empty() && trial["runs"] == candidate && kernel::state() == "enabled"
+    })?;
+    sleep(Duration::from_millis(random.u64(..TURN_MS)));
+    disturb()?;
+    is_proven_by_enough()?;
+    is_over(before)
+}
+
+/// How much there is in the kernel while nothing is tried.
+fn at_rest() -> anyhow::Result<[usize; 4]> {
+    let bus = Bus::connect()?;
+    wait::until("daemon on the bus", &true, || {
+        bus.number("Switches").is_ok()
+    })?;
+    Ok(Leftovers::at_rest()?.bpf_objects())
+}
+
+/// Nothing is said to be better by fewer pairs than it takes, of those that were kept one by one.
+fn is_proven_by_enough() -> anyhow::Result<()> {
+    let pairs = pairs();
+    for record in records() {
+        let scheduler = &record["scheduler"];
+        let is_kept = |pair: &&Value| {
+            pair["scheduler"] == *scheduler
+                && pair["end"]["end"] == "kept"
+                && pair["ratio"].is_f64()
+        };
+        let kept = pairs.iter().filter(is_kept).count();
+        ensure!(
+            record["proven"].is_null() || kept >= FEWEST_PAIRS,
+            "{record} by {kept} pairs in {PAIRS}"
+        );
+    }
+    Ok(())
+}
+
+fn has_ended() -> anyhow::Result<()> {
+    wait::until("a trial that goes on", &false, is_tried).map(drop)
+}
+
+fn pin_and_unpin() -> anyhow::Result<()> {
+    service::say("auto-ext pin kernel")?;
+    has_ended()?;
+    service::say("auto-ext unpin").map(drop)
+}
+
+fn hold() -> anyhow::Result<()> {
+    let held = load::start("auto-ext hold -- sleep 1000")?;
+    has_ended()?;
+    drop(held);
+    Ok(())
+}
+
+fn kill_scheduler() -> anyhow::Result<()> {
+    let pid = Bus::connect()?.number("SchedulerPid")?;
+    // Its turn may just have ended.
+    if pid > 0 {
+        let _ = nix::sys::signal::kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGKILL);
+        has_ended()?;
+    }
+    service::say("auto-ext pin kernel")?;
+    service::say("auto-ext unpin").map(drop)
+}
+
+fn sysrq() -> anyhow::Result<()> {
+    fs::write("/proc/sys/kernel/sysrq", "1")?;
+    fs::write("/proc/sysrq-trigger", "S")?;
+    service::say("auto-ext pin kernel")?;
+    has_ended()?;
+    service::say("auto-ext unpin")?;
+    // Out of the safe mode.
+    service::output("auto-ext reload").map(drop)
+}
+
+fn edit() -> anyhow::Result<()> {
+    policy::write(&POLICY.replace("arm: 5s", "arm: 6s"))?;
+    has_ended()?;
+    policy::write(POLICY)
+}
+
+fn cpu() -> anyhow::Result<()> {
+    fs::write(CPU, "0")?;
+    let ended = has_ended();
+    fs::write(CPU, "1")?;
+    ended
+}
+
+fn take_consent_back() -> anyhow::Result<()> {
+    service::say("auto-ext learn off")?;
+    has_ended()?;
+    service::say("auto-ext learn --now 30m").map(drop)
+}
+
+fn kill_daemon() -> anyhow::Result<()> {
+    let daemon = pinning::daemon()?;
+    pinning::send(Signal::SIGKILL, Pid::from_raw(i32::try_from(daemon)?))?;
+    wait::until("another daemon", &true, || {
+        pinning::daemon().is_ok_and(|now| now != daemon)
+    })?;
+    at_rest().map(drop)
+}
