@@ -2,8 +2,8 @@
 //! ([`memory`]), decided from what is seen of them ([`snapshot`]) and without asking anybody ([`core`]).
 //!
 //! What decides reads and changes no machine: what is seen comes in and what is to be done goes out as data. A [`host`] sees and
-//! does it, the [`controller`] takes the one to the other, and the [`daemon`] is the service around it. It is tried on hosts that are made up ([`simulation`]), also such as
-//! somebody describes ([`scenario`]).
+//! does it, the [`controller`] takes the one to the other, and the [`daemon`] is the service around it. It is tried on hosts that are
+//! made up ([`simulation`]), also such as somebody describes ([`scenario`]).
 
 pub mod action;
 pub mod cli;
