@@ -7,6 +7,7 @@
 
 pub mod affinity;
 mod bounded_file;
+pub mod config;
 pub mod core;
 pub mod counters;
 pub mod cpu_list;

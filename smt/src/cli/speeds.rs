@@ -5,7 +5,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use auto_ext_smt::counters::{Counters, NotCounted, Perf, speed};
+use auto_ext_smt::counters::{Counters, Metric, NotCounted, Perf, speed};
 use auto_ext_smt::groups::{Group, Key, MAX_THREADS, tids};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -64,7 +64,7 @@ fn measure(mut counters: Vec<(Key, Opened)>, wait: impl FnOnce()) -> Speeds {
     let speeds = before.into_iter().zip(now).map(|(before, now)| {
         let before = before.map_err(|why| why.to_string())?;
         let now = now.map_err(|why| why.to_string())?;
-        speed(&before, &now).map_err(|why| why.to_string())
+        speed(Metric::Ipc, &before, &now).map_err(|why| why.to_string())
     });
     keys.zip(speeds).collect()
 }

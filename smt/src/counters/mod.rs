@@ -14,4 +14,4 @@ mod window;
 
 pub use perf::Perf;
 pub use reading::{Counters, NotCounted, Reading};
-pub use window::{NoSpeed, speed};
+pub use window::{Metric, NoSpeed, speed};
