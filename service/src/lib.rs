@@ -1,7 +1,8 @@
 //! What any daemon of this repository needs: clocks, durations as people write them, exit codes, text that is safe to
 //! print on a terminal or in markup, files that a power loss leaves whole, limits on how often users may ask, the kernel's types, and
-//! what keeps a process from a file. Nothing here knows of schedulers.
+//! what keeps a process from a file, and which of them decides where a process runs. Nothing here knows of schedulers.
 
+pub mod affinity_owner;
 pub mod atomic_file;
 pub mod budget;
 pub mod clock;
