@@ -11,6 +11,7 @@ use crate::workspace;
 /// What each crate of the product uses of the others, itself left out; a floor uses only what is below it.
 const FLOORS: &[(&str, &[&str])] = &[
     ("service", &[]),
+    ("bus", &["service"]),
     ("signals", &[]),
     ("policy", &["service", "signals"]),
     ("evidence", &[]),
@@ -19,8 +20,8 @@ const FLOORS: &[(&str, &[&str])] = &[
         "core",
         &["service", "signals", "policy", "evidence", "trials"],
     ),
-    ("smt", &["service"]),
-    ("vm", &["service"]),
+    ("smt", &["service", "bus"]),
+    ("vm", &["service", "bus"]),
     ("profiler", &["service", "signals", "profiler-abi"]),
     (
         "scx",
@@ -29,7 +30,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "dispatcher",
         &[
-            "service", "signals", "policy", "evidence", "trials", "core", "profiler", "scx",
+            "service", "bus", "signals", "policy", "evidence", "trials", "core", "profiler", "scx",
         ],
     ),
 ];

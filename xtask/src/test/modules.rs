@@ -13,8 +13,9 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use crate::workspace;
 
 /// The crates of the product that have modules.
-const CRATES: [&str; 12] = [
+const CRATES: [&str; 13] = [
     "service",
+    "bus",
     "signals",
     "policy",
     "core",

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use auto_ext_bus::authorization::Authorization;
+use auto_ext_bus::join::{BusError, BusKind, connect, take_name};
+use auto_ext_bus::properties::Properties;
 use auto_ext_scx::process::registry::ProcessRegistry;
 use auto_ext_scx::sysfs::SchedExt;
 use auto_ext_service::lock::lock;
@@ -12,9 +15,7 @@ use zbus::{Connection, Variant, fdo};
 
 use super::address::{NAME, PATH};
 use super::answers::Answers;
-use super::authorization::Authorization;
 use super::interface::AutoExt;
-use super::properties::{Object, Properties};
 use super::scx_loader::ScxLoader;
 use super::scx_loader_name::Offer;
 use super::values::{Values, trial_values};
@@ -25,37 +26,6 @@ use crate::api::status::{Current, DaemonStatus};
 const SIGNALS_EVERY: Duration = Duration::from_secs(1);
 /// A signal that differs by less from what was announced last is not announced: it is never quite constant.
 const NOTICEABLE: f64 = 0.02;
-
-/// The bus on which callers ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum BusKind {
-    /// The system bus, as a service.
-    System,
-    /// The caller's session bus.
-    Session,
-    /// No bus.
-    None,
-}
-
-/// Why the service cannot be on the bus.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BusError {
-    #[error("the {0} bus cannot be reached: {1}")]
-    Unreachable(&'static str, zbus::Error),
-    #[error("the name {NAME} is taken: another auto-ext runs already")]
-    NameTaken,
-    #[error("the name {NAME} cannot be had: {0} (is its D-Bus policy file installed?)")]
-    NameRefused(zbus::Error),
-    #[error("D-Bus: {0}")]
-    Other(#[from] zbus::Error),
-}
-
-impl BusError {
-    /// Whether the bus has answered, and trying again would only get the same answer.
-    pub(crate) fn is_final(&self) -> bool {
-        matches!(self, Self::NameTaken | Self::NameRefused(_))
-    }
-}
 
 /// What the service needs to be on a bus.
 #[derive(Clone)]
@@ -86,14 +56,8 @@ struct Shown {
 impl BusConfig {
     /// Connects, shows the object and takes the name; none where there is to be none.
     pub(crate) async fn join(&self) -> Result<Option<Bus>, BusError> {
-        let connection = match self.kind {
-            BusKind::None => return Ok(None),
-            BusKind::System => Connection::system()
-                .await
-                .map_err(|error| BusError::Unreachable("system", error))?,
-            BusKind::Session => Connection::session()
-                .await
-                .map_err(|error| BusError::Unreachable("session", error))?,
+        let Some(connection) = connect(self.kind).await? else {
+            return Ok(None);
         };
         let authorization = Arc::new(Authorization::new());
         let object = AutoExt::new(
@@ -108,21 +72,11 @@ impl BusConfig {
         connection.object_server().at(PATH, object).await?;
         let interface: InterfaceRef<AutoExt> = connection.object_server().interface(PATH).await?;
         let own = Arc::clone(&authorization);
-        Properties::install(&connection, Object::AutoExt, own).await?;
+        Properties::<AutoExt>::install(&connection, PATH, own).await?;
         let answers = Answers::new(&self.sched_ext, &self.registry, Arc::clone(&self.status));
         let loader = ScxLoader::new(answers, Arc::clone(&authorization), self.requests.clone());
         let scx_loader = Offer::prepare(&connection, loader, authorization).await?;
-        match connection
-            .request_name_with_flags(NAME, fdo::RequestNameFlags::DO_NOT_QUEUE)
-            .await
-        {
-            Ok(_) => {}
-            Err(zbus::Error::NameTaken) => return Err(BusError::NameTaken),
-            Err(error @ (zbus::Error::MethodError(..) | zbus::Error::FDO(_))) => {
-                return Err(BusError::NameRefused(error));
-            }
-            Err(error) => return Err(BusError::Other(error)),
-        }
+        take_name(&connection, NAME).await?;
         Ok(Some(Bus {
             connection,
             interface,

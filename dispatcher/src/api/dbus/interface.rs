@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use auto_ext_bus::authorization::Authorization;
+use auto_ext_bus::callers::{caller, left};
 use auto_ext_scx::process::registry::ProcessRegistry;
 use auto_ext_scx::sysfs::SchedExt;
 use auto_ext_service::lock::lock;
@@ -13,9 +15,8 @@ use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, Variant, fdo, interface};
 
+use super::actions::Action;
 use super::answers::{Answers, Properties};
-use super::authorization::{Action, Authorization};
-use super::callers::{caller, left};
 use super::values::trial_values;
 use crate::api::request::{Answer, MayName, Refusal, Request, Requests};
 use crate::api::status::{Current, DaemonStatus};
@@ -85,7 +86,7 @@ impl AutoExt {
             } => Action::Lease,
             _ => Action::Manage,
         };
-        self.authorization.may(action, bus, header).await
+        self.authorization.may(action.id(), bus, header).await
     }
 
     /// The number of what `request` asks for, a hold or a lease, which ends when `owner` leaves the bus.
@@ -290,7 +291,9 @@ impl AutoExt {
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<()> {
-        self.authorization.may(Action::Manage, bus, &header).await?;
+        self.authorization
+            .may(Action::Manage.id(), bus, &header)
+            .await?;
         self.ask(Request::Unpin).await.map(drop)
     }
 
@@ -409,7 +412,9 @@ impl AutoExt {
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<()> {
-        self.authorization.may(Action::Manage, bus, &header).await?;
+        self.authorization
+            .may(Action::Manage.id(), bus, &header)
+            .await?;
         self.ask(Request::EndTrial).await.map(drop)
     }
 
@@ -442,7 +447,9 @@ impl AutoExt {
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> fdo::Result<()> {
-        self.authorization.may(Action::Manage, bus, &header).await?;
+        self.authorization
+            .may(Action::Manage.id(), bus, &header)
+            .await?;
         self.ask(Request::Reload).await.map(drop)
     }
 

@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
+use auto_ext_bus::authorization::Authorization;
+use auto_ext_bus::callers::program;
 use zbus::message::Header;
 use zbus::{Connection, fdo, interface};
 
+use super::actions::Action;
 use super::answers::{Answers, Properties as Facts};
-use super::authorization::{Action, Authorization};
-use super::callers::program;
 use crate::api::request::{Request, Requests};
 use crate::api::status::{Current, LoaderStatus};
 use crate::scx_loader::clients::{Ask, How};
@@ -61,9 +62,10 @@ impl ScxLoader {
         // Before a person is asked, which may take minutes.
         let checked = request(String::new()).check();
         checked.map_err(|refusal| failed(refusal.to_string()))?;
+        // As with scx_loader, a person may be asked whatever the caller says.
         let may = self
             .authorization
-            .may_by_scx_loader(action, bus, header)
+            .may_by_first(&action.of_scx_loader(), bus, header, true)
             .await;
         may.map_err(|error| match error {
             fdo::Error::AccessDenied(why) => failed(why),

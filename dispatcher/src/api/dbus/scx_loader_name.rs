@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use auto_ext_bus::authorization::Authorization;
+use auto_ext_bus::properties::Properties;
 use futures_util::StreamExt as _;
 use zbus::names::InterfaceName;
 use zbus::object_server::InterfaceRef;
 use zbus::{Connection, Variant, fdo};
 
-use super::authorization::Authorization;
-use super::properties::{Object, Properties};
 use super::scx_loader::{NAME, PATH, ScxLoader, current};
 use crate::api::status::{Current, DaemonStatus, LoaderStatus};
 
@@ -66,7 +66,7 @@ impl Offer {
         authorization: Arc<Authorization>,
     ) -> zbus::Result<Self> {
         connection.object_server().at(PATH, object).await?;
-        Properties::install(connection, Object::ScxLoader, authorization).await?;
+        Properties::<ScxLoader>::install(connection, PATH, authorization).await?;
         let free = fdo::DBusProxy::new(connection).await?;
         let free = free
             .receive_name_owner_changed_with_args(&[(0, NAME), (2, "")])

@@ -18,32 +18,8 @@ use zbus_polkit::policykit1::{
     AuthorityProxy, AuthorizationResult, CheckAuthorizationFlags, Subject,
 };
 
-use super::callers::left;
+use crate::callers::left;
 
-/// What takes an authorization: the actions of systemd/org.autoext.AutoExt1.policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    /// To have a scheduler that the policy names run for as long as the caller does.
-    Lease,
-    /// To change what runs.
-    Manage,
-    /// To pass arguments to a scheduler, a program that runs as root and may write what it is told to.
-    Arguments,
-}
-
-impl Action {
-    /// Its name for polkit.
-    pub(super) fn id(self) -> &'static str {
-        match self {
-            Self::Lease => "org.autoext.AutoExt1.lease",
-            Self::Manage => "org.autoext.AutoExt1.manage",
-            Self::Arguments => "org.autoext.AutoExt1.arguments",
-        }
-    }
-}
-
-/// The action of scx_loader.
-const OF_SCX_LOADER: &str = "org.scx.loader.manage-schedulers";
 /// What polkit says of an action that no package has registered.
 const NOT_REGISTERED: &str = "is not registered";
 /// How long polkit may take to answer without asking a person.
@@ -71,7 +47,7 @@ static ASKED: AtomicU64 = AtomicU64::new(0);
 
 /// Who may call what, and how often.
 #[derive(Debug)]
-pub(super) struct Authorization {
+pub struct Authorization {
     /// The users for whom questions are open.
     questions: Mutex<Vec<u32>>,
     calls: Budgets,
@@ -80,8 +56,8 @@ pub(super) struct Authorization {
     users: Mutex<HashMap<String, u32>>,
 }
 
-impl Authorization {
-    pub(super) fn new() -> Self {
+impl Default for Authorization {
+    fn default() -> Self {
         Self {
             questions: Mutex::default(),
             calls: Budgets::new(CALLS),
@@ -89,53 +65,51 @@ impl Authorization {
             users: Mutex::default(),
         }
     }
+}
+
+impl Authorization {
+    /// Nobody has called yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
 
     /// Whether the caller may call a method that changes nothing.
-    pub(super) async fn read(&self, bus: &Connection, header: &Header<'_>) -> fdo::Result<()> {
+    ///
+    /// # Errors
+    /// When it calls too often.
+    pub async fn read(&self, bus: &Connection, header: &Header<'_>) -> fdo::Result<()> {
         spend(&self.calls, self.user(bus, header).await?)
     }
 
     /// Whether the caller may read properties.
-    pub(super) async fn read_properties(
-        &self,
-        bus: &Connection,
-        header: &Header<'_>,
-    ) -> fdo::Result<()> {
+    ///
+    /// # Errors
+    /// When it reads too often.
+    pub async fn read_properties(&self, bus: &Connection, header: &Header<'_>) -> fdo::Result<()> {
         spend(&self.readings, self.user(bus, header).await?)
     }
 
-    /// Whether the caller may do this.
-    pub(super) async fn may(
+    /// Whether the caller may do what takes this action of polkit's. A person may be asked if the caller says so.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub async fn may(
         &self,
-        action: Action,
+        action: &'static str,
         bus: &Connection,
         header: &Header<'_>,
     ) -> fdo::Result<()> {
         let flags = header.primary().flags();
         let interactive = flags.contains(Flags::ALLOW_INTERACTIVE_AUTH);
-        let action = action.id();
-        self.authorize(&[action], bus, header, interactive).await
+        self.may_by_first(&[action], bus, header, interactive).await
     }
 
-    /// Whether the caller may do this as a client of scx_loader: by the action of scx_loader where it is installed, so that
-    /// people's rules about it go on working, else by ours; with arguments, by which a program that runs as root may be told to
-    /// write files, always by ours. As it does, a person may be asked whatever the caller says.
-    pub(super) async fn may_by_scx_loader(
-        &self,
-        action: Action,
-        bus: &Connection,
-        header: &Header<'_>,
-    ) -> fdo::Result<()> {
-        let actions = [OF_SCX_LOADER, action.id()];
-        let actions = match action {
-            Action::Arguments => &actions[1..],
-            Action::Lease | Action::Manage => &actions[..],
-        };
-        self.authorize(actions, bus, header, true).await
-    }
-
-    /// Whether the caller may do this by the first of the actions that is registered.
-    async fn authorize(
+    /// Whether the caller may do this by the first of the actions that is registered. `interactive`: a person may be asked.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub async fn may_by_first(
         &self,
         actions: &[&str],
         bus: &Connection,
@@ -180,7 +154,10 @@ impl Authorization {
     }
 
     /// The user who calls, as the bus knows.
-    pub(super) async fn user(&self, bus: &Connection, header: &Header<'_>) -> fdo::Result<u32> {
+    ///
+    /// # Errors
+    /// When the caller has left.
+    pub async fn user(&self, bus: &Connection, header: &Header<'_>) -> fdo::Result<u32> {
         let Some(sender) = header.sender() else {
             return Err(fdo::Error::AccessDenied("who calls?".to_owned()));
         };

@@ -14,7 +14,7 @@ const MAX_NAME: usize = 64;
 ///
 /// # Errors
 /// When it has left already, or the bus does not answer.
-pub(super) async fn left(bus: &Connection, name: &str) -> fdo::Result<fdo::NameOwnerChangedStream> {
+pub async fn left(bus: &Connection, name: &str) -> fdo::Result<fdo::NameOwnerChangedStream> {
     let proxy = fdo::DBusProxy::new(bus).await?;
     let left = proxy
         .receive_name_owner_changed_with_args(&[(0, name), (2, "")])
@@ -28,7 +28,7 @@ pub(super) async fn left(bus: &Connection, name: &str) -> fdo::Result<fdo::NameO
 
 /// What the caller is called, for people: its unit if it is a service, else its program. Only a name: it says nothing of what
 /// the caller may do.
-pub(super) async fn program(bus: &Connection, header: &Header<'_>) -> String {
+pub async fn program(bus: &Connection, header: &Header<'_>) -> String {
     let pid = async {
         let sender = header.sender()?.to_owned();
         let proxy = fdo::DBusProxy::new(bus).await.ok()?;
@@ -61,7 +61,10 @@ fn service_of(cgroup: &str) -> Option<String> {
 }
 
 /// The caller's unique name on the bus.
-pub(super) fn caller(header: &Header<'_>) -> fdo::Result<String> {
+///
+/// # Errors
+/// When the message says none.
+pub fn caller(header: &Header<'_>) -> fdo::Result<String> {
     header
         .sender()
         .map(ToString::to_string)
