@@ -3,22 +3,20 @@
 //! Owns the format, its limits and its errors, and which rule applies when. Pure: files are read elsewhere, as it is found
 //! out elsewhere whether a scheduler is installed and which processes run.
 //!
-//! How its `files` are read: `yaml` makes a tree of each that knows the place of every value; `schema` with `schedulers`,
-//! `lists`, `rules`, `when`, `metrics`, `compat` and `trials` gives keys and values their meaning, helped by `fields`. All problems of this second step are
-//! reported at once; one of the first stands alone, as whatever follows from it says nothing. `lookalike` finds characters
-//! that were pasted and look like others; `json_schema` describes the same format to editors.
+//! How its `files` are read: the crate `service` makes a tree of each that knows the place of every value; `schema` with `schedulers`,
+//! `lists`, `rules`, `when`, `metrics`, `compat` and `trials` gives keys and values their meaning. All problems of this second step are
+//! reported at once; one of the first stands alone, as whatever follows from it says nothing. `json_schema` describes the same format to editors.
+
+use auto_ext_service::config_file::{error, fields, lookalike, suggest, utf8, yaml};
 
 mod candidate;
 mod compat;
 mod conditions;
 mod descendants;
-mod error;
-mod fields;
 mod files;
 mod json_schema;
 pub mod known;
 mod lists;
-mod lookalike;
 mod metrics;
 mod parse;
 mod pattern;
@@ -28,18 +26,14 @@ mod rules;
 mod schedulers;
 mod schema;
 mod selection;
-mod suggest;
-mod syntax;
 mod trials;
-mod utf8;
 mod when;
-mod yaml;
 
 pub use candidate::{Candidate, KERNEL, MAX_COMMAND_LINE, Scheduler, file_name};
 pub use compat::{Compat, Switch};
 pub use conditions::{Conditions, Context, Power, Precedence, Profile};
 pub use descendants::Descendants;
-pub use error::{Location, PolicyError, Problem, Warning};
+pub use error::{ConfigError as PolicyError, Location, Problem, Warning};
 pub use fields::MAX_FILE_NAME;
 pub use files::{File, Files, MAX_PARTS, ReadList};
 pub use json_schema::json_schema;

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Location, PolicyError, Problem, Problems, Warning, judge};
+use auto_ext_service::config_file::format::Format;
+use auto_ext_service::config_file::tree;
+
+use crate::error::{ConfigError as PolicyError, Location, Problem, Problems, Warning, judge};
 use crate::files::Files;
 use crate::lists::ListFiles;
 use crate::policy::Policy;
@@ -12,6 +15,12 @@ use crate::{lookalike, schema, yaml};
 
 /// The largest file of a policy, in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
+
+/// What it is called in messages.
+const FORMAT: Format = Format {
+    name: "a policy",
+    least: "`version: 1` and `rules`",
+};
 
 /// The sections of which the places are kept.
 const SECTIONS_WITH_PLACES: [&str; 3] = ["schedulers", "lists", "metrics"];
@@ -88,7 +97,7 @@ impl Checked {
         for (problems, contents) in problems.iter_mut().zip(contents) {
             match text(contents) {
                 Ok(text) => {
-                    match tree(&text) {
+                    match tree(&text, FORMAT) {
                         Ok(root) => roots.push(root),
                         Err(problem) => problems.add_problem(problem),
                     }
@@ -143,11 +152,4 @@ fn text(contents: Result<Vec<u8>, String>) -> Result<String, Problem> {
         ));
     }
     utf8(bytes)
-}
-
-/// The one document in `text`.
-fn tree(text: &str) -> Result<yaml::Node, Problem> {
-    yaml::refuse_tabs(text)?;
-    lookalike::refuse_indentation(text)?;
-    yaml::parse(text)
 }

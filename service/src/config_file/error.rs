@@ -1,4 +1,4 @@
-//! What is wrong with a policy, and where. Owns the form `FILE:LINE:COL: error: MESSAGE`, also of warnings; the messages
+//! What is wrong with a configuration, and where. Owns the form `FILE:LINE:COL: error: MESSAGE`, also of warnings; the messages
 //! themselves are written where the problem is found.
 
 use std::fmt;
@@ -11,10 +11,10 @@ const MAX_PROBLEMS: usize = 100;
 /// How many warnings are kept; further ones are only counted.
 const MAX_WARNINGS: usize = 300;
 
-/// The longest excerpt of a policy that a message repeats, in characters.
+/// The longest excerpt of a file that a message repeats, in characters.
 const MAX_QUOTE: usize = 60;
 
-/// A place in a policy, as editors count it.
+/// A place in a file, as editors count it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
     /// The line, from 1.
@@ -28,7 +28,7 @@ impl Location {
     pub const START: Self = Self { line: 1, column: 1 };
 }
 
-/// One thing in a policy that is wrong, or valid but probably not meant.
+/// One thing in a file that is wrong, or valid but probably not meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The offending key or value; [`Location::START`] when it is the file as a whole.
@@ -37,17 +37,18 @@ pub struct Problem {
     pub message: String,
 }
 
-/// A place in one of the files that a policy is made of.
+/// A place in one of the files that a configuration is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub struct Place {
     /// The number of the file.
-    pub(super) file: usize,
-    pub(super) at: Location,
+    pub file: usize,
+    /// Where in it.
+    pub at: Location,
 }
 
-/// A policy that cannot be used. Displays one line `FILE:LINE:COL: error: MESSAGE` per problem.
+/// A configuration that cannot be used. Displays one line `FILE:LINE:COL: error: MESSAGE` per problem.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct PolicyError {
+pub struct ConfigError {
     /// Those in which something is wrong.
     files: Vec<WrongFile>,
 }
@@ -60,7 +61,7 @@ struct WrongFile {
     omitted: usize,
 }
 
-impl PolicyError {
+impl ConfigError {
     /// At least one problem, file by file and in each in its order; of each file the first hundred if there are more.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.files.iter().flat_map(|file| &file.problems)
@@ -79,7 +80,7 @@ impl PolicyError {
     }
 }
 
-impl fmt::Display for PolicyError {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
         for file in &self.files {
@@ -100,7 +101,7 @@ impl fmt::Display for PolicyError {
     }
 }
 
-/// Something in a valid policy that is probably not meant. Displays as one line `FILE:LINE:COL: warning: MESSAGE`.
+/// Something in a valid file that is probably not meant. Displays as one line `FILE:LINE:COL: warning: MESSAGE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     path: PathBuf,
@@ -108,13 +109,13 @@ pub struct Warning {
 }
 
 impl Warning {
-    /// The policy as it was named by the caller.
+    /// The file as it was named by the caller.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A warning about the policy that is called `path`.
+    /// A warning about the file that is called `path`.
     #[must_use]
     pub fn new(path: &Path, at: Location, message: impl Into<String>) -> Self {
         Self {
@@ -140,7 +141,7 @@ impl fmt::Display for Warning {
 
 /// Collects the problems of one file, so that one run names all of them.
 #[derive(Debug)]
-pub(super) struct Problems {
+pub struct Problems {
     /// The number of the file among `paths`.
     file: usize,
     paths: Rc<[PathBuf]>,
@@ -152,7 +153,8 @@ pub(super) struct Problems {
 
 impl Problems {
     /// Those of each of these files, of which none is known yet.
-    pub(super) fn of_each(paths: Vec<PathBuf>) -> Vec<Self> {
+    #[must_use]
+    pub fn of_each(paths: Vec<PathBuf>) -> Vec<Self> {
         let paths: Rc<[PathBuf]> = paths.into();
         let of = |file| Self {
             file,
@@ -166,17 +168,20 @@ impl Problems {
     }
 
     /// The file that they are about.
-    pub(super) fn path(&self) -> &Path {
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.paths[self.file]
     }
 
     /// The file that has the settings.
-    pub(super) fn first_path(&self) -> &Path {
+    #[must_use]
+    pub fn first_path(&self) -> &Path {
         &self.paths[0]
     }
 
     /// A place in the file that they are about.
-    pub(super) fn place(&self, at: Location) -> Place {
+    #[must_use]
+    pub fn place(&self, at: Location) -> Place {
         Place {
             file: self.file,
             at,
@@ -184,7 +189,8 @@ impl Problems {
     }
 
     /// In which line `place` is, and in which file if it is another one, for a message.
-    pub(super) fn line_of(&self, place: Place) -> String {
+    #[must_use]
+    pub fn line_of(&self, place: Place) -> String {
         let line = place.at.line;
         if place.file == self.file {
             return format!("line {line}");
@@ -192,13 +198,14 @@ impl Problems {
         format!("line {line} of {}", self.paths[place.file].display())
     }
 
-    pub(super) fn add(&mut self, at: Location, message: impl Into<String>) {
+    /// Adds something that is wrong.
+    pub fn add(&mut self, at: Location, message: impl Into<String>) {
         self.add_with(at, || message.into());
     }
 
     /// As [`Self::add`], for a message that takes time to make: `message` is not called for a problem that is only
     /// counted.
-    pub(super) fn add_with(&mut self, at: Location, message: impl FnOnce() -> String) {
+    pub fn add_with(&mut self, at: Location, message: impl FnOnce() -> String) {
         if self.found.len() < MAX_PROBLEMS {
             self.found.push(Problem {
                 at,
@@ -210,12 +217,12 @@ impl Problems {
     }
 
     /// Adds what stands alone, as whatever follows from it says nothing.
-    pub(super) fn add_problem(&mut self, problem: Problem) {
+    pub fn add_problem(&mut self, problem: Problem) {
         self.add(problem.at, problem.message);
     }
 
     /// Adds something that is valid but probably not meant.
-    pub(super) fn warn(&mut self, at: Location, message: impl Into<String>) {
+    pub fn warn(&mut self, at: Location, message: impl Into<String>) {
         if self.warnings.len() < MAX_WARNINGS {
             self.warnings.push(Problem::new(at, message));
         } else {
@@ -224,7 +231,7 @@ impl Problems {
     }
 
     /// What is wrong.
-    pub(super) fn found_mut(&mut self) -> &mut [Problem] {
+    pub fn found_mut(&mut self) -> &mut [Problem] {
         &mut self.found
     }
 
@@ -253,7 +260,10 @@ impl Problems {
 }
 
 /// The warnings about all files, each in its order, if nothing is wrong with any of them.
-pub(super) fn judge(files: Vec<Problems>) -> Result<Vec<Warning>, PolicyError> {
+///
+/// # Errors
+/// All that is wrong, otherwise.
+pub fn judge(files: Vec<Problems>) -> Result<Vec<Warning>, ConfigError> {
     if files.iter().all(|file| file.found.is_empty()) {
         return Ok(files
             .into_iter()
@@ -261,11 +271,12 @@ pub(super) fn judge(files: Vec<Problems>) -> Result<Vec<Warning>, PolicyError> {
             .collect());
     }
     let files = files.into_iter().filter_map(Problems::wrong_file).collect();
-    Err(PolicyError { files })
+    Err(ConfigError { files })
 }
 
 impl Problem {
-    pub(super) fn new(at: Location, message: impl Into<String>) -> Self {
+    /// Something that is wrong there.
+    pub fn new(at: Location, message: impl Into<String>) -> Self {
         Self {
             at,
             message: message.into(),
@@ -273,13 +284,14 @@ impl Problem {
     }
 
     /// A problem with the file as a whole.
-    pub(super) fn with_file(message: impl Into<String>) -> Self {
+    pub fn with_file(message: impl Into<String>) -> Self {
         Self::new(Location::START, message)
     }
 }
 
 /// `text` between backquotes: short, on one line, and safe to print on a terminal.
-pub(super) fn quote(text: &str) -> String {
+#[must_use]
+pub fn quote(text: &str) -> String {
     let mut quoted = String::from("`");
     for (index, character) in text.chars().enumerate() {
         if index == MAX_QUOTE {
@@ -297,6 +309,6 @@ pub(super) fn quote(text: &str) -> String {
 }
 
 /// Names between backquotes, separated by commas.
-pub(super) fn quote_all<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+pub fn quote_all<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().map(quote).collect::<Vec<_>>().join(", ")
 }

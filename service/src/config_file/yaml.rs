@@ -5,17 +5,18 @@
 //! problem, in the words of Rust types, and would have turned `1_000` or `0x10` into numbers
 //! although they may be meant as text.
 //!
-//! Anchors, aliases and tags are refused: no policy needs them, and without aliases a small file
+//! Anchors, aliases and tags are refused: no configuration needs them, and without aliases a small file
 //! cannot grow when it is read.
 
 use std::collections::BTreeMap;
 
 use serde_saphyr::granit_parser::{self, Event, Marker, Parser, ScalarStyle, ScanError, Span};
 
-use crate::error::{Location, Problem, quote};
-use crate::syntax;
+use super::error::{Location, Problem, quote};
+use super::format::Format;
+use super::syntax;
 
-/// How deep lists and mappings may nest, each kind of notation counted apart; a policy needs six.
+/// How deep lists and mappings may nest, each kind of notation counted apart; policies.yaml needs six.
 const MAX_DEPTH: usize = 16;
 
 /// How many keys and values a file may hold; every limit of `schema` used up needs fewer.
@@ -23,18 +24,25 @@ const MAX_NODES: usize = 32_768;
 
 /// A value and its place.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) at: Location,
-    pub(super) value: Value,
+pub struct Node {
+    /// Where it begins.
+    pub at: Location,
+    /// What it holds.
+    pub value: Value,
 }
 
 /// What a node holds.
 #[derive(Debug)]
-pub(super) enum Value {
+pub enum Value {
     /// Nothing, `~` or `null`.
     Empty,
     /// Text as it was written; `plain` if without quotes.
-    Text { text: String, plain: bool },
+    Text {
+        /// The text.
+        text: String,
+        /// Without quotes.
+        plain: bool,
+    },
     /// `[a, b]`, or lines that begin with `-`.
     List(Vec<Node>),
     /// `{key: value}`, or lines of `key: value`, in the order of the file.
@@ -43,7 +51,8 @@ pub(super) enum Value {
 
 impl Value {
     /// What this is, for a message that expected something else.
-    pub(super) fn shown(&self) -> String {
+    #[must_use]
+    pub fn shown(&self) -> String {
         match self {
             Self::Empty => "empty".to_owned(),
             Self::Text { text, plain: true } => quote(text),
@@ -57,12 +66,7 @@ impl Value {
 impl Node {
     /// Where the values below `section` stand, by their keys joined with dots. Depth is bounded where
     /// this was read.
-    pub(super) fn add_places(
-        &self,
-        section: &str,
-        before: &str,
-        places: &mut BTreeMap<String, Location>,
-    ) {
+    pub fn add_places(&self, section: &str, before: &str, places: &mut BTreeMap<String, Location>) {
         let Value::Mapping(entries) = &self.value else {
             return;
         };
@@ -79,7 +83,10 @@ impl Node {
 }
 
 /// Reads the one document in `text`.
-pub(super) fn parse(text: &str) -> Result<Node, Problem> {
+///
+/// # Errors
+/// When it is none.
+pub fn parse(text: &str, format: Format) -> Result<Node, Problem> {
     let mut options = granit_parser::options! {
         emit_anchor_events: true,
         emit_unresolved_aliases: true,
@@ -91,6 +98,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Problem> {
     let mut builder = Builder {
         parser,
         text,
+        format,
         nodes: 0,
     };
     let node = builder.document()?;
@@ -99,7 +107,10 @@ pub(super) fn parse(text: &str) -> Result<Node, Problem> {
 
 /// Refuses tabs that indent something. YAML forbids them too, but the parser lets some of them
 /// pass and describes others by what they break further down.
-pub(super) fn refuse_tabs(text: &str) -> Result<(), Problem> {
+///
+/// # Errors
+/// When there is one.
+pub fn refuse_tabs(text: &str) -> Result<(), Problem> {
     // As the parser counts lines: a carriage return alone ends one too.
     let text = text.replace("\r\n", "\n");
     for (index, line) in text.split(['\n', '\r']).enumerate() {
@@ -125,6 +136,7 @@ pub(super) fn refuse_tabs(text: &str) -> Result<(), Problem> {
 struct Builder<'t> {
     parser: Parser<'t, granit_parser::StrInput<'t>>,
     text: &'t str,
+    format: Format,
     nodes: usize,
 }
 
@@ -139,8 +151,11 @@ impl<'t> Builder<'t> {
                 Event::DocumentStart(..) if root.is_some() => {
                     return Err(Problem::new(
                         location(span.start),
-                        "a second document begins here; a policy is one document, so remove \
-                         this line and what follows, or put it in a file of its own",
+                        format!(
+                            "a second document begins here; {} is one document, so remove \
+                             this line and what follows, or put it in a file of its own",
+                            self.format.name
+                        ),
                     ));
                 }
                 Event::DocumentStart(..) => {}
@@ -148,10 +163,11 @@ impl<'t> Builder<'t> {
             }
         }
         root.ok_or_else(|| {
+            let Format { name, least } = self.format;
             Problem::with_file(if self.text.trim().is_empty() {
-                "the file is empty; a policy needs at least `version: 1` and `rules`"
+                format!("the file is empty; {name} needs at least {least}")
             } else {
-                "the file holds only comments; a policy needs at least `version: 1` and `rules`"
+                format!("the file holds only comments; {name} needs at least {least}")
             })
         })
     }
@@ -210,10 +226,11 @@ impl<'t> Builder<'t> {
 
     /// Refuses anchors, aliases and tags.
     fn refuse_properties(&mut self, event: &Event<'t>, span: Span) -> Result<(), Problem> {
+        let name = self.format.name;
         let slice = |span: Span| quote(span.slice(self.text).unwrap_or_default());
         if event.is_alias() {
             let message = format!(
-                "{} is a YAML alias, which a policy cannot use; write the value out, or put a \
+                "{} is a YAML alias, which {name} cannot use; write the value out, or put a \
                  pattern that begins with `*` between quotes",
                 slice(span)
             );
@@ -221,7 +238,7 @@ impl<'t> Builder<'t> {
         }
         if let Some(tag) = span.tag_span() {
             let message = format!(
-                "{} is a YAML tag, which a policy cannot use; remove it, or put text that begins \
+                "{} is a YAML tag, which {name} cannot use; remove it, or put text that begins \
                  with `!` between quotes",
                 slice(tag)
             );
@@ -231,7 +248,7 @@ impl<'t> Builder<'t> {
             // `emit_anchor_events`: the next event tells where the anchor is.
             let (_, span) = self.next()?;
             let message = format!(
-                "{} is a YAML anchor, which a policy cannot use; remove it, or put text that \
+                "{} is a YAML anchor, which {name} cannot use; remove it, or put text that \
                  begins with `&` between quotes",
                 quote(span.slice(self.text).unwrap_or_default())
             );
@@ -243,14 +260,17 @@ impl<'t> Builder<'t> {
     fn next(&mut self) -> Result<(Event<'t>, Span), Problem> {
         match self.parser.next_event() {
             Some(Ok(event)) => Ok(event),
-            Some(Err(error)) => Err(invalid(&error)),
+            Some(Err(error)) => Err(invalid(&error, self.format)),
             None => Ok((Event::StreamEnd, Span::default())),
         }
     }
 }
 
-fn invalid(error: &ScanError) -> Problem {
-    Problem::new(location(*error.marker()), syntax::explain(error.kind()))
+fn invalid(error: &ScanError, format: Format) -> Problem {
+    Problem::new(
+        location(*error.marker()),
+        syntax::explain(error.kind(), format),
+    )
 }
 
 /// The parser counts columns from 0.

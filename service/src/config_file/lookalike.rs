@@ -2,13 +2,13 @@
 //! spaces, invisible characters. Web pages and word processors put them in the place of what was typed; to YAML they
 //! are text.
 
-use crate::error::{Location, Problem, Problems, quote};
-use crate::yaml::{Node, Value};
+use super::error::{Location, Problem, Problems, quote};
+use super::yaml::{Node, Value};
 
 /// A character that is probably not meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Lookalike {
-    pub(super) character: char,
+struct Lookalike {
+    character: char,
     /// What it is.
     what: &'static str,
     /// What to do about it.
@@ -24,7 +24,7 @@ enum Instead {
 
 impl Lookalike {
     /// What `character` may have been taken for.
-    pub(super) fn of(character: char) -> Option<Self> {
+    fn of(character: char) -> Option<Self> {
         let (what, instead) = match character {
             '“'
             | '”'
@@ -90,7 +90,7 @@ impl Lookalike {
     }
 
     /// What it is, by its name, its shape and its number.
-    pub(super) fn shown(&self) -> String {
+    fn shown(&self) -> String {
         let number = u32::from(self.character);
         match self.instead {
             Instead::Write(' ') | Instead::Remove => format!("{} (U+{number:04X})", self.what),
@@ -110,7 +110,10 @@ impl Lookalike {
 
 /// Refuses such a character in the indentation of a line. YAML takes it for the beginning of a value, and reports only
 /// what that breaks further down.
-pub(super) fn refuse_indentation(text: &str) -> Result<(), Problem> {
+///
+/// # Errors
+/// When there is one.
+pub fn refuse_indentation(text: &str) -> Result<(), Problem> {
     let text = text.replace("\r\n", "\n");
     for (index, line) in text.split(['\n', '\r']).enumerate() {
         for (column, character) in line.chars().enumerate() {
@@ -138,7 +141,7 @@ pub(super) fn refuse_indentation(text: &str) -> Result<(), Problem> {
 }
 
 /// Warns of every key and value that has such a character. Depth is bounded where `node` was read.
-pub(super) fn warn(problems: &mut Problems, node: &Node) {
+pub fn warn(problems: &mut Problems, node: &Node) {
     match &node.value {
         Value::Empty => {}
         Value::Text { text, .. } => {
@@ -163,7 +166,7 @@ pub(super) fn warn(problems: &mut Problems, node: &Node) {
 }
 
 /// Adds to what is wrong in `text` that such a character on the same line, or on the one before, may be the cause.
-pub(super) fn explain(problems: &mut Problems, text: &str) {
+pub fn explain(problems: &mut Problems, text: &str) {
     explain_problems(problems.found_mut(), text);
 }
 

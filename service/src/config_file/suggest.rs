@@ -1,13 +1,13 @@
 //! Finds the name that was probably meant.
 
-use crate::error::{quote, quote_all};
+use super::error::{quote, quote_all};
 
 /// Longer words are not compared: no valid name is as long, and comparing costs length squared.
 const MAX_LENGTH: usize = 64;
 
 /// What to add to a message about `word`, which is none of `names`: `, did you mean …?` when one
 /// of them is near, else `; LABEL …` with all of them.
-pub(super) fn instead<'a>(
+pub fn instead<'a>(
     word: &str,
     names: impl Iterator<Item = &'a str> + Clone,
     label: &str,
@@ -19,7 +19,7 @@ pub(super) fn instead<'a>(
 }
 
 /// The name that differs from `word` by case and at most a third of its letters.
-pub(super) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
     if length > MAX_LENGTH {
         return None;

@@ -1,9 +1,12 @@
 //! The text that the bytes of a file are, or where they are none.
 
-use crate::error::{Location, Problem};
+use super::error::{Location, Problem};
 
 /// The text of these bytes.
-pub(super) fn utf8(bytes: Vec<u8>) -> Result<String, Problem> {
+///
+/// # Errors
+/// The first byte that is none.
+pub fn utf8(bytes: Vec<u8>) -> Result<String, Problem> {
     String::from_utf8(bytes).map_err(|error| not_utf8(&error))
 }
 

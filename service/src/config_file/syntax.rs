@@ -1,15 +1,17 @@
-//! The YAML parser's errors, put so that somebody who edits a policy understands them.
+//! The YAML parser's errors, put so that somebody who edits a configuration understands them.
 
 use serde_saphyr::granit_parser::ErrorKind;
 
-use crate::error::quote;
+use super::error::quote;
+use super::format::Format;
 
 /// What is wrong with the YAML and how to correct it.
-pub(super) fn explain(kind: &ErrorKind) -> String {
+pub(super) fn explain(kind: &ErrorKind, format: Format) -> String {
     use ErrorKind as E;
     let text = match kind {
         E::RecursionLimitExceeded => {
-            "lists and mappings nest too deep here; a policy needs six levels"
+            let name = format.name;
+            return format!("lists and mappings nest too deep here; {name} needs six levels");
         }
         E::UnclosedFlowCollection { open } => {
             let close = if *open == '[' { ']' } else { '}' };

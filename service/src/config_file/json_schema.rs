@@ -3,10 +3,11 @@
 use humantime::format_duration;
 use serde_json::{Map, Value, json};
 
-use crate::fields::MAX_NAME;
+use super::fields::MAX_NAME;
 
 /// A mapping with these keys and no others; one value for each key, in the same order.
-pub(super) fn mapping<const N: usize>(
+#[must_use]
+pub fn mapping<const N: usize>(
     keys: [&str; N],
     values: [Value; N],
     required: &[&str],
@@ -22,16 +23,21 @@ pub(super) fn mapping<const N: usize>(
     })
 }
 
-pub(super) fn choice(names: &[&str], explanation: &str) -> Value {
+/// One of a few words.
+#[must_use]
+pub fn choice(names: &[&str], explanation: &str) -> Value {
     described(json!({"enum": names}), explanation)
 }
 
 /// Text of up to `max` bytes. Where text is meant, `20000` and `true` are read as such.
-pub(super) fn text(max: usize) -> Value {
+#[must_use]
+pub fn text(max: usize) -> Value {
     json!({"type": ["string", "number", "boolean"], "maxLength": max})
 }
 
-pub(super) fn duration(default: std::time::Duration, explanation: &str) -> Value {
+/// A duration with its unit.
+#[must_use]
+pub fn duration(default: std::time::Duration, explanation: &str) -> Value {
     let duration = json!({
         "anyOf": [
             {"type": "string", "pattern": r"^(\s*[0-9][0-9.\s]*[a-zA-Zµ]+)+\s*$|^0$"},
@@ -43,22 +49,28 @@ pub(super) fn duration(default: std::time::Duration, explanation: &str) -> Value
 }
 
 /// The names of schedulers and classes.
-pub(super) fn name_pattern() -> String {
+#[must_use]
+pub fn name_pattern() -> String {
     format!("^[A-Za-z0-9][A-Za-z0-9_.-]{{0,{}}}$", MAX_NAME - 1)
 }
 
-pub(super) fn described(mut value: Value, explanation: &str) -> Value {
+/// With an explanation.
+#[must_use]
+pub fn described(mut value: Value, explanation: &str) -> Value {
     value["description"] = json!(explanation);
     value
 }
 
-pub(super) fn with_default(mut value: Value, default: &str) -> Value {
+/// With what it is where it is not given.
+#[must_use]
+pub fn with_default(mut value: Value, default: &str) -> Value {
     value["default"] = json!(default);
     value
 }
 
 /// A value that may be left out although its key is there.
-pub(super) fn or_empty(mut value: Value) -> Value {
+#[must_use]
+pub fn or_empty(mut value: Value) -> Value {
     let kind = value["type"].take();
     value["type"] = json!([kind, "null"]);
     value

@@ -5,8 +5,6 @@
 //! A valid policy is always valid by the schema. The reverse holds as far as a schema can say it:
 //! it knows nothing of durations' ranges, of `low` below `high`, or of names that are not defined.
 
-mod values;
-
 use auto_ext_signals::{Level, Signal, Threshold, Thresholds};
 use humantime::format_duration;
 use serde_json::{Value, json};
@@ -19,7 +17,9 @@ use crate::known::Known;
 use crate::policy::{Foreign, NO_CLASS, Policy};
 use crate::trials::{Goal, TrialMode};
 use crate::{compat, known, lists, metrics, rules, schedulers, schema, trials as section, when};
-use values::{choice, described, duration, mapping, name_pattern, or_empty, text, with_default};
+use auto_ext_service::config_file::json_schema::{
+    choice, described, duration, mapping, name_pattern, or_empty, text, with_default,
+};
 
 /// The JSON Schema (draft 7) of a policy.
 #[must_use]

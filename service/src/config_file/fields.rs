@@ -1,46 +1,52 @@
 //! Typed access to the tree: each method returns the value, or reports what is wrong with it at
-//! its place and returns `None`. Owns the limits on text; ranges of values belong to `schema`.
+//! its place and returns `None`. Owns the limits on text; ranges of values belong to who reads the file.
 
 use std::time::Duration;
 
-use auto_ext_service::duration;
+use crate::duration;
 use humantime::format_duration;
 
-use crate::error::{Location, Problems, quote, quote_all};
-use crate::suggest::{instead, nearest};
-use crate::yaml::{Node, Value};
+use super::error::{Location, Problems, quote, quote_all};
+use super::suggest::{instead, nearest};
+use super::yaml::{Node, Value};
 
 /// The longest name of a scheduler or class, in characters.
-pub(super) const MAX_NAME: usize = 64;
+pub const MAX_NAME: usize = 64;
 
 /// The longest text that is compared with names, in bytes.
-pub(super) const MAX_WORD: usize = 256;
+pub const MAX_WORD: usize = 256;
 
 /// The longest path, in bytes: PATH_MAX of Linux without the final NUL.
-pub(super) const MAX_PATH: usize = 4095;
+pub const MAX_PATH: usize = 4095;
 
 /// The longest name of a file, of which a program is one, in bytes: NAME_MAX of Linux.
 pub const MAX_FILE_NAME: usize = 255;
 
 /// The entries of a mapping in the order of the file, each key once.
-pub(super) struct Fields<'n> {
-    pub(super) at: Location,
-    pub(super) entries: Vec<Field<'n>>,
+pub struct Fields<'n> {
+    /// Where the mapping begins.
+    pub at: Location,
+    /// Its entries.
+    pub entries: Vec<Field<'n>>,
     /// The keys that have been reported as unknown.
     unknown: Vec<&'n str>,
 }
 
 /// A key and its value.
 #[derive(Clone, Copy)]
-pub(super) struct Field<'n> {
-    pub(super) key: &'n str,
-    pub(super) at: Location,
-    pub(super) node: &'n Node,
+pub struct Field<'n> {
+    /// The key.
+    pub key: &'n str,
+    /// Where it stands.
+    pub at: Location,
+    /// Its value.
+    pub node: &'n Node,
 }
 
 impl<'n> Fields<'n> {
     /// The value of `key`, be it empty.
-    pub(super) fn get(&self, key: &str) -> Option<&'n Node> {
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&'n Node> {
         self.entries
             .iter()
             .find(|field| field.key == key)
@@ -49,7 +55,8 @@ impl<'n> Fields<'n> {
 
     /// The value of `key` unless nothing is written there, as when all lines of a section are
     /// commented out.
-    pub(super) fn get_filled(&self, key: &str) -> Option<&'n Node> {
+    #[must_use]
+    pub fn get_filled(&self, key: &str) -> Option<&'n Node> {
         self.get(key)
             .filter(|node| !matches!(node.value, Value::Empty))
     }
@@ -57,12 +64,7 @@ impl<'n> Fields<'n> {
 
 impl Problems {
     /// The entries of a mapping, whatever its keys. `what` names it in messages.
-    pub(super) fn mapping<'n>(
-        &mut self,
-        node: &'n Node,
-        what: &str,
-        example: &str,
-    ) -> Option<Fields<'n>> {
+    pub fn mapping<'n>(&mut self, node: &'n Node, what: &str, example: &str) -> Option<Fields<'n>> {
         let Value::Mapping(pairs) = &node.value else {
             self.wrong_kind(node, what, &format!("a mapping such as `{example}`"));
             return None;
@@ -99,7 +101,7 @@ impl Problems {
     }
 
     /// The entries of a mapping whose keys are among `valid`; others are reported.
-    pub(super) fn fields<'n>(
+    pub fn fields<'n>(
         &mut self,
         node: &'n Node,
         what: &str,
@@ -112,7 +114,7 @@ impl Problems {
     }
 
     /// Reports the keys that are not among `valid`.
-    pub(super) fn check_keys(&mut self, fields: &mut Fields<'_>, valid: &[&str]) {
+    pub fn check_keys(&mut self, fields: &mut Fields<'_>, valid: &[&str]) {
         for field in &fields.entries {
             if !valid.contains(&field.key) {
                 self.add_with(field.at, || {
@@ -125,7 +127,7 @@ impl Problems {
     }
 
     /// The value of `key` in `fields`, which must have it.
-    pub(super) fn required<'n>(
+    pub fn required<'n>(
         &mut self,
         fields: &Fields<'n>,
         key: &str,
@@ -148,7 +150,7 @@ impl Problems {
     }
 
     /// The items of a list of at most `max`.
-    pub(super) fn list<'n>(
+    pub fn list<'n>(
         &mut self,
         node: &'n Node,
         what: &str,
@@ -167,7 +169,7 @@ impl Problems {
     }
 
     /// Text of at most `max` bytes without control characters. A number counts as its text.
-    pub(super) fn text<'n>(
+    pub fn text<'n>(
         &mut self,
         node: &'n Node,
         what: &str,
@@ -191,7 +193,7 @@ impl Problems {
     }
 
     /// The name of a scheduler or class, found at `at`.
-    pub(super) fn name<'n>(&mut self, at: Location, text: &'n str, what: &str) -> Option<&'n str> {
+    pub fn name<'n>(&mut self, at: Location, text: &'n str, what: &str) -> Option<&'n str> {
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         let first = text
             .bytes()
@@ -210,7 +212,7 @@ impl Problems {
     }
 
     /// A finite number, written without quotes.
-    pub(super) fn number(&mut self, node: &Node, what: &str) -> Option<f64> {
+    pub fn number(&mut self, node: &Node, what: &str) -> Option<f64> {
         let Value::Text { text, plain } = &node.value else {
             self.wrong_kind(node, what, "a number such as `0.75` or `15`");
             return None;
@@ -238,7 +240,7 @@ impl Problems {
     }
 
     /// A duration with its unit, from `min` to `max`.
-    pub(super) fn duration(
+    pub fn duration(
         &mut self,
         node: &Node,
         what: &str,
@@ -266,7 +268,7 @@ impl Problems {
     }
 
     /// One of a few words.
-    pub(super) fn choice<T: Copy>(
+    pub fn choice<T: Copy>(
         &mut self,
         node: &Node,
         what: &str,
