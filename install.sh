@@ -9,6 +9,7 @@
 # What it has to remember for an upgrade or for --uninstall is in PREFIX/share/auto-ext:
 #   policies.yaml      the policy as it was shipped, by which an edited /etc/auto-ext/policies.yaml is recognised
 #   policies.schema.json  what a policy may contain, for editors; a policy's first line names it
+#   smt.yaml, smt.schema.json  the same of the configuration of auto-ext-smt
 #   schedulers/NAME    version and checksum of each scheduler it built, so that no other copy is ever replaced or removed
 #   directories        the directories it had to create
 set -eu
@@ -33,8 +34,11 @@ Build auto-ext and install it on this machine (as root), or remove it.
   --schedulers LIST  schedulers to install if they are missing, separated by commas, or 'none'
                      (default: ${default_schedulers:-none}; with --destdir: none)
                      known: $(known_schedulers)
+  --with LIST        services to install beside auto-ext, separated by commas
+                     known: smt (which processes had better share a core; off until it is enabled)
   --binary FILE      install this auto-ext binary instead of building one, with the manual pages
-                     and completions in the directory 'documents' beside it
+                     and completions in the directory 'documents' beside it, and the services'
+                     binaries
   --prefix DIR       install below DIR (default: /usr)
   --destdir DIR      stage the same files below DIR; the system stays untouched, root is not needed
   --uninstall        stop the service and remove what was installed (give the same --prefix); keep /etc/auto-ext
@@ -68,7 +72,7 @@ absolute() {
 }
 
 parse_options() {
-    mode=install purge=no prefix=/usr destdir='' staged=no binary=$default_binary schedulers=default
+    mode=install purge=no prefix=/usr destdir='' staged=no binary=$default_binary schedulers=default with=''
     while [ $# -gt 0 ]; do
         case $1 in
         --*=*)
@@ -83,6 +87,7 @@ parse_options() {
         fi
         case $1 in
         --schedulers) schedulers=$2 ;;
+        --with) with=$2 ;;
         --binary) binary=$(absolute "$2") ;;
         --prefix) prefix=${2%/} ;;
         --destdir) destdir=$(absolute "$2") staged=yes ;;
@@ -102,7 +107,7 @@ parse_options() {
 
 takes_value() {
     case $1 in
-    --schedulers | --binary | --prefix | --destdir) ;;
+    --schedulers | --with | --binary | --prefix | --destdir) ;;
     *) return 1 ;;
     esac
 }
@@ -117,6 +122,10 @@ check_options() {
     *[!A-Za-z0-9/._+-]*) usage_error "--prefix '$prefix': only letters, digits and /._+- are allowed" ;;
     esac
     if [ "$purge" = yes ] && [ "$mode" = install ]; then usage_error "--purge goes with --uninstall"; fi
+
+    for name in $(printf '%s' "$with" | tr ',' ' '); do
+        [ "$name" = smt ] || usage_error "--with: '$name' is not one of those known here"
+    done
 
     case $schedulers-$staged in
     default-no) schedulers=$default_schedulers ;;
@@ -161,12 +170,12 @@ put_unit() {
     put 644 "$work/unit" "$prefix/lib/systemd/$1/$2"
 }
 
-# An edited policy is the administrator's: it stays, and the new one goes beside it. So does one that is a link.
+# put_policy FILE. An edited one is the administrator's: it stays, and the new one goes beside it. So does one that is a link.
 put_policy() {
-    policy=/etc/auto-ext/policies.yaml
-    shipped=$share/policies.yaml
-    new=$work/policies.yaml
-    sed "1s|/usr/share/auto-ext/|$share/|" "$src/policies.yaml" >"$new"
+    policy=/etc/auto-ext/$1
+    shipped=$share/$1
+    new=$work/$1
+    sed "1s|/usr/share/auto-ext/|$share/|" "$src/$1" >"$new"
     if [ -L "$destdir$policy" ] || { [ -e "$destdir$policy" ] &&
         ! cmp -s "$destdir$policy" "$new" && ! cmp -s "$destdir$policy" "$destdir$shipped"; }; then
         put 644 "$new" "$policy.new"
@@ -178,14 +187,14 @@ put_policy() {
     put 644 "$new" "$shipped"
 }
 
-# Only auto-ext itself knows it. Nothing but editors wants it, so a binary that cannot run here, as one for another
-# machine, is no reason to stop.
+# put_schema PROGRAM FILE. Only the program itself knows it. Nothing but editors wants it, so a binary that cannot run here, as
+# one for another machine, is no reason to stop.
 put_schema() {
-    if "$destdir$prefix/bin/auto-ext" check --schema >"$work/policies.schema.json"; then
-        put 644 "$work/policies.schema.json" "$share/policies.schema.json"
+    if "$destdir$prefix/bin/$1" check --schema >"$work/$2"; then
+        put 644 "$work/$2" "$share/$2"
     else
-        rm -f "$destdir$share/policies.schema.json"
-        warn "$destdir$prefix/bin/auto-ext does not run here: editors will not know what a policy may contain"
+        rm -f "$destdir$share/$2"
+        warn "$destdir$prefix/bin/$1 does not run here: editors will not know what its configuration may contain"
     fi
 }
 
@@ -201,29 +210,59 @@ zsh/vendor-completions/_auto-ext
 EOF
 }
 
-# The build makes them beside the binary.
+# The same of a service beside it.
+documents_of() {
+    cat <<EOF
+man/man1/auto-ext-$1.1
+bash-completion/completions/auto-ext-$1
+fish/vendor_completions.d/auto-ext-$1.fish
+zsh/site-functions/_auto-ext-$1
+zsh/vendor-completions/_auto-ext-$1
+EOF
+}
+
+# put_documents FILE...: the build makes them beside the binary.
 put_documents() {
     directory=$(dirname -- "$binary")/documents
     if [ ! -d "$directory" ]; then
         warn "there is no $directory: auto-ext is installed without manual pages and completions"
         return
     fi
-    for file in $(documents); do
-        put 644 "$directory/$file" "$prefix/share/$file"
-    done
+    for file; do put 644 "$directory/$file" "$prefix/share/$file"; done
+}
+
+# What is installed of auto-ext-smt.
+put_smt() {
+    put 755 "$(dirname -- "$binary")/auto-ext-smt" "$prefix/bin/auto-ext-smt"
+    # shellcheck disable=SC2046 # a list of files
+    put_documents $(documents_of smt)
+    put_unit system auto-ext-smt.service
+    put 644 "$src/systemd/org.autoext.Smt1.conf" /usr/share/dbus-1/system.d/org.autoext.Smt1.conf
+    put 644 "$src/systemd/org.autoext.Smt1.policy" /usr/share/polkit-1/actions/org.autoext.Smt1.policy
+    put_policy smt.yaml
+    put_schema auto-ext-smt smt.schema.json
+}
+
+is_wanted() {
+    case ",$with," in
+    *",$1,"*) ;;
+    *) return 1 ;;
+    esac
 }
 
 put_all() {
     put 755 "$binary" "$prefix/bin/auto-ext"
-    put_documents
+    # shellcheck disable=SC2046 # a list of files
+    put_documents $(documents)
     put_unit system auto-ext.service
     put_unit user auto-ext-notify.service
     put_unit user auto-ext-gamemode.service
     put 644 "$src/systemd/org.autoext.AutoExt1.conf" /usr/share/dbus-1/system.d/org.autoext.AutoExt1.conf
     put 644 "$src/systemd/org.autoext.AutoExt1.policy" /usr/share/polkit-1/actions/org.autoext.AutoExt1.policy
     put 644 "$src/systemd/scx_loader.conf" "$prefix/lib/systemd/system/scx_loader.service.d/50-auto-ext.conf"
-    put_policy
-    put_schema
+    put_policy policies.yaml
+    put_schema auto-ext policies.schema.json
+    if is_wanted smt; then put_smt; fi
     put_if_present 644 "$src/README.md" "$prefix/share/doc/auto-ext/README.md"
     put_if_present 644 "$src/CHANGELOG.md" "$prefix/share/doc/auto-ext/CHANGELOG.md"
     put_if_present 644 "$src/LICENSE" "$prefix/share/doc/auto-ext/LICENSE"
@@ -255,6 +294,12 @@ $prefix/lib/systemd/user/auto-ext-gamemode.service
 /usr/share/polkit-1/actions/org.autoext.AutoExt1.policy
 $prefix/lib/systemd/system/scx_loader.service.d/50-auto-ext.conf
 $share/policies.yaml
+$prefix/bin/auto-ext-smt
+$prefix/lib/systemd/system/auto-ext-smt.service
+/lib/systemd/system/auto-ext-smt.service
+/usr/share/dbus-1/system.d/org.autoext.Smt1.conf
+/usr/share/polkit-1/actions/org.autoext.Smt1.policy
+$share/smt.yaml
 END
 }
 
@@ -520,6 +565,12 @@ require_sources() {
         [ -f "$src/$file" ] || die "$src/$file is missing; nothing was changed"
     done
     if [ -n "$binary" ] && [ ! -f "$binary" ]; then die "there is no file $binary; nothing was changed"; fi
+    if ! is_wanted smt; then return; fi
+    for file in smt.yaml systemd/auto-ext-smt.service; do
+        [ -f "$src/$file" ] || die "$src/$file is missing; nothing was changed"
+    done
+    smt=$(dirname -- "$binary")/auto-ext-smt
+    if [ -n "$binary" ] && [ ! -f "$smt" ]; then die "there is no file $smt; nothing was changed"; fi
 }
 
 install_all() {
@@ -586,16 +637,19 @@ report() {
     else
         say "Next, start it now and at every boot:  systemctl enable --now $unit"
     fi
+    if is_wanted smt; then say "Which processes had better share cores: systemctl enable --now auto-ext-smt"; fi
     say "What may stop or weaken it here:       $auto_ext doctor"
     say "What the machine is doing:             $auto_ext levels"
 }
 
 uninstall_all() {
     require_no_package
-    if systemd_runs && systemctl cat auto-ext.service >/dev/null 2>&1; then
-        systemctl disable --now auto-ext.service || die "the service could not be stopped; nothing was removed"
-        systemctl reset-failed auto-ext.service 2>/dev/null || true
-    fi
+    for unit in auto-ext.service auto-ext-smt.service; do
+        if systemd_runs && systemctl cat "$unit" >/dev/null 2>&1; then
+            systemctl disable --now "$unit" || die "$unit could not be stopped; nothing was removed"
+            systemctl reset-failed "$unit" 2>/dev/null || true
+        fi
+    done
     for record in "$destdir$share/schedulers"/*; do
         name=${record##*/}
         if scheduler_is_ours "$name"; then rm -f "$destdir$programs/$name"; fi
@@ -607,10 +661,14 @@ uninstall_all() {
         "$destdir$prefix/lib/systemd/user/auto-ext-notify.service" \
         "$destdir$prefix/lib/systemd/user/auto-ext-gamemode.service" \
         "$destdir/usr/share/dbus-1/system.d/org.autoext.AutoExt1.conf" \
-        "$destdir/usr/share/polkit-1/actions/org.autoext.AutoExt1.policy"
-    for file in $(documents); do rm -f "$destdir$prefix/share/$file"; done
-    rm -rf "$destdir$share" "$destdir$prefix/share/doc/auto-ext" "$destdir/run/auto-ext"
-    if [ "$purge" = yes ]; then rm -rf "$destdir/etc/auto-ext" "$destdir/var/lib/auto-ext"; fi
+        "$destdir/usr/share/polkit-1/actions/org.autoext.AutoExt1.policy" \
+        "$destdir$prefix/bin/auto-ext-smt" \
+        "$destdir$prefix/lib/systemd/system/auto-ext-smt.service" \
+        "$destdir/usr/share/dbus-1/system.d/org.autoext.Smt1.conf" \
+        "$destdir/usr/share/polkit-1/actions/org.autoext.Smt1.policy"
+    for file in $(documents) $(documents_of smt); do rm -f "$destdir$prefix/share/$file"; done
+    rm -rf "$destdir$share" "$destdir$prefix/share/doc/auto-ext" "$destdir/run/auto-ext" "$destdir/run/auto-ext-smt"
+    if [ "$purge" = yes ]; then rm -rf "$destdir/etc/auto-ext" "$destdir/var/lib/auto-ext" "$destdir/var/lib/auto-ext-smt"; fi
     # The schedulers' statistics sockets, unless one of somebody else's is running.
     case $(cat "$destdir/sys/kernel/sched_ext/state" 2>/dev/null) in
     disabled | '') rm -rf "$destdir/run/scx" ;;
@@ -618,7 +676,7 @@ uninstall_all() {
     remove_directories
     reload_system
     say "auto-ext is removed."
-    for dir in /etc/auto-ext /var/lib/auto-ext; do
+    for dir in /etc/auto-ext /var/lib/auto-ext /var/lib/auto-ext-smt; do
         if [ -d "$destdir$dir" ]; then say "Kept: $destdir$dir (--uninstall --purge removes it)"; fi
     done
     if [ "$staged" = no ]; then say "Packages that were installed to build or run it stay; your package manager removes them."; fi

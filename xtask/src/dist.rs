@@ -19,11 +19,15 @@ const SOURCES: &[&str] = &[
     "install.sh",
     "packaging/needed",
     "policies.yaml",
+    "smt.yaml",
     "systemd",
     "README.md",
     "CHANGELOG.md",
     "LICENSE",
 ];
+
+/// The services that packages have beside auto-ext.
+const WITH: &str = "--with=smt";
 
 /// What is made beside the program for those who get it from us.
 const NOTICES: &str = "third-party-notices.txt";
@@ -103,7 +107,7 @@ pub(crate) fn make(built: fn(&str) -> PathBuf) -> Result<Packages> {
         let tree = directory.join("tree");
         stage(
             &workspace::root().join("install.sh"),
-            &["--binary".as_ref(), &built("auto-ext")],
+            &[WITH.as_ref(), "--binary".as_ref(), &built("auto-ext")],
             &tree,
         )?;
         Ok(Packages {
@@ -225,11 +229,12 @@ fn archive(tree: &Path, built: fn(&str) -> PathBuf) -> Result<PathBuf> {
     let mut sources = copy();
     sources.current_dir(workspace::root()).arg("--parents");
     run_quietly(sources.args(SOURCES).arg(&contents))?;
-    let made = ["auto-ext", "documents", NOTICES].map(built);
+    let made = ["auto-ext", "auto-ext-smt", "documents", NOTICES].map(built);
     run_quietly(copy().args(made).arg(&contents))?;
     // Whoever unpacks it gets the same files, without sources and without a toolchain.
     let unpacked = tempfile::tempdir_in(directory()).context("no place to try the archive")?;
-    stage(&contents.join("install.sh"), &[], unpacked.path())?;
+    let installer = contents.join("install.sh");
+    stage(&installer, &[WITH.as_ref()], unpacked.path())?;
     run_quietly(
         command("diff")
             .arg("--recursive")

@@ -15,9 +15,11 @@ use crate::{tools, workspace};
 
 /// Whose programs the test machine runs. Whatever else of a release is built is built together with them: which features
 /// dependencies have follows from what is built at once, and with others they would be compiled anew.
-const IN_MACHINE: [&str; 4] = [
+const IN_MACHINE: [&str; 6] = [
     "--package",
     "auto-ext-dispatcher",
+    "--package",
+    "auto-ext-smt",
     "--package",
     "auto-ext-system-tests",
 ];
@@ -88,12 +90,16 @@ fn build_program(profile: &str) -> Result<()> {
     let mut cargo = cargo_with_linker()?;
     cargo.args(["build", "--locked", "--profile", profile]);
     cargo.args(["--package", "auto-ext-dispatcher"]);
+    cargo.args(["--package", "auto-ext-smt"]);
     step("building auto-ext", || run(&mut cargo))
 }
 
 /// Makes the manual pages and completions, where install.sh looks for them: beside the program.
 fn documents(built: fn(&str) -> PathBuf) -> Result<()> {
-    run(command(built("auto-ext-documents")).arg(built("documents")))
+    for program in ["auto-ext-documents", "auto-ext-smt-documents"] {
+        run(command(built(program)).arg(built("documents")))?;
+    }
+    Ok(())
 }
 
 /// Builds auto-ext once more, with BPF programs that say what they see. It is in the place of the release's until that is
