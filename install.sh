@@ -9,7 +9,6 @@
 # What it has to remember for an upgrade or for --uninstall is in PREFIX/share/auto-ext:
 #   policies.yaml      the policy as it was shipped, by which an edited /etc/auto-ext/policies.yaml is recognised
 #   policies.schema.json  what a policy may contain, for editors; a policy's first line names it
-#   smt.yaml, smt.schema.json  the same of the configuration of auto-ext-smt
 #   schedulers/NAME    version and checksum of each scheduler it built, so that no other copy is ever replaced or removed
 #   directories        the directories it had to create
 set -eu
@@ -20,6 +19,9 @@ default_schedulers=scx_bpfland,scx_cosmos # the ones policies.yaml uses first
 default_binary=''
 # A release is installed without a network and without a toolchain.
 if [ ! -f "$src/Cargo.toml" ]; then default_schedulers='' default_binary=$src/auto-ext; fi
+
+# The services beside auto-ext.
+known_companions=smt,vm
 
 # The schedulers that can be built, each with the one version that was tried.
 scheduler_version() { sed -n "s/^scheduler $1 //p" "$src/packaging/needed" | grep .; }
@@ -34,11 +36,10 @@ Build auto-ext and install it on this machine (as root), or remove it.
   --schedulers LIST  schedulers to install if they are missing, separated by commas, or 'none'
                      (default: ${default_schedulers:-none}; with --destdir: none)
                      known: $(known_schedulers)
-  --with LIST        services to install beside auto-ext, separated by commas
-                     known: smt (which processes had better share a core; off until it is enabled)
+  --with LIST        services to install beside it, separated by commas, each a program of its own that is not started
+                     either; known: $known_companions
   --binary FILE      install this auto-ext binary instead of building one, with the manual pages
-                     and completions in the directory 'documents' beside it, and the services'
-                     binaries
+                     and completions in the directory 'documents' beside it
   --prefix DIR       install below DIR (default: /usr)
   --destdir DIR      stage the same files below DIR; the system stays untouched, root is not needed
   --uninstall        stop the service and remove what was installed (give the same --prefix); keep /etc/auto-ext
@@ -72,7 +73,7 @@ absolute() {
 }
 
 parse_options() {
-    mode=install purge=no prefix=/usr destdir='' staged=no binary=$default_binary schedulers=default with=''
+    mode=install purge=no prefix=/usr destdir='' staged=no binary=$default_binary schedulers=default companions=''
     while [ $# -gt 0 ]; do
         case $1 in
         --*=*)
@@ -87,7 +88,7 @@ parse_options() {
         fi
         case $1 in
         --schedulers) schedulers=$2 ;;
-        --with) with=$2 ;;
+        --with) companions=$(printf '%s' "$2" | tr ',' ' ') ;;
         --binary) binary=$(absolute "$2") ;;
         --prefix) prefix=${2%/} ;;
         --destdir) destdir=$(absolute "$2") staged=yes ;;
@@ -122,9 +123,12 @@ check_options() {
     *[!A-Za-z0-9/._+-]*) usage_error "--prefix '$prefix': only letters, digits and /._+- are allowed" ;;
     esac
     if [ "$purge" = yes ] && [ "$mode" = install ]; then usage_error "--purge goes with --uninstall"; fi
-
-    for name in $(printf '%s' "$with" | tr ',' ' '); do
-        [ "$name" = smt ] || usage_error "--with: '$name' is not one of those known here"
+    if [ -n "$companions" ] && [ "$mode" = uninstall ]; then usage_error "--uninstall removes all: it takes no --with"; fi
+    for name in $companions; do
+        case ",$known_companions," in
+        *",$name,"*) ;;
+        *) usage_error "--with: '$name' is not one of those known here" ;;
+        esac
     done
 
     case $schedulers-$staged in
@@ -170,12 +174,13 @@ put_unit() {
     put 644 "$work/unit" "$prefix/lib/systemd/$1/$2"
 }
 
-# put_policy FILE. An edited one is the administrator's: it stays, and the new one goes beside it. So does one that is a link.
+# put_policy FILE SHARE: an edited policy or configuration is the administrator's: it stays, and the new one goes beside
+# it. So does one that is a link.
 put_policy() {
     policy=/etc/auto-ext/$1
-    shipped=$share/$1
+    shipped=$2/$1
     new=$work/$1
-    sed "1s|/usr/share/auto-ext/|$share/|" "$src/$1" >"$new"
+    sed "1s|/usr/share/auto-ext[a-z-]*/|$2/|" "$src/$1" >"$new"
     if [ -L "$destdir$policy" ] || { [ -e "$destdir$policy" ] &&
         ! cmp -s "$destdir$policy" "$new" && ! cmp -s "$destdir$policy" "$destdir$shipped"; }; then
         put 644 "$new" "$policy.new"
@@ -187,88 +192,81 @@ put_policy() {
     put 644 "$new" "$shipped"
 }
 
-# put_schema PROGRAM FILE. Only the program itself knows it. Nothing but editors wants it, so a binary that cannot run here, as
-# one for another machine, is no reason to stop.
+# put_schema PROGRAM SCHEMA: only the program itself knows it. Nothing but editors wants it, so a binary that cannot run
+# here, as one for another machine, is no reason to stop.
 put_schema() {
-    if "$destdir$prefix/bin/$1" check --schema >"$work/$2"; then
-        put 644 "$work/$2" "$share/$2"
+    if "$destdir$prefix/bin/$1" check --schema >"$work/schema"; then
+        put 644 "$work/schema" "$2"
     else
-        rm -f "$destdir$share/$2"
-        warn "$destdir$prefix/bin/$1 does not run here: editors will not know what its configuration may contain"
+        rm -f "$destdir$2"
+        warn "$destdir$prefix/bin/$1 does not run here: editors will not know what its file in /etc may contain"
     fi
 }
 
-# Manual pages and completions, as they are below share/. Debian's zsh does not look into site-functions, all others do.
-documents() {
-    cat <<EOF
-man/man1/auto-ext.1
-man/man5/auto-ext-policies.5
-bash-completion/completions/auto-ext
-fish/vendor_completions.d/auto-ext.fish
-zsh/site-functions/_auto-ext
-zsh/vendor-completions/_auto-ext
-EOF
-}
-
-# The same of a service beside it.
+# documents_of PROGRAM: manual pages and completions, as they are below share/. Debian's zsh does not look into
+# site-functions, all others do.
 documents_of() {
     cat <<EOF
-man/man1/auto-ext-$1.1
-bash-completion/completions/auto-ext-$1
-fish/vendor_completions.d/auto-ext-$1.fish
-zsh/site-functions/_auto-ext-$1
-zsh/vendor-completions/_auto-ext-$1
+man/man1/$1.1
+bash-completion/completions/$1
+fish/vendor_completions.d/$1.fish
+zsh/site-functions/_$1
+zsh/vendor-completions/_$1
 EOF
+    if [ "$1" = auto-ext ]; then echo man/man5/auto-ext-policies.5; fi
 }
 
-# put_documents FILE...: the build makes them beside the binary.
+# put_documents PROGRAM: the build makes them beside the binary.
 put_documents() {
     directory=$(dirname -- "$binary")/documents
     if [ ! -d "$directory" ]; then
-        warn "there is no $directory: auto-ext is installed without manual pages and completions"
+        warn "there is no $directory: $1 is installed without manual pages and completions"
         return
     fi
-    for file; do put 644 "$directory/$file" "$prefix/share/$file"; done
-}
-
-# What is installed of auto-ext-smt.
-put_smt() {
-    put 755 "$(dirname -- "$binary")/auto-ext-smt" "$prefix/bin/auto-ext-smt"
-    # shellcheck disable=SC2046 # a list of files
-    put_documents $(documents_of smt)
-    put_unit system auto-ext-smt.service
-    put 644 "$src/systemd/org.autoext.Smt1.conf" /usr/share/dbus-1/system.d/org.autoext.Smt1.conf
-    put 644 "$src/systemd/org.autoext.Smt1.policy" /usr/share/polkit-1/actions/org.autoext.Smt1.policy
-    put_policy smt.yaml
-    put_schema auto-ext-smt smt.schema.json
-}
-
-is_wanted() {
-    case ",$with," in
-    *",$1,"*) ;;
-    *) return 1 ;;
-    esac
+    for file in $(documents_of "$1"); do
+        put 644 "$directory/$file" "$prefix/share/$file"
+    done
 }
 
 put_all() {
     put 755 "$binary" "$prefix/bin/auto-ext"
-    # shellcheck disable=SC2046 # a list of files
-    put_documents $(documents)
+    put_documents auto-ext
     put_unit system auto-ext.service
     put_unit user auto-ext-notify.service
     put_unit user auto-ext-gamemode.service
     put 644 "$src/systemd/org.autoext.AutoExt1.conf" /usr/share/dbus-1/system.d/org.autoext.AutoExt1.conf
     put 644 "$src/systemd/org.autoext.AutoExt1.policy" /usr/share/polkit-1/actions/org.autoext.AutoExt1.policy
     put 644 "$src/systemd/scx_loader.conf" "$prefix/lib/systemd/system/scx_loader.service.d/50-auto-ext.conf"
-    put_policy policies.yaml
-    put_schema auto-ext policies.schema.json
-    if is_wanted smt; then put_smt; fi
+    put_policy policies.yaml "$share"
+    put_schema auto-ext "$share/policies.schema.json"
     put_if_present 644 "$src/README.md" "$prefix/share/doc/auto-ext/README.md"
     put_if_present 644 "$src/CHANGELOG.md" "$prefix/share/doc/auto-ext/CHANGELOG.md"
     put_if_present 644 "$src/LICENSE" "$prefix/share/doc/auto-ext/LICENSE"
     # Packages and archives have it, who builds from the sources gets them with their notices.
     notices=third-party-notices.txt
     put_if_present 644 "$(dirname -- "$binary")/$notices" "$prefix/share/doc/auto-ext/$notices"
+    for name in $companions; do put_companion "$name"; done
+}
+
+# put_companion NAME: the program auto-ext-NAME, which is beside the binary.
+put_companion() {
+    program=auto-ext-$1
+    bus=$(bus_name "$1")
+    put 755 "$(dirname -- "$binary")/$program" "$prefix/bin/$program"
+    put_documents "$program"
+    put_unit system "$program.service"
+    put 644 "$src/systemd/$bus.conf" "/usr/share/dbus-1/system.d/$bus.conf"
+    put 644 "$src/systemd/$bus.policy" "/usr/share/polkit-1/actions/$bus.policy"
+    put_policy "$1.yaml" "$prefix/share/$program"
+    put_schema "$program" "$prefix/share/$program/$1.schema.json"
+    put_if_present 644 "$(dirname -- "$binary")/$notices" "$prefix/share/doc/$program/$notices"
+}
+
+bus_name() {
+    case $1 in
+    smt) echo org.autoext.Smt1 ;;
+    vm) echo org.autoext.Vm1 ;;
+    esac
 }
 
 # Adds the directories created this time to those of earlier runs.
@@ -294,13 +292,26 @@ $prefix/lib/systemd/user/auto-ext-gamemode.service
 /usr/share/polkit-1/actions/org.autoext.AutoExt1.policy
 $prefix/lib/systemd/system/scx_loader.service.d/50-auto-ext.conf
 $share/policies.yaml
-$prefix/bin/auto-ext-smt
-$prefix/lib/systemd/system/auto-ext-smt.service
-/lib/systemd/system/auto-ext-smt.service
-/usr/share/dbus-1/system.d/org.autoext.Smt1.conf
-/usr/share/polkit-1/actions/org.autoext.Smt1.policy
-$share/smt.yaml
 END
+    for name in $companions; do companion_files "$name"; done
+}
+
+# companion_files NAME: what only one of the two can have of it.
+companion_files() {
+    cat <<END
+$prefix/bin/auto-ext-$1
+$prefix/lib/systemd/system/auto-ext-$1.service
+/usr/share/dbus-1/system.d/$(bus_name "$1").conf
+/usr/share/polkit-1/actions/$(bus_name "$1").policy
+END
+}
+
+# Those that were installed here, and not by a package of their own.
+installed_companions() {
+    for name in $(printf '%s' "$known_companions" | tr ',' ' '); do
+        if ! [ -e "$destdir$prefix/bin/auto-ext-$name" ]; then continue; fi
+        if [ "$staged" = yes ] || ! owner_of "$prefix/bin/auto-ext-$name" >/dev/null; then echo "$name"; fi
+    done
 }
 
 # owner_of FILE: prints the package that owns it and the command that removes that, or fails. A system may have the
@@ -565,12 +576,13 @@ require_sources() {
         [ -f "$src/$file" ] || die "$src/$file is missing; nothing was changed"
     done
     if [ -n "$binary" ] && [ ! -f "$binary" ]; then die "there is no file $binary; nothing was changed"; fi
-    if ! is_wanted smt; then return; fi
-    for file in smt.yaml systemd/auto-ext-smt.service; do
-        [ -f "$src/$file" ] || die "$src/$file is missing; nothing was changed"
+    for name in $companions; do
+        for file in "$name.yaml" "systemd/auto-ext-$name.service"; do
+            [ -f "$src/$file" ] || die "$src/$file is missing; nothing was changed"
+        done
+        beside=$(dirname -- "$binary")/auto-ext-$name
+        if [ -n "$binary" ] && [ ! -f "$beside" ]; then die "there is no file $beside; nothing was changed"; fi
     done
-    smt=$(dirname -- "$binary")/auto-ext-smt
-    if [ -n "$binary" ] && [ ! -f "$smt" ]; then die "there is no file $smt; nothing was changed"; fi
 }
 
 install_all() {
@@ -637,19 +649,34 @@ report() {
     else
         say "Next, start it now and at every boot:  systemctl enable --now $unit"
     fi
-    if is_wanted smt; then say "Which processes had better share cores: systemctl enable --now auto-ext-smt"; fi
     say "What may stop or weaken it here:       $auto_ext doctor"
     say "What the machine is doing:             $auto_ext levels"
+    for name in $companions; do
+        say "Beside it, auto-ext-$name is installed, which changes nothing before /etc/auto-ext/$name.yaml says so:" \
+            "systemctl enable --now auto-ext-$name"
+    done
+}
+
+# remove_companion NAME
+remove_companion() {
+    if systemd_runs && systemctl cat "auto-ext-$1.service" >/dev/null 2>&1; then
+        systemctl disable --now "auto-ext-$1.service" || die "auto-ext-$1 could not be stopped; nothing was removed"
+        systemctl reset-failed "auto-ext-$1.service" 2>/dev/null || true
+    fi
+    for file in $(companion_files "$1"); do rm -f "$destdir$file"; done
+    for file in $(documents_of "auto-ext-$1"); do rm -f "$destdir$prefix/share/$file"; done
+    rm -rf "$destdir$prefix/share/auto-ext-$1" "$destdir$prefix/share/doc/auto-ext-$1" "$destdir/run/auto-ext-$1"
+    if [ "$purge" = yes ]; then rm -rf "$destdir/var/lib/auto-ext-$1"; fi
 }
 
 uninstall_all() {
+    companions=$(installed_companions)
     require_no_package
-    for unit in auto-ext.service auto-ext-smt.service; do
-        if systemd_runs && systemctl cat "$unit" >/dev/null 2>&1; then
-            systemctl disable --now "$unit" || die "$unit could not be stopped; nothing was removed"
-            systemctl reset-failed "$unit" 2>/dev/null || true
-        fi
-    done
+    for name in $companions; do remove_companion "$name"; done
+    if systemd_runs && systemctl cat auto-ext.service >/dev/null 2>&1; then
+        systemctl disable --now auto-ext.service || die "the service could not be stopped; nothing was removed"
+        systemctl reset-failed auto-ext.service 2>/dev/null || true
+    fi
     for record in "$destdir$share/schedulers"/*; do
         name=${record##*/}
         if scheduler_is_ours "$name"; then rm -f "$destdir$programs/$name"; fi
@@ -661,14 +688,10 @@ uninstall_all() {
         "$destdir$prefix/lib/systemd/user/auto-ext-notify.service" \
         "$destdir$prefix/lib/systemd/user/auto-ext-gamemode.service" \
         "$destdir/usr/share/dbus-1/system.d/org.autoext.AutoExt1.conf" \
-        "$destdir/usr/share/polkit-1/actions/org.autoext.AutoExt1.policy" \
-        "$destdir$prefix/bin/auto-ext-smt" \
-        "$destdir$prefix/lib/systemd/system/auto-ext-smt.service" \
-        "$destdir/usr/share/dbus-1/system.d/org.autoext.Smt1.conf" \
-        "$destdir/usr/share/polkit-1/actions/org.autoext.Smt1.policy"
-    for file in $(documents) $(documents_of smt); do rm -f "$destdir$prefix/share/$file"; done
-    rm -rf "$destdir$share" "$destdir$prefix/share/doc/auto-ext" "$destdir/run/auto-ext" "$destdir/run/auto-ext-smt"
-    if [ "$purge" = yes ]; then rm -rf "$destdir/etc/auto-ext" "$destdir/var/lib/auto-ext" "$destdir/var/lib/auto-ext-smt"; fi
+        "$destdir/usr/share/polkit-1/actions/org.autoext.AutoExt1.policy"
+    for file in $(documents_of auto-ext); do rm -f "$destdir$prefix/share/$file"; done
+    rm -rf "$destdir$share" "$destdir$prefix/share/doc/auto-ext" "$destdir/run/auto-ext"
+    if [ "$purge" = yes ]; then rm -rf "$destdir/etc/auto-ext" "$destdir/var/lib/auto-ext"; fi
     # The schedulers' statistics sockets, unless one of somebody else's is running.
     case $(cat "$destdir/sys/kernel/sched_ext/state" 2>/dev/null) in
     disabled | '') rm -rf "$destdir/run/scx" ;;
@@ -676,7 +699,7 @@ uninstall_all() {
     remove_directories
     reload_system
     say "auto-ext is removed."
-    for dir in /etc/auto-ext /var/lib/auto-ext /var/lib/auto-ext-smt; do
+    for dir in /etc/auto-ext /var/lib/auto-ext; do
         if [ -d "$destdir$dir" ]; then say "Kept: $destdir$dir (--uninstall --purge removes it)"; fi
     done
     if [ "$staged" = no ]; then say "Packages that were installed to build or run it stay; your package manager removes them."; fi

@@ -4,11 +4,11 @@
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload || :
     # Only what is running.
-    if [ "$1" != 0 ]; then systemctl try-restart auto-ext.service auto-ext-smt.service || :; fi
+    if [ "$1" != 0 ]; then systemctl try-restart auto-ext.service || :; fi
 fi
 if [ "$1" = 0 ]; then
     # /var/lib/auto-ext stays, as the policy does when it was edited: rpm has no way to say that they are to go too.
-    rm -rf /run/auto-ext /run/auto-ext-smt
+    rm -rf /run/auto-ext
     # The schedulers' statistics sockets, unless one of somebody else's is running.
     case $(cat /sys/kernel/sched_ext/state 2>/dev/null) in
     disabled | '') rm -rf /run/scx ;;

@@ -106,7 +106,9 @@ impl Reading {
     }
 }
 
-fn since_boot() -> Duration {
+/// CLOCK_BOOTTIME: the time since the boot, which goes on while the machine sleeps.
+#[must_use]
+pub fn since_boot() -> Duration {
     clock(ClockId::CLOCK_BOOTTIME)
 }
 

@@ -4,9 +4,12 @@
 
 pub mod affinity_owner;
 pub mod atomic_file;
+pub mod bounded_file;
 pub mod budget;
 pub mod clock;
 pub mod config_file;
+pub mod cpu_list;
+pub mod daemon_lock;
 pub mod duration;
 pub mod exit_code;
 pub mod file_access;

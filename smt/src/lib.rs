@@ -7,12 +7,10 @@
 //! is undone.
 
 pub mod affinity;
-mod bounded_file;
 pub mod cli;
 pub mod config;
 pub mod core;
 pub mod counters;
-pub mod cpu_list;
 pub mod daemon;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;

@@ -44,3 +44,19 @@ pub enum Notice {
     /// Memory is only watched from now on, until a person says otherwise.
     MemoryObserves(String),
 }
+
+impl Notice {
+    /// For people. `name` says what a guest is called.
+    #[must_use]
+    pub fn in_words(&self, name: impl Fn(&GuestId) -> String) -> String {
+        match self {
+            Self::Yielded(vcpu) => {
+                format!("somebody else pinned {}/{}", name(&vcpu.guest), vcpu.index)
+            }
+            Self::PutBack(vcpus) => format!("{} vCPUs were put back", vcpus.len()),
+            Self::HostShort => "guests need memory, and nobody can give it".to_owned(),
+            Self::CpuObserves(why) => format!("vCPUs are only watched from now on: {why}"),
+            Self::MemoryObserves(why) => format!("memory is only watched from now on: {why}"),
+        }
+    }
+}

@@ -62,6 +62,8 @@ pub struct Snapshot {
 pub struct Guest {
     /// What it is known by.
     pub id: GuestId,
+    /// What people call it. Whoever made it chose that: it is to be sanitized where it is shown.
+    pub name: Arc<str>,
     /// How long it has run.
     pub uptime: Duration,
     /// A migration, a backup or the like is under way.

@@ -11,6 +11,8 @@ pub(crate) struct About<'t> {
     /// The version that is not released yet.
     pub(crate) version: &'t str,
     pub(crate) maintainer: &'t str,
+    /// The package's name.
+    pub(crate) package: &'t str,
 }
 
 /// A version of the changelog.
@@ -41,7 +43,8 @@ pub(crate) fn debian(
         if !out.is_empty() {
             out.push('\n');
         }
-        out += &format!("auto-ext ({version}-1) unstable; urgency=medium\n");
+        let package = about.package;
+        out += &format!("{package} ({version}-1) unstable; urgency=medium\n");
         for (kind, items) in &release.changes {
             out += &format!("\n  [ {kind} ]\n");
             for item in items {
@@ -122,6 +125,7 @@ mod tests {
     const ABOUT: About<'_> = About {
         version: "0.2.0",
         maintainer: "Somebody <somebody@example.org>",
+        package: "auto-ext",
     };
 
     fn date(day: Option<&str>) -> Result<String> {

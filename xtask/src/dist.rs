@@ -20,26 +20,53 @@ const SOURCES: &[&str] = &[
     "packaging/needed",
     "policies.yaml",
     "smt.yaml",
+    "vm.yaml",
     "systemd",
     "README.md",
     "CHANGELOG.md",
     "LICENSE",
 ];
 
-/// The services that packages have beside auto-ext.
-const WITH: &str = "--with=smt";
+/// What install.sh is told to install all services too.
+const WITH_ALL: [&str; 2] = ["--with", "smt,vm"];
 
 /// What is made beside the program for those who get it from us.
 const NOTICES: &str = "third-party-notices.txt";
 
 /// What only a Debian package has: its ways to say whose it is and what changed.
-const DEBIAN_ONLY: [&str; 2] = [
-    "/usr/share/doc/auto-ext/changelog.Debian.gz",
-    "/usr/share/doc/auto-ext/copyright",
-];
+const DEBIAN_ONLY: [&str; 2] = ["changelog.Debian.gz", "copyright"];
 
 /// What a Debian package has not: the licence is in every Debian system.
 const NOT_DEBIAN: &str = "LICENSE";
+
+/// A package of those that there are.
+struct Described {
+    name: &'static str,
+    /// The folder of the crate that describes it.
+    folder: &'static str,
+    /// The directories below [`directory`] that the descriptions name.
+    tree: &'static str,
+    debian: &'static str,
+}
+
+const AUTO_EXT: Described = Described {
+    name: "auto-ext",
+    folder: "dispatcher",
+    tree: "tree",
+    debian: "deb",
+};
+const SMT: Described = Described {
+    name: "auto-ext-smt",
+    folder: "smt",
+    tree: "tree-smt",
+    debian: "deb-smt",
+};
+const VM: Described = Described {
+    name: "auto-ext-vm",
+    folder: "vm",
+    tree: "tree-vm",
+    debian: "deb-vm",
+};
 
 /// What the packages' descriptions say.
 const DESCRIPTION: &str = include_str!("../../dispatcher/Cargo.toml");
@@ -52,13 +79,30 @@ pub(crate) struct Packages {
     pub(crate) archive: PathBuf,
     /// What all of them hold.
     pub(crate) tree: PathBuf,
+    pub(crate) smt: Companion,
+    pub(crate) vm: Companion,
+}
+
+/// The packages of a service beside auto-ext.
+pub(crate) struct Companion {
+    pub(crate) deb: PathBuf,
+    pub(crate) rpm: PathBuf,
 }
 
 /// Makes the packages and says where they are.
 pub(crate) fn dist() -> Result<()> {
     debian::ensure_packages()?;
     let packages = optimised()?;
-    for package in [&packages.deb, &packages.rpm, &packages.archive] {
+    let (smt, vm) = (&packages.smt, &packages.vm);
+    for package in [
+        &packages.deb,
+        &packages.rpm,
+        &smt.deb,
+        &smt.rpm,
+        &vm.deb,
+        &vm.rpm,
+        &packages.archive,
+    ] {
         let size = fs::metadata(package)?.len();
         say(format!("{} ({} KiB)", package.display(), size / 1024));
     }
@@ -104,16 +148,30 @@ pub(crate) fn make(built: fn(&str) -> PathBuf) -> Result<Packages> {
         fs::create_dir_all(&directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
         notices::write(&built(NOTICES))?;
-        let tree = directory.join("tree");
-        stage(
-            &workspace::root().join("install.sh"),
-            &[WITH.as_ref(), "--binary".as_ref(), &built("auto-ext")],
-            &tree,
-        )?;
+        let tree = directory.join(AUTO_EXT.tree);
+        let all = directory.join("tree-with-all");
+        let installer = workspace::root().join("install.sh");
+        let program = built("auto-ext");
+        let binary = ["--binary".as_ref(), program.as_path()];
+        stage(&installer, &binary, &tree)?;
+        let with_all = [&binary[..], &WITH_ALL.map(Path::new)].concat();
+        stage(&installer, &with_all, &all)?;
+        let companion = |package: &Described, name: &str| -> Result<Companion> {
+            let with = directory.join(format!("tree-with-{name}"));
+            let arguments = [&binary[..], &["--with", name].map(Path::new)].concat();
+            stage(&installer, &arguments, &with)?;
+            subtract(&with, &tree, &directory.join(package.tree))?;
+            Ok(Companion {
+                deb: deb(package)?,
+                rpm: rpm(package)?,
+            })
+        };
         Ok(Packages {
-            deb: deb(&tree)?,
-            rpm: rpm(&tree)?,
-            archive: archive(&tree, built)?,
+            deb: deb(&AUTO_EXT)?,
+            rpm: rpm(&AUTO_EXT)?,
+            archive: archive(&all, built)?,
+            smt: companion(&SMT, "smt")?,
+            vm: companion(&VM, "vm")?,
             tree,
         })
     })
@@ -139,22 +197,39 @@ fn stage(installer: &Path, arguments: &[&Path], tree: &Path) -> Result<()> {
     fs::remove_file(&remembered).with_context(|| format!("no {}", remembered.display()))
 }
 
-fn deb(tree: &Path) -> Result<PathBuf> {
-    let debians = directory().join("deb");
-    run_quietly(command("cp").arg("--archive").args([tree, &debians]))?;
-    let documents = debians.join("usr/share/doc/auto-ext");
-    fs::remove_file(documents.join(NOT_DEBIAN)).with_context(|| format!("no {NOT_DEBIAN}"))?;
-    // Debian's policy names it so, and has it compressed.
-    fs::rename(documents.join("CHANGELOG.md"), documents.join("changelog"))
-        .context("no CHANGELOG.md")?;
-    run_quietly(command("gzip").arg("-9n").arg(documents.join("changelog")))?;
+/// Moves the files of `both` that `one` does not have to `other`.
+fn subtract(both: &Path, one: &Path, other: &Path) -> Result<()> {
+    run_quietly(command("cp").arg("--archive").args([both, other]))?;
+    for file in files(one)? {
+        fs::remove_file(other.join(&file)).with_context(|| format!("no {}", file.display()))?;
+    }
+    let mut find = command("find");
+    run_quietly(find.arg(other).args(["-type", "d", "-empty", "-delete"]))
+}
+
+fn deb(package: &Described) -> Result<PathBuf> {
+    let debians = directory().join(package.debian);
+    let tree = directory().join(package.tree);
+    run_quietly(command("cp").arg("--archive").args([&tree, &debians]))?;
+    let documents = format!("usr/share/doc/{}", package.name);
+    if package.name == AUTO_EXT.name {
+        let documents = debians.join(&documents);
+        fs::remove_file(documents.join(NOT_DEBIAN)).with_context(|| format!("no {NOT_DEBIAN}"))?;
+        // Debian's policy names it so, and has it compressed.
+        fs::rename(documents.join("CHANGELOG.md"), documents.join("changelog"))
+            .context("no CHANGELOG.md")?;
+        run_quietly(command("gzip").arg("-9n").arg(documents.join("changelog")))?;
+    }
     let changelog = directory().join("changelog");
-    fs::write(&changelog, debian_changelog()?)
+    fs::write(&changelog, debian_changelog(package)?)
         .with_context(|| format!("cannot write {}", changelog.display()))?;
     let mut cargo_deb = packager(&tools::cargo_deb()?);
-    cargo_deb.args(["deb", "--no-build", "--package", "auto-ext-dispatcher"]);
-    run_quietly(cargo_deb.arg("--output").arg(directory()))?;
-    let deb = made("deb")?;
+    cargo_deb.args(["deb", "--no-build", "--package"]);
+    cargo_deb.arg(format!("auto-ext-{}", package.folder));
+    let made_in = directory().join("packages").join(package.name);
+    fs::create_dir_all(&made_in).with_context(|| format!("cannot make {}", made_in.display()))?;
+    run_quietly(cargo_deb.arg("--output").arg(&made_in))?;
+    let deb = made("deb", &made_in)?;
     let contents = output(command("dpkg-deb").arg("--contents").arg(&deb))?;
     let listed: Result<BTreeSet<_>> = contents
         .lines()
@@ -175,37 +250,40 @@ fn deb(tree: &Path) -> Result<PathBuf> {
         })
         .collect();
     let mut expected = listing(&debians)?;
-    expected.extend(DEBIAN_ONLY.map(|path| format!("-rw-r--r-- root/root {path}")));
+    expected.extend(DEBIAN_ONLY.map(|file| format!("-rw-r--r-- root/root /{documents}/{file}")));
     compare(&deb, &listed?, &expected)?;
     Ok(deb)
 }
 
-fn debian_changelog() -> Result<String> {
+fn debian_changelog(package: &Described) -> Result<String> {
     let maintainer = DESCRIPTION
         .lines()
         .find_map(|line| line.strip_prefix("maintainer = \"")?.strip_suffix('"'));
     let about = About {
+        package: package.name,
         version: env!("CARGO_PKG_VERSION"),
         maintainer: maintainer.context("dispatcher/Cargo.toml names no maintainer")?,
     };
-    let package = source_date().map_or_else(|| "now".to_owned(), |date| format!("@{date}"));
+    let packed = source_date().map_or_else(|| "now".to_owned(), |date| format!("@{date}"));
     let path = workspace::root().join("CHANGELOG.md");
     let text =
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     changelog::debian(&text, &about, |day| {
         let mut date = command("date");
         date.env("LC_ALL", "C").args(["--utc", "--rfc-email"]);
-        output(date.arg("--date").arg(day.unwrap_or(&package)))
+        output(date.arg("--date").arg(day.unwrap_or(&packed)))
     })
 }
 
-fn rpm(tree: &Path) -> Result<PathBuf> {
+fn rpm(package: &Described) -> Result<PathBuf> {
     let mut generate_rpm = packager(&tools::cargo_generate_rpm()?);
-    generate_rpm.args(["generate-rpm", "--package", "dispatcher"]);
+    generate_rpm.args(["generate-rpm", "--package", package.folder]);
     // Not what the libraries' packages of this distribution say: the target is another one.
     generate_rpm.args(["--auto-req", "builtin"]);
-    run_quietly(generate_rpm.arg("--output").arg(directory()))?;
-    let rpm = made("rpm")?;
+    let made_in = directory().join("packages").join(package.name);
+    fs::create_dir_all(&made_in).with_context(|| format!("cannot make {}", made_in.display()))?;
+    run_quietly(generate_rpm.arg("--output").arg(&made_in))?;
+    let rpm = made("rpm", &made_in)?;
     let format = "[%{FILEMODES:perms} %{FILEUSERNAME}/%{FILEGROUPNAME} %{FILENAMES}\n]";
     let listed = output(
         command("rpm")
@@ -213,7 +291,7 @@ fn rpm(tree: &Path) -> Result<PathBuf> {
             .arg(&rpm),
     )?;
     let listed = listed.lines().map(str::to_owned).collect();
-    compare(&rpm, &listed, &listing(tree)?)?;
+    compare(&rpm, &listed, &listing(&directory().join(package.tree))?)?;
     Ok(rpm)
 }
 
@@ -229,12 +307,19 @@ fn archive(tree: &Path, built: fn(&str) -> PathBuf) -> Result<PathBuf> {
     let mut sources = copy();
     sources.current_dir(workspace::root()).arg("--parents");
     run_quietly(sources.args(SOURCES).arg(&contents))?;
-    let made = ["auto-ext", "auto-ext-smt", "documents", NOTICES].map(built);
+    let made = [
+        "auto-ext",
+        "auto-ext-smt",
+        "auto-ext-vm",
+        "documents",
+        NOTICES,
+    ]
+    .map(built);
     run_quietly(copy().args(made).arg(&contents))?;
     // Whoever unpacks it gets the same files, without sources and without a toolchain.
     let unpacked = tempfile::tempdir_in(directory()).context("no place to try the archive")?;
-    let installer = contents.join("install.sh");
-    stage(&installer, &[WITH.as_ref()], unpacked.path())?;
+    let with_all = WITH_ALL.map(Path::new);
+    stage(&contents.join("install.sh"), &with_all, unpacked.path())?;
     run_quietly(
         command("diff")
             .arg("--recursive")
@@ -279,11 +364,10 @@ fn source_date() -> Option<String> {
     Some(date.trim().to_owned())
 }
 
-/// The one package with this extension.
-fn made(extension: &str) -> Result<PathBuf> {
-    let directory = directory();
+/// The one package with this extension in a directory.
+fn made(extension: &str, directory: &Path) -> Result<PathBuf> {
     let mut found = None;
-    for entry in fs::read_dir(&directory)? {
+    for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         if path.extension().is_some_and(|e| e == extension) {
             ensure!(
@@ -295,6 +379,16 @@ fn made(extension: &str) -> Result<PathBuf> {
         }
     }
     found.with_context(|| format!("no .{extension} was made"))
+}
+
+/// The files of `tree`, relative to it.
+fn files(tree: &Path) -> Result<Vec<PathBuf>> {
+    let mut find = command("find");
+    let listed = output(
+        find.arg(tree)
+            .args(["-not", "-type", "d", "-printf", "%P\n"]),
+    )?;
+    Ok(listed.lines().map(PathBuf::from).collect())
 }
 
 /// The files of `tree`, as `ls` shows them: permissions, owner and path.

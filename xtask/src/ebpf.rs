@@ -15,11 +15,13 @@ use crate::{tools, workspace};
 
 /// Whose programs the test machine runs. Whatever else of a release is built is built together with them: which features
 /// dependencies have follows from what is built at once, and with others they would be compiled anew.
-const IN_MACHINE: [&str; 6] = [
+const IN_MACHINE: [&str; 8] = [
     "--package",
     "auto-ext-dispatcher",
     "--package",
     "auto-ext-smt",
+    "--package",
+    "auto-ext-vm",
     "--package",
     "auto-ext-system-tests",
 ];
@@ -73,7 +75,7 @@ pub(crate) fn build_prototype() -> Result<()> {
     step("building the prototype's way", || run(&mut cargo))
 }
 
-/// Builds what install.sh installs: the program, the manual pages and the completions.
+/// Builds what install.sh installs: the programs, the manual pages and the completions.
 pub(crate) fn build() -> Result<()> {
     build_program("release")?;
     documents(workspace::release)
@@ -89,14 +91,19 @@ fn build_program(profile: &str) -> Result<()> {
     tools::ensure_components()?;
     let mut cargo = cargo_with_linker()?;
     cargo.args(["build", "--locked", "--profile", profile]);
-    cargo.args(["--package", "auto-ext-dispatcher"]);
-    cargo.args(["--package", "auto-ext-smt"]);
+    for package in ["auto-ext-dispatcher", "auto-ext-smt", "auto-ext-vm"] {
+        cargo.args(["--package", package]);
+    }
     step("building auto-ext", || run(&mut cargo))
 }
 
 /// Makes the manual pages and completions, where install.sh looks for them: beside the program.
 fn documents(built: fn(&str) -> PathBuf) -> Result<()> {
-    for program in ["auto-ext-documents", "auto-ext-smt-documents"] {
+    for program in [
+        "auto-ext-documents",
+        "auto-ext-smt-documents",
+        "auto-ext-vm-documents",
+    ] {
         run(command(built(program)).arg(built("documents")))?;
     }
     Ok(())

@@ -11,8 +11,13 @@ use cargo_metadata::{DependencyKind, Metadata, Package, PackageId};
 
 use crate::workspace;
 
-/// The packages that the program is linked from: itself, and the BPF programs that are in it.
-const LINKED: &[&str] = &["auto-ext-dispatcher", "auto-ext-profiler-ebpf"];
+/// The packages that the programs are linked from: themselves, and the BPF programs that are in one.
+const LINKED: &[&str] = &[
+    "auto-ext-dispatcher",
+    "auto-ext-profiler-ebpf",
+    "auto-ext-smt",
+    "auto-ext-vm",
+];
 /// How the names of files begin that have to go along.
 const NOTICES: &[&str] = &[
     "LICENSE",

@@ -11,6 +11,7 @@ use auto_ext_policy::Policy;
 use auto_ext_profiler::Profiler;
 use auto_ext_scx::switch;
 use auto_ext_scx::uevent::{Subsystem, Uevents};
+use auto_ext_service::daemon_lock::{DaemonLock, LockError};
 use auto_ext_service::exit_code::{Code, WithCode};
 use nix::sys::prctl::set_thp_disable;
 use sd_notify::NotifyState;
@@ -31,9 +32,8 @@ use super::trial_work::changed;
 use crate::api::dbus::{BusConfig, BusKind};
 use crate::api::request::{QueuedRequest, Requests};
 use crate::api::status::DaemonStatus;
-use crate::persistence::daemon_lock::{DaemonLock, LockError};
+use crate::persistence::boot_guard;
 use crate::persistence::history::Kind;
-use crate::persistence::{boot_guard, daemon_lock};
 use crate::sources::load;
 use crate::sources::policy_file::PolicyWatch;
 use crate::sources::read_policy;
@@ -44,6 +44,9 @@ const FIND_PROGRAMS_EVERY: Duration = Duration::from_secs(10);
 
 /// How often, at least, systemd is notified that the loop still runs.
 const ALIVE_EVERY: Duration = Duration::from_secs(10);
+
+/// Where the lock of the one daemon is.
+pub(crate) const LOCK: &str = "/run/auto-ext/lock";
 
 /// How the daemon was asked to run.
 #[derive(Clone, Debug)]
@@ -123,7 +126,7 @@ fn take_lock(options: &Options) -> anyhow::Result<Option<DaemonLock>> {
     if options.observe && options.bus != BusKind::System {
         return Ok(None);
     }
-    match DaemonLock::take(daemon_lock::FILE.as_ref()) {
+    match DaemonLock::take("auto-ext", LOCK.as_ref()) {
         Ok(lock) => Ok(Some(lock)),
         Err(error @ LockError::File { .. }) if !nix::unistd::geteuid().is_root() => {
             let message = format!("the service has to run as root: {error}");

@@ -28,5 +28,5 @@ mod switching;
 mod trial_work;
 mod trials;
 
-pub(crate) use event_loop::{Options, run};
+pub(crate) use event_loop::{LOCK, Options, run};
 pub(crate) use state::state_directory;

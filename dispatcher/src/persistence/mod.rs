@@ -1,7 +1,6 @@
 //! What outlives the daemon, each in a file of its own.
 
 pub(crate) mod boot_guard;
-pub(crate) mod daemon_lock;
 pub(crate) mod failure_store;
 pub(crate) mod history;
 pub(crate) mod loader_clients;

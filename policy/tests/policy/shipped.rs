@@ -74,6 +74,7 @@ fn the_shipped_policy_has_no_warnings_and_neither_has_it_with_all_its_examples()
         "launched-game",
         "database",
         "build",
+        "virtual-machines",
         "fast-on-battery",
         "battery",
     ];

@@ -1,21 +1,12 @@
-//! Asks the service by D-Bus. Its errors have the exit codes that scripts rely on.
-
-use std::io::{self, IsTerminal};
-use std::time::Duration;
+//! Asks the service by D-Bus.
 
 use anyhow::{Context as _, Result};
+use auto_ext_bus::client::{ANSWER_WITHIN, Ask, Client, Service, within};
 use auto_ext_service::exit_code::{Code, WithCode};
 use serde::Serialize;
-use tokio::time::timeout;
-use zbus::proxy::MethodFlags;
 use zbus::wire::DynamicType;
-use zbus::{Connection, Proxy};
 
 use crate::daemon::{GroupStatus, INTERFACE, PATH};
-
-/// How long the service may take to answer, and a person to answer polkit.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-const PERSON_WITHIN: Duration = Duration::from_secs(125);
 
 /// What the service shows of itself.
 #[derive(Debug)]
@@ -30,29 +21,15 @@ pub(super) struct Shown {
 
 /// Calls a method that answers with a text. On a terminal, polkit may ask for a password.
 pub(super) fn call<B: Serialize + DynamicType>(method: &str, body: &B) -> Result<String> {
-    block_on(async {
-        let (flags, limit) = if io::stdin().is_terminal() {
-            (MethodFlags::ALLOW_INTERACTIVE_AUTH, PERSON_WITHIN)
-        } else {
-            // A script must not wait for an answer that nobody gives.
-            (MethodFlags::empty(), ANSWER_WITHIN)
-        };
-        let called = async {
-            let answer = service()
-                .await?
-                .call_with_flags(method, flags, body)
-                .await?;
-            answer.ok_or_else(|| zbus::Error::Failure("no answer".to_owned()))
-        };
-        within(limit, called).await
-    })
+    block_on(async { connect().await?.call_as(Ask::Person, method, body).await })
 }
 
 /// What the service shows.
 pub(super) fn shown() -> Result<Shown> {
     let (shown, groups) = block_on(async {
+        let client = connect().await?;
+        let service = &client.proxy;
         let read = async {
-            let service = service().await?;
             let groups: String = service.get_property("Groups").await?;
             let shown = Shown {
                 mode: service.get_property("Mode").await?,
@@ -64,7 +41,8 @@ pub(super) fn shown() -> Result<Shown> {
             };
             Ok((shown, groups))
         };
-        within(ANSWER_WITHIN, read).await
+        let read = within(ANSWER_WITHIN, read).await;
+        read.map_err(|error| client.explained(&error))
     })?;
     let groups = serde_json::from_str(&groups).context("the service says something else")?;
     Ok(Shown { groups, ..shown })
@@ -76,70 +54,18 @@ pub(super) fn is_absent(error: &anyhow::Error) -> bool {
     code.is_some_and(|error| error.code == Code::NoDaemon)
 }
 
-async fn service() -> zbus::Result<Proxy<'static>> {
-    let bus = Connection::system().await?;
-    Proxy::new(&bus, INTERFACE, PATH, INTERFACE).await
+async fn connect() -> Result<Client> {
+    Client::connect(Service {
+        name: INTERFACE,
+        path: PATH,
+        unit: "auto-ext-smt",
+    })
+    .await
 }
 
-fn block_on<T>(asked: impl Future<Output = zbus::Result<T>>) -> Result<T> {
+fn block_on<T>(asked: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(asked).map_err(|error| explained(&error))
-}
-
-async fn within<T>(
-    limit: Duration,
-    asked: impl Future<Output = zbus::Result<T>>,
-) -> zbus::Result<T> {
-    timeout(limit, asked).await.unwrap_or_else(|_| {
-        let limit = limit.as_secs();
-        Err(zbus::Error::Failure(format!("no answer within {limit} s")))
-    })
-}
-
-/// The error for people, with its exit code.
-fn explained(error: &zbus::Error) -> anyhow::Error {
-    use zbus::fdo::Error;
-    let absent = |why: &dyn std::fmt::Display| {
-        let message = format!("the service does not run (systemctl start auto-ext-smt): {why}");
-        WithCode::error(Code::NoDaemon, message)
-    };
-    let zbus::Error::FDO(answer) = error else {
-        return absent(error);
-    };
-    match &**answer {
-        Error::AccessDenied(message) | Error::InteractiveAuthorizationRequired(message) => {
-            WithCode::error(Code::NotPermitted, message)
-        }
-        Error::LimitsExceeded(message) => WithCode::for_now(Code::Failed, message),
-        Error::Failed(message) | Error::InvalidArgs(message) => {
-            WithCode::error(Code::Failed, message)
-        }
-        other => absent(other),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_error_has_its_exit_code() {
-        let code = |error: zbus::fdo::Error| {
-            let error = explained(&zbus::Error::FDO(Box::new(error)));
-            error.downcast_ref::<WithCode>().unwrap().code
-        };
-        let text = || "x".to_owned();
-        assert_eq!(
-            code(zbus::fdo::Error::AccessDenied(text())),
-            Code::NotPermitted
-        );
-        assert_eq!(
-            code(zbus::fdo::Error::ServiceUnknown(text())),
-            Code::NoDaemon
-        );
-        assert_eq!(code(zbus::fdo::Error::LimitsExceeded(text())), Code::Failed);
-        assert!(is_absent(&explained(&zbus::Error::InvalidReply)));
-    }
+    runtime.block_on(asked)
 }

@@ -9,10 +9,10 @@ use auto_ext_service::sanitize::sanitize;
 use super::client::{is_absent, shown};
 use super::look::{ROOT, topology};
 use super::missing::{Means, NO_SMT};
-use crate::bounded_file::Root;
 use crate::config::Config;
 use crate::core::Act;
 use crate::groups::Processes;
+use auto_ext_service::bounded_file::Root;
 
 /// Programs that move threads or interrupts about by themselves.
 const OTHERS: [&str; 4] = ["numad", "irqbalance", "tuned", "ananicy-cpp"];

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::bounded_file::Root;
 use crate::groups::tids;
+use auto_ext_service::bounded_file::Root;
 
 use super::event::{Kind, Pair};
 use super::reading::{Counters, NotCounted, Reading};

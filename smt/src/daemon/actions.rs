@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::affinity::Restored;
 use crate::core::{Action, Event, Explanation, Member, Moment, Outcome};
-use crate::cpu_list::List;
 use crate::history::Entry;
+use auto_ext_service::cpu_list::List;
 
 use super::metrics::metrics;
 use super::request::Request;

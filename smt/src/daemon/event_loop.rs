@@ -1,8 +1,6 @@
 //! The daemon from its start to its end: a second after the other, and what callers ask in between.
 
-use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -11,9 +9,7 @@ use std::time::Duration;
 use auto_ext_bus::join::BusKind;
 use auto_ext_bus::line;
 use auto_ext_service::affinity_owner;
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
-use nix::libc::O_NOFOLLOW;
+use auto_ext_service::daemon_lock::{DaemonLock, LockError};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{SysconfVar, sysconf};
 use sd_notify::NotifyState;
@@ -39,6 +35,7 @@ const LATE: Duration = Duration::from_secs(2);
 const BUS_WITHIN: u32 = 10;
 /// How many callers may wait.
 const WAITING: usize = 16;
+const SERVICE: &str = "auto-ext-smt";
 const LOCK: &str = "lock";
 
 /// How the daemon was asked to run.
@@ -65,17 +62,9 @@ pub enum RunError {
     /// The kernel does not say how long a tick is.
     #[error("the length of a tick is not known")]
     Ticks,
-    /// Another one runs.
-    #[error("another auto-ext-smt runs already")]
-    Runs,
-    /// It cannot be seen to it that no other one runs.
-    #[error("{}: {error}", path.display())]
-    File {
-        /// Which file is missing for it.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
+    /// Another one runs, or it cannot be seen to it that none does.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// There is no thread for the bus.
     #[error("no thread for the bus: {0}")]
     Thread(io::Error),
@@ -92,7 +81,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
     let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten();
     let ticks = ticks.and_then(|ticks| u64::try_from(ticks).ok());
     let ticks = ticks.filter(|ticks| *ticks > 0).ok_or(RunError::Ticks)?;
-    let _lock = lock(&options.run)?;
+    let _lock = DaemonLock::take(SERVICE, &options.run.join(LOCK))?;
     let config = configured(&options.config, options.observe);
     let mut daemon = Daemon::new(Parts {
         root: ROOT.into(),
@@ -242,28 +231,6 @@ async fn signals(inputs: &mpsc::SyncSender<Input>) -> io::Error {
         if inputs.send(input).is_err() {
             std::future::pending::<()>().await;
         }
-    }
-}
-
-/// Sees to it that no other daemon runs, until what is returned is dropped.
-fn lock(run: &Path) -> Result<Flock<File>, RunError> {
-    let path = run.join(LOCK);
-    let failed = |error| RunError::File {
-        path: path.clone(),
-        error,
-    };
-    let made = DirBuilder::new().recursive(true).mode(0o755).create(run);
-    made.map_err(failed)?;
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600);
-    let file = options
-        .custom_flags(O_NOFOLLOW)
-        .open(&path)
-        .map_err(failed)?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(lock),
-        Err((_, Errno::EWOULDBLOCK)) => Err(RunError::Runs),
-        Err((_, error)) => Err(failed(error.into())),
     }
 }
 

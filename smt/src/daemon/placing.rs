@@ -8,8 +8,8 @@ use auto_ext_service::affinity_owner::{AffinityOwner, Claim, Process};
 
 use crate::affinity::{self, Ledger, LedgerError, Masks, Restored};
 use crate::core::Candidate;
-use crate::cpu_list::Cpus;
 use crate::groups::{Given, Group, Key};
+use auto_ext_service::cpu_list::Cpus;
 
 /// What is placed.
 pub(super) struct Placing {

@@ -7,15 +7,15 @@ use std::time::Duration;
 use auto_ext_service::clock::now_us;
 
 use crate::affinity::Masks;
-use crate::bounded_file::Root;
 use crate::config::Config;
 use crate::core::{self, Event, Explanation, Mode, Moment, State, decide, explain};
-use crate::cpu_list::List;
 use crate::groups::{Group, Key, Rules};
 use crate::history::History;
 use crate::store::Store;
 use crate::surroundings::Surroundings;
 use crate::topology::{Place, Topology};
+use auto_ext_service::bounded_file::Root;
+use auto_ext_service::cpu_list::List;
 
 use super::counting::{Counting, Source};
 use super::known::Known;

@@ -20,11 +20,11 @@ use crate::config::Config;
 use crate::core::{Act, Mode, Moment, Outcome};
 use crate::counters::Counters;
 use crate::counters::replay::Recording;
-use crate::cpu_list::{Cpus, List};
 use crate::groups::Group;
 use crate::history::History;
 use crate::model::{Combination, Pairwise};
 use crate::store::Store;
+use auto_ext_service::cpu_list::{Cpus, List};
 
 /// No process of a real machine has such a number.
 const FIRST: u32 = 5_000_000;

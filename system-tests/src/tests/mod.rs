@@ -31,6 +31,7 @@ mod sources;
 mod trials;
 mod truth;
 mod user_space;
+mod virtual_machines;
 mod watching;
 mod ways;
 mod while_loading;
@@ -156,6 +157,7 @@ const NO_LOADS: &[Test] = tests![
     metrics::the_page_says_what_runs_and_what_failed,
     metrics::prometheus_scrapes_it,
     notices::a_user_is_told_that_a_scheduler_failed,
+    virtual_machines::without_libvirt_the_service_says_so_in_one_line_and_changes_nothing,
 ];
 
 /// What can go wrong, in a machine of their own; see docs/faults.md.

@@ -41,7 +41,9 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         // The next test will tell if any of it fails.
-        let _ = service::output(&format!("systemctl stop {UNIT} a.service b.service c.service"));
+        let _ = service::output(&format!(
+            "systemctl stop {UNIT} a.service b.service c.service"
+        ));
         for file in [CONFIG, DROP_IN, SPEEDS, PAIRS] {
             let _ = fs::remove_file(file);
         }
@@ -100,17 +102,24 @@ fn pretend() -> anyhow::Result<()> {
         }
     }
     fs::write(PAIRS, lines)?;
-    let directory = Path::new(DROP_IN).parent().context("a file in a directory")?;
+    let directory = Path::new(DROP_IN)
+        .parent()
+        .context("a file in a directory")?;
     fs::create_dir_all(directory)?;
     let command = format!("/usr/libexec/auto-ext/system-tests pretend {SPEEDS}");
-    fs::write(DROP_IN, format!("[Service]\nExecStart=\nExecStart={command}\n"))?;
+    fs::write(
+        DROP_IN,
+        format!("[Service]\nExecStart=\nExecStart={command}\n"),
+    )?;
     service::say("systemctl daemon-reload").map(drop)
 }
 
 /// SIGKILL: what the daemon cannot undo any more systemd has undone.
 fn killed() -> anyhow::Result<()> {
     placed()?;
-    service::say(&format!("systemctl kill --kill-whom=main --signal=KILL {UNIT}"))?;
+    service::say(&format!(
+        "systemctl kill --kill-whom=main --signal=KILL {UNIT}"
+    ))?;
     wait::until("all free", &Some(true), || all_free().ok())?;
     wait::until("the ledger", &false, || Path::new(LEDGER).exists()).map(drop)
 }
@@ -151,7 +160,10 @@ fn cpus_go() -> anyhow::Result<()> {
     fs::write(SMT, "on")?;
     gone?;
     ensure!(is_free?, "not all is free with SMT off");
-    ensure!(reason.contains("no core has two hardware threads"), "{reason}");
+    ensure!(
+        reason.contains("no core has two hardware threads"),
+        "{reason}"
+    );
     Ok(())
 }
 

@@ -44,11 +44,11 @@ impl Step<'_> {
             Event::Ended(guest, End::InOrder) => self.next.memory.ends_well(guest),
             // It is missed when it is not in the next snapshot.
             Event::Ended(_, End::Lost) => {}
-            Event::OtherScheduler(runs) => {
-                if runs && !self.next.other_scheduler {
+            Event::PlacedByOthers(who) => {
+                if who.is_some() && self.next.placed_by.is_none() {
                     self.release_vcpus(None, false);
                 }
-                self.next.other_scheduler = runs;
+                self.next.placed_by = who;
             }
             Event::Paused(lasts) => self.next.pause = Pause::begin(lasts, self.now),
             Event::Resumed => {
@@ -70,7 +70,8 @@ impl Step<'_> {
         let now = self.now;
         let last = self.next.last.replace((now, snapshot.clone()));
         let did_no_good = self.next.cpu.does_no_good();
-        for id in self.next.cpu.see(snapshot) {
+        let replaces = self.config.cpu.replace_foreign;
+        for id in self.next.cpu.see(snapshot, replaces) {
             // What they found is what they made of it.
             self.next.originals.masks.remove(&id);
             self.actions.push(Action::Say(Notice::Yielded(id)));
@@ -113,8 +114,8 @@ impl Step<'_> {
             "only observing"
         } else if !self.next.pause.is_over(self.now) {
             "paused"
-        } else if self.next.other_scheduler {
-            "a sched_ext scheduler runs"
+        } else if let Some(who) = &self.next.placed_by {
+            who
         } else if self.next.cpu.does_no_good() {
             "pins were put back too often"
         } else {

@@ -13,8 +13,8 @@ pub enum Event {
     Snapshot(Arc<Snapshot>),
     /// A guest ends.
     Ended(GuestId, End),
-    /// The kernel runs a sched_ext scheduler, which places tasks by itself, or none any more.
-    OtherScheduler(bool),
+    /// Somebody else places vCPUs, such as a sched_ext scheduler, and this is to be said of them; `None`: nobody does any more.
+    PlacedByOthers(Option<String>),
     /// A person wants nothing to be changed for so long; `None`: until they say otherwise.
     Paused(Option<Duration>),
     /// A person wants things to be done again, whatever was in the way.

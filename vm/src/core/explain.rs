@@ -20,7 +20,7 @@ pub fn explain(state: &State, name: impl Fn(&GuestId) -> String) -> String {
             text,
             "{}: {}",
             name(guest),
-            of_guest(state, guest, standing)
+            in_words(state, guest, standing)
         );
     }
     if memory.is_host_short() {
@@ -45,6 +45,12 @@ fn vcpus(state: &cpu::CpuState) -> String {
             "vCPUs: {pins} pinned and {left} to come: the standard deviation of use is to fall from {:.1} to {:.1}",
             plan.before, plan.after
         ),
+        cpu::Standing::OnTheirNodes => {
+            "vCPUs: all that may be pinned run on the CPUs of their guests' nodes".to_owned()
+        }
+        cpu::Standing::PinnedToNodes(pins, left) => {
+            format!("vCPUs: {pins} put on the CPUs of their guests' nodes and {left} to come")
+        }
         cpu::Standing::Verifying => {
             "vCPUs: it is watched whether the last pins did any good".to_owned()
         }
@@ -59,7 +65,17 @@ fn vcpus(state: &cpu::CpuState) -> String {
     }
 }
 
-fn of_guest(state: &State, guest: &GuestId, standing: &memory::Standing) -> String {
+/// What was done about the memory of one guest in the last window, and why.
+#[must_use]
+pub fn of_guest(state: &State, guest: &GuestId) -> String {
+    let standing = state.memory().standing().get(guest);
+    standing.map_or_else(
+        || "nothing is known of its memory yet".to_owned(),
+        |standing| in_words(state, guest, standing),
+    )
+}
+
+fn in_words(state: &State, guest: &GuestId, standing: &memory::Standing) -> String {
     let spare = state.memory().known().get(guest).map(memory::Known::spare);
     let spare = spare.unwrap_or_default();
     match standing {

@@ -18,7 +18,8 @@ pub struct State {
     pub(super) originals: Originals,
     /// What an earlier life did not put back.
     pub(super) to_put_right: Originals,
-    pub(super) other_scheduler: bool,
+    /// Who else places vCPUs.
+    pub(super) placed_by: Option<String>,
     pub(super) pause: Pause,
     pub(super) exits: bool,
 }

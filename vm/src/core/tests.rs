@@ -15,7 +15,7 @@ fn acting() -> Config {
     Config {
         cpu: CpuConfig {
             mode: Mode::Act,
-            cpus: None,
+            ..CpuConfig::default()
         },
         memory: MemoryConfig {
             mode: Mode::Act,
@@ -84,11 +84,13 @@ fn a_pause_ends_by_itself_or_when_a_person_says_so() {
 fn under_a_sched_ext_scheduler_vcpus_run_where_they_were_found() {
     let mut run = Run::new(crowded(), acting());
     run.steps(5, |_| {});
-    run.event(Event::OtherScheduler(true));
+    run.event(Event::PlacedByOthers(Some(
+        "a sched_ext scheduler runs".to_owned(),
+    )));
     run.steps(10, |_| {});
     assert!((0..8).all(|number| pinned(&run.host, number) == [Cpus::from([0])]));
     assert_eq!(run.host.pins.len(), 12);
-    run.event(Event::OtherScheduler(false));
+    run.event(Event::PlacedByOthers(None));
     run.steps(5, |_| {});
     assert!(run.host.sigma() < 5.0);
 }
@@ -191,4 +193,51 @@ fn what_could_not_be_read_is_not_zero() {
     assert_eq!(run.host.pins.len(), 0);
     assert_eq!(*run.state.cpu().standing(), Standing::Unknown);
     assert_eq!(run.state.memory().budget(), None);
+}
+
+#[test]
+fn who_wants_whole_nodes_has_each_vcpu_run_on_its_own_once() {
+    let mut host = vcpus(4, &[50.0; 4], |_| None);
+    for (number, cpu) in host.cpus.iter_mut().enumerate() {
+        cpu.cpu.node = u32::from(number >= 2);
+    }
+    for (number, home) in [(0, Some(0)), (1, Some(1)), (2, None)] {
+        host.guests[number].home = home;
+    }
+    host.guests[3].home = Some(1);
+    host.guests[3].vcpus[0].owners = true;
+    let mut config = acting();
+    config.cpu.by_node = true;
+    let mut run = Run::new(host.clone(), config.clone());
+    run.steps(10, |_| {});
+    let all = Cpus::from([0, 1, 2, 3]);
+    let nodes = [Cpus::from([0, 1]), Cpus::from([2, 3])];
+    assert_eq!(pinned(&run.host, 0), nodes[..1]);
+    assert_eq!(pinned(&run.host, 1), nodes[1..]);
+    assert_eq!(pinned(&run.host, 2), [all.clone()]);
+    assert_eq!(pinned(&run.host, 3), [all]);
+    assert_eq!(run.host.pins.len(), 2);
+    assert_eq!(*run.state.cpu().standing(), Standing::OnTheirNodes);
+    run.event(Event::Exit);
+    assert_eq!(run.host.pins.len(), 4);
+    config.cpu.mode = Mode::Observe;
+    let mut run = Run::new(host, config);
+    run.steps(10, |_| {});
+    let standing = run.state.cpu().standing();
+    assert_eq!(*standing, Standing::Kept(2, "only observing".to_owned()));
+}
+
+#[test]
+fn a_pin_of_somebody_else_is_replaced_where_the_owner_wants_that() {
+    for replace_foreign in [false, true] {
+        let mut config = acting();
+        config.cpu.replace_foreign = replace_foreign;
+        let mut run = Run::new(crowded(), config);
+        run.steps(5, |_| {});
+        for guest in &mut run.host.guests {
+            guest.vcpus[0].mask = Cpus::from([0]);
+        }
+        run.steps(20, |_| {});
+        assert_eq!(run.host.sigma() < 5.0, replace_foreign, "{replace_foreign}");
+    }
 }

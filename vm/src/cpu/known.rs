@@ -80,7 +80,16 @@ impl Known {
     }
 
     /// Takes note of where it may run now. Returns whether somebody else has changed that.
-    pub(super) fn see(&mut self, mask: &Cpus, allowed: &Cpus, online: &Cpus, window: u64) -> bool {
+    ///
+    /// `replaces`: nobody else's change counts.
+    pub(super) fn see(
+        &mut self,
+        mask: &Cpus,
+        allowed: &Cpus,
+        online: &Cpus,
+        window: u64,
+        replaces: bool,
+    ) -> bool {
         let is_new_room = self.allowed != *allowed;
         self.allowed.clone_from(allowed);
         if *mask == self.expected {
@@ -101,7 +110,7 @@ impl Known {
         // The kernel lets it run elsewhere when a CPU goes, and when cgroups say so.
         let lost_its_cpus = !self.expected.is_subset(online);
         self.expected.clone_from(mask);
-        if is_new_room || lost_its_cpus || self.yielded {
+        if is_new_room || lost_its_cpus || self.yielded || replaces {
             return false;
         }
         self.yielded = true;

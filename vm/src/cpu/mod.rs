@@ -9,6 +9,7 @@ mod limits;
 mod local_search;
 mod longest_first;
 mod measure;
+mod nodes;
 mod placement;
 mod plan;
 mod problem;

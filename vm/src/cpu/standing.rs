@@ -10,6 +10,10 @@ pub enum Standing {
     Even,
     /// So many vCPUs were pinned, and so many wait for the next window.
     Pinned(usize, usize),
+    /// All vCPUs run on the CPUs of their guests' nodes, but for those that are left alone.
+    OnTheirNodes,
+    /// So many vCPUs were put on the CPUs of their guests' nodes, and so many wait for the next window.
+    PinnedToNodes(usize, usize),
     /// It is watched whether the last pins did any good.
     Verifying,
     /// vCPUs were put back, as they waited longer on their new CPUs.

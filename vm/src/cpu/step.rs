@@ -43,7 +43,9 @@ pub struct Window<'w> {
 
 impl CpuState {
     /// Takes note of who is there and where they may run. Returns who was pinned by somebody else.
-    pub fn see(&mut self, snapshot: &Snapshot) -> Vec<VcpuId> {
+    ///
+    /// `replaces`: nobody is yielded.
+    pub fn see(&mut self, snapshot: &Snapshot, replaces: bool) -> Vec<VcpuId> {
         let online = snapshot.cpus.iter().filter(|cpu| cpu.online);
         let online: Cpus = online.map(|cpu| cpu.id).collect();
         let mut present = BTreeSet::new();
@@ -52,7 +54,7 @@ impl CpuState {
             present.insert(id.clone());
             let new = || Known::new(&vcpu.mask, &vcpu.allowed);
             let of = self.known.entry(id.clone()).or_insert_with(new);
-            if of.see(&vcpu.mask, &vcpu.allowed, &online, self.window) {
+            if of.see(&vcpu.mask, &vcpu.allowed, &online, self.window, replaces) {
                 yielded.push(id);
             }
         }
@@ -66,6 +68,9 @@ impl CpuState {
     pub fn window(&mut self, window: &Window<'_>) -> Vec<Action> {
         self.window += 1;
         self.measure(window);
+        if window.config.cpu.by_node {
+            return self.to_nodes(window);
+        }
         let Some((problem, ids)) = self.problem(window) else {
             self.standing = Standing::Unknown;
             return Vec::new();
@@ -159,7 +164,13 @@ impl CpuState {
     }
 
     /// Whether a vCPU is a part of plans. What is not is carried by its CPU anyway.
-    fn is_planned(&self, window: &Window<'_>, id: &VcpuId, guest: &Guest, vcpu: &Vcpu) -> bool {
+    pub(super) fn is_planned(
+        &self,
+        window: &Window<'_>,
+        id: &VcpuId,
+        guest: &Guest,
+        vcpu: &Vcpu,
+    ) -> bool {
         let of = self.known.get(id);
         let is_measured = of.is_some_and(|of| of.demand.is_some() && !of.yielded);
         is_measured && !vcpu.owners && window.config.of(&guest.id).cpu

@@ -36,7 +36,7 @@ impl Scenario {
         Config {
             cpu: CpuConfig {
                 mode: Mode::Act,
-                cpus: None,
+                ..CpuConfig::default()
             },
             memory: MemoryConfig {
                 mode: Mode::Act,

@@ -63,7 +63,7 @@ impl CpuCase {
     pub fn run(&self) -> Run {
         let cpu = CpuConfig {
             mode: Mode::Act,
-            cpus: None,
+            ..CpuConfig::default()
         };
         let config = Config {
             cpu,

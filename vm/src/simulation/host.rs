@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::action::Action;
+use crate::core::Event;
+use crate::host::{self, HostError};
 use crate::moment::Moment;
 use crate::snapshot::{Fixed, Guest, GuestId, Mib, Snapshot, Vcpu, VcpuId};
 use crate::topology::{Cpu, Cpus, FULL_CAPACITY};
@@ -276,6 +278,7 @@ impl Host {
     pub fn snapshot(&self) -> Snapshot {
         let guests = self.guests.iter().map(|guest| Guest {
             id: guest.id.clone(),
+            name: guest.id.to_string().into(),
             uptime: self.now().saturating_sub(guest.began),
             job: guest.job,
             paused: false,
@@ -347,6 +350,25 @@ impl Host {
                 vcpu.mask = &vcpu.allowed & &there;
             }
         }
+    }
+}
+
+impl host::Host for Host {
+    fn now(&self) -> Moment {
+        self.now()
+    }
+
+    fn events(&mut self) -> Result<Vec<Event>, HostError> {
+        Ok(Vec::new())
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot, HostError> {
+        Ok(Self::snapshot(self))
+    }
+
+    fn apply(&mut self, action: &Action) -> Result<(), HostError> {
+        Self::apply(self, action);
+        Ok(())
     }
 }
 

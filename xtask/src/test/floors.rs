@@ -12,6 +12,7 @@ use crate::workspace;
 const FLOORS: &[(&str, &[&str])] = &[
     ("service", &[]),
     ("bus", &["service"]),
+    ("pages", &[]),
     ("signals", &[]),
     ("policy", &["service", "signals"]),
     ("evidence", &[]),
@@ -20,8 +21,8 @@ const FLOORS: &[(&str, &[&str])] = &[
         "core",
         &["service", "signals", "policy", "evidence", "trials"],
     ),
-    ("smt", &["service", "bus"]),
-    ("vm", &["service", "bus"]),
+    ("smt", &["service", "bus", "pages"]),
+    ("vm", &["service", "bus", "pages"]),
     ("profiler", &["service", "signals", "profiler-abi"]),
     (
         "scx",
@@ -30,7 +31,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "dispatcher",
         &[
-            "service", "bus", "signals", "policy", "evidence", "trials", "core", "profiler", "scx",
+            "service", "bus", "pages", "signals", "policy", "evidence", "trials", "core",
+            "profiler", "scx",
         ],
     ),
 ];

@@ -19,7 +19,7 @@ fn acting(reclaim: Reclaim) -> Config {
     Config {
         cpu: CpuConfig {
             mode: Mode::Act,
-            cpus: None,
+            ..CpuConfig::default()
         },
         memory: MemoryConfig {
             mode: Mode::Act,

@@ -12,13 +12,14 @@ use auto_ext_scx::process::registry::ProcessRegistry;
 use auto_ext_scx::switch::{DISABLE_WITHIN, LOAD_WITHIN, Switch};
 use auto_ext_scx::sysfs::SchedExt;
 use auto_ext_scx::{Candidate, KernelState};
+use auto_ext_service::daemon_lock::DaemonLock;
 use auto_ext_service::exit_code::{Code, WithCode};
 use tokio::sync::watch;
 
 use super::contender::Contender;
 use super::instance::Instance;
+use crate::daemon::LOCK;
 use crate::daemon::requests::to_pin;
-use crate::persistence::daemon_lock::{self, DaemonLock};
 use crate::sources::read_policy;
 
 /// What runs, and what it takes to have something else run.
@@ -40,7 +41,7 @@ impl Direct {
     pub(super) fn begin() -> anyhow::Result<Self> {
         let sched_ext = SchedExt::below(Path::new("/sys"));
         may_replace(&sched_ext.read())?;
-        let lock = DaemonLock::take(Path::new(daemon_lock::FILE))?;
+        let lock = DaemonLock::take("auto-ext", Path::new(LOCK))?;
         let installed = Path::new(read_policy::INSTALLED);
         let policy = match installed.exists() {
             true => read_policy::load(installed)?,

@@ -6,16 +6,19 @@ use std::path::{Path, PathBuf};
 
 /// Where /sys and /proc are.
 #[derive(Clone, Debug)]
-pub(crate) struct Root(PathBuf);
+pub struct Root(PathBuf);
 
 impl Root {
-    pub(crate) fn new(root: &Path) -> Self {
+    /// Those below this directory, which is `/` but in tests.
+    #[must_use]
+    pub fn new(root: &Path) -> Self {
         Self(root.to_owned())
     }
 
     /// The text of a file; `None` when it cannot be read, is no text or is larger than `limit` bytes: what is cut off may be
     /// taken for something else.
-    pub(crate) fn text(&self, path: &str, limit: usize) -> Option<String> {
+    #[must_use]
+    pub fn text(&self, path: &str, limit: usize) -> Option<String> {
         let mut bytes = Vec::new();
         let file = File::open(self.0.join(path)).ok()?;
         file.take(limit as u64 + 1).read_to_end(&mut bytes).ok()?;
@@ -26,13 +29,15 @@ impl Root {
     }
 
     /// What a link leads to, with what would steer a terminal replaced.
-    pub(crate) fn link(&self, path: &str) -> Option<String> {
+    #[must_use]
+    pub fn link(&self, path: &str) -> Option<String> {
         let to = fs::read_link(self.0.join(path)).ok()?;
-        Some(auto_ext_service::sanitize::sanitize(&to.to_string_lossy()))
+        Some(crate::sanitize::sanitize(&to.to_string_lossy()))
     }
 
     /// The entries of a directory that are numbers, at most so many; `None` when it cannot be read.
-    pub(crate) fn numbers(&self, path: &str, limit: usize) -> Option<Vec<u32>> {
+    #[must_use]
+    pub fn numbers(&self, path: &str, limit: usize) -> Option<Vec<u32>> {
         let entries = fs::read_dir(self.0.join(path)).ok()?;
         let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         Some(numbers.take(limit).collect())

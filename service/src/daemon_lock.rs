@@ -1,15 +1,13 @@
 //! One daemon at a time: a lock on a file in /run that the daemon holds as long as it runs, and that says which
 //! process holds it.
 //!
-//! Where it is does not depend on how the daemon was started: there is one kernel, and one scheduler.
+//! Where it is does not depend on how the daemon was started: there is one kernel, and one host.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Where the lock is.
-pub(crate) const FILE: &str = "/run/auto-ext/lock";
 /// Nobody else can open the file, and so nobody else can hold it.
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o755;
@@ -18,12 +16,25 @@ const MAX_PID: u64 = 16;
 
 /// Why the lock cannot be taken.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LockError {
+pub enum LockError {
     /// Another daemon runs.
-    #[error("another auto-ext runs already{holder} and holds {path}; this one changed nothing", path = .path.display(), holder = process(*.holder))]
-    Held { path: PathBuf, holder: Option<u32> },
+    #[error("another {service} runs already{holder} and holds {path}; this one changed nothing", path = .path.display(), holder = process(*.holder))]
+    Held {
+        /// Which, by its name.
+        service: &'static str,
+        /// What it holds.
+        path: PathBuf,
+        /// Its process, where that is known.
+        holder: Option<u32>,
+    },
+    /// The file cannot be used.
     #[error("{path}: {error}", path = .path.display())]
-    File { path: PathBuf, error: io::Error },
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
 }
 
 fn process(holder: Option<u32>) -> String {
@@ -32,16 +43,16 @@ fn process(holder: Option<u32>) -> String {
 
 /// The lock, until this is dropped. Programs that the daemon starts do not inherit it.
 #[derive(Debug)]
-pub(crate) struct DaemonLock {
+pub struct DaemonLock {
     _file: File,
 }
 
 impl DaemonLock {
-    /// Takes the lock at `path`, whose directory may be missing: it is made by systemd, or by nobody.
+    /// Takes the lock of `service` at `path`, whose directory may be missing: it is made by systemd, or by nobody.
     ///
     /// # Errors
     /// When another process holds it, or the file cannot be opened.
-    pub(crate) fn take(path: &Path) -> Result<Self, LockError> {
+    pub fn take(service: &'static str, path: &Path) -> Result<Self, LockError> {
         let in_file = |error| LockError::File {
             path: path.to_owned(),
             error,
@@ -52,6 +63,7 @@ impl DaemonLock {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
                     return Err(LockError::Held {
+                        service,
                         path: path.to_owned(),
                         holder: holder(file),
                     });
@@ -100,10 +112,8 @@ fn write_holder(file: &mut File) {
     let said = file
         .set_len(0)
         .and_then(|()| file.write_all(format!("{pid}\n").as_bytes()));
-    if let Err(error) = said {
-        // In a full /run; the lock holds all the same.
-        tracing::debug!("the lock does not say who holds it: {error}");
-    }
+    // In a full /run it does not say who holds it, and holds all the same.
+    drop(said);
 }
 
 /// Who holds the lock; not known in the moment between taking it and saying so.
@@ -124,8 +134,8 @@ mod tests {
     fn a_second_daemon_hears_who_holds_the_lock_until_the_first_has_gone() {
         let run = tempfile::tempdir().unwrap();
         let path = run.path().join("auto-ext/lock");
-        let first = DaemonLock::take(&path).unwrap();
-        let error = DaemonLock::take(&path).unwrap_err();
+        let first = DaemonLock::take("auto-ext", &path).unwrap();
+        let error = DaemonLock::take("auto-ext", &path).unwrap_err();
         let LockError::Held { holder, .. } = &error else {
             panic!("{error}");
         };
@@ -133,14 +143,14 @@ mod tests {
         let said = format!("as process {}", std::process::id());
         assert!(error.to_string().contains(&said), "{error}");
         drop(first);
-        DaemonLock::take(&path).unwrap();
+        DaemonLock::take("auto-ext", &path).unwrap();
     }
 
     #[test]
     fn nobody_else_can_open_the_lock_and_no_scheduler_inherits_it() {
         let run = tempfile::tempdir().unwrap();
         let path = run.path().join("auto-ext/lock");
-        let lock = DaemonLock::take(&path).unwrap();
+        let lock = DaemonLock::take("auto-ext", &path).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), FILE_MODE);
         assert_eq!(mode(path.parent().unwrap()), DIRECTORY_MODE);
@@ -160,7 +170,7 @@ mod tests {
         assert!(!is_at(&removed, &path).unwrap());
         open(&path).unwrap();
         assert!(!is_at(&removed, &path).unwrap());
-        DaemonLock::take(&path).unwrap();
+        DaemonLock::take("auto-ext", &path).unwrap();
     }
 
     #[test]
@@ -171,7 +181,7 @@ mod tests {
         let path = run.path().join("lock");
         std::os::unix::fs::symlink(&precious, &path).unwrap();
         assert!(matches!(
-            DaemonLock::take(&path),
+            DaemonLock::take("auto-ext", &path),
             Err(LockError::File { .. })
         ));
         assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");

@@ -1,7 +1,17 @@
-//! What is configured.
+//! What is configured: as the decisions have it, here, and as the owner of a host writes it, in a file ([`parse`]).
+
+mod file;
+mod json_schema;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+pub use file::{Checked, MAX_BYTES, PATH, parse};
+pub use json_schema::json_schema;
+pub use settings::{
+    CpuMode, CpuSettings, Foreign, MemoryMode, MemorySettings, PinBy, Settings, Switch, UnderScx,
+};
 
 use crate::snapshot::{GuestId, Mib};
 use crate::topology::Cpus;
@@ -35,6 +45,8 @@ pub struct Config {
     pub memory: MemoryConfig,
     /// Of single guests.
     pub guests: BTreeMap<GuestId, GuestConfig>,
+    /// Of all others.
+    pub others: GuestConfig,
 }
 
 /// What is configured of vCPUs.
@@ -44,6 +56,10 @@ pub struct CpuConfig {
     pub mode: Mode,
     /// The CPUs that they may be pinned to; `None`: all.
     pub cpus: Option<Cpus>,
+    /// They are not pinned to one CPU each, but to all CPUs of their guest's node.
+    pub by_node: bool,
+    /// Those that somebody else pins are not left to them.
+    pub replace_foreign: bool,
 }
 
 /// What is configured of memory.
@@ -107,6 +123,6 @@ impl Config {
     /// What is configured of this guest.
     #[must_use]
     pub fn of(&self, guest: &GuestId) -> GuestConfig {
-        self.guests.get(guest).cloned().unwrap_or_default()
+        self.guests.get(guest).unwrap_or(&self.others).clone()
     }
 }

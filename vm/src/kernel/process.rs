@@ -1,0 +1,95 @@
+//! A process that a guest runs in.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use auto_ext_service::cpu_list::MAX_CPUS;
+
+use crate::moment::Moment;
+
+use super::{Kernel, MAX_TEXT, in_ticks};
+
+/// The number of a process.
+pub type Pid = u32;
+
+/// How large a command line is at most that is looked at, in bytes.
+const MAX_COMMAND: usize = 1 << 20;
+/// How large the map of a process's memory may be, in bytes.
+const MAX_MAPS: usize = 4 << 20;
+
+/// A process, which another with the same number is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its number.
+    pub pid: Pid,
+    /// When it began.
+    pub began: Moment,
+}
+
+impl Kernel {
+    /// The process that has this number now.
+    #[must_use]
+    pub fn process(&self, pid: Pid) -> Option<Process> {
+        let text = self.root.text(&format!("proc/{pid}/stat"), MAX_TEXT)?;
+        // The name is in brackets, and may have some itself.
+        let (_, rest) = text.rsplit_once(')')?;
+        // State is the third field, starttime the 22nd (proc_pid_stat(5)).
+        let ticks = rest.split_ascii_whitespace().nth(22 - 3)?.parse().ok()?;
+        Some(Process {
+            pid,
+            began: in_ticks(ticks),
+        })
+    }
+
+    /// Whether two words of its command line are these, one after the other.
+    #[must_use]
+    pub fn is_called_with(&self, process: Process, option: &str, value: &str) -> bool {
+        let path = format!("proc/{}/cmdline", process.pid);
+        let text = self.root.text(&path, MAX_COMMAND).unwrap_or_default();
+        let words = text.split('\0');
+        let next = words.clone().skip(1);
+        words
+            .zip(next)
+            .any(|(one, other)| one == option && other == value)
+    }
+
+    /// The node that holds at least 60 % of its pages, if one does.
+    #[must_use]
+    pub fn home(&self, process: Process) -> Option<u32> {
+        let path = format!("proc/{}/numa_maps", process.pid);
+        let text = self.root.text(&path, MAX_MAPS)?;
+        let mut pages: BTreeMap<u32, u64> = BTreeMap::new();
+        for line in text.lines() {
+            let size = word(line, "kernelpagesize_kB=").unwrap_or(4);
+            for (node, count) in line.split_ascii_whitespace().filter_map(on_node) {
+                let of = pages.entry(node).or_default();
+                *of = of.saturating_add(count.saturating_mul(size));
+            }
+        }
+        let all = pages.values().fold(0u64, |sum, of| sum.saturating_add(*of));
+        let most = pages.into_iter().max_by_key(|(_, of)| *of)?;
+        (most.1 > 0 && u128::from(most.1) * 10 >= u128::from(all) * 6).then_some(most.0)
+    }
+}
+
+fn word(line: &str, name: &str) -> Option<u64> {
+    let words = line.split_ascii_whitespace();
+    words
+        .filter_map(|word| word.strip_prefix(name))
+        .find_map(|value| value.parse().ok())
+}
+
+/// `N0=123`.
+fn on_node(word: &str) -> Option<(u32, u64)> {
+    let (node, count) = word.strip_prefix('N')?.split_once('=')?;
+    let node = node.parse().ok().filter(|node| *node < MAX_CPUS)?;
+    Some((node, count.parse().ok()?))
+}
+
+impl Process {
+    /// How long it has run.
+    #[must_use]
+    pub fn uptime(self, now: Moment) -> Duration {
+        now.saturating_sub(self.began)
+    }
+}

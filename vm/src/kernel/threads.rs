@@ -1,0 +1,91 @@
+//! The threads that vCPUs are: QEMU names them, `CPU 0/KVM` or `CPU 0/TCG`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use auto_ext_service::cpu_list;
+
+use crate::topology::Cpus;
+
+use super::process::Process;
+use super::{Kernel, MAX_TEXT};
+
+/// How many threads of a process are looked at.
+const MAX_THREADS: usize = 8192;
+
+/// The thread that a vCPU is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thread {
+    /// Its number.
+    pub tid: u32,
+    /// The vCPU's.
+    pub vcpu: u32,
+    /// How long it ran; `None` where that cannot be read.
+    pub run: Option<Duration>,
+    /// How long it was ready to and did not.
+    pub wait: Option<Duration>,
+    /// Where the kernel lets it run now.
+    pub mask: Cpus,
+}
+
+/// Which threads of a process are vCPUs, as far as that is known.
+#[derive(Clone, Debug, Default)]
+pub struct Threads(BTreeMap<u32, u32>);
+
+impl Threads {
+    /// The threads of a process that are vCPUs, in the order of the vCPUs. Who cannot be read any more is gone.
+    pub fn read(&mut self, kernel: &Kernel, process: Process) -> Vec<Thread> {
+        let tasks = format!("proc/{}/task", process.pid);
+        let tids = kernel.root.numbers(&tasks, MAX_THREADS).unwrap_or_default();
+        self.0.retain(|tid, _| tids.contains(tid));
+        for tid in tids {
+            // One that has just begun has its name only a moment later.
+            if !self.0.contains_key(&tid)
+                && let Some(name) = kernel.root.text(&format!("{tasks}/{tid}/comm"), MAX_TEXT)
+                && let Some(vcpu) = vcpu_of(&name)
+            {
+                self.0.insert(tid, vcpu);
+            }
+        }
+        let each = self
+            .0
+            .iter()
+            .filter_map(|(tid, vcpu)| thread(kernel, &tasks, *tid, *vcpu));
+        let by_vcpu: BTreeMap<u32, Thread> = each.map(|thread| (thread.vcpu, thread)).collect();
+        by_vcpu.into_values().collect()
+    }
+}
+
+fn thread(kernel: &Kernel, tasks: &str, tid: u32, vcpu: u32) -> Option<Thread> {
+    let text = |file: &str| kernel.root.text(&format!("{tasks}/{tid}/{file}"), MAX_TEXT);
+    let status = text("status")?;
+    let list = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    let mask = cpu_list::parse(list).ok()?;
+    // In nanoseconds (Documentation/scheduler/sched-stats.rst).
+    let times: Option<Vec<u64>> = text("schedstat").and_then(|text| {
+        let words = text.split_ascii_whitespace().take(2);
+        words.map(|word| word.parse().ok()).collect()
+    });
+    let time = |at: usize| {
+        let nanoseconds = times.as_ref()?.get(at)?;
+        Some(Duration::from_nanos(*nanoseconds))
+    };
+    Some(Thread {
+        tid,
+        vcpu,
+        run: time(0),
+        wait: time(1),
+        mask,
+    })
+}
+
+/// The number of the vCPU whose thread has this name.
+fn vcpu_of(name: &str) -> Option<u32> {
+    let name = name.trim_ascii().strip_prefix("CPU ")?;
+    let (number, kind) = name.split_once('/')?;
+    // The name may be cut off (TASK_COMM_LEN in include/linux/sched.h).
+    let is_vcpu = ["KVM", "TCG"].iter().any(|whole| whole.starts_with(kind));
+    number.parse().ok().filter(|_| is_vcpu)
+}
