@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use crate::groups::{Confines, Key, MAX_THREADS, Process, Processes, TooMany, threads};
 use auto_ext_service::bounded_file::Root;
 use auto_ext_service::cpu_list::Cpus;
+
+use crate::groups::{Confines, Key, MAX_THREADS, Process, Processes, TooMany, threads};
 
 use super::ledger::Ledger;
 

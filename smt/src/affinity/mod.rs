@@ -16,6 +16,8 @@ mod tests;
 
 pub use check::{Standing, check};
 pub use ledger::{Change, DIRECTORY, Ledger, LedgerError};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use ledger::{line, parse};
 pub use pin::{NotPinned, pin};
 pub use restore::{Restored, restore};
 pub use set::{Masks, Pretend, System};

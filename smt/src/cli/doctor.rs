@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use auto_ext_service::bounded_file::Root;
 use auto_ext_service::sanitize::sanitize;
 
 use super::client::{is_absent, shown};
@@ -12,10 +13,15 @@ use super::missing::{Means, NO_SMT};
 use crate::config::Config;
 use crate::core::Act;
 use crate::groups::Processes;
-use auto_ext_service::bounded_file::Root;
 
 /// Programs that move threads or interrupts about by themselves.
 const OTHERS: [&str; 4] = ["numad", "irqbalance", "tuned", "ananicy-cpp"];
+
+const PARANOID: &str = "proc/sys/kernel/perf_event_paranoid";
+/// Up to this CAP_PERFMON suffices to count others.
+const MAX_PARANOID: i32 = 2;
+/// How large a name or a number in /proc may be, in bytes.
+const MAX_TEXT: usize = 64;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -79,7 +85,21 @@ fn machine(findings: &mut Findings) {
             .wrong
             .push(format!("instructions per cycle: unavailable: {why}"));
     }
+    findings.wrong.extend(paranoid());
     findings.wrong.extend(means.around.missing());
+}
+
+/// What keeps the service from counting that does not keep root from it: kernels of Debian and Ubuntu know a level above those of
+/// others, at which CAP_PERFMON is not enough.
+fn paranoid() -> Option<String> {
+    let level = Root::new(Path::new(ROOT)).text(PARANOID, MAX_TEXT)?;
+    let level: i32 = level.trim_ascii().parse().ok()?;
+    (level > MAX_PARANOID).then(|| {
+        format!(
+            "kernel.perf_event_paranoid is {level}, at which the service may not count: \
+             `sysctl kernel.perf_event_paranoid={MAX_PARANOID}`, and the same in /etc/sysctl.d"
+        )
+    })
 }
 
 fn configuration(path: &Path, findings: &mut Findings) {
@@ -98,7 +118,7 @@ fn others(findings: &mut Findings) {
     let root = Root::new(Path::new(ROOT));
     let processes = Processes::read(Path::new(ROOT), 0);
     let names = processes.all.keys().filter_map(|pid| {
-        let name = root.text(&format!("proc/{pid}/comm"), 64)?;
+        let name = root.text(&format!("proc/{pid}/comm"), MAX_TEXT)?;
         OTHERS.into_iter().find(|other| name.trim_ascii() == *other)
     });
     let mut names: Vec<&str> = names.collect();

@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
+use auto_ext_service::bounded_file::Root;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::groups::tids;
-use auto_ext_service::bounded_file::Root;
 
 use super::event::{Kind, Pair};
 use super::reading::{Counters, NotCounted, Reading};

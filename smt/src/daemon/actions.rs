@@ -1,12 +1,12 @@
 //! Carries out what was decided, and what callers ask.
 
 use auto_ext_service::clock::now_us;
+use auto_ext_service::cpu_list::List;
 use serde_json::{Value, json};
 
 use crate::affinity::Restored;
 use crate::core::{Action, Event, Explanation, Member, Moment, Outcome};
 use crate::history::Entry;
-use auto_ext_service::cpu_list::List;
 
 use super::metrics::metrics;
 use super::request::Request;

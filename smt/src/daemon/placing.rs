@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use auto_ext_service::affinity_owner::{AffinityOwner, Claim, Process};
+use auto_ext_service::cpu_list::Cpus;
 
 use crate::affinity::{self, Ledger, LedgerError, Masks, Restored};
 use crate::core::Candidate;
 use crate::groups::{Given, Group, Key};
-use auto_ext_service::cpu_list::Cpus;
 
 /// What is placed.
 pub(super) struct Placing {

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use auto_ext_service::bounded_file::Root;
 use auto_ext_service::clock::now_us;
+use auto_ext_service::cpu_list::List;
 
 use crate::affinity::Masks;
 use crate::config::Config;
@@ -14,8 +16,6 @@ use crate::history::History;
 use crate::store::Store;
 use crate::surroundings::Surroundings;
 use crate::topology::{Place, Topology};
-use auto_ext_service::bounded_file::Root;
-use auto_ext_service::cpu_list::List;
 
 use super::counting::{Counting, Source};
 use super::known::Known;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use auto_ext_service::affinity_owner::{AffinityOwner, Process};
+use auto_ext_service::cpu_list::{Cpus, List};
 use nix::errno::Errno;
 use tempfile::TempDir;
 
@@ -24,7 +25,6 @@ use crate::groups::Group;
 use crate::history::History;
 use crate::model::{Combination, Pairwise};
 use crate::store::Store;
-use auto_ext_service::cpu_list::{Cpus, List};
 
 /// No process of a real machine has such a number.
 const FIRST: u32 = 5_000_000;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::groups::{MAX_THREADS, tids};
 use auto_ext_service::bounded_file::Root;
+
+use crate::groups::{MAX_THREADS, tids};
 
 /// How large /proc/PID/schedstat may be, in bytes.
 const MAX_TEXT: usize = 256;

@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::topology::Topology;
 use auto_ext_service::bounded_file::Root;
 use auto_ext_service::cpu_list::{self, Cpus};
+
+use crate::topology::Topology;
 
 use super::process::{Process, Thread};
 

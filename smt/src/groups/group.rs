@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
+use auto_ext_service::bounded_file::Root;
+use auto_ext_service::cpu_list::{Cpus, MAX_CPUS};
 use glob::Pattern;
 use serde::{Deserialize, Serialize};
 
 use crate::topology::{Domain, Topology};
-use auto_ext_service::bounded_file::Root;
-use auto_ext_service::cpu_list::{Cpus, MAX_CPUS};
 
 use super::eligible::{NotEligible, by_name, by_threads, effective};
 use super::process::{MAX_THREADS, Process, Processes, threads};

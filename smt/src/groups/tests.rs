@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use auto_ext_service::bounded_file::Root;
 use glob::Pattern;
 use tempfile::TempDir;
 
 use super::process::{TooMany, threads};
 use super::*;
 use crate::topology::Topology;
-use auto_ext_service::bounded_file::Root;
 
 const HOUR: u64 = 3600;
 /// Ticks of a second.
