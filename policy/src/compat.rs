@@ -1,7 +1,7 @@
 //! The section `compat`: whose interfaces auto-ext offers beside its own.
 
-use crate::error::Problems;
-use crate::yaml::Node;
+use auto_ext_service::config_file::error::Problems;
+use auto_ext_service::config_file::yaml::Node;
 
 /// The keys of the section.
 pub(super) const KEYS: [&str; 1] = ["scx_loader"];

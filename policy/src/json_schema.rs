@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use crate::candidate::KERNEL;
 use crate::compat::Switch;
 use crate::conditions::{Power, Profile};
-use crate::fields::{MAX_FILE_NAME, MAX_NAME, MAX_PATH};
 use crate::known::Known;
 use crate::policy::{Foreign, NO_CLASS, Policy};
 use crate::trials::{Goal, TrialMode};
 use crate::{compat, known, lists, metrics, rules, schedulers, schema, trials as section, when};
+use auto_ext_service::config_file::fields::{MAX_FILE_NAME, MAX_NAME, MAX_PATH};
 use auto_ext_service::config_file::json_schema::{
     choice, described, duration, mapping, name_pattern, or_empty, text, with_default,
 };

@@ -7,8 +7,6 @@
 //! `lists`, `rules`, `when`, `metrics`, `compat` and `trials` gives keys and values their meaning. All problems of this second step are
 //! reported at once; one of the first stands alone, as whatever follows from it says nothing. `json_schema` describes the same format to editors.
 
-use auto_ext_service::config_file::{error, fields, lookalike, suggest, utf8, yaml};
-
 mod candidate;
 mod compat;
 mod conditions;
@@ -29,12 +27,14 @@ mod selection;
 mod trials;
 mod when;
 
+pub use auto_ext_service::config_file::error::{
+    ConfigError as PolicyError, Location, Problem, Warning,
+};
+pub use auto_ext_service::config_file::fields::MAX_FILE_NAME;
 pub use candidate::{Candidate, KERNEL, MAX_COMMAND_LINE, Scheduler, file_name};
 pub use compat::{Compat, Switch};
 pub use conditions::{Conditions, Context, Power, Precedence, Profile};
 pub use descendants::Descendants;
-pub use error::{ConfigError as PolicyError, Location, Problem, Warning};
-pub use fields::MAX_FILE_NAME;
 pub use files::{File, Files, MAX_PARTS, ReadList};
 pub use json_schema::json_schema;
 pub use lists::{MAX_LIST_BYTES, MAX_NAMES};

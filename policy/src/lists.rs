@@ -5,14 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::conditions::Conditions;
-use crate::error::{Location, Place, Problem, Problems, quote};
-use crate::fields::{MAX_FILE_NAME, MAX_PATH, MAX_WORD};
 use crate::files::ReadList;
 use crate::policy::Rule;
 use crate::programs::List;
-use crate::suggest::instead;
-use crate::utf8::utf8;
-use crate::yaml::{Node, Value};
+use auto_ext_service::config_file::error::{Location, Place, Problem, Problems, quote};
+use auto_ext_service::config_file::fields::{MAX_FILE_NAME, MAX_PATH, MAX_WORD};
+use auto_ext_service::config_file::suggest::instead;
+use auto_ext_service::config_file::utf8::utf8;
+use auto_ext_service::config_file::yaml::{Node, Value};
 
 /// The keys of a list that is in a file of its own.
 pub(super) const KEYS: [&str; 1] = ["file"];

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use crate::error::{Problems, quote};
-use crate::fields::MAX_PATH;
-use crate::yaml::Node;
+use auto_ext_service::config_file::error::{Problems, quote};
+use auto_ext_service::config_file::fields::MAX_PATH;
+use auto_ext_service::config_file::yaml::Node;
 
 /// The keys of the section.
 pub(super) const KEYS: [&str; 3] = ["textfile", "every", "listen"];

@@ -6,12 +6,16 @@ use std::path::{Path, PathBuf};
 use auto_ext_service::config_file::format::Format;
 use auto_ext_service::config_file::tree;
 
-use crate::error::{ConfigError as PolicyError, Location, Problem, Problems, Warning, judge};
 use crate::files::Files;
 use crate::lists::ListFiles;
 use crate::policy::Policy;
-use crate::utf8::utf8;
-use crate::{lookalike, schema, yaml};
+use auto_ext_service::config_file::error::{
+    ConfigError as PolicyError, Location, Problem, Problems, Warning, judge,
+};
+use auto_ext_service::config_file::utf8::utf8;
+use auto_ext_service::config_file::{lookalike, yaml};
+
+use crate::schema;
 
 /// The largest file of a policy, in bytes.
 pub const MAX_BYTES: usize = 1 << 20;

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::candidate::Candidate;
 use crate::conditions::Conditions;
-use crate::error::{Place, Problems, quote};
-use crate::fields::MAX_WORD;
 use crate::lists;
 use crate::policy::{NO_CLASS, Rule};
 use crate::schedulers::{self, candidate};
 use crate::trials::{Goal, check_rule};
 use crate::when::conditions;
-use crate::yaml::Node;
+use auto_ext_service::config_file::error::{Place, Problems, quote};
+use auto_ext_service::config_file::fields::MAX_WORD;
+use auto_ext_service::config_file::yaml::Node;
 
 /// What rules may name, of all files.
 #[derive(Default)]

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::candidate::{Candidate, KERNEL, Scheduler};
-use crate::error::{Place, Problems, quote};
-use crate::fields::{MAX_FILE_NAME, MAX_PATH, MAX_WORD};
 use crate::known;
 use crate::policy::{Rule, used};
-use crate::suggest::nearest;
-use crate::yaml::{Node, Value};
+use auto_ext_service::config_file::error::{Place, Problems, quote};
+use auto_ext_service::config_file::fields::{MAX_FILE_NAME, MAX_PATH, MAX_WORD};
+use auto_ext_service::config_file::suggest::nearest;
+use auto_ext_service::config_file::yaml::{Node, Value};
 
 /// The keys of a scheduler.
 pub(super) const KEYS: [&str; 2] = ["command", "args"];

@@ -6,15 +6,15 @@ use std::time::Duration;
 use auto_ext_signals::{Signal, Threshold, Thresholds};
 
 use crate::compat::compat;
-use crate::error::{Problems, quote};
-use crate::fields::Fields;
 use crate::lists::{self, ListFiles, lists};
 use crate::metrics::metrics;
 use crate::policy::{Foreign, Policy, Stability};
 use crate::rules::{Declared, Rules};
 use crate::schedulers::{self, schedulers};
 use crate::trials::trials;
-use crate::yaml::{Node, Value};
+use auto_ext_service::config_file::error::{Problems, quote};
+use auto_ext_service::config_file::fields::Fields;
+use auto_ext_service::config_file::yaml::{Node, Value};
 
 /// The version of the format that is read.
 pub(super) const VERSION: u32 = 1;

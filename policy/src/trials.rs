@@ -6,9 +6,9 @@ use auto_ext_signals::{Level, Signal};
 use serde::{Deserialize, Serialize};
 
 use crate::conditions::{Conditions, Precedence};
-use crate::error::{Location, Problems, quote};
-use crate::fields::MAX_WORD;
-use crate::yaml::Node;
+use auto_ext_service::config_file::error::{Location, Problems, quote};
+use auto_ext_service::config_file::fields::MAX_WORD;
+use auto_ext_service::config_file::yaml::Node;
 
 /// The keys of the section.
 pub(super) const KEYS: [&str; 3] = ["mode", "exposure", "arm"];

@@ -4,14 +4,14 @@ use auto_ext_signals::{Level, Signal};
 
 use crate::conditions::{Conditions, Power, Profile};
 use crate::descendants::Descendants;
-use crate::error::{Problems, quote};
-use crate::fields::Field;
 use crate::lists::{self, named};
 use crate::pattern::{Pattern, PatternError};
 use crate::programs::Programs;
 use crate::selection::Selection;
-use crate::suggest::instead;
-use crate::yaml::{Node, Value};
+use auto_ext_service::config_file::error::{Problems, quote};
+use auto_ext_service::config_file::fields::Field;
+use auto_ext_service::config_file::suggest::instead;
+use auto_ext_service::config_file::yaml::{Node, Value};
 
 /// The conditions besides those on signals, which have the names of these.
 pub(super) const KEYS: [&str; 5] = ["process", "except", "cgroup", "power", "profile"];

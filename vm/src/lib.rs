@@ -2,8 +2,8 @@
 //! ([`memory`]), decided from what is seen of them ([`snapshot`]) and without asking anybody ([`core`]).
 //!
 //! What decides reads and changes no machine: what is seen comes in and what is to be done goes out as data. A [`host`] sees and
-//! does it, the [`controller`] takes the one to the other, and the [`daemon`] is the service around it. It is tried on hosts that are made up ([`simulation`]), also such as
-//! somebody describes ([`scenario`]).
+//! does it, the [`controller`] takes the one to the other, and the [`daemon`] is the service around it. It is tried on hosts that are
+//! made up ([`simulation`]), also such as somebody describes ([`scenario`]).
 
 pub mod action;
 pub mod cli;
@@ -12,12 +12,15 @@ pub mod controller;
 pub mod core;
 pub mod cpu;
 pub mod daemon;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod host;
 pub mod kernel;
 pub mod libvirt;
 pub mod memory;
 pub mod moment;
 pub mod monitor;
+pub mod qmp;
 pub mod remembered;
 pub mod scenario;
 pub mod simulation;

@@ -11,6 +11,18 @@ use crate::topology::{Cpu, Cpus};
 /// Memory in MiB.
 pub type Mib = f64;
 
+/// So much memory in KiB, in whole ones.
+#[must_use]
+pub fn in_kib(memory: Mib) -> u64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "what is negative becomes 0, and what is too much is more than any guest has"
+    )]
+    let kib = (memory * 1024.0).round() as u64;
+    kib
+}
+
 /// What a guest is known by as long as it runs: its UUID, which a name is not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GuestId(Arc<str>);

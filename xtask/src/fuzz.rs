@@ -50,6 +50,8 @@ pub(crate) enum Target {
     Sys,
     /// What auto-ext-smt says that it has placed
     Ledger,
+    /// What libvirt and QEMU answer
+    Guests,
 }
 
 /// What `fuzz` is told.
@@ -73,6 +75,7 @@ impl Target {
             Self::Requests => "requests",
             Self::Sys => "sys",
             Self::Ledger => "ledger",
+            Self::Guests => "guests",
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::config::{Config, CpuConfig, MemoryConfig, Mode, Reclaim};
 use crate::controller::{Controller, Done};
 use crate::core::{Event, explain};
-use crate::libvirt::Libvirt;
+use crate::host::Host;
 use crate::remembered::Remembered;
 use crate::snapshot::GuestId;
 use anyhow::Context as _;
@@ -96,7 +96,7 @@ impl Shown {
     /// Shows what was done in a window, and how CPUs stand if that is news.
     fn window(
         &mut self,
-        controller: &Controller<Libvirt>,
+        controller: &Controller<Box<dyn Host>>,
         number: u64,
         done: &[Done],
         out: &mut dyn Write,

@@ -210,12 +210,12 @@ fn who_wants_whole_nodes_has_each_vcpu_run_on_its_own_once() {
     config.cpu.by_node = true;
     let mut run = Run::new(host.clone(), config.clone());
     run.steps(10, |_| {});
-    let all = Cpus::from([0, 1, 2, 3]);
+    let all = [Cpus::from([0, 1, 2, 3])];
     let nodes = [Cpus::from([0, 1]), Cpus::from([2, 3])];
     assert_eq!(pinned(&run.host, 0), nodes[..1]);
     assert_eq!(pinned(&run.host, 1), nodes[1..]);
-    assert_eq!(pinned(&run.host, 2), [all.clone()]);
-    assert_eq!(pinned(&run.host, 3), [all]);
+    assert_eq!(pinned(&run.host, 2), all);
+    assert_eq!(pinned(&run.host, 3), all);
     assert_eq!(run.host.pins.len(), 2);
     assert_eq!(*run.state.cpu().standing(), Standing::OnTheirNodes);
     run.event(Event::Exit);

@@ -11,7 +11,7 @@ use super::step::Window;
 
 impl CpuState {
     /// Does as much of that as one window takes. A guest that is spread over nodes runs where it was found.
-    pub(super) fn to_nodes(&mut self, window: &Window<'_>) -> Vec<Action> {
+    pub(super) fn put_on_nodes(&mut self, window: &Window<'_>) -> Vec<Action> {
         self.leave_off();
         let wanted: Vec<_> = vcpus(window.after)
             .filter(|(id, guest, vcpu)| self.is_planned(window, id, guest, vcpu))

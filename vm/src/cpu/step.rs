@@ -69,7 +69,7 @@ impl CpuState {
         self.window += 1;
         self.measure(window);
         if window.config.cpu.by_node {
-            return self.to_nodes(window);
+            return self.put_on_nodes(window);
         }
         let Some((problem, ids)) = self.problem(window) else {
             self.standing = Standing::Unknown;

@@ -68,7 +68,7 @@ impl Offer for Offered {
     async fn changed(&mut self) {
         if self.shown.changed().await.is_err() {
             // The service ends.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -36,3 +36,21 @@ pub trait Host {
     /// When it was refused, or is not known to be done yet.
     fn apply(&mut self, action: &Action) -> Result<(), HostError>;
 }
+
+impl<H: Host + ?Sized> Host for Box<H> {
+    fn now(&self) -> Moment {
+        (**self).now()
+    }
+
+    fn events(&mut self) -> Result<Vec<Event>, HostError> {
+        (**self).events()
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot, HostError> {
+        (**self).snapshot()
+    }
+
+    fn apply(&mut self, action: &Action) -> Result<(), HostError> {
+        (**self).apply(action)
+    }
+}

@@ -9,6 +9,7 @@ mod threads;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,24 +52,14 @@ impl Kernel {
     #[must_use]
     pub fn available(&self) -> Option<Mib> {
         let text = self.root.text("proc/meminfo", MAX_TEXT)?;
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-        let kib: u64 = line
-            .trim_ascii()
-            .strip_suffix("kB")?
-            .trim_ascii()
-            .parse()
-            .ok()?;
-        Some(kib as f64 / 1024.0)
+        kib_of(&text, "MemAvailable:")
     }
 
     /// How long each of these CPUs was busy, in their order. What others took from a virtual machine that this is does not count.
     #[must_use]
     pub fn busy(&self, cpus: &[Cpu]) -> Vec<Option<Duration>> {
         let text = self.root.text("proc/stat", MAX_TEXT).unwrap_or_default();
-        let each: std::collections::BTreeMap<u32, Duration> =
-            text.lines().filter_map(busy_of_line).collect();
+        let each: BTreeMap<u32, Duration> = text.lines().filter_map(busy_of_line).collect();
         cpus.iter().map(|cpu| each.get(&cpu.id).copied()).collect()
     }
 
@@ -78,6 +69,14 @@ impl Kernel {
             why: "it cannot be read, or is no such text".to_owned(),
         }
     }
+}
+
+/// An amount of memory that is told in KiB behind this name.
+fn kib_of(text: &str, name: &str) -> Option<Mib> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib = value.trim_ascii().strip_suffix("kB")?;
+    let kib: u64 = kib.trim_ascii().parse().ok()?;
+    Some(kib as f64 / 1024.0)
 }
 
 /// A line of /proc/stat: user nice system idle iowait irq softirq steal (proc_stat(5)).

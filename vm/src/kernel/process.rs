@@ -6,8 +6,9 @@ use std::time::Duration;
 use auto_ext_service::cpu_list::MAX_CPUS;
 
 use crate::moment::Moment;
+use crate::snapshot::Mib;
 
-use super::{Kernel, MAX_TEXT, in_ticks};
+use super::{Kernel, MAX_TEXT, in_ticks, kib_of};
 
 /// The number of a process.
 pub type Pid = u32;
@@ -51,6 +52,15 @@ impl Kernel {
         words
             .zip(next)
             .any(|(one, other)| one == option && other == value)
+    }
+
+    /// What of its memory the host has given so far.
+    #[must_use]
+    pub fn rss(&self, process: Process) -> Option<Mib> {
+        let text = self
+            .root
+            .text(&format!("proc/{}/status", process.pid), MAX_TEXT)?;
+        kib_of(&text, "VmRSS:")
     }
 
     /// The node that holds at least 60 % of its pages, if one does.

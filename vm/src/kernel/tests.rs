@@ -108,12 +108,14 @@ fn a_process_is_its_number_and_its_beginning() {
         directory.path(),
         &[
             ("proc/42/stat", &format!("42 (a) b) {fields}\n")),
+            ("proc/42/status", "Name:\tqemu\nVmRSS:\t    2048 kB\n"),
             ("proc/42/cmdline", "qemu\0-uuid\0abc\0-name\0guest=x"),
         ],
     );
     let kernel = Kernel::new(directory.path());
     assert_eq!(kernel.process(42), Some(PROCESS));
     assert_eq!(kernel.process(43), None);
+    assert_eq!(kernel.rss(PROCESS), Some(2.0));
     assert!(kernel.is_called_with(PROCESS, "-uuid", "abc"));
     assert!(!kernel.is_called_with(PROCESS, "-uuid", "ab"));
     assert!(!kernel.is_called_with(PROCESS, "abc", "-uuid"));

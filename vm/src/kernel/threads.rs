@@ -50,35 +50,40 @@ impl Threads {
         let each = self
             .0
             .iter()
-            .filter_map(|(tid, vcpu)| thread(kernel, &tasks, *tid, *vcpu));
+            .filter_map(|(tid, vcpu)| kernel.thread(process, *tid, *vcpu));
         let by_vcpu: BTreeMap<u32, Thread> = each.map(|thread| (thread.vcpu, thread)).collect();
         by_vcpu.into_values().collect()
     }
 }
 
-fn thread(kernel: &Kernel, tasks: &str, tid: u32, vcpu: u32) -> Option<Thread> {
-    let text = |file: &str| kernel.root.text(&format!("{tasks}/{tid}/{file}"), MAX_TEXT);
-    let status = text("status")?;
-    let list = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
-    let mask = cpu_list::parse(list).ok()?;
-    // In nanoseconds (Documentation/scheduler/sched-stats.rst).
-    let times: Option<Vec<u64>> = text("schedstat").and_then(|text| {
-        let words = text.split_ascii_whitespace().take(2);
-        words.map(|word| word.parse().ok()).collect()
-    });
-    let time = |at: usize| {
-        let nanoseconds = times.as_ref()?.get(at)?;
-        Some(Duration::from_nanos(*nanoseconds))
-    };
-    Some(Thread {
-        tid,
-        vcpu,
-        run: time(0),
-        wait: time(1),
-        mask,
-    })
+impl Kernel {
+    /// The thread of a process that a vCPU is, if there is one with this number.
+    #[must_use]
+    pub fn thread(&self, process: Process, tid: u32, vcpu: u32) -> Option<Thread> {
+        let task = format!("proc/{}/task/{tid}", process.pid);
+        let text = |file: &str| self.root.text(&format!("{task}/{file}"), MAX_TEXT);
+        let status = text("status")?;
+        let list = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+        let mask = cpu_list::parse(list).ok()?;
+        // In nanoseconds (Documentation/scheduler/sched-stats.rst).
+        let times: Option<Vec<u64>> = text("schedstat").and_then(|text| {
+            let words = text.split_ascii_whitespace().take(2);
+            words.map(|word| word.parse().ok()).collect()
+        });
+        let time = |at: usize| {
+            let nanoseconds = times.as_ref()?.get(at)?;
+            Some(Duration::from_nanos(*nanoseconds))
+        };
+        Some(Thread {
+            tid,
+            vcpu,
+            run: time(0),
+            wait: time(1),
+            mask,
+        })
+    }
 }
 
 /// The number of the vCPU whose thread has this name.

@@ -12,7 +12,7 @@ use crate::core::{End, Event};
 use crate::host::{Host, HostError};
 use crate::kernel::{Kernel, Process};
 use crate::moment::Moment;
-use crate::snapshot::{Guest, GuestId, Mib, Snapshot, VcpuId};
+use crate::snapshot::{Guest, GuestId, Mib, Snapshot, VcpuId, in_kib};
 use crate::topology::{Cpu, Cpus};
 
 use super::connection::Connection;
@@ -293,13 +293,7 @@ impl Libvirt {
         until: Instant,
     ) -> Result<(), HostError> {
         let domain = self.domain(guest)?;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "what is negative becomes 0, and what is too much is more than libvirt allows"
-        )]
-        let kib = (target * 1024.0).round() as u64;
-        let asked = procedures::set_memory(&domain, kib);
+        let asked = procedures::set_memory(&domain, in_kib(target));
         self.ask(SET_MEMORY, &asked, Some(guest), until, procedures::nothing)
     }
 

@@ -2,7 +2,7 @@
 //! itself would be linked to, and waits for whoever hangs.
 
 mod connection;
-mod definition;
+pub(crate) mod definition;
 mod guest;
 mod host;
 pub(crate) mod message;
