@@ -187,15 +187,14 @@ fn placed() -> anyhow::Result<()> {
     service::say("systemctl reset-failed auto-ext-smt.service").ok();
     service::say(&format!("systemctl restart {UNIT}"))?;
     let together = || {
-        let (a, c) = (masks("a").ok()?, masks("c").ok()?);
+        let (a, b, c) = (masks("a").ok()?, masks("b").ok()?, masks("c").ok()?);
         let first = a.first()?.clone();
         let is_core = first != "0-3" && first.split([',', '-']).count() == 2;
-        Some(is_core && a.iter().chain(&c).all(|mask| *mask == first))
+        let is_placed = a.iter().chain(&c).all(|mask| *mask == first);
+        Some(is_core && is_placed && b.iter().all(|mask| *mask != "0-3"))
     };
-    wait::until("a and c on one core", &Some(true), together)?;
+    wait::until("a and c on one core, and b placed", &Some(true), together)?;
     ensure!(Path::new(LEDGER).exists(), "there is no {LEDGER}");
-    let b = masks("b")?;
-    ensure!(b.iter().all(|mask| *mask != "0-3"), "{b:?}");
     Ok(())
 }
 
