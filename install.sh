@@ -21,7 +21,7 @@ default_binary=''
 if [ ! -f "$src/Cargo.toml" ]; then default_schedulers='' default_binary=$src/auto-ext; fi
 
 # The services beside auto-ext.
-known_companions=vm
+known_companions=smt,vm
 
 # The schedulers that can be built, each with the one version that was tried.
 scheduler_version() { sed -n "s/^scheduler $1 //p" "$src/packaging/needed" | grep .; }
@@ -264,6 +264,7 @@ put_companion() {
 
 bus_name() {
     case $1 in
+    smt) echo org.autoext.Smt1 ;;
     vm) echo org.autoext.Vm1 ;;
     esac
 }

@@ -1,9 +1,14 @@
-//! What must hold of every text that /sys and /proc might show; the fuzz target in `fuzz/` calls it. Making up texts is left to
-//! `fuzz`.
+//! What must hold of every text that /sys and /proc might show, and of every file that says what was placed; the fuzz targets in
+//! `fuzz/` call it. Making up texts is left to `fuzz`.
 
+use std::path::Path;
+
+use auto_ext_service::cpu_list::{self, List};
+use auto_ext_service::sanitize::sanitize;
+
+use crate::affinity;
 use crate::groups::stat;
 use crate::topology::Topology;
-use auto_ext_service::cpu_list::{self, List};
 
 /// The files that are asked for are the lines of `data`, one after the other; an empty line is a file that is missing. What is
 /// understood has each CPU in one core at most, and lists are read as they are shown.
@@ -40,22 +45,40 @@ pub fn texts(data: &[u8]) {
     }
 }
 
+/// A file that says what was placed: what is understood is written as it is read, and what is not is said in one line.
+pub fn ledger(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    match affinity::parse(Path::new("affinity.jsonl"), &text) {
+        Ok(changes) => {
+            let written: String = changes.iter().map(affinity::line).collect();
+            let again = affinity::parse(Path::new("affinity.jsonl"), &written);
+            assert_eq!(again.ok(), Some(changes));
+        }
+        Err(error) => {
+            let error = sanitize(&error.to_string());
+            assert!(error.starts_with("affinity.jsonl:"), "{error}");
+            assert!(!error.contains(char::is_control), "{error}");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
 
     use super::*;
 
     #[test]
     fn what_fuzzing_found_stays_found() {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/sys");
-        let inputs = fs::read_dir(corpus).unwrap();
-        let paths: Vec<_> = inputs.map(|input| input.unwrap().path()).collect();
-        assert!(!paths.is_empty());
-        for path in paths {
-            println!("{}", path.display());
-            texts(&fs::read(path).unwrap());
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+        for (target, holds) in [("sys", texts as fn(&[u8])), ("ledger", ledger)] {
+            let inputs = fs::read_dir(corpus.join(target)).unwrap();
+            let paths: Vec<_> = inputs.map(|input| input.unwrap().path()).collect();
+            assert!(!paths.is_empty());
+            for path in paths {
+                println!("{}", path.display());
+                holds(&fs::read(path).unwrap());
+            }
         }
     }
 }

@@ -1,16 +1,21 @@
 //! Which long-running groups of processes share a physical core: which cores there are ([`topology`]), which groups
 //! ([`groups`]), how fast they run ([`counters`]), what a pairing is worth ([`model`]), which is the best ([`plan`]), whether it
-//! proves so ([`trial`]), and when what is done ([`core`]).
+//! proves so ([`trial`]), and when what is done ([`core`]). [`daemon`] is the service that does it, by [`config`]; what came of it
+//! is in [`history`].
 //!
 //! Nothing here changes anything on a machine but files of its own ([`store`]) and where threads may run ([`affinity`]), which
 //! is undone.
 
 pub mod affinity;
+pub mod cli;
+pub mod config;
 pub mod core;
 pub mod counters;
+pub mod daemon;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod groups;
+pub mod history;
 pub mod model;
 pub mod plan;
 #[cfg(any(test, feature = "simulation"))]

@@ -1,9 +1,7 @@
 //! The command `auto-ext-smt`.
 
-mod cli;
-
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main()
+    auto_ext_smt::cli::main()
 }

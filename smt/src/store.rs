@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use auto_ext_service::atomic_file;
 use serde::{Deserialize, Serialize};
 
+use crate::core::Fruitless;
 use crate::model::{Combination, InvalidModel, Job, SlowdownModel};
 
 /// Where it is.
@@ -18,6 +20,9 @@ pub const DIRECTORY: &str = "/var/lib/auto-ext-smt";
 const MAX_JOB: u64 = 16 << 10;
 const MAX_PAIRS: u64 = 8 << 20;
 const MAX_MODEL: u64 = 64 << 10;
+const MAX_FRUITLESS: u64 = 2 << 20;
+/// How many models are kept.
+const MAX_MODELS: usize = 8;
 /// How many jobs are kept, and how many files a directory may have that is looked through.
 const MAX_JOBS: usize = 256;
 const MAX_FILES: usize = 4096;
@@ -88,6 +93,37 @@ impl Store {
     #[must_use]
     pub fn new(directory: &Path) -> Self {
         Self(directory.to_owned())
+    }
+
+    /// When any of it was last replaced; `None` while there is nothing. Each file is replaced by renaming another.
+    #[must_use]
+    pub fn changed(&self) -> Option<SystemTime> {
+        let directories = [self.0.clone(), self.0.join("jobs"), self.0.join("models")];
+        let changed = directories.iter().filter_map(|path| path.metadata().ok());
+        changed
+            .filter_map(|metadata| metadata.modified().ok())
+            .max()
+    }
+
+    /// What was tried in vain, by jobs; none where nothing was.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is garbled.
+    pub fn fruitless(&self) -> Result<Vec<Fruitless>, StoreError> {
+        let path = self.0.join("fruitless.json");
+        let text = text(&path, MAX_FRUITLESS)?;
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
+        serde_json::from_str(&text).map_err(|error| StoreError::Garbled { path, error })
+    }
+
+    /// Keeps what was tried in vain, in place of what was.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn keep_fruitless(&self, sets: &[Fruitless]) -> Result<(), StoreError> {
+        replace(&made(self.0.clone())?.join("fruitless.json"), &sets)
     }
 
     /// All jobs, by their names.
@@ -184,19 +220,7 @@ impl Store {
     /// # Errors
     /// When it cannot be read or is none.
     pub fn model(&self) -> Result<Option<SlowdownModel>, StoreError> {
-        let made_at = |path: &PathBuf| -> Option<u64> {
-            let name = path.file_name()?.to_str()?;
-            name.strip_prefix(MODEL.0)?
-                .strip_suffix(MODEL.1)?
-                .parse()
-                .ok()
-        };
-        let files = files(&self.0.join("models"))?;
-        let newest = files
-            .into_iter()
-            .filter_map(|path| Some((made_at(&path)?, path)))
-            .max();
-        let Some((_, path)) = newest else {
+        let Some((_, path)) = self.models()?.pop() else {
             return Ok(None);
         };
         let model = SlowdownModel::read(&text(&path, MAX_MODEL)?);
@@ -213,7 +237,31 @@ impl Store {
         let directory = made(self.0.join("models"))?;
         let path = directory.join(format!("{}{at}{}", MODEL.0, MODEL.1));
         replace(&path, model)?;
+        let models = self.models()?;
+        for (_, old) in &models[..models.len().saturating_sub(MAX_MODELS)] {
+            fs::remove_file(old).map_err(|error| StoreError::File {
+                path: old.clone(),
+                error,
+            })?;
+        }
         Ok(path)
+    }
+
+    /// All models with when they were made, the newest last.
+    fn models(&self) -> Result<Vec<(u64, PathBuf)>, StoreError> {
+        let made_at = |path: &PathBuf| -> Option<u64> {
+            let name = path.file_name()?.to_str()?;
+            name.strip_prefix(MODEL.0)?
+                .strip_suffix(MODEL.1)?
+                .parse()
+                .ok()
+        };
+        let files = files(&self.0.join("models"))?.into_iter();
+        let mut models: Vec<_> = files
+            .filter_map(|path| Some((made_at(&path)?, path)))
+            .collect();
+        models.sort();
+        Ok(models)
     }
 }
 
@@ -331,6 +379,11 @@ mod tests {
         store.keep_model(&model(0.1), 9).unwrap();
         store.keep_model(&model(0.2), 10).unwrap();
         assert_eq!(store.model().unwrap(), Some(model(0.2)));
+        for at in 11..30 {
+            store.keep_model(&model(0.3), at).unwrap();
+        }
+        assert_eq!(store.models().unwrap().len(), MAX_MODELS);
+        assert_eq!(store.model().unwrap(), Some(model(0.3)));
     }
 
     #[test]

@@ -15,6 +15,8 @@ fn golden(name: &str) -> Vec<Value> {
 
 fn run(state: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_auto-ext-smt"));
+    // No service of this machine has a say in it.
+    command.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent");
     command.arg("--state").arg(state).args(arguments);
     command.output().unwrap()
 }
@@ -103,13 +105,24 @@ fn what_is_no_document_is_refused_with_its_path() {
     assert!(error.contains("z80"), "{error}");
 }
 
+/// What a command says where the service does not run, for which its exit code is 3.
+fn said_alone(output: &Output) -> String {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{errors}");
+    assert!(
+        errors.contains("the system bus cannot be reached"),
+        "{errors}"
+    );
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
 #[test]
 fn status_says_in_one_line_what_there_is_here() {
     let directory = tempfile::tempdir().unwrap();
-    let status = said(&run(directory.path(), &["status"]));
+    let status = said_alone(&run(directory.path(), &["status"]));
     assert_eq!(status.lines().count(), 1, "{status}");
-    let status: Value =
-        serde_json::from_str(&said(&run(directory.path(), &["status", "--json"]))).unwrap();
+    let status = said_alone(&run(directory.path(), &["status", "--json"]));
+    let status: Value = serde_json::from_str(&status).unwrap();
     if status["mode"] == "unavailable" {
         for command in [&["observe"][..], &["plan"]] {
             let said = said(&run(directory.path(), command));
@@ -184,4 +197,82 @@ fn what_was_written_down_is_undone_by_whoever_comes_later() {
     assert!(cpus() != first && !ledger.exists(), "{}", cpus());
     sleeper.kill().unwrap();
     sleeper.wait().unwrap();
+}
+
+#[test]
+fn what_only_the_service_can_do_says_that_it_does_not_run() {
+    let directory = tempfile::tempdir().unwrap();
+    for command in [
+        &["why"][..],
+        &["trial"],
+        &["trial", "--dry-run"],
+        &["pause", "1h"],
+        &["resume"],
+        &["metrics"],
+    ] {
+        assert_eq!(
+            said_alone(&run(directory.path(), command)),
+            "",
+            "{command:?}"
+        );
+    }
+    let history = said(&run(directory.path(), &["history"]));
+    assert_eq!(history, "nothing was tried yet\n");
+    let doctor = run(directory.path(), &["doctor"]);
+    let text = String::from_utf8(doctor.stdout.clone()).unwrap();
+    assert!(text.contains("the service does not run"), "{text}");
+    assert_eq!(doctor.status.success(), !text.contains("no  "), "{text}");
+}
+
+#[test]
+fn a_configuration_is_checked_with_places_and_has_a_schema() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("smt.yaml");
+    let path = file.to_str().unwrap();
+    fs::write(&file, "version: 1\nact: trail\n").unwrap();
+    let error = failed(&run(directory.path(), &["check", path]));
+    assert!(
+        error.contains("smt.yaml:2:6: error: ") && error.contains("`trial`"),
+        "{error}"
+    );
+    fs::write(&file, "version: 1\nact: trial\n").unwrap();
+    assert!(said(&run(directory.path(), &["check", path])).contains("valid"));
+    let schema: Value =
+        serde_json::from_str(&said(&run(directory.path(), &["check", "--schema"]))).unwrap();
+    assert!(schema["properties"]["act"].is_object());
+}
+
+#[test]
+fn the_service_runs_and_ends_when_it_is_told_and_two_do_not_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let runs = directory.path().join("run");
+    let start = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_auto-ext-smt"));
+        command.args(["--run", runs.to_str().unwrap(), "--state"]);
+        command
+            .arg(directory.path())
+            .args(["run", "--observe", "--bus", "none"]);
+        command
+    };
+    let mut first = start().spawn().unwrap();
+    while !runs.join("lock").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    // Until the first has the lock the second may get it, and is ended too.
+    let second = loop {
+        let mut second = start();
+        let mut second = second.stderr(std::process::Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        if second.try_wait().unwrap().is_some() {
+            break second.wait_with_output().unwrap();
+        }
+        second.kill().unwrap();
+        second.wait().unwrap();
+    };
+    assert!(failed(&second).contains("another auto-ext-smt runs already"));
+    let pid = first.id().to_string();
+    // It may not have begun to listen for signals yet, in which case it ends by them.
+    Command::new("kill").arg(&pid).status().unwrap();
+    first.wait().unwrap();
+    assert!(!runs.join("affinity.jsonl").exists());
 }

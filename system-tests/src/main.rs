@@ -2,7 +2,8 @@
 //! benchmarks is done there. The loads, and what records them, run on other machines too.
 //!
 //! Everything is looked at as a user would: the kernel through sysfs, the service through systemd,
-//! D-Bus and its command line. None of auto-ext's own code is used to judge it.
+//! D-Bus and its command line. None of auto-ext's own code is used to judge it; `pretend` runs some of it, with counters that are
+//! made up.
 
 #![expect(
     clippy::print_stderr,
@@ -26,6 +27,7 @@ mod measured;
 mod picture;
 mod pinning;
 mod policy;
+mod pretend;
 mod process;
 mod scx_loader;
 mod service;
@@ -63,8 +65,9 @@ fn main() -> ExitCode {
         ["packages"] => tests::run_packages(),
         ["faults", ref filter @ ..] => tests::run_faults(filter),
         ["no-loads", ref filter @ ..] => tests::run_without_loads(filter),
+        ["pretend", file] => end("pretend", pretend::serve(file)),
         ["sizes"] => tests::run_on_any_size(),
-        ["smt"] => tests::run_with_smt(),
+        ["smt", ref filter @ ..] => tests::run_with_smt(filter),
         _ => tests::run(),
     }
 }

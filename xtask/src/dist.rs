@@ -19,6 +19,7 @@ const SOURCES: &[&str] = &[
     "install.sh",
     "packaging/needed",
     "policies.yaml",
+    "smt.yaml",
     "vm.yaml",
     "systemd",
     "README.md",
@@ -26,8 +27,8 @@ const SOURCES: &[&str] = &[
     "LICENSE",
 ];
 
-/// What install.sh is told to install the service for virtual machines too.
-const WITH_VM: [&str; 2] = ["--with", "vm"];
+/// What install.sh is told to install all services too.
+const WITH_ALL: [&str; 2] = ["--with", "smt,vm"];
 
 /// What is made beside the program for those who get it from us.
 const NOTICES: &str = "third-party-notices.txt";
@@ -54,6 +55,12 @@ const AUTO_EXT: Described = Described {
     tree: "tree",
     debian: "deb",
 };
+const SMT: Described = Described {
+    name: "auto-ext-smt",
+    folder: "smt",
+    tree: "tree-smt",
+    debian: "deb-smt",
+};
 const VM: Described = Described {
     name: "auto-ext-vm",
     folder: "vm",
@@ -72,6 +79,7 @@ pub(crate) struct Packages {
     pub(crate) archive: PathBuf,
     /// What all of them hold.
     pub(crate) tree: PathBuf,
+    pub(crate) smt: Companion,
     pub(crate) vm: Companion,
 }
 
@@ -85,10 +93,12 @@ pub(crate) struct Companion {
 pub(crate) fn dist() -> Result<()> {
     debian::ensure_packages()?;
     let packages = optimised()?;
-    let vm = &packages.vm;
+    let (smt, vm) = (&packages.smt, &packages.vm);
     for package in [
         &packages.deb,
         &packages.rpm,
+        &smt.deb,
+        &smt.rpm,
         &vm.deb,
         &vm.rpm,
         &packages.archive,
@@ -139,24 +149,30 @@ pub(crate) fn make(built: fn(&str) -> PathBuf) -> Result<Packages> {
             .with_context(|| format!("cannot make {}", directory.display()))?;
         notices::write(&built(NOTICES))?;
         let tree = directory.join(AUTO_EXT.tree);
-        let both = directory.join("tree-with-vm");
+        let all = directory.join("tree-with-all");
         let installer = workspace::root().join("install.sh");
         let program = built("auto-ext");
         let binary = ["--binary".as_ref(), program.as_path()];
         stage(&installer, &binary, &tree)?;
-        let with_vm = [&binary[..], &WITH_VM.map(Path::new)].concat();
-        stage(&installer, &with_vm, &both)?;
-        let of_vm = directory.join(VM.tree);
-        subtract(&both, &tree, &of_vm)?;
+        let with_all = [&binary[..], &WITH_ALL.map(Path::new)].concat();
+        stage(&installer, &with_all, &all)?;
+        let companion = |package: &Described, name: &str| -> Result<Companion> {
+            let with = directory.join(format!("tree-with-{name}"));
+            let arguments = [&binary[..], &["--with", name].map(Path::new)].concat();
+            stage(&installer, &arguments, &with)?;
+            subtract(&with, &tree, &directory.join(package.tree))?;
+            Ok(Companion {
+                deb: deb(package)?,
+                rpm: rpm(package)?,
+            })
+        };
         Ok(Packages {
             deb: deb(&AUTO_EXT)?,
             rpm: rpm(&AUTO_EXT)?,
-            archive: archive(&both, built)?,
+            archive: archive(&all, built)?,
+            smt: companion(&SMT, "smt")?,
+            vm: companion(&VM, "vm")?,
             tree,
-            vm: Companion {
-                deb: deb(&VM)?,
-                rpm: rpm(&VM)?,
-            },
         })
     })
 }
@@ -291,12 +307,19 @@ fn archive(tree: &Path, built: fn(&str) -> PathBuf) -> Result<PathBuf> {
     let mut sources = copy();
     sources.current_dir(workspace::root()).arg("--parents");
     run_quietly(sources.args(SOURCES).arg(&contents))?;
-    let made = ["auto-ext", "auto-ext-vm", "documents", NOTICES].map(built);
+    let made = [
+        "auto-ext",
+        "auto-ext-smt",
+        "auto-ext-vm",
+        "documents",
+        NOTICES,
+    ]
+    .map(built);
     run_quietly(copy().args(made).arg(&contents))?;
     // Whoever unpacks it gets the same files, without sources and without a toolchain.
     let unpacked = tempfile::tempdir_in(directory()).context("no place to try the archive")?;
-    let with_vm = WITH_VM.map(Path::new);
-    stage(&contents.join("install.sh"), &with_vm, unpacked.path())?;
+    let with_all = WITH_ALL.map(Path::new);
+    stage(&contents.join("install.sh"), &with_all, unpacked.path())?;
     run_quietly(
         command("diff")
             .arg("--recursive")

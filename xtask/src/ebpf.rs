@@ -15,9 +15,11 @@ use crate::{tools, workspace};
 
 /// Whose programs the test machine runs. Whatever else of a release is built is built together with them: which features
 /// dependencies have follows from what is built at once, and with others they would be compiled anew.
-const IN_MACHINE: [&str; 6] = [
+const IN_MACHINE: [&str; 8] = [
     "--package",
     "auto-ext-dispatcher",
+    "--package",
+    "auto-ext-smt",
     "--package",
     "auto-ext-vm",
     "--package",
@@ -89,7 +91,7 @@ fn build_program(profile: &str) -> Result<()> {
     tools::ensure_components()?;
     let mut cargo = cargo_with_linker()?;
     cargo.args(["build", "--locked", "--profile", profile]);
-    for package in ["auto-ext-dispatcher", "auto-ext-vm"] {
+    for package in ["auto-ext-dispatcher", "auto-ext-smt", "auto-ext-vm"] {
         cargo.args(["--package", package]);
     }
     step("building auto-ext", || run(&mut cargo))
@@ -97,7 +99,11 @@ fn build_program(profile: &str) -> Result<()> {
 
 /// Makes the manual pages and completions, where install.sh looks for them: beside the program.
 fn documents(built: fn(&str) -> PathBuf) -> Result<()> {
-    for program in ["auto-ext-documents", "auto-ext-vm-documents"] {
+    for program in [
+        "auto-ext-documents",
+        "auto-ext-smt-documents",
+        "auto-ext-vm-documents",
+    ] {
         run(command(built(program)).arg(built("documents")))?;
     }
     Ok(())

@@ -48,6 +48,8 @@ pub(crate) enum Target {
     Requests,
     /// What /sys says of CPUs, and /proc of threads
     Sys,
+    /// What auto-ext-smt says that it has placed
+    Ledger,
     /// What libvirt and QEMU answer
     Guests,
 }
@@ -72,6 +74,7 @@ impl Target {
             Self::Trace => "trace",
             Self::Requests => "requests",
             Self::Sys => "sys",
+            Self::Ledger => "ledger",
             Self::Guests => "guests",
         }
     }

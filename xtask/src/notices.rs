@@ -15,6 +15,7 @@ use crate::workspace;
 const LINKED: &[&str] = &[
     "auto-ext-dispatcher",
     "auto-ext-profiler-ebpf",
+    "auto-ext-smt",
     "auto-ext-vm",
 ];
 /// How the names of files begin that have to go along.

@@ -19,6 +19,9 @@ pub(crate) struct Arguments {
     /// How many CPUs it has
     #[arg(long, default_value_t = 4)]
     cpus: u32,
+    /// How many of them are a core
+    #[arg(long, default_value_t = 1)]
+    threads: u32,
     /// How much memory it has
     #[arg(long, default_value = "2G")]
     memory: String,
@@ -49,6 +52,7 @@ pub(crate) fn vm(arguments: &Arguments) -> Result<ExitCode> {
     tools::ensure_components()?;
     let mut machine = Machine::new(arguments.kernel.clone())
         .cpus(arguments.cpus)
+        .threads(arguments.threads)
         .memory(arguments.memory.as_str())
         .append(arguments.append.as_str())
         .timeout(Duration::from_secs(arguments.timeout))

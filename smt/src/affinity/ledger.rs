@@ -7,13 +7,13 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use auto_ext_service::cpu_list::{self, Cpus, List, NoCpuList};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::libc::O_NOFOLLOW;
 use serde::{Deserialize, Serialize};
 
 use crate::groups::Key;
-use auto_ext_service::cpu_list::{self, Cpus, List, NoCpuList};
 
 /// Where it is.
 pub const DIRECTORY: &str = "/run/auto-ext-smt";
@@ -166,19 +166,7 @@ impl Ledger {
         let new: Vec<Change> = changes
             .filter(|change| !self.changes.contains(change))
             .collect();
-        let mut text = String::new();
-        for change in &new {
-            let line = Line {
-                group: change.group.clone(),
-                pid: change.pid,
-                pid_began: change.pid_began,
-                tid: change.tid,
-                tid_began: change.tid_began,
-                cpus: List(&change.cpus).to_string(),
-            };
-            text.push_str(&serde_json::to_string(&line).expect("it is numbers and texts"));
-            text.push('\n');
-        }
+        let text: String = new.iter().map(line).collect();
         let failed = |error| failed(&self.path, error);
         let before = self.file.metadata().map_err(failed)?.len();
         if before + text.len() as u64 > MAX_SIZE {
@@ -214,7 +202,21 @@ fn truncate(file: &mut File, length: u64) -> io::Result<()> {
     file.seek(SeekFrom::End(0)).map(drop)
 }
 
-fn parse(path: &Path, text: &str) -> Result<BTreeSet<Change>, LedgerError> {
+/// How a change is written.
+pub(crate) fn line(change: &Change) -> String {
+    let line = Line {
+        group: change.group.clone(),
+        pid: change.pid,
+        pid_began: change.pid_began,
+        tid: change.tid,
+        tid_began: change.tid_began,
+        cpus: List(&change.cpus).to_string(),
+    };
+    serde_json::to_string(&line).expect("it is numbers and texts") + "\n"
+}
+
+/// What is written in lines.
+pub(crate) fn parse(path: &Path, text: &str) -> Result<BTreeSet<Change>, LedgerError> {
     let lines = (1..).zip(text.lines());
     let changes = lines.map(|(line, text)| {
         let read = serde_json::from_str(text).map_err(|error| LedgerError::Garbled {

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use auto_ext_service::bounded_file::Root;
+use auto_ext_service::cpu_list::Cpus;
 use nix::errno::Errno;
 
 use crate::groups::{Confines, Key, MAX_THREADS, Process, Processes, TooMany, threads};
-use auto_ext_service::bounded_file::Root;
-use auto_ext_service::cpu_list::Cpus;
 
 use super::ledger::{Change, Ledger, LedgerError};
 use super::set::Masks;

@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use auto_ext_service::bounded_file::Root;
+use auto_ext_service::cpu_list::Cpus;
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 use crate::groups::{Confines, Key, MAX_THREADS, Processes, threads};
-use auto_ext_service::bounded_file::Root;
-use auto_ext_service::cpu_list::Cpus;
 
 use super::ledger::{Change, Ledger};
 use super::pin::is_still;

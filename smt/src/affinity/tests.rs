@@ -6,12 +6,12 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use auto_ext_service::cpu_list::{self, Cpus};
 use nix::errno::Errno;
 use tempfile::TempDir;
 
 use super::*;
 use crate::groups::{Confines, Key, Processes, tids};
-use auto_ext_service::cpu_list::{self, Cpus};
 
 const ROOT: &str = "/";
 

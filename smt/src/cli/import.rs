@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io::{Read as _, Write};
 use std::path::Path;
 
+use crate::model::original::{MAX_TEXT, Measurements, combination};
+use crate::model::{Kind, Machine, Resource};
+use crate::store::Store;
 use anyhow::{Context as _, Result, ensure};
-use auto_ext_smt::model::original::{MAX_TEXT, Measurements, combination};
-use auto_ext_smt::model::{Kind, Machine, Resource};
-use auto_ext_smt::store::Store;
 
 /// Reads both documents, prints what is in them, and keeps it.
 pub(super) fn import(

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use crate::groups::{Given, Group, GroupBy, Processes, Rules, groups};
+use crate::topology::Topology;
 use anyhow::{Context as _, Result, bail};
 use auto_ext_service::duration;
 use auto_ext_service::sanitize::sanitize;
-use auto_ext_smt::groups::{Group, GroupBy, Processes, Rules, groups};
-use auto_ext_smt::topology::Topology;
 use clap::{Args, ValueEnum};
 use glob::Pattern;
 use nix::time::{ClockId, clock_gettime};
@@ -54,7 +54,7 @@ impl From<By> for GroupBy {
 /// The longest time that is looked or asked for.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let time = duration::parse(text).map_err(|error| error.to_string())?;
     if time > LONGEST {
         return Err("more than a week".to_owned());
@@ -97,7 +97,14 @@ pub(super) fn look(look: &Look, topology: &Topology) -> Result<Vec<Group>> {
     if after.at == before.at {
         bail!("too short to see who is busy");
     }
-    Ok(groups(root, topology, &rules, &before, &after))
+    Ok(groups(
+        root,
+        topology,
+        &rules,
+        &Given::new(),
+        &before,
+        &after,
+    ))
 }
 
 /// What a job is called, for a terminal.

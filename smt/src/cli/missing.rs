@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use auto_ext_smt::counters::pmu::{self, NotBelieved};
-use auto_ext_smt::surroundings::Surroundings;
-use auto_ext_smt::topology::Topology;
+use crate::counters::pmu::{self, NotBelieved};
+use crate::surroundings::Surroundings;
+use crate::topology::Topology;
 
 use super::look::ROOT;
 
@@ -54,7 +54,7 @@ impl Means {
 
 #[cfg(test)]
 mod tests {
-    use auto_ext_smt::counters::NotCounted;
+    use crate::counters::NotCounted;
 
     use super::*;
 

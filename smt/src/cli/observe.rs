@@ -4,10 +4,10 @@ use std::io::Write;
 
 use std::path::Path;
 
+use crate::groups::Group;
+use crate::plan::Room;
+use crate::topology::Topology;
 use anyhow::Result;
-use auto_ext_smt::groups::Group;
-use auto_ext_smt::plan::Room;
-use auto_ext_smt::topology::Topology;
 
 use super::look::{Look, ROOT, look, shown, topology};
 use super::missing::{Means, NO_SMT};
@@ -101,8 +101,8 @@ fn show(
 
 #[cfg(test)]
 mod tests {
-    use auto_ext_smt::groups::{Key, NotEligible};
-    use auto_ext_smt::topology::{Core, Domain, Place};
+    use crate::groups::{Key, NotEligible};
+    use crate::topology::{Core, Domain, Place};
 
     use super::*;
 

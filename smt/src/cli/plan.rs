@@ -3,13 +3,13 @@
 use std::io::Write;
 use std::path::Path;
 
+use crate::groups::Group;
+use crate::model::{Job, SlowdownModel};
+use crate::plan::{Plan, Request, Room, Scores, plans};
+use crate::store::Store;
+use crate::surroundings::Surroundings;
+use crate::topology::Domain;
 use anyhow::{Context as _, Result};
-use auto_ext_smt::groups::Group;
-use auto_ext_smt::model::{Job, SlowdownModel};
-use auto_ext_smt::plan::{Plan, Request, Room, Scores, plans};
-use auto_ext_smt::store::Store;
-use auto_ext_smt::surroundings::Surroundings;
-use auto_ext_smt::topology::Domain;
 use serde_json::{Value, json};
 
 use super::look::{Look, ROOT, look, shown, topology};
@@ -189,9 +189,9 @@ impl Planned<'_> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use auto_ext_smt::groups::Key;
-    use auto_ext_smt::model::{Characteristics, Feature, Resource};
-    use auto_ext_smt::topology::{Core, Place};
+    use crate::groups::Key;
+    use crate::model::{Characteristics, Feature, Resource};
+    use crate::topology::{Core, Place};
 
     use super::*;
 

@@ -4,14 +4,20 @@
 use std::io::Write;
 use std::path::Path;
 
+use crate::affinity::{Ledger, LedgerError, Masks, Pretend, Restored, System, restore as undo};
 use anyhow::{Result, bail};
-use auto_ext_smt::affinity::{Ledger, Masks, Pretend, Restored, System, restore as undo};
 
+use super::ask;
 use super::look::ROOT;
 
 /// Undoes what is written down in this directory, or says what would be undone.
 pub(super) fn restore(directory: &Path, dry_run: bool, out: &mut dyn Write) -> Result<()> {
-    let Some(ledger) = Ledger::existing(directory)? else {
+    let ledger = match Ledger::existing(directory) {
+        // The service has it, and undoes it when it is asked.
+        Err(LedgerError::InUse(_)) if !dry_run => return ask::restore(out),
+        ledger => ledger?,
+    };
+    let Some(ledger) = ledger else {
         writeln!(out, "nothing was placed")?;
         return Ok(());
     };

@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
+use crate::model::pair_score;
+use crate::store::Store;
 use anyhow::{Context as _, Result};
-use auto_ext_smt::model::pair_score;
-use auto_ext_smt::store::Store;
 
 use super::look::shown;
 

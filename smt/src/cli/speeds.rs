@@ -5,9 +5,8 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use auto_ext_smt::counters::{Counters, NotCounted, Perf, speed};
-use auto_ext_smt::groups::{Group, Key, MAX_THREADS, tids};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use crate::counters::{Counters, Metric, NotCounted, Perf, raise_file_limit, speed};
+use crate::groups::{Group, Key, MAX_THREADS};
 
 /// Instructions per cycle of each group that was counted, or why that is not known.
 pub(super) type Speeds = BTreeMap<Key, Result<f64, String>>;
@@ -17,34 +16,18 @@ type Opened = Result<Box<dyn Counters>, NotCounted>;
 
 /// Counts those that may be placed, on the machine below `root`, for so long.
 pub(super) fn count(root: &Path, groups: &[Group], time: Duration) -> Speeds {
-    raise_limit();
+    raise_file_limit();
     let mut left = MAX_THREADS;
     let eligible = groups.iter().filter(|group| group.eligible.is_ok());
     let counters = eligible.map(|group| {
-        let counters = open(root, group, left).inspect(|counters| left -= counters.threads());
+        let counters = Perf::of_processes(root, &group.pids, left)
+            .inspect(|counters| left -= counters.threads());
         (
             group.key.clone(),
             counters.map(|counters| Box::new(counters) as Box<dyn Counters>),
         )
     });
     measure(counters.collect(), || thread::sleep(time))
-}
-
-/// Counts the threads of a group, at most so many.
-fn open(root: &Path, group: &Group, most: usize) -> Result<Perf, NotCounted> {
-    let tids = tids(root, &group.pids, most).map_err(|_| NotCounted::TooManyThreads(most))?;
-    let mut counters = Perf::hardware(root, most);
-    for tid in tids {
-        match counters.open(tid) {
-            // It ended meanwhile.
-            Ok(()) | Err(NotCounted::Ended) => {}
-            Err(why) => return Err(why),
-        }
-    }
-    if counters.threads() == 0 {
-        return Err(NotCounted::Ended);
-    }
-    Ok(counters)
 }
 
 /// What passes between two readings.
@@ -64,22 +47,14 @@ fn measure(mut counters: Vec<(Key, Opened)>, wait: impl FnOnce()) -> Speeds {
     let speeds = before.into_iter().zip(now).map(|(before, now)| {
         let before = before.map_err(|why| why.to_string())?;
         let now = now.map_err(|why| why.to_string())?;
-        speed(&before, &now).map_err(|why| why.to_string())
+        speed(Metric::Ipc, &before, &now).map_err(|why| why.to_string())
     });
     keys.zip(speeds).collect()
 }
 
-/// Each thread takes two files, and most processes may have a thousand at first.
-fn raise_limit() {
-    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // Else there are fewer, and what cannot be counted says so.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use auto_ext_smt::counters::replay::Recording;
+    use crate::counters::replay::Recording;
 
     use super::*;
 

@@ -33,6 +33,16 @@ pub fn decide(config: &Config, state: &State, event: Event, now: Moment) -> (Sta
     (step.next, step.actions)
 }
 
+/// What would be tried now by what is known, the best first; empty where nothing promises to be better.
+#[must_use]
+pub fn proposals(config: &Config, state: &State, now: Moment) -> Vec<Candidate> {
+    let Some(situation) = &state.situation else {
+        return Vec::new();
+    };
+    let scores = state.learnt.scores(situation, now);
+    situation.candidates(&scores, config.margin, state.placed())
+}
+
 /// What becomes of one event.
 struct Step<'c> {
     config: &'c Config,

@@ -19,7 +19,7 @@ mod trying;
 #[cfg(test)]
 mod tests;
 
-pub use decide::decide;
+pub use decide::{decide, proposals};
 pub use event::{Action, Event, Observed};
 pub use explain::explain;
 pub use history::{Entry, Outcome};

@@ -115,6 +115,12 @@ impl State {
         candidate.map(|candidate| &candidate.placement)
     }
 
+    /// The groups and cores that are decided about.
+    #[must_use]
+    pub fn situation(&self) -> Option<&Arc<Situation>> {
+        self.situation.as_ref()
+    }
+
     /// What the placement that was adopted gains, as its trial says.
     #[must_use]
     pub fn gain(&self) -> Option<f64> {

@@ -12,6 +12,6 @@ pub mod replay;
 mod tests;
 mod window;
 
-pub use perf::Perf;
+pub use perf::{Perf, raise_file_limit};
 pub use reading::{Counters, NotCounted, Reading};
-pub use window::{NoSpeed, speed};
+pub use window::{Metric, NoSpeed, speed};

@@ -4,6 +4,9 @@
 use std::path::Path;
 
 use auto_ext_service::bounded_file::Root;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::groups::tids;
 
 use super::event::{Kind, Pair};
 use super::reading::{Counters, NotCounted, Reading};
@@ -47,10 +50,39 @@ impl Perf {
         }
     }
 
+    /// Counts the hardware's events of all threads of some processes, at most so many, on the machine below `root`.
+    ///
+    /// # Errors
+    /// When there are more, or one cannot be counted.
+    pub fn of_processes(root: &Path, pids: &[u32], most: usize) -> Result<Self, NotCounted> {
+        let mut counters = Self::hardware(root, most);
+        let tids = tids(root, pids, most).map_err(|_| NotCounted::TooManyThreads(most))?;
+        for tid in tids {
+            match counters.open(tid) {
+                // It ended meanwhile.
+                Ok(()) | Err(NotCounted::Ended) => {}
+                Err(why) => return Err(why),
+            }
+        }
+        if counters.threads() == 0 {
+            return Err(NotCounted::Ended);
+        }
+        Ok(counters)
+    }
+
     /// How many threads are counted.
     #[must_use]
     pub fn threads(&self) -> usize {
         self.pairs.len()
+    }
+}
+
+/// Lets this process have as many open files as it may: each thread that is counted takes two, and most processes may have a
+/// thousand at first.
+pub fn raise_file_limit() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // Else there are fewer, and what cannot be counted says so.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
 }
 

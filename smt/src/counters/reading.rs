@@ -34,8 +34,11 @@ pub enum NotCounted {
     /// There is no PMU, as in most virtual machines.
     #[error("this machine has no counters of cycles and instructions")]
     Absent,
-    /// Only who has CAP_PERFMON may.
-    #[error("not permitted: counting others needs CAP_PERFMON")]
+    /// Only who has CAP_PERFMON may; where kernel.perf_event_paranoid is 3 or more, which Debian's and Ubuntu's kernels know, only who
+    /// has CAP_SYS_ADMIN.
+    #[error(
+        "not permitted: counting others needs CAP_PERFMON, and kernel.perf_event_paranoid of 2 at most"
+    )]
     Denied,
     /// There are more than are counted.
     #[error("more than {0} threads")]

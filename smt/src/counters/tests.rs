@@ -143,7 +143,7 @@ fn a_window_counts_only_if_it_was_counted() {
             1000 + enabled,
             1000 + running,
         );
-        speed(&before, &now)
+        speed(Metric::Ipc, &before, &now)
     };
     assert_eq!(after(2_000_000, 3_000_000, 500, 500), Ok(1.5));
     assert_eq!(after(2_000_000, 3_000_000, 500, 100), Ok(1.5));
@@ -155,7 +155,7 @@ fn a_window_counts_only_if_it_was_counted() {
     assert_eq!(after(2_000_000, 0, 500, 500), Err(NoSpeed::Stuck));
     assert_eq!(after(0, 0, 0, 0), Err(NoSpeed::Idle));
     assert_eq!(
-        speed(&reading(2, 1, 1, 1), &reading(1, 1, 1, 1)),
+        speed(Metric::Ipc, &reading(2, 1, 1, 1), &reading(1, 1, 1, 1)),
         Err(NoSpeed::Backwards)
     );
 }

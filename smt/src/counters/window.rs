@@ -7,6 +7,16 @@ const COUNTED: f64 = 0.2;
 /// Fewer cycles say nothing.
 const MIN_CYCLES: u64 = 1_000_000;
 
+/// What speed is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Metric {
+    /// Instructions per cycle.
+    #[default]
+    Ipc,
+    /// Instructions per nanosecond of CPU time, which the clock of the processor shows in.
+    Rate,
+}
+
 /// Why a window says nothing of a group's speed.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum NoSpeed {
@@ -24,11 +34,11 @@ pub enum NoSpeed {
     Backwards,
 }
 
-/// Instructions per cycle between two readings.
+/// How fast a group was between two readings.
 ///
 /// # Errors
 /// When they cannot tell.
-pub fn speed(before: &Reading, now: &Reading) -> Result<f64, NoSpeed> {
+pub fn speed(metric: Metric, before: &Reading, now: &Reading) -> Result<f64, NoSpeed> {
     let since = |now: u64, before: u64| now.checked_sub(before).ok_or(NoSpeed::Backwards);
     let cycles = since(now.cycles, before.cycles)?;
     let instructions = since(now.instructions, before.instructions)?;
@@ -47,5 +57,9 @@ pub fn speed(before: &Reading, now: &Reading) -> Result<f64, NoSpeed> {
     if instructions == 0 {
         return Err(NoSpeed::Stuck);
     }
-    Ok(instructions as f64 / cycles as f64)
+    Ok(match metric {
+        Metric::Ipc => instructions as f64 / cycles as f64,
+        // What was counted, in the time in which it was.
+        Metric::Rate => instructions as f64 / running as f64,
+    })
 }

@@ -1,12 +1,13 @@
 //! Whether a group may be given cores, and the reason why not. What somebody else placed, or what steers itself, is not
 //! touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::topology::Topology;
 use auto_ext_service::bounded_file::Root;
 use auto_ext_service::cpu_list::{self, Cpus};
+
+use crate::topology::Topology;
 
 use super::process::{Process, Thread};
 
@@ -84,12 +85,17 @@ pub(super) fn by_name(process: &Process) -> Result<(), NotEligible> {
     Ok(())
 }
 
-/// What of its threads keeps a group where it is. `effective` is where its cgroup lets it run.
+/// What of its threads keeps a group where it is. `effective` is where its cgroup lets it run, `given` where we do.
 pub(super) fn by_threads(
     threads: &BTreeMap<u32, Thread>,
     topology: &Topology,
     effective: &Cpus,
+    given: Option<&BTreeSet<Cpus>>,
 ) -> Result<(), NotEligible> {
+    let is_ours = |allowed: &Cpus| {
+        let mut given = given.into_iter().flatten();
+        given.any(|given| allowed == given || *allowed == given & effective)
+    };
     if threads.is_empty() {
         return Err(NotEligible::Ended);
     }
@@ -110,7 +116,7 @@ pub(super) fn by_threads(
         }
         // A mask may name CPUs that are offline, or that the cgroup has not.
         let allowed = thread.allowed.as_ref();
-        if allowed.is_none_or(|allowed| !effective.is_subset(allowed)) {
+        if allowed.is_none_or(|allowed| !effective.is_subset(allowed) && !is_ours(allowed)) {
             return Err(NotEligible::Pinned(tid));
         }
     }

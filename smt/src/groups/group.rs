@@ -1,15 +1,15 @@
 //! From two looks at all processes to groups: which belong together, what they are called, how busy they were in between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
+use auto_ext_service::bounded_file::Root;
+use auto_ext_service::cpu_list::{Cpus, MAX_CPUS};
 use glob::Pattern;
 use serde::{Deserialize, Serialize};
 
 use crate::topology::{Domain, Topology};
-use auto_ext_service::bounded_file::Root;
-use auto_ext_service::cpu_list::MAX_CPUS;
 
 use super::eligible::{NotEligible, by_name, by_threads, effective};
 use super::process::{MAX_THREADS, Process, Processes, threads};
@@ -35,6 +35,9 @@ pub enum Key {
     /// By a cgroup.
     Cgroup(String),
 }
+
+/// Where groups were placed by ourselves, which does not speak against placing them.
+pub type Given = BTreeMap<Key, BTreeSet<Cpus>>;
 
 /// What makes a group, and which are left alone.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,13 +71,14 @@ pub struct Group {
     pub eligible: Result<(), NotEligible>,
 }
 
-/// The groups of `now`, with how busy they were since `before`. Of the threads of those that may be given cores, it is read
+/// The groups of `now`, with how busy they were since `before`; `given` is where we placed them. Of the threads of those that may be given cores, it is read
 /// below `root` where they run and may run.
 #[must_use]
 pub fn groups(
     root: &Path,
     topology: &Topology,
     rules: &Rules,
+    given: &Given,
     before: &Processes,
     now: &Processes,
 ) -> Vec<Group> {
@@ -82,6 +86,7 @@ pub fn groups(
         root: Root::new(root),
         topology,
         rules,
+        given,
         before,
         now,
         threads_left: MAX_THREADS,
@@ -104,6 +109,7 @@ struct Look<'a> {
     root: Root,
     topology: &'a Topology,
     rules: &'a Rules,
+    given: &'a Given,
     before: &'a Processes,
     now: &'a Processes,
     /// How many threads may be looked at yet.
@@ -119,7 +125,8 @@ impl Look<'_> {
         let (_, oldest) = processes().min_by_key(|(pid, process)| (process.stat.began, *pid))?;
         let busy = self.busy(processes());
         let job = job(oldest);
-        let (eligible, home) = match self.judge(&job, oldest, busy, &pids) {
+        let given = self.given.get(&key);
+        let (eligible, home) = match self.judge(&job, oldest, busy, &pids, given) {
             Ok(home) => (Ok(()), home),
             Err(why) => (Err(why), None),
         };
@@ -160,6 +167,7 @@ impl Look<'_> {
         oldest: &Process,
         busy: f64,
         pids: &[u32],
+        given: Option<&BTreeSet<Cpus>>,
     ) -> Result<Option<usize>, NotEligible> {
         by_name(oldest)?;
         let excluded = |pattern: &Pattern| {
@@ -180,7 +188,7 @@ impl Look<'_> {
         let threads = threads.map_err(|_| NotEligible::TooManyThreads)?;
         self.threads_left -= threads.len();
         let effective = effective(&self.root, &oldest.cgroup, &self.topology.online);
-        by_threads(&threads, self.topology, &effective)?;
+        by_threads(&threads, self.topology, &effective, given)?;
         let weights = threads
             .values()
             .map(|thread| (thread.stat.cpu, thread.stat.used));

@@ -9,7 +9,7 @@ mod stat;
 mod tests;
 
 pub use eligible::{Confines, NotEligible};
-pub use group::{Group, GroupBy, Key, Rules, groups};
+pub use group::{Given, Group, GroupBy, Key, Rules, groups};
 pub(crate) use process::threads;
 pub use process::{MAX_THREADS, Process, Processes, TooMany, tids};
 pub use stat::{Stat, stat};

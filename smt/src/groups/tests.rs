@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use auto_ext_service::bounded_file::Root;
 use glob::Pattern;
 use tempfile::TempDir;
 
 use super::process::{TooMany, threads};
 use super::*;
 use crate::topology::Topology;
-use auto_ext_service::bounded_file::Root;
 
 const HOUR: u64 = 3600;
 /// Ticks of a second.
@@ -106,7 +106,14 @@ impl Machine {
         self.show(Shown { used, ..shown });
         let now = self.look(2 * HOUR + 300);
         let topology = Topology::read(self.root.path()).unwrap();
-        groups(self.root.path(), &topology, rules, &before, &now)
+        groups(
+            self.root.path(),
+            &topology,
+            rules,
+            &Given::new(),
+            &before,
+            &now,
+        )
     }
 
     /// Why such a process, which is busy, is left alone.
@@ -284,7 +291,14 @@ fn threads_of_the_kernel_are_no_groups_and_a_number_that_began_anew_is_another_p
     });
     let now = machine.look(2 * HOUR + 300);
     let topology = Topology::read(machine.root.path()).unwrap();
-    let groups = groups(machine.root.path(), &topology, &rules(), &before, &now);
+    let groups = groups(
+        machine.root.path(),
+        &topology,
+        &rules(),
+        &Given::new(),
+        &before,
+        &now,
+    );
     assert_eq!(groups[0].busy, 1.0);
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use auto_ext_service::cpu_list::Cpus;
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -10,7 +11,6 @@ use super::greedy::{Pair, starts};
 use super::original::candidates;
 use super::*;
 use crate::topology::Core;
-use auto_ext_service::cpu_list::Cpus;
 
 fn golden(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");

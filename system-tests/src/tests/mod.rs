@@ -24,6 +24,7 @@ mod ownership;
 mod packages;
 mod people;
 mod profiler;
+mod sharing_cores;
 mod sizes;
 pub(crate) mod soak;
 mod soak_trials;
@@ -222,6 +223,7 @@ const SIZES: &[Test] = tests![
 const SMT: &[Test] = tests![
     truth::the_installed_service_starts_and_says_that_the_kernel_schedules,
     core_scheduling::beside_a_cookie_no_scheduler_is_loaded_until_it_has_gone,
+    sharing_cores::groups_are_placed_with_all_that_they_start_and_nothing_is_left_whatever_happens,
 ];
 
 /// The variable that names what has run already, in another machine: names with spaces between.
@@ -263,9 +265,9 @@ pub(crate) fn run_on_any_size() -> ExitCode {
     run_all(Arguments::default(), SIZES).exit_code()
 }
 
-/// Runs the tests for machines with SMT.
-pub(crate) fn run_with_smt() -> ExitCode {
-    run_all(Arguments::default(), SMT).exit_code()
+/// Runs the tests for machines with SMT, those with this in their name if there is a filter.
+pub(crate) fn run_with_smt(filter: &[&str]) -> ExitCode {
+    run_filtered(filter, SMT)
 }
 
 /// Runs the tests of the packages: those of this boot, and then the next boot.

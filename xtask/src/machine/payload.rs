@@ -142,7 +142,7 @@ impl Payload {
                 .arg(workspace::root().join("install.sh"))
                 .arg("--destdir")
                 .arg(&self.tree)
-                .args(["--prefix", "/usr", "--with", "vm", "--binary"])
+                .args(["--prefix", "/usr", "--with", "smt,vm", "--binary"])
                 .arg(workspace::release("auto-ext")),
         )?;
         for (program, name) in [("system-tests", "system-tests"), ("examples/swap", "swap")] {

@@ -29,6 +29,9 @@ const CHECKS: &[Check] = &[
     ("lintian_finds_no_error_in_the_deb", |packages| {
         lintian(&packages.deb)
     }),
+    ("lintian_finds_no_error_in_the_deb_of_smt", |packages| {
+        lintian(&packages.smt.deb)
+    }),
     ("lintian_finds_no_error_in_the_deb_of_vm", |packages| {
         lintian(&packages.vm.deb)
     }),

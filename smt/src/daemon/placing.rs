@@ -1,0 +1,207 @@
+//! Where groups are placed: has the ledger while they are, and undoes all of it. What another service decides about is not
+//! touched.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use auto_ext_service::affinity_owner::{AffinityOwner, Claim, Process};
+use auto_ext_service::cpu_list::Cpus;
+
+use crate::affinity::{self, Ledger, LedgerError, Masks, Restored};
+use crate::core::Candidate;
+use crate::groups::{Given, Group, Key};
+
+/// What is placed.
+pub(super) struct Placing {
+    root: PathBuf,
+    directory: PathBuf,
+    masks: Box<dyn Masks>,
+    /// There while something is to be undone.
+    ledger: Option<Ledger>,
+    /// Where each group is to run now.
+    placed: BTreeMap<Key, Cpus>,
+    /// How many threads were placed.
+    threads: usize,
+    owner: AffinityOwner,
+    /// The processes that were claimed for it.
+    claimed: BTreeSet<Process>,
+}
+
+/// Under this name processes are claimed.
+const SERVICE: &str = "auto-ext-smt";
+
+/// A group that cannot be placed, or does not stay where it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unplaced {
+    pub(super) key: Key,
+    pub(super) why: String,
+}
+
+impl Placing {
+    pub(super) fn new(root: &Path, directory: &Path, owners: &Path, masks: Box<dyn Masks>) -> Self {
+        Self {
+            root: root.to_owned(),
+            directory: directory.to_owned(),
+            masks,
+            ledger: None,
+            placed: BTreeMap::new(),
+            threads: 0,
+            owner: AffinityOwner::new(owners, SERVICE),
+            claimed: BTreeSet::new(),
+        }
+    }
+
+    /// Where each group is to run.
+    pub(super) fn placed(&self) -> &BTreeMap<Key, Cpus> {
+        &self.placed
+    }
+
+    /// How many threads were placed.
+    pub(super) fn threads(&self) -> usize {
+        if self.placed.is_empty() {
+            0
+        } else {
+            self.threads
+        }
+    }
+
+    /// Whether something is still to be undone that should not be there.
+    pub(super) fn is_left(&self) -> bool {
+        self.ledger.is_some() && self.placed.is_empty()
+    }
+
+    /// Where groups were placed, and may still be.
+    pub(super) fn given(&self) -> Given {
+        let mut given = Given::new();
+        let changes = self.ledger.iter().flat_map(Ledger::changes);
+        for change in changes {
+            let cpus = change.cpus.clone();
+            given.entry(change.group.clone()).or_default().insert(cpus);
+        }
+        given
+    }
+
+    /// Places the groups.
+    ///
+    /// # Errors
+    /// When one cannot be; then all is to be undone.
+    pub(super) fn place(
+        &mut self,
+        candidate: &Candidate,
+        groups: &[Group],
+    ) -> Result<(), Unplaced> {
+        self.threads = 0;
+        for (key, cpus) in &candidate.masks {
+            let failed = |why: String| Unplaced {
+                key: key.clone(),
+                why,
+            };
+            let group = groups.iter().find(|group| group.key == *key);
+            let group = group.ok_or_else(|| failed("it has ended".to_owned()))?;
+            self.threads += self.pin(group, cpus).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn pin(&mut self, group: &Group, cpus: &Cpus) -> Result<usize, String> {
+        self.claim(&group.pids)?;
+        let ledger = match &mut self.ledger {
+            Some(ledger) => ledger,
+            none => none.insert(Ledger::open(&self.directory).map_err(|why| why.to_string())?),
+        };
+        self.placed.insert(group.key.clone(), cpus.clone());
+        let (root, masks) = (&self.root, &mut *self.masks);
+        let pinned = affinity::pin(root, ledger, masks, &group.key, &group.pids, cpus);
+        pinned.map_err(|why| why.to_string())
+    }
+
+    /// Claims processes, so that no other service places them meanwhile.
+    fn claim(&mut self, pids: &[u32]) -> Result<(), String> {
+        // Whoever has ended has no time of its beginning.
+        for process in pids
+            .iter()
+            .filter_map(|pid| Process::read(&self.root, *pid))
+        {
+            match self.owner.claim(process) {
+                Ok(Claim::Ours) => drop(self.claimed.insert(process)),
+                Ok(Claim::Others(service)) => {
+                    return Err(format!(
+                        "{service} decides where process {} runs",
+                        process.pid
+                    ));
+                }
+                Err(error) => return Err(format!("it cannot be claimed: {error}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives all processes up that were claimed, also those of which only the ledger knows.
+    fn give_up(&mut self) {
+        let changes = self.ledger.iter().flat_map(Ledger::changes);
+        let written = changes.map(|change| Process {
+            pid: change.pid,
+            began: change.pid_began,
+        });
+        self.claimed.extend(written);
+        for process in std::mem::take(&mut self.claimed) {
+            if let Err(error) = self.owner.release(process) {
+                tracing::warn!("process {} stays claimed: {error}", process.pid);
+            }
+        }
+    }
+
+    /// Looks whether the groups are where they were placed, and places who has joined them; says which is not.
+    pub(super) fn check(&mut self, groups: &[Group]) -> Vec<Unplaced> {
+        let mut unplaced = Vec::new();
+        for (key, cpus) in self.placed.clone() {
+            let Some(group) = groups.iter().find(|group| group.key == key) else {
+                continue;
+            };
+            if let Err(why) = self.check_one(group, &cpus) {
+                unplaced.push(Unplaced { key, why });
+            }
+        }
+        unplaced
+    }
+
+    fn check_one(&mut self, group: &Group, cpus: &Cpus) -> Result<(), String> {
+        let Some(ledger) = &self.ledger else {
+            return Ok(());
+        };
+        let standing = affinity::check(&self.root, ledger, &group.key, &group.pids, cpus);
+        let standing = standing.map_err(|why| why.to_string())?;
+        if let Some(tid) = standing.foreign {
+            return Err(format!("somebody else placed thread {tid}"));
+        }
+        if standing.joined {
+            self.threads += self.pin(group, cpus)?;
+        }
+        Ok(())
+    }
+
+    /// Undoes all of it, also what was left by another daemon. `None`: there was nothing.
+    ///
+    /// # Errors
+    /// When that cannot be done; some may still be placed.
+    pub(super) fn restore(&mut self) -> Result<Option<Restored>, LedgerError> {
+        self.placed.clear();
+        if self.ledger.is_none() {
+            self.ledger = Ledger::existing(&self.directory)?;
+        }
+        let Some(ledger) = &self.ledger else {
+            self.give_up();
+            return Ok(None);
+        };
+        let restored = affinity::restore(&self.root, ledger, &mut *self.masks);
+        if restored.failed.is_empty() {
+            self.give_up();
+        }
+        if restored.failed.is_empty()
+            && let Some(ledger) = self.ledger.take()
+        {
+            ledger.close()?;
+        }
+        Ok(Some(restored))
+    }
+}
