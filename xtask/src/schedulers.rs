@@ -23,7 +23,13 @@ const OWN: &str = "scx_foresight";
 
 /// What it is built from: its crate, those that this one uses, and what says of them all which versions are used and how
 /// they are compiled.
-const OWN_SOURCES: [&str; 4] = ["foresight", "service", "Cargo.toml", "Cargo.lock"];
+const OWN_SOURCES: [&str; 5] = [
+    "foresight",
+    "foresight-model",
+    "service",
+    "Cargo.toml",
+    "Cargo.lock",
+];
 
 /// The programs of all schedulers, built where the cache does not have them yet.
 pub(crate) fn ensure() -> Result<Vec<PathBuf>> {

@@ -1,0 +1,178 @@
+//! What is known of one task: its bursts' average, and whether its line does better than that.
+
+use super::features::{FEATURES, LEVEL, Wakeup, feature};
+use crate::fixed::{ONE, log2_q16};
+
+/// The average goes a quarter of the way to each burst.
+pub const AVERAGE_SHIFT: u32 = 2;
+/// Errors are averaged by steps of a 32th.
+pub const ERROR_SHIFT: u32 = 5;
+/// What the average is of a task that has not run: 2^18 ns, a quarter of a millisecond.
+pub const FIRST_AVERAGE: i32 = 18 * ONE;
+/// How many bursts a line is judged by at least before it is used.
+pub const MIN_JUDGED: u32 = 8;
+/// What shorter bursts are taken for.
+pub const MIN_BURST_NS: u64 = 1000;
+
+/// A task, as its BPF context has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    last: i32,
+    before: i32,
+    average: i32,
+    slept: i32,
+    slept_before: i32,
+    average_error: i32,
+    line_error: i32,
+    judged: u32,
+    bursts: u32,
+}
+
+/// A burst that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Burst {
+    /// The logarithm of its length.
+    pub length: i32,
+    /// That, minus the average of those before: what lines are fitted to.
+    pub deviation: i32,
+}
+
+impl Default for Task {
+    fn default() -> Self {
+        Self {
+            last: FIRST_AVERAGE,
+            before: FIRST_AVERAGE,
+            average: FIRST_AVERAGE,
+            slept: 0,
+            slept_before: 0,
+            average_error: ONE,
+            line_error: ONE,
+            judged: 0,
+            bursts: 0,
+        }
+    }
+}
+
+impl Task {
+    /// The features of this wakeup. Each wakeup once: they remember how long the task slept.
+    pub fn wake(&mut self, wakeup: &Wakeup) -> [i32; FEATURES] {
+        self.slept_before = self.slept;
+        self.slept = feature(log2_q16(wakeup.slept_ns) - LEVEL * ONE);
+        [
+            ONE,
+            feature(self.last - self.average),
+            feature(self.before - self.average),
+            feature(self.average - LEVEL * ONE),
+            self.slept,
+            self.slept_before,
+            if wakeup.own_process { ONE } else { 0 },
+            if wakeup.from_idle { ONE } else { 0 },
+        ]
+    }
+
+    /// The average of the logarithms of its bursts.
+    #[must_use]
+    pub fn average(&self) -> i32 {
+        self.average
+    }
+
+    /// How many bursts it had.
+    #[must_use]
+    pub fn bursts(&self) -> u32 {
+        self.bursts
+    }
+
+    /// The mean errors of the average and of the line.
+    #[must_use]
+    pub fn errors(&self) -> (i32, i32) {
+        (self.average_error, self.line_error)
+    }
+
+    /// Whether the line is used: it was judged often enough, and did better than the average.
+    #[must_use]
+    pub fn uses_line(&self) -> bool {
+        self.judged >= MIN_JUDGED && self.line_error < self.average_error
+    }
+
+    /// The burst is over, for which a line, if there was one, said `deviation`. It is judged first and learned from afterwards.
+    pub fn end(&mut self, ran_ns: u64, deviation: Option<i32>) -> Burst {
+        let length = log2_q16(ran_ns.max(MIN_BURST_NS));
+        let residual = length - self.average;
+        let burst = Burst {
+            length,
+            deviation: residual,
+        };
+        if self.bursts == 0 {
+            (self.last, self.before, self.average) = (length, length, length);
+        } else {
+            if let Some(deviation) = deviation {
+                let line_error = (residual - deviation).abs();
+                self.line_error += (line_error - self.line_error) >> ERROR_SHIFT;
+                self.average_error += (residual.abs() - self.average_error) >> ERROR_SHIFT;
+                self.judged = self.judged.saturating_add(1);
+            }
+            (self.before, self.last) = (self.last, length);
+            self.average += residual >> AVERAGE_SHIFT;
+        }
+        self.bursts = self.bursts.saturating_add(1);
+        burst
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fixed::MAX_FEATURE;
+
+    #[test]
+    fn the_first_burst_is_the_average() {
+        let mut task = Task::default();
+        task.end(1 << 20, None);
+        assert_eq!(task.average(), 20 * ONE);
+        task.end(1 << 24, None);
+        assert_eq!(task.average(), 21 * ONE);
+    }
+
+    #[test]
+    fn a_line_is_used_once_it_did_better_for_long_enough() {
+        let mut task = Task::default();
+        task.end(1 << 20, None);
+        for burst in 0..20 {
+            let length = if burst % 2 == 0 { 16 } else { 20 };
+            let truth = length * ONE - task.average();
+            assert_eq!(task.uses_line(), burst >= 8, "{burst}");
+            task.end(1 << length, Some(truth));
+        }
+        let (average, line) = task.errors();
+        assert!(line < average);
+        // It does worse from now on.
+        for _ in 0..64 {
+            task.end(1 << 20, Some(6 * ONE));
+        }
+        assert!(!task.uses_line());
+    }
+
+    #[test]
+    fn what_a_line_would_have_said_of_the_first_burst_does_not_count() {
+        let mut task = Task::default();
+        task.end(1 << 30, Some(0));
+        assert_eq!(task.errors(), (ONE, ONE));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_features_stay_in_their_bounds(
+            bursts in prop::collection::vec((any::<u64>(), any::<u64>(), any::<Option<i16>>()), 1..100)
+        ) {
+            let mut task = Task::default();
+            for (ran, slept_ns, deviation) in bursts {
+                let features = task.wake(&Wakeup { slept_ns, ..Wakeup::default() });
+                prop_assert!(features.iter().all(|x| x.abs() <= MAX_FEATURE * ONE), "{features:?}");
+                task.end(ran, deviation.map(|d| i32::from(d) * 10));
+                prop_assert!((0..64 * ONE).contains(&task.average()));
+            }
+        }
+    }
+}
