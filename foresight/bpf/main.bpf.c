@@ -6,7 +6,17 @@
  */
 #include <scx/common.bpf.h>
 #include "intf.h"
-#include "model.h"
+
+struct counters counters[MAX_CPUS];
+
+#define COUNT(what)                                            \
+	do {                                                   \
+		u32 count_cpu = bpf_get_smp_processor_id();    \
+		if (count_cpu < MAX_CPUS)                      \
+			counters[count_cpu].what++;            \
+	} while (0)
+
+#include "burst.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -23,22 +33,9 @@ const volatile u64 slice_max_ns = 3000000;
 /* By how much a deadline has to be earlier than that of who runs, and how often one CPU may be interrupted for that. */
 #define PREEMPT_NS 300000ULL
 #define PREEMPT_EVERY_NS 500000ULL
-/* No prediction is shorter. */
-#define BURST_MIN_NS 10000ULL
-/* Nothing is known of a new task: a quarter of a millisecond. */
-#define BURST_FIRST (18 * ONE)
 
 /* The queues of LLCs have the numbers of these; then come those of CPUs. */
 #define CPU_DSQ(cpu) (MAX_LLCS + (cpu))
-
-struct counters counters[MAX_CPUS];
-
-#define COUNT(what)                                            \
-	do {                                                   \
-		u32 count_cpu = bpf_get_smp_processor_id();    \
-		if (count_cpu < MAX_CPUS)                      \
-			counters[count_cpu].what++;            \
-	} while (0)
 
 struct cpu_ctx {
 	u64 deadline;		/* of the task that runs; 0: none does */
@@ -56,8 +53,7 @@ struct task_ctx {
 	u64 counted;	/* sum_exec_runtime up to which all is accounted for */
 	u64 ran;	/* since it woke */
 	u64 predicted;	/* what it would run, when it woke */
-	u32 bursts;
-	s32 ewma;	/* of log2 of its bursts */
+	struct bursts bursts;
 };
 
 struct {
@@ -131,7 +127,6 @@ s32 BPF_STRUCT_OPS(foresight_select_cpu, struct task_struct *p, s32 prev_cpu, u6
 void BPF_STRUCT_OPS(foresight_runnable, struct task_struct *p, u64 enq_flags)
 {
 	struct task_ctx *t;
-	u64 predicted;
 
 	if (!(enq_flags & SCX_ENQ_WAKEUP))
 		return;
@@ -140,12 +135,7 @@ void BPF_STRUCT_OPS(foresight_runnable, struct task_struct *p, u64 enq_flags)
 		return;
 	clamp_lag(p, t);
 	t->ran = 0;
-	predicted = exp2_q16(t->ewma);
-	if (predicted < BURST_MIN_NS)
-		predicted = BURST_MIN_NS;
-	if (predicted > slice_max_ns)
-		predicted = slice_max_ns;
-	t->predicted = predicted;
+	t->predicted = predict(p, &t->bursts, slice_max_ns);
 }
 
 /* Interrupts who runs on `cpu` if its deadline is well behind this one. */
@@ -275,18 +265,6 @@ void BPF_STRUCT_OPS(foresight_running, struct task_struct *p)
 		cpus[cpu].deadline = deadline_of(p, t);
 }
 
-static void end_burst(struct task_ctx *t)
-{
-	s32 burst = log2_q16(t->ran < 1000 ? 1000 : t->ran);
-
-	COUNT(bursts);
-	if (t->bursts)
-		t->ewma += (burst - t->ewma) >> 2;
-	else
-		t->ewma = burst;
-	t->bursts++;
-}
-
 void BPF_STRUCT_OPS(foresight_stopping, struct task_struct *p, bool runnable)
 {
 	struct task_ctx *t = ctx_of(p);
@@ -303,7 +281,7 @@ void BPF_STRUCT_OPS(foresight_stopping, struct task_struct *p, bool runnable)
 	t->ran += used;
 	t->vtime += used * 100 / p->scx.weight;
 	if (!runnable)
-		end_burst(t);
+		end_burst(p, &t->bursts, t->ran);
 }
 
 s32 BPF_STRUCT_OPS(foresight_init_task, struct task_struct *p, struct scx_init_task_args *args)
@@ -312,7 +290,7 @@ s32 BPF_STRUCT_OPS(foresight_init_task, struct task_struct *p, struct scx_init_t
 
 	if (!t)
 		return -ENOMEM;
-	t->ewma = BURST_FIRST;
+	bursts_init(&t->bursts);
 	t->predicted = slice_max_ns;
 	return 0;
 }

@@ -1,25 +1,39 @@
 //! The scheduler `scx_foresight`.
 
+mod answer;
 mod bpf;
+mod gate;
+mod learning;
 mod llcs;
 mod options;
 mod run;
+mod sample;
+mod scores;
+mod shared;
 mod signals;
+mod socket;
 
+use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use auto_ext_service::exit_code::Code;
 use auto_ext_service::sanitize::sanitize;
 use clap::Parser as _;
+use serde::de::DeserializeOwned;
 
-use options::{Cli, Command};
+use answer::{Stats, Why};
+use options::{Cli, Command, Socket};
+use socket::Question;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match &cli.command {
         None => run::run(&cli.run),
         Some(Command::Run(options)) => run::run(options),
+        Some(Command::Stats { json, socket }) => ask::<Stats>(socket, Question::Stats, *json),
+        Some(Command::Why { pid, json, socket }) => ask::<Why>(socket, Question::Why(*pid), *json),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -30,4 +44,20 @@ fn main() -> ExitCode {
             ExitCode::from(Code::Failed as u8)
         }
     }
+}
+
+/// Prints what the running one answers.
+fn ask<A: DeserializeOwned + Display>(
+    socket: &Socket,
+    question: Question,
+    json: bool,
+) -> anyhow::Result<()> {
+    let place = socket.socket.clone().unwrap_or_else(socket::usual_place);
+    let mut answer = socket::ask(&place, question)?;
+    if !json {
+        let read: A = serde_json::from_str(&answer).context("its answer is of another version")?;
+        answer = read.to_string();
+    }
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", answer.trim_end()).context("cannot write")
 }

@@ -1,9 +1,12 @@
 //! The command line: subcommands, options and their bounds.
 
+use std::fmt::{self, Display, Formatter};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use auto_ext_service::duration;
 use clap::{Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 
 /// Schedules tasks by the CPU time that each is predicted to want
 #[derive(Debug, Parser)]
@@ -25,13 +28,39 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Schedule until asked to leave
     Run(Run),
+    /// Say what the running one does, and how well it predicts
+    Stats {
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Say what the running one knows of a task, and what it predicted of late
+    Why {
+        /// The task: a thread's number
+        pid: u32,
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        socket: Socket,
+    },
+}
+
+/// Where the running one is asked.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Socket {
+    /// Where it listens; foresight/socket below $STATE_DIRECTORY, else below /var/lib/auto-ext
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
 }
 
 /// The options of `run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
     /// What is made of predictions
-    #[arg(long, value_enum, default_value_t = Mode::Baseline)]
+    #[arg(long, value_enum, default_value_t = Mode::Auto)]
     pub(crate) mode: Mode,
     /// For how long a task may run while others wait
     #[arg(long, value_name = "TIME", default_value = "3ms", value_parser = slice)]
@@ -39,23 +68,54 @@ pub(crate) struct Run {
     /// As if each N CPUs shared a last-level cache of their own
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) virt_llc: Option<u16>,
+    /// How often lines are fitted anew
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = refit)]
+    pub(crate) refit: Duration,
+    #[command(flatten)]
+    pub(crate) socket: Socket,
 }
 
 /// What is made of predictions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Mode {
-    /// A task is predicted to do as it did on average
+    /// Every task is predicted to do as it did on average
     Baseline,
+    /// The same, but lines are fitted, and it is watched how they do
+    Shadow,
+    /// Lines count for each task of which they do better
+    Act,
+    /// A shadow until lines do better over all, and again once they no longer do
+    Auto,
 }
 
-/// A time slice: no shorter than the shortest that is given, and far from what the kernel takes for a stall.
-fn slice(text: &str) -> Result<Duration, String> {
-    let slice = duration::parse(text).map_err(|error| error.to_string())?;
-    let bounds = Duration::from_micros(300)..=Duration::from_millis(20);
-    if bounds.contains(&slice) {
-        return Ok(slice);
+impl Display for Mode {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Baseline => "baseline",
+            Self::Shadow => "shadow",
+            Self::Act => "act",
+            Self::Auto => "auto",
+        })
     }
-    Err("not between 300us and 20ms".to_owned())
+}
+
+/// No shorter than the shortest that is given, and far from what the kernel takes for a stall.
+fn slice(text: &str) -> Result<Duration, String> {
+    let bounds = Duration::from_micros(300)..=Duration::from_millis(20);
+    let slice = duration::parse(text).map_err(|error| error.to_string())?;
+    let fits = bounds.contains(&slice);
+    fits.then_some(slice)
+        .ok_or("not between 300us and 20ms".to_owned())
+}
+
+/// More often costs more and brings nothing; more seldom, and what was learned is of the past.
+fn refit(text: &str) -> Result<Duration, String> {
+    let bounds = Duration::from_millis(100)..=Duration::from_secs(10);
+    let refit = duration::parse(text).map_err(|error| error.to_string())?;
+    let fits = bounds.contains(&refit);
+    fits.then_some(refit)
+        .ok_or("not between 100ms and 10s".to_owned())
 }
 
 #[cfg(test)]
@@ -70,6 +130,15 @@ mod tests {
     }
 
     #[test]
+    fn a_mode_is_called_the_same_everywhere() {
+        for mode in Mode::value_variants() {
+            let name = mode.to_string();
+            assert_eq!(mode.to_possible_value().unwrap().get_name(), name);
+            assert_eq!(serde_json::to_string(mode).unwrap(), format!("\"{name}\""));
+        }
+    }
+
+    #[test]
     fn without_a_subcommand_it_runs_with_the_same_options() {
         let run = |words: &[&str]| Cli::try_parse_from(words).unwrap();
         let slice = run(&["scx_foresight", "--slice-max", "1ms"]).run.slice_max;
@@ -81,7 +150,9 @@ mod tests {
     }
 
     #[test]
-    fn slices_have_bounds() {
+    fn times_have_bounds() {
+        assert!(refit("99ms").is_err() && refit("11s").is_err());
+        assert_eq!(refit("1s"), Ok(Duration::from_secs(1)));
         assert!(slice("299us").is_err() && slice("21ms").is_err() && slice("3").is_err());
         assert_eq!(slice("300us"), Ok(Duration::from_micros(300)));
     }

@@ -1,21 +1,32 @@
-//! Runs the scheduler: loads its BPF programs, watches until somebody asks it to leave or the kernel puts it out, and loads
-//! them again where that is what the kernel wants, as when a CPU came or went.
+//! Runs the scheduler: loads its BPF programs, learns from what they report and answers questions until somebody asks it to
+//! leave or the kernel puts it out, and loads them again where that is what the kernel wants, as when a CPU came or went.
 
+use std::cell::RefCell;
 use std::mem::MaybeUninit;
-use std::time::Duration;
+use std::os::fd::AsFd as _;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use libbpf_rs::{Link, OpenObject, PrintLevel};
+use libbpf_rs::{Link, OpenObject, PrintLevel, RingBuffer, RingBufferBuilder};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::time::{ClockId, clock_gettime};
 use scx_utils::{UserExitInfo, scx_ops_attach, scx_ops_load, scx_ops_open, uei_exited, uei_report};
 
+use crate::answer::{Counted, Stats, Why};
 use crate::bpf::{BpfSkel, BpfSkelBuilder};
+use crate::learning::Learning;
 use crate::llcs::Llcs;
-use crate::options::Run;
+use crate::options::{Mode, Run};
+use crate::sample::Sample;
+use crate::shared;
 use crate::signals::Requests;
+use crate::socket::{Question, Server, usual_place};
 
 /// How often it is asked whether the kernel has put the scheduler out, of which nothing tells.
 const LOOK: Duration = Duration::from_millis(250);
+/// How often what the BPF programs report is read, which wakes nobody: there is room for more than ten times as much.
+const READ: Duration = Duration::from_millis(40);
 
 /// Runs until somebody asks it to leave.
 ///
@@ -23,16 +34,25 @@ const LOOK: Duration = Duration::from_millis(250);
 /// When it cannot be loaded, or the kernel puts it out for good.
 pub(crate) fn run(options: &Run) -> Result<()> {
     libbpf_rs::set_print(Some((PrintLevel::Warn, complain)));
+    let server = serve(options)?;
     loop {
         let mut object = MaybeUninit::uninit();
         let mut scheduler = Scheduler::load(options, &mut object)?;
-        let Some(exit) = scheduler.watch()? else {
+        let Some(exit) = scheduler.watch(server.as_ref())? else {
             return Ok(());
         };
         if !exit.should_restart() {
             bail!("the kernel ended it");
         }
         complain(PrintLevel::Warn, "loading again\n".into());
+    }
+}
+
+/// The socket for questions. Where it cannot be and nobody said where, there is none: a scheduler has better things to do.
+fn serve(options: &Run) -> Result<Option<Server>> {
+    match &options.socket.socket {
+        Some(place) => Server::listen(place).map(Some),
+        None => Ok(Server::listen(&usual_place()).ok()),
     }
 }
 
@@ -51,6 +71,9 @@ struct Scheduler<'o> {
     skel: BpfSkel<'o>,
     link: Option<Link>,
     requests: Requests,
+    learning: Option<Learning>,
+    mode: Mode,
+    refit: Duration,
 }
 
 impl<'o> Scheduler<'o> {
@@ -58,6 +81,7 @@ impl<'o> Scheduler<'o> {
         let builder = BpfSkelBuilder::default();
         let open_options = None::<libbpf_rs::libbpf_sys::bpf_object_open_opts>;
         let mut skel = scx_ops_open!(builder, object, foresight_ops, open_options)?;
+        let learning = Learning::new(options.mode);
         let llcs = Llcs::read(options.virt_llc.map(usize::from))?;
         let constants = skel.maps.rodata_data.as_deref_mut();
         let constants = constants.context("the BPF object has no constants")?;
@@ -66,31 +90,103 @@ impl<'o> Scheduler<'o> {
         }
         constants.nr_llcs = llcs.count;
         constants.slice_max_ns = u64::try_from(options.slice_max.as_nanos())?;
+        constants.learning = learning.is_some();
         let mut skel = scx_ops_load!(skel, foresight_ops, uei)?;
         let link = Some(scx_ops_attach!(skel, foresight_ops)?);
         Ok(Self {
             skel,
             link,
             requests: Requests::take()?,
+            learning,
+            mode: options.mode,
+            refit: options.refit,
         })
     }
 
-    /// Waits until it is asked to leave, or until the kernel has put it out, and says of that.
-    fn watch(&mut self) -> Result<Option<UserExitInfo>> {
-        let timeout = PollTimeout::try_from(LOOK)?;
+    /// Learns and answers until it is asked to leave, or until the kernel has put it out, and says of that.
+    fn watch(&mut self, server: Option<&Server>) -> Result<Option<UserExitInfo>> {
+        let seen = Rc::default();
+        let ring = self.ring(&seen)?;
+        let mut refitted = Instant::now();
         while !uei_exited!(&self.skel, uei) {
-            let mut asked = [PollFd::new(self.requests.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut asked, timeout) {
-                Ok(_) | Err(nix::Error::EINTR) => (),
-                Err(error) => return Err(error).context("cannot wait"),
-            }
+            let is_asked = self.wait(server)?;
             if self.requests.has_come()? {
                 drop(self.link.take());
                 uei_report!(&self.skel, uei)?;
                 return Ok(None);
             }
+            ring.consume()
+                .context("cannot read what BPF programs report")?;
+            let mut writes = Vec::new();
+            if let Some(learning) = &mut self.learning {
+                seen.take().into_iter().for_each(|seen| learning.take(seen));
+                if refitted.elapsed() >= self.refit {
+                    refitted = Instant::now();
+                    writes = learning.refit();
+                }
+            }
+            self.publish(&writes)?;
+            if let Some(server) = server.filter(|_| is_asked) {
+                server.serve(|question| self.answer(question));
+            }
         }
         drop(self.link.take());
         uei_report!(&self.skel, uei).map(Some)
+    }
+
+    /// What reads bursts into `seen`.
+    fn ring(&self, seen: &Rc<RefCell<Vec<Sample>>>) -> Result<RingBuffer<'static>> {
+        let seen = Rc::clone(seen);
+        let mut builder = RingBufferBuilder::new();
+        builder.add(&self.skel.maps.samples, move |bytes| {
+            seen.borrow_mut().extend(Sample::read(bytes));
+            0
+        })?;
+        Ok(builder.build()?)
+    }
+
+    /// Until something happens or it is time to look; returns whether somebody asks.
+    fn wait(&self, server: Option<&Server>) -> Result<bool> {
+        let time = if self.learning.is_some() { READ } else { LOOK };
+        let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut fds = vec![readable(self.requests.as_fd())];
+        fds.extend(server.map(|server| readable(server.as_fd())));
+        match poll(&mut fds, PollTimeout::try_from(time)?) {
+            Ok(_) => Ok(fds.get(1).and_then(PollFd::any).unwrap_or_default()),
+            Err(nix::Error::EINTR) => Ok(false),
+            Err(error) => Err(error).context("cannot wait"),
+        }
+    }
+
+    /// Hands over what of the lines changes, and that we are alive.
+    fn publish(&mut self, writes: &[foresight_model::line::Write]) -> Result<()> {
+        let Some(learning) = &self.learning else {
+            return Ok(());
+        };
+        let maps = &mut self.skel.maps;
+        let slots = maps.data_slots_data.as_deref_mut();
+        let slots = slots.context("the BPF object has no slots")?;
+        for write in writes {
+            shared::write(&mut slots.slots, write);
+        }
+        let bss = maps.bss_data.as_deref_mut();
+        let bss = bss.context("the BPF object has no variables")?;
+        let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
+        shared::beat(bss, u64::try_from(now.as_nanos())?, learning.acting());
+        Ok(())
+    }
+
+    fn answer(&self, question: Question) -> String {
+        let learning = self.learning.as_ref();
+        let json = match question {
+            Question::Stats => {
+                let bss = self.skel.maps.bss_data.as_deref();
+                let counted = bss.map_or_else(Counted::default, |bss| Counted::sum(&bss.counters));
+                serde_json::to_string(&Stats::of(self.mode, counted, learning))
+            }
+            Question::Why(pid) => serde_json::to_string(&Why::of(pid, learning)),
+        };
+        // Nothing is what a caller takes for no answer.
+        json.unwrap_or_default()
     }
 }

@@ -1,0 +1,218 @@
+//! The socket by which the running scheduler is asked about itself: one question a connection, one answer in JSON. A caller that
+//! neither asks nor listens is given up after a moment, as the scheduler's own work waits meanwhile.
+
+use std::fs;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// How long a caller may take for a step.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// The longest question, in bytes.
+const MAX_QUESTION: u64 = 64;
+/// The longest answer, in bytes.
+const MAX_ANSWER: u64 = 1 << 20;
+/// Where services keep their state, unless `STATE_DIRECTORY` says so.
+const STATE: &str = "/var/lib/auto-ext";
+
+/// What can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    Stats,
+    Why(u32),
+}
+
+impl Question {
+    fn line(self) -> String {
+        match self {
+            Self::Stats => "stats\n".to_owned(),
+            Self::Why(pid) => format!("why {pid}\n"),
+        }
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let line = line.strip_suffix('\n')?;
+        if line == "stats" {
+            return Some(Self::Stats);
+        }
+        line.strip_prefix("why ")?.parse().ok().map(Self::Why)
+    }
+}
+
+/// Where the socket is unless that is said: below the first directory of `STATE_DIRECTORY`, else that of auto-ext.
+pub(crate) fn usual_place() -> PathBuf {
+    let directories = std::env::var_os("STATE_DIRECTORY").unwrap_or_default();
+    let first = std::env::split_paths(&directories).next();
+    let state = first.filter(|first| first.is_absolute());
+    state
+        .unwrap_or_else(|| STATE.into())
+        .join("foresight/socket")
+}
+
+/// The socket, which goes when this is dropped unless another has taken its place.
+pub(crate) struct Server {
+    listener: UnixListener,
+    place: PathBuf,
+    inode: u64,
+}
+
+impl Server {
+    /// Listens at `place`, instead of whoever did before. The directory above it is made, but not the one above that.
+    pub(crate) fn listen(place: &Path) -> Result<Self> {
+        let cannot = || format!("cannot listen at {}", place.display());
+        let directory = place.parent().with_context(cannot)?;
+        match fs::DirBuilder::new().mode(0o700).create(directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(error).with_context(cannot);
+            }
+            _ => (),
+        }
+        let unfinished = place.with_extension(std::process::id().to_string());
+        let listener = UnixListener::bind(&unfinished).with_context(cannot)?;
+        let made = || -> io::Result<u64> {
+            fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o600))?;
+            listener.set_nonblocking(true)?;
+            let inode = fs::symlink_metadata(&unfinished)?.ino();
+            fs::rename(&unfinished, place)?;
+            Ok(inode)
+        };
+        let inode = made().with_context(cannot);
+        if inode.is_err() {
+            // It may never have come that far.
+            let _ = fs::remove_file(&unfinished);
+        }
+        Ok(Self {
+            inode: inode?,
+            listener,
+            place: place.to_owned(),
+        })
+    }
+
+    /// Answers who waits, if anybody does. What goes wrong with a caller is the caller's affair.
+    pub(crate) fn serve(&self, answer: impl Fn(Question) -> String) {
+        if let Ok((stream, _)) = self.listener.accept() {
+            let _ = serve_one(stream, answer);
+        }
+    }
+}
+
+impl AsFd for Server {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let there = fs::symlink_metadata(&self.place);
+        if there.is_ok_and(|there| there.ino() == self.inode) {
+            let _ = fs::remove_file(&self.place);
+        }
+    }
+}
+
+fn serve_one(mut stream: UnixStream, answer: impl Fn(Question) -> String) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = String::new();
+    BufReader::new((&stream).take(MAX_QUESTION)).read_line(&mut line)?;
+    if let Some(question) = Question::parse(&line) {
+        stream.write_all(answer(question).as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Asks the scheduler that listens at `place`.
+///
+/// # Errors
+/// When none does, or none answers.
+pub(crate) fn ask(place: &Path, question: Question) -> Result<String> {
+    let mut stream = UnixStream::connect(place)
+        .with_context(|| format!("no scx_foresight listens at {}", place.display()))?;
+    stream
+        .write_all(question.line().as_bytes())
+        .context("cannot ask it")?;
+    let mut answer = String::new();
+    let read = stream.take(MAX_ANSWER + 1).read_to_string(&mut answer);
+    let length = read.context("it does not answer")?;
+    ensure!(length as u64 <= MAX_ANSWER, "its answer is too long");
+    if answer.is_empty() {
+        bail!("it does not answer");
+    }
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `answer` says to one question at a socket of its own.
+    fn asked(question: Question, answer: fn(Question) -> String) -> Result<String> {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("foresight/socket");
+        let server = Server::listen(&place).unwrap();
+        server.listener.set_nonblocking(false).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| server.serve(answer));
+            ask(&place, question)
+        })
+    }
+
+    #[test]
+    fn a_question_is_answered() {
+        let answer = |question| format!("{question:?}");
+        assert_eq!(asked(Question::Stats, answer).unwrap(), "Stats");
+        assert_eq!(asked(Question::Why(17), answer).unwrap(), "Why(17)");
+        let error = asked(Question::Stats, |_| String::new()).unwrap_err();
+        assert_eq!(error.to_string(), "it does not answer");
+    }
+
+    #[test]
+    fn what_is_no_question_is_none() {
+        for line in [
+            "",
+            "stats",
+            "why\n",
+            "why -1\n",
+            "why 1",
+            "Stats\n",
+            "why 99999999999\n",
+        ] {
+            assert_eq!(Question::parse(line), None, "{line:?}");
+        }
+        assert_eq!(
+            Question::parse(&Question::Why(5).line()),
+            Some(Question::Why(5))
+        );
+    }
+
+    #[test]
+    fn a_caller_that_says_nothing_is_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let server = Server::listen(&directory.path().join("socket")).unwrap();
+        server.serve(|_| panic!("nobody asked"));
+        let _silent = UnixStream::connect(&server.place).unwrap();
+        server.serve(|_| panic!("nothing was asked"));
+    }
+
+    #[test]
+    fn the_socket_is_its_owners_and_goes_with_the_last_who_listens() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("socket");
+        let first = Server::listen(&place).unwrap();
+        let mode = fs::metadata(&place).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let second = Server::listen(&place).unwrap();
+        drop(first);
+        assert!(place.exists());
+        drop(second);
+        assert!(!place.exists());
+        assert!(ask(&place, Question::Stats).is_err());
+        assert!(Server::listen(&directory.path().join("no/such/socket")).is_err());
+    }
+}
