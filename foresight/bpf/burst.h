@@ -47,7 +47,8 @@ struct budget {
 	u32 used;
 };
 
-static struct budget all_samples;
+/* Not static: clang takes such a struct apart, and what it says of the parts in BTF no kernel accepts. */
+struct budget all_samples;
 
 struct bursts {
 	s32 last, before, average;
