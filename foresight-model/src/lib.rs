@@ -11,4 +11,6 @@ pub mod line;
 pub mod mlp;
 pub mod moves;
 pub mod quantise;
+#[cfg(test)]
+mod simulation;
 pub mod value;

@@ -149,7 +149,7 @@ fn table() -> String {
 }
 
 fn header() -> String {
-    let constants: [(&str, i128); 33] = [
+    let constants: [(&str, i128); 25] = [
         ("ONE", ONE.into()),
         ("MAX_WEIGHT", MAX_WEIGHT.into()),
         ("MAX_FEATURE", MAX_FEATURE.into()),
@@ -175,20 +175,15 @@ fn header() -> String {
         ("MAX_BIAS", quantise::MAX_BIAS.into()),
         ("MAX_UNIT", quantise::MAX_UNIT.into()),
         ("AWAY_LEVEL", moves::AWAY_LEVEL.into()),
-        ("IN_SRC_LOAD", moves::SRC_LOAD as i128),
-        ("IN_DST_LOAD", moves::DST_LOAD as i128),
-        ("IN_AWAY", moves::AWAY as i128),
-        ("IN_SAME_NODE", moves::SAME_NODE as i128),
-        ("IN_FAULTS", moves::FAULTS as i128),
-        ("IN_VETOES", moves::VETOES as i128),
-        ("IN_WAKER", moves::WAKER as i128),
-        ("IN_PREDICTED", moves::PREDICTED as i128),
     ];
     let mut text = String::from(
         "/* SPDX-License-Identifier: GPL-2.0 */\n/* What the crate foresight-model says, whose test `golden` writes this. Q16.16 where it counts 65536ths. */\n\
          #ifndef __FORESIGHT_MODEL_H\n#define __FORESIGHT_MODEL_H\n\n",
     );
-    for (name, value) in constants {
+    let inputs = moves::NAMES.iter().enumerate();
+    let inputs = inputs.map(|(at, name)| (format!("IN_{}", name.to_uppercase()), at as i128));
+    let constants = constants.map(|(name, value)| (name.to_owned(), value));
+    for (name, value) in constants.into_iter().chain(inputs) {
         let long = if value.abs() > i128::from(i32::MAX) {
             "LL"
         } else {
