@@ -67,6 +67,17 @@ impl Running {
 
 /// Runs one task of each kind for so many bursts. Those of the first `settle` are not scored.
 pub(super) fn run(kinds: &[Kind], bursts: u32, settle: u32, seed: u64) -> Vec<Score> {
+    run_with(Task::uses_line, kinds, bursts, settle, seed)
+}
+
+/// The same with another gate.
+pub(super) fn run_with(
+    gate: impl Fn(&Task) -> bool,
+    kinds: &[Kind],
+    bursts: u32,
+    settle: u32,
+    seed: u64,
+) -> Vec<Score> {
     let mut learner = Learner::new(Programs::default(), false);
     let mut tasks: Vec<Running> = (1..)
         .zip(kinds)
@@ -76,7 +87,7 @@ pub(super) fn run(kinds: &[Kind], bursts: u32, settle: u32, seed: u64) -> Vec<Sc
     while tasks.iter().any(|task| task.task.bursts() < bursts) {
         for running in &mut tasks {
             while running.now_ns < next_ns && running.task.bursts() < bursts {
-                step(running, &mut learner, settle);
+                step(running, &gate, &mut learner, settle);
             }
         }
         for write in learner.refit() {
@@ -89,13 +100,18 @@ pub(super) fn run(kinds: &[Kind], bursts: u32, settle: u32, seed: u64) -> Vec<Sc
     tasks.into_iter().map(|task| task.score).collect()
 }
 
-fn step(running: &mut Running, learner: &mut Learner, settle: u32) {
+fn step(
+    running: &mut Running,
+    gate: &impl Fn(&Task) -> bool,
+    learner: &mut Learner,
+    settle: u32,
+) {
     let (wakeup, ran_ns) = running.source.next();
     running.now_ns += wakeup.slept_ns + ran_ns;
     let task = &mut running.task;
     let features = task.wake(&wakeup);
     let said = running.line.map(|line| deviation(&line, &features));
-    let used = said.filter(|_| task.uses_line()).unwrap_or_default();
+    let used = said.filter(|_| gate(task)).unwrap_or_default();
     let first = task.bursts() == 0;
     let burst = task.end(ran_ns, said);
     if first {

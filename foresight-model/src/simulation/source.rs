@@ -13,8 +13,8 @@ pub(super) enum Kind {
     Alternating,
     /// The longer it slept the longer it runs, or the shorter: by this power.
     Coupled(f64),
-    /// First one thing, and after so many bursts the other.
-    Changing(u32),
+    /// The longer the longer, and after so many bursts the other way around, and so on.
+    Flipping(u32),
 }
 
 /// One task.
@@ -38,8 +38,8 @@ impl Source {
     pub(super) fn next(&mut self) -> (Wakeup, u64) {
         self.turn += 1;
         let kind = match self.kind {
-            Kind::Changing(after) if self.turn <= after => Kind::Coupled(1.0),
-            Kind::Changing(_) => Kind::Coupled(-1.0),
+            Kind::Flipping(every) if (self.turn / every).is_multiple_of(2) => Kind::Coupled(1.0),
+            Kind::Flipping(_) => Kind::Coupled(-1.0),
             kind => kind,
         };
         let slept = 21.0 + 1.5 * self.normal();
@@ -49,7 +49,7 @@ impl Source {
             Kind::Alternating if self.turn.is_multiple_of(2) => 15.0 + 0.2 * self.normal(),
             Kind::Alternating => 19.0 + 0.2 * self.normal(),
             Kind::Coupled(power) => 18.0 + power * (slept - 21.0) + 0.2 * self.normal(),
-            Kind::Changing(_) => unreachable!("it is one of its two by now"),
+            Kind::Flipping(_) => unreachable!("it is one of its two by now"),
         };
         let wakeup = Wakeup {
             slept_ns: nanoseconds(slept),
