@@ -3,7 +3,6 @@
 //!
 //! `FORESIGHT_GOLDEN=write cargo test -p foresight-model --test golden` writes both anew.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use foresight_model::burst::{self, FEATURES, Task, Wakeup};
@@ -189,7 +188,7 @@ fn header() -> String {
         } else {
             ""
         };
-        writeln!(text, "#define FM_{name} {value}{long}").unwrap();
+        text += &format!("#define FM_{name} {value}{long}\n");
     }
     text.push_str("\n#endif\n");
     text
@@ -199,9 +198,9 @@ fn header() -> String {
 fn assert_kept(path: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("FORESIGHT_GOLDEN").is_some_and(|value| value == "write") {
-        std::fs::write(&path, text).unwrap();
+        std::fs::write(&path, text).expect("the repository can be written");
     }
-    let kept = std::fs::read_to_string(&path).unwrap();
+    let kept = std::fs::read_to_string(&path).expect("it is in the repository");
     let lines = kept.lines().zip(text.lines());
     let differs = lines.enumerate().find(|(_, (kept, text))| kept != text);
     assert!(

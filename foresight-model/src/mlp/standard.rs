@@ -23,7 +23,8 @@ impl Standard {
             reason = "no such numbers of samples are held"
         )]
         let count = all.len().max(1) as f64;
-        let mean = std::array::from_fn(|i| all.iter().map(|x| x[i]).sum::<f64>() / count);
+        // Not -0, of nothing.
+        let mean = std::array::from_fn(|i| all.iter().map(|x| x[i]).sum::<f64>() / count + 0.0);
         let scale = std::array::from_fn(|i: usize| {
             let squares = all.iter().map(|x| (x[i] - mean[i]).powi(2));
             let deviation = (squares.sum::<f64>() / count).sqrt();

@@ -100,12 +100,7 @@ pub(super) fn run_with(
     tasks.into_iter().map(|task| task.score).collect()
 }
 
-fn step(
-    running: &mut Running,
-    gate: &impl Fn(&Task) -> bool,
-    learner: &mut Learner,
-    settle: u32,
-) {
+fn step(running: &mut Running, gate: &impl Fn(&Task) -> bool, learner: &mut Learner, settle: u32) {
     let (wakeup, ran_ns) = running.source.next();
     running.now_ns += wakeup.slept_ns + ran_ns;
     let task = &mut running.task;
@@ -149,7 +144,11 @@ pub(super) fn run_as_one(kinds: &[Kind], bursts: u32, seed: u64) -> Vec<Score> {
             let burst = running.task.end(ran_ns, None);
             let deviation = from_q16(burst.deviation);
             if let Some(line) = &line {
-                let said: f64 = features.iter().zip(line).map(|(x, w): (_, &f64)| x * w).sum();
+                let said: f64 = features
+                    .iter()
+                    .zip(line)
+                    .map(|(x, w): (_, &f64)| x * w)
+                    .sum();
                 running
                     .score
                     .add(from_q16(burst.length), [deviation, deviation - said]);

@@ -8,11 +8,7 @@ const SETTLE: u32 = 1000;
 
 #[test]
 fn bursts_that_alternate_or_follow_the_sleep_before_are_predicted_where_the_average_fails() {
-    let planted = [
-        Kind::Alternating,
-        Kind::Coupled(1.0),
-        Kind::Coupled(-1.0),
-    ];
+    let planted = [Kind::Alternating, Kind::Coupled(1.0), Kind::Coupled(-1.0)];
     for (kind, score) in planted.iter().zip(run(&planted, BURSTS, SETTLE, 1)) {
         let [average, predicted] = score.r2();
         assert!(average <= 0.2, "{kind:?}: {average}");
