@@ -48,6 +48,8 @@ pub(crate) enum Target {
     Requests,
     /// What /sys says of CPUs, and /proc of threads
     Sys,
+    /// Model files and samples of scx_foresight
+    Foresight,
 }
 
 /// What `fuzz` is told.
@@ -70,6 +72,7 @@ impl Target {
             Self::Trace => "trace",
             Self::Requests => "requests",
             Self::Sys => "sys",
+            Self::Foresight => "foresight",
         }
     }
 

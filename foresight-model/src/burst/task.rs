@@ -1,16 +1,13 @@
 //! What is known of one task: its bursts' average, and whether its line does better than that.
 
 use super::features::{FEATURES, LEVEL, Wakeup, feature};
+use super::gate::Gate;
 use crate::fixed::{ONE, log2_q16};
 
 /// The average goes a quarter of the way to each burst.
 pub const AVERAGE_SHIFT: u32 = 2;
-/// Errors are averaged by steps of a 32th.
-pub const ERROR_SHIFT: u32 = 5;
 /// What the average is of a task that has not run: 2^18 ns, a quarter of a millisecond.
 pub const FIRST_AVERAGE: i32 = 18 * ONE;
-/// How many bursts a line is judged by at least before it is used.
-pub const MIN_JUDGED: u32 = 8;
 /// What shorter bursts are taken for.
 pub const MIN_BURST_NS: u64 = 1000;
 
@@ -22,9 +19,7 @@ pub struct Task {
     average: i32,
     slept: i32,
     slept_before: i32,
-    average_error: i32,
-    line_error: i32,
-    judged: u32,
+    gate: Gate,
     bursts: u32,
 }
 
@@ -45,9 +40,7 @@ impl Default for Task {
             average: FIRST_AVERAGE,
             slept: 0,
             slept_before: 0,
-            average_error: ONE,
-            line_error: ONE,
-            judged: 0,
+            gate: Gate::default(),
             bursts: 0,
         }
     }
@@ -85,13 +78,13 @@ impl Task {
     /// The mean errors of the average and of the line.
     #[must_use]
     pub fn errors(&self) -> (i32, i32) {
-        (self.average_error, self.line_error)
+        self.gate.errors()
     }
 
     /// Whether the line is used: it was judged often enough, and did better than the average.
     #[must_use]
     pub fn uses_line(&self) -> bool {
-        self.judged >= MIN_JUDGED && self.line_error < self.average_error
+        self.gate.is_open()
     }
 
     /// The burst is over, for which a line, if there was one, said `deviation`. It is judged first and learned from afterwards.
@@ -106,10 +99,7 @@ impl Task {
             (self.last, self.before, self.average) = (length, length, length);
         } else {
             if let Some(deviation) = deviation {
-                let line_error = (residual - deviation).abs();
-                self.line_error += (line_error - self.line_error) >> ERROR_SHIFT;
-                self.average_error += (residual.abs() - self.average_error) >> ERROR_SHIFT;
-                self.judged = self.judged.saturating_add(1);
+                self.gate.judge(residual, deviation);
             }
             (self.before, self.last) = (self.last, length);
             self.average += residual >> AVERAGE_SHIFT;

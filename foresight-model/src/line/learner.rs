@@ -179,6 +179,12 @@ impl Learner {
     pub fn programs(&self) -> &Programs {
         &self.programs
     }
+
+    /// That alone, with no tasks.
+    #[must_use]
+    pub fn into_programs(self) -> Programs {
+        self.programs
+    }
 }
 
 #[cfg(test)]

@@ -11,4 +11,4 @@ mod programs;
 pub use equations::{Equations, RIDGE};
 pub use fit::{FORGET, Fit, JUMP, Losses, MIN_BURSTS, PERIODS, Verdict, quantised};
 pub use learner::{Learner, MAX_IDLE, SLOTS, Seen, Write, slot};
-pub use programs::{Group, MAX_GROUPS, MAX_NAME, MEMORY, Programs};
+pub use programs::{Group, MAX_GROUPS, MAX_NAME, MEMORY, Programs, group_name};

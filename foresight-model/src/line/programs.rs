@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use auto_ext_service::sanitize::sanitize;
+
 use super::fit::Losses;
 use crate::burst::FEATURES;
 
@@ -71,7 +73,7 @@ impl Programs {
     /// With what a new task of this name begins, if that helped those before.
     #[must_use]
     pub fn prior(&self, name: &str) -> Option<[f64; FEATURES]> {
-        let (group, _) = self.groups.get(cut(name))?;
+        let (group, _) = self.groups.get(&group_name(name))?;
         group.helps().then_some(group.line)
     }
 
@@ -95,23 +97,26 @@ impl Programs {
     }
 
     fn touch(&mut self, name: &str) -> &mut Group {
-        let name = cut(name);
+        let name = group_name(name);
         self.now += 1;
-        if self.groups.len() >= MAX_GROUPS && !self.groups.contains_key(name) {
+        if self.groups.len() >= MAX_GROUPS && !self.groups.contains_key(&name) {
             let oldest = self.groups.iter().min_by_key(|(_, (_, seen))| *seen);
             if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
                 self.groups.remove(&oldest);
             }
         }
-        let entry = self.groups.entry(name.to_owned()).or_default();
+        let entry = self.groups.entry(name).or_default();
         entry.1 = self.now;
         &mut entry.0
     }
 }
 
-/// As much of a name as is kept.
-fn cut(name: &str) -> &str {
-    &name[..name.floor_char_boundary(MAX_NAME)]
+/// Under which name tasks that are called so are remembered: fit for a terminal, and not longer than [`MAX_NAME`].
+#[must_use]
+pub fn group_name(comm: &str) -> String {
+    let mut name = sanitize(comm);
+    name.truncate(name.floor_char_boundary(MAX_NAME));
+    name
 }
 
 #[cfg(test)]
@@ -157,7 +162,9 @@ mod tests {
     }
 
     #[test]
-    fn names_are_cut_between_characters() {
+    fn names_are_cut_between_characters_and_steer_no_terminal() {
+        assert_eq!(group_name("a\u{1b}b"), "a\u{fffd}b");
+        assert_eq!(group_name(&"\u{1b}".repeat(15)).len(), 15);
         let mut programs = Programs::default();
         programs.learn("aaaaaaaaaaaaaa\u{e9}", &[1.0; FEATURES], &WON);
         assert_eq!(programs.iter().next().map(|(name, _)| name.len()), Some(14));

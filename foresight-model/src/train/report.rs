@@ -1,0 +1,131 @@
+//! What is told of what was learned.
+
+use std::fmt;
+
+use super::bursts::{BurstReport, MIN_HELD_OUT, Score};
+use super::moves::{MIN_AGREEMENT, MoveReport};
+use crate::quantise::TooLarge;
+use crate::value::MIN_SEEN;
+
+/// How each kind does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// Bursts, if there were any.
+    pub bursts: Option<BurstReport>,
+    /// Moves, if there were any.
+    pub moves: Option<MoveReport>,
+}
+
+/// How something lost.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Lost {
+    /// There were too few bursts to say.
+    #[error("only {0} bursts were held out, of which {MIN_HELD_OUT} say something")]
+    FewBursts(u64),
+    /// Lines are no better than averages.
+    #[error("lines have a mean error of {line:.3}, the average alone {average:.3}")]
+    Bursts {
+        /// The mean error of lines.
+        line: f64,
+        /// That of the average.
+        average: f64,
+    },
+    /// The network does not fit the kernel.
+    #[error("the network does not fit: {0}")]
+    TooLarge(TooLarge),
+    /// In integers it says something else.
+    #[error("integers say what floating point says in {:.2} % only, not {:.0} %", .0 * 100.0, MIN_AGREEMENT * 100.0)]
+    Disagrees(f64),
+    /// Of what it would do, too little was tried.
+    #[error("where it would do something else, fewer than {MIN_SEEN} moves were tried by chance")]
+    Untried,
+    /// It may be no better than the incumbent.
+    #[error("moves would gain {gain:+.4} ms each, but no more than {low:+.4} ms for sure")]
+    Unproven {
+        /// What it gains.
+        gain: f64,
+        /// What it gains at least.
+        low: f64,
+    },
+}
+
+impl Report {
+    /// How each kind that lost did.
+    #[must_use]
+    pub fn lost(&self) -> Vec<Lost> {
+        let bursts = self.bursts.as_ref().and_then(BurstReport::lost);
+        let moves = self.moves.as_ref().and_then(MoveReport::lost);
+        bursts.into_iter().chain(moves).collect()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(bursts) = &self.bursts {
+            writeln!(f, "{bursts}")?;
+        }
+        if let Some(moves) = &self.moves {
+            writeln!(f, "{moves}")?;
+        }
+        for lost in self.lost() {
+            writeln!(f, "lost: {lost}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Score {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "R2 {:.3}, mean error {:.3}", self.r2, self.mae)
+    }
+}
+
+impl fmt::Display for BurstReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "bursts: {}, of which the last {} were held out (log2 of ns)",
+            self.bursts, self.held_out
+        )?;
+        writeln!(f, "  last burst  {}", self.last)?;
+        writeln!(f, "  average     {}", self.average)?;
+        writeln!(
+            f,
+            "  lines       {}, used for {:.0} %",
+            self.line,
+            self.used * 100.0
+        )?;
+        write!(
+            f,
+            "  tasks worse off by lines: {} of {}, the worst {:.2} times the average's error",
+            self.worse, self.tasks, self.worst
+        )
+    }
+}
+
+impl fmt::Display for MoveReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "moves: {}, of which the last {} were held out",
+            self.moves, self.held_out
+        )?;
+        match &self.worth {
+            Some(worth) => writeln!(
+                f,
+                "  worth {:+.4} ms a move more than the incumbent's {:.4}, at least {:+.4} for sure; differs in {:.1} %",
+                worth.gain,
+                worth.incumbent,
+                worth.low,
+                worth.differ * 100.0
+            )?,
+            None => writeln!(f, "  worth unknown: too little was tried by chance")?,
+        }
+        write!(
+            f,
+            "  as the rule with prices in {:.1} %, integers as floating point in {:.2} %",
+            self.as_rule * 100.0,
+            self.agreement * 100.0
+        )
+    }
+}
