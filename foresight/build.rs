@@ -11,4 +11,8 @@ fn main() {
         println!("cargo::error={}", format!("{error:#}").replace('\n', " | "));
     }
     println!("cargo::rerun-if-changed=bpf");
+    println!("cargo::rerun-if-env-changed=BPF_CLANG");
+    // For the test that compiles the same for this machine.
+    let clang = std::env::var("BPF_CLANG").unwrap_or_else(|_| "clang".to_owned());
+    println!("cargo::rustc-env=FORESIGHT_CLANG={clang}");
 }

@@ -1,29 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What is known of one task's bursts: the CPU times from each wakeup to the next voluntary sleep. Their average, the features
- * of a wakeup, what the task's line makes of them, and which of both has done better. The same as in
- * foresight-model/src/burst/, to the bit.
+ * Predicts the bursts of tasks: takes what a wakeup tells from the kernel, asks the line that user space fitted to the task,
+ * and reports each burst that ended. The arithmetic is in model.h.
  */
 #ifndef FORESIGHT_BURST_H
 #define FORESIGHT_BURST_H
 
 #include "model.h"
 
-/* Nothing is known of a new task: a quarter of a millisecond. */
-#define FIRST_AVERAGE (18 * ONE)
-/* What is subtracted from lengths that are features. */
-#define LEVEL (15 * ONE)
-#define MAX_FEATURE (16 * ONE)
-/* How far a line may lead away from the average. */
-#define MAX_DEVIATION (6 * ONE)
-/* Shorter bursts are taken for this. */
-#define BURST_MIN_NS 1000ULL
-#define PREDICTION_MIN_NS 10000ULL
-/* How many bursts a line is judged by before it is used. */
-#define MIN_JUDGED 8
 /* How long user space may be silent before nothing that it wrote counts. */
 #define STALE_NS 2000000000ULL
-/* How many bursts user space is told of in each second. */
+/* How many bursts it is told of in each second. */
 #define SAMPLES_PER_TASK 128
 #define SAMPLES_PER_SECOND 20000
 #define SECOND_NS 1000000000ULL
@@ -50,23 +37,15 @@ struct budget {
 /* Not static: clang takes such a struct apart, and what it says of the parts in BTF no kernel accepts. */
 struct budget all_samples;
 
-struct bursts {
-	s32 last, before, average;
-	s32 slept, slept_before;
-	s32 average_error, line_error;
-	u32 judged, count;
+/* What is known of one task, and of its burst that is under way. */
+struct foresight {
+	struct bursts bursts;
 	s32 features[NR_FEATURES];
 	s32 deviation;
 	u32 flags;
 	u64 slept_at;
 	struct budget samples;
 };
-
-static void bursts_init(struct bursts *b)
-{
-	b->last = b->before = b->average = FIRST_AVERAGE;
-	b->average_error = b->line_error = ONE;
-}
 
 /* Nothing is read before what was read above is there. */
 static __always_inline void read_barrier(void)
@@ -78,16 +57,6 @@ static __always_inline void read_barrier(void)
 
 	__sync_fetch_and_add(&here, 0);
 #endif
-}
-
-static __always_inline s32 clamp_q16(s64 value, s32 most)
-{
-	return value > most ? most : value < -most ? -most : value;
-}
-
-static __always_inline s32 distance(s32 a, s32 b)
-{
-	return a < b ? b - a : a - b;
 }
 
 /* What the line of the task says, if it has one that nobody is writing. */
@@ -108,51 +77,40 @@ static __always_inline bool ask_line(u32 pid, const s32 *features, s32 *deviatio
 	read_barrier();
 	if (READ_ONCE(slot->version) != version)
 		return false;
-	*deviation = clamp_q16(sum >> 16, MAX_DEVIATION);
+	*deviation = deviation_of(sum);
 	return true;
 }
 
-static void look_at_wakeup(struct task_struct *p, struct bursts *b)
+static void look_at_wakeup(struct task_struct *p, struct foresight *f)
 {
 	struct task_struct *waker = bpf_get_current_task_btf();
 	u64 now = bpf_ktime_get_ns();
+	bool from_idle = !waker->pid;
 
-	b->slept_before = b->slept;
-	b->slept = clamp_q16(log2_q16(b->slept_at ? now - b->slept_at : 1) - LEVEL, MAX_FEATURE);
-	b->features[0] = ONE;
-	b->features[1] = clamp_q16(b->last - b->average, MAX_FEATURE);
-	b->features[2] = clamp_q16(b->before - b->average, MAX_FEATURE);
-	b->features[3] = clamp_q16(b->average - LEVEL, MAX_FEATURE);
-	b->features[4] = b->slept;
-	b->features[5] = b->slept_before;
-	b->features[6] = waker->pid && waker->tgid == p->tgid ? ONE : 0;
-	b->features[7] = waker->pid ? 0 : ONE;
-	b->flags = 0;
-	if (now - READ_ONCE(heartbeat) > STALE_NS || !ask_line(p->pid, b->features, &b->deviation))
+	bursts_wake(&f->bursts, f->slept_at ? now - f->slept_at : 1, !from_idle && waker->tgid == p->tgid,
+		    from_idle, f->features);
+	f->flags = 0;
+	if (now - READ_ONCE(heartbeat) > STALE_NS || !ask_line(p->pid, f->features, &f->deviation))
 		return;
-	b->flags = HAD_LINE;
-	if (b->judged < MIN_JUDGED || b->line_error >= b->average_error)
+	f->flags = HAD_LINE;
+	if (!bursts_use_line(&f->bursts))
 		return;
-	b->flags |= CHOSE_LINE;
+	f->flags |= CHOSE_LINE;
 	if (READ_ONCE(acting))
-		b->flags |= USED_LINE;
+		f->flags |= USED_LINE;
 }
 
 /* How long the burst that now begins is going to be. */
-static u64 predict(struct task_struct *p, struct bursts *b, u64 most)
+static u64 predict(struct task_struct *p, struct foresight *f, u64 slice_max_ns)
 {
-	s64 length = b->average;
-	u64 predicted;
+	s32 deviation = 0;
 
 	if (learning) {
-		look_at_wakeup(p, b);
-		if (b->flags & USED_LINE)
-			length += b->deviation;
+		look_at_wakeup(p, f);
+		if (f->flags & USED_LINE)
+			deviation = f->deviation;
 	}
-	predicted = exp2_q16(length);
-	if (predicted > most)
-		predicted = most;
-	return predicted < PREDICTION_MIN_NS ? PREDICTION_MIN_NS : predicted;
+	return predict_ns(f->bursts.average, deviation, slice_max_ns);
 }
 
 static __always_inline bool spend(struct budget *budget, u64 now, u32 most)
@@ -161,14 +119,14 @@ static __always_inline bool spend(struct budget *budget, u64 now, u32 most)
 		budget->since = now;
 		budget->used = 0;
 	}
-	/* Of those who come at once some may be counted once: it is a limit, not an account. */
+	/* Several that come at once may count as one: it is a limit, not an account. */
 	if (budget->used >= most)
 		return false;
 	budget->used++;
 	return true;
 }
 
-static void report(struct task_struct *p, const struct bursts *b, u64 ran, s32 length)
+static void report(struct task_struct *p, const struct foresight *f, u64 ran, s32 average, s32 length)
 {
 	struct burst_sample *s = bpf_ringbuf_reserve(&samples, sizeof(*s), 0);
 
@@ -178,44 +136,30 @@ static void report(struct task_struct *p, const struct bursts *b, u64 ran, s32 l
 	}
 	s->ran = ran;
 	s->pid = p->pid;
-	s->flags = b->flags;
-	__builtin_memcpy(s->features, b->features, sizeof(s->features));
+	s->flags = f->flags;
+	__builtin_memcpy(s->features, f->features, sizeof(s->features));
 	s->length = length;
-	s->average = b->average;
-	s->deviation = b->flags & HAD_LINE ? b->deviation : 0;
+	s->average = average;
+	s->deviation = f->flags & HAD_LINE ? f->deviation : 0;
 	__builtin_memcpy(s->name, p->comm, sizeof(s->name));
 	bpf_ringbuf_submit(s, BPF_RB_NO_WAKEUP);
 	COUNT(samples);
 }
 
-/* The burst is over: the line is judged by it first, and everything learned from it afterwards. */
-static void end_burst(struct task_struct *p, struct bursts *b, u64 ran)
+static void end_burst(struct task_struct *p, struct foresight *f, u64 ran)
 {
-	s32 length = log2_q16(ran < BURST_MIN_NS ? BURST_MIN_NS : ran);
-	s32 residual = length - b->average;
+	s32 average = f->bursts.average, length;
+	bool is_first = !f->bursts.count;
+	u64 now;
 
 	COUNT(bursts);
-	if (learning) {
-		u64 now = bpf_ktime_get_ns();
-
-		b->slept_at = now;
-		if (b->count && spend(&b->samples, now, SAMPLES_PER_TASK) &&
-		    spend(&all_samples, now, SAMPLES_PER_SECOND))
-			report(p, b, ran, length);
-	}
-	if (!b->count) {
-		b->last = b->before = b->average = length;
-	} else {
-		if (b->flags & HAD_LINE) {
-			b->line_error += (distance(residual, b->deviation) - b->line_error) >> 5;
-			b->average_error += (distance(residual, 0) - b->average_error) >> 5;
-			b->judged++;
-		}
-		b->before = b->last;
-		b->last = length;
-		b->average += residual >> 2;
-	}
-	b->count++;
+	length = bursts_end(&f->bursts, ran, learning && f->flags & HAD_LINE, f->deviation);
+	if (!learning)
+		return;
+	now = bpf_ktime_get_ns();
+	f->slept_at = now;
+	if (!is_first && spend(&f->samples, now, SAMPLES_PER_TASK) && spend(&all_samples, now, SAMPLES_PER_SECOND))
+		report(p, f, ran, average, length);
 }
 
 #endif

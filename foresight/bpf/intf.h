@@ -12,7 +12,7 @@ typedef unsigned long long u64;
 enum limits {
 	MAX_CPUS = 1024,
 	MAX_LLCS = 64,
-	NR_SLOTS = 4096,	/* as foresight-model has them, and so the next one */
+	NR_SLOTS = 4096, /* as foresight-model has them, and so the next one */
 	NR_FEATURES = 8,
 	NR_NAME = 16,
 };

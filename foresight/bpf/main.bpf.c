@@ -26,12 +26,7 @@ const volatile u32 cpu_llc[MAX_CPUS];
 const volatile u32 nr_llcs = 1;
 const volatile u64 slice_max_ns = 3000000;
 
-/* Nobody is queued for less: a switch costs some microseconds. */
-#define SLICE_MIN_NS 300000ULL
-/* What a task that slept, or waited, is ahead of the others at most, at the usual weight of 100. */
-#define LAG_NS 20000000ULL
-/* By how much a deadline has to be earlier than that of who runs, and how often one CPU may be interrupted for that. */
-#define PREEMPT_NS 300000ULL
+/* How often one CPU may be interrupted for a task that wakes. */
 #define PREEMPT_EVERY_NS 500000ULL
 
 /* The queues of LLCs have the numbers of these; then come those of CPUs. */
@@ -53,7 +48,7 @@ struct task_ctx {
 	u64 counted;	/* sum_exec_runtime up to which all is accounted for */
 	u64 ran;	/* since it woke */
 	u64 predicted;	/* what it would run, when it woke */
-	struct bursts bursts;
+	struct foresight foresight;
 };
 
 struct {
@@ -75,23 +70,9 @@ static u32 llc_of(u32 cpu)
 	return llc < MAX_LLCS ? llc : 0;
 }
 
-/* What a task has left of what it was predicted to run; who outlives that asks for as much as anybody may. */
-static u64 request_of(const struct task_ctx *t)
-{
-	return t->predicted > t->ran ? t->predicted - t->ran : slice_max_ns;
-}
-
 static u64 deadline_of(const struct task_struct *p, const struct task_ctx *t)
 {
-	return t->vtime + request_of(t) * 100 / p->scx.weight;
-}
-
-static void clamp_lag(const struct task_struct *p, struct task_ctx *t)
-{
-	u64 floor = vtime_now - LAG_NS * p->scx.weight / 100;
-
-	if (time_before(t->vtime, floor))
-		t->vtime = floor;
+	return charge(t->vtime, want_ns(t->predicted, t->ran, slice_max_ns), p->scx.weight);
 }
 
 static s32 idle_cpu(struct task_struct *p, s32 prev_cpu, u64 wake_flags)
@@ -133,9 +114,9 @@ void BPF_STRUCT_OPS(foresight_runnable, struct task_struct *p, u64 enq_flags)
 	t = ctx_of(p);
 	if (!t)
 		return;
-	clamp_lag(p, t);
+	t->vtime = floor_of(t->vtime, vtime_now, p->scx.weight);
 	t->ran = 0;
-	t->predicted = predict(p, &t->bursts, slice_max_ns);
+	t->predicted = predict(p, &t->foresight, slice_max_ns);
 }
 
 /* Interrupts who runs on `cpu` if its deadline is well behind this one. */
@@ -148,7 +129,7 @@ static void preempt(s32 cpu, u64 deadline)
 	if (index >= MAX_CPUS)
 		return;
 	c = &cpus[index];
-	if (!c->deadline || !time_before(deadline + PREEMPT_NS, c->deadline))
+	if (!c->deadline || !preempts(deadline, c->deadline))
 		return;
 	now = scx_bpf_now();
 	if (now - c->preempted_at < PREEMPT_EVERY_NS)
@@ -168,13 +149,9 @@ void BPF_STRUCT_OPS(foresight_enqueue, struct task_struct *p, u64 enq_flags)
 
 	COUNT(queued);
 	if (t) {
-		clamp_lag(p, t);
+		t->vtime = floor_of(t->vtime, vtime_now, p->scx.weight);
 		deadline = deadline_of(p, t);
-		slice = request_of(t) * 2;
-		if (slice < SLICE_MIN_NS)
-			slice = SLICE_MIN_NS;
-		if (slice > slice_max_ns)
-			slice = slice_max_ns;
+		slice = slice_for(want_ns(t->predicted, t->ran, slice_max_ns), slice_max_ns);
 	}
 	scx_bpf_dsq_insert_vtime(p, queue, slice, deadline, enq_flags);
 	if (enq_flags & SCX_ENQ_WAKEUP) {
@@ -231,7 +208,7 @@ static bool take_late(s32 cpu, u32 own)
 	if (llc >= nr_llcs)
 		llc = 0;
 	cpus[index].next_llc = llc;
-	return llc != own && scx_bpf_dsq_nr_queued(llc) && is_earlier(llc, own, LAG_NS / 2) && take_from(llc);
+	return llc != own && scx_bpf_dsq_nr_queued(llc) && is_earlier(llc, own, FM_LAG_NS / 2) && take_from(llc);
 }
 
 void BPF_STRUCT_OPS(foresight_dispatch, s32 cpu, struct task_struct *prev)
@@ -279,9 +256,9 @@ void BPF_STRUCT_OPS(foresight_stopping, struct task_struct *p, bool runnable)
 	used = p->se.sum_exec_runtime - t->counted;
 	t->counted = p->se.sum_exec_runtime;
 	t->ran += used;
-	t->vtime += used * 100 / p->scx.weight;
+	t->vtime = charge(t->vtime, used, p->scx.weight);
 	if (!runnable)
-		end_burst(p, &t->bursts, t->ran);
+		end_burst(p, &t->foresight, t->ran);
 }
 
 s32 BPF_STRUCT_OPS(foresight_init_task, struct task_struct *p, struct scx_init_task_args *args)
@@ -290,7 +267,7 @@ s32 BPF_STRUCT_OPS(foresight_init_task, struct task_struct *p, struct scx_init_t
 
 	if (!t)
 		return -ENOMEM;
-	bursts_init(&t->bursts);
+	bursts_init(&t->foresight.bursts);
 	t->predicted = slice_max_ns;
 	return 0;
 }
