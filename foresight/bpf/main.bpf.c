@@ -72,7 +72,15 @@ static u32 llc_of(u32 cpu)
 
 static u64 deadline_of(const struct task_struct *p, const struct task_ctx *t)
 {
-	return charge(t->vtime, want_ns(t->predicted, t->ran, slice_max_ns), p->scx.weight);
+	u64 want = want_ns(t->predicted, t->ran, slice_max_ns);
+
+	return ceiling_of(charge(t->vtime, want, p->scx.weight), vtime_now);
+}
+
+/* Of a task that is about to wait, or to run again. */
+static void bound_vtime(const struct task_struct *p, struct task_ctx *t)
+{
+	t->vtime = ceiling_of(floor_of(t->vtime, vtime_now, p->scx.weight), vtime_now);
 }
 
 static s32 idle_cpu(struct task_struct *p, s32 prev_cpu, u64 wake_flags)
@@ -114,7 +122,7 @@ void BPF_STRUCT_OPS(foresight_runnable, struct task_struct *p, u64 enq_flags)
 	t = ctx_of(p);
 	if (!t)
 		return;
-	t->vtime = floor_of(t->vtime, vtime_now, p->scx.weight);
+	bound_vtime(p, t);
 	t->ran = 0;
 	t->predicted = predict(p, &t->foresight, slice_max_ns);
 }
@@ -149,7 +157,7 @@ void BPF_STRUCT_OPS(foresight_enqueue, struct task_struct *p, u64 enq_flags)
 
 	COUNT(queued);
 	if (t) {
-		t->vtime = floor_of(t->vtime, vtime_now, p->scx.weight);
+		bound_vtime(p, t);
 		deadline = deadline_of(p, t);
 		slice = slice_for(want_ns(t->predicted, t->ran, slice_max_ns), slice_max_ns);
 	}

@@ -183,6 +183,15 @@ static inline u64 floor_of(u64 vtime, u64 now, u32 weight)
 	return is_before(vtime, least) ? least : vtime;
 }
 
+/*
+ * Nor is anybody, or its deadline, further ahead than this: virtual time is as slow as there are many who want a CPU, and of a
+ * task of weight 1 one slice is a hundred. It would not run for longer than the kernel suffers.
+ */
+static inline u64 ceiling_of(u64 vtime, u64 now)
+{
+	return is_before(now + FM_LAG_NS, vtime) ? now + FM_LAG_NS : vtime;
+}
+
 /* Whether who is woken takes the CPU from who runs. */
 static inline bool preempts(u64 deadline, u64 running)
 {
