@@ -234,11 +234,12 @@ mod tests {
     use foresight_model::fixed::ONE;
 
     use super::*;
+    use crate::learning::tests::learning;
     use crate::sample::tests::sample;
 
     #[test]
     fn what_is_said_comes_back_and_can_be_read() {
-        let mut learning = Learning::new(Mode::Act).unwrap();
+        let mut learning = learning(Mode::Act).unwrap();
         learning.take(sample(7, Some(ONE), true));
         let counted = Counted {
             bursts: 3,

@@ -26,11 +26,11 @@ pub(crate) struct Learning {
 }
 
 impl Learning {
-    /// Knows nothing yet; `None` in a mode that learns nothing.
-    pub(crate) fn new(mode: Mode) -> Option<Self> {
+    /// Knows this of programs, with which their tasks begin if `takes_priors`; `None` in a mode that learns nothing.
+    pub(crate) fn new(mode: Mode, programs: Programs, takes_priors: bool) -> Option<Self> {
         (mode != Mode::Baseline).then(|| Self {
             mode,
-            learner: Learner::new(Programs::default(), true),
+            learner: Learner::new(programs, takes_priors),
             gate: Gate::default(),
             acting: mode == Mode::Act,
             recent: Scores::default(),
@@ -82,6 +82,11 @@ impl Learning {
         })
     }
 
+    /// What is remembered of programs.
+    pub(crate) fn programs(&self) -> &Programs {
+        self.learner.programs()
+    }
+
     /// What is known of one task.
     pub(crate) fn fit(&self, pid: u32) -> Option<&Fit> {
         self.learner.fit(pid)
@@ -95,11 +100,16 @@ impl Learning {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use foresight_model::fixed::ONE;
 
     use super::*;
     use crate::sample::tests::sample;
+
+    /// In this mode, without any knowledge.
+    pub(crate) fn learning(mode: Mode) -> Option<Learning> {
+        Learning::new(mode, Programs::default(), true)
+    }
 
     /// Bursts that are by turns twice and half as long as the average, of which the line says so or nothing.
     fn period(learning: &mut Learning, has_line: bool) -> Vec<Write> {
@@ -115,7 +125,7 @@ mod tests {
 
     #[test]
     fn what_repeats_gets_a_line_which_counts_once_it_has_proven_itself() {
-        let mut learning = Learning::new(Mode::Auto).unwrap();
+        let mut learning = learning(Mode::Auto).unwrap();
         let writes = (0..3).map(|_| period(&mut learning, false)).last().unwrap();
         let weights = writes[0].weights.unwrap();
         assert!((weights[1] + ONE).abs() < ONE / 10, "{weights:?}");
@@ -130,16 +140,16 @@ mod tests {
 
     #[test]
     fn a_shadow_never_counts_and_who_is_told_to_act_does_at_once() {
-        let mut shadow = Learning::new(Mode::Shadow).unwrap();
+        let mut shadow = learning(Mode::Shadow).unwrap();
         (0..10).for_each(|_| drop(period(&mut shadow, true)));
         assert!(!shadow.acting());
-        assert!(Learning::new(Mode::Act).unwrap().acting());
-        assert!(Learning::new(Mode::Baseline).is_none());
+        assert!(learning(Mode::Act).unwrap().acting());
+        assert!(learning(Mode::Baseline).is_none());
     }
 
     #[test]
     fn what_is_remembered_has_an_end() {
-        let mut learning = Learning::new(Mode::Shadow).unwrap();
+        let mut learning = learning(Mode::Shadow).unwrap();
         for _ in 0..=REMEMBERED {
             learning.take(sample(1, None, false));
         }

@@ -5,6 +5,7 @@ mod bpf;
 mod gate;
 mod learning;
 mod llcs;
+mod memory;
 mod options;
 mod run;
 mod sample;

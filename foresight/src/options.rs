@@ -68,6 +68,10 @@ pub(crate) struct Run {
     /// As if each N CPUs shared a last-level cache of their own
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) virt_llc: Option<u16>,
+    /// What was learned of programs, which is read at the start and kept at the end; foresight/model.json beside the socket's
+    /// usual place
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
     /// How often lines are fitted anew
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = refit)]
     pub(crate) refit: Duration,

@@ -17,11 +17,12 @@ use crate::answer::{Counted, Stats, Why};
 use crate::bpf::{BpfSkel, BpfSkelBuilder};
 use crate::learning::Learning;
 use crate::llcs::Llcs;
+use crate::memory::{Memory, origin};
 use crate::options::{Mode, Run};
 use crate::sample::Sample;
 use crate::shared;
 use crate::signals::Requests;
-use crate::socket::{Question, Server, usual_place};
+use crate::socket::{Question, Server, usual_directory, usual_place};
 
 /// How often it is asked whether the kernel has put the scheduler out, of which nothing tells.
 const LOOK: Duration = Duration::from_millis(250);
@@ -35,16 +36,24 @@ const READ: Duration = Duration::from_millis(40);
 pub(crate) fn run(options: &Run) -> Result<()> {
     libbpf_rs::set_print(Some((PrintLevel::Warn, complain)));
     let server = serve(options)?;
+    let llcs = Llcs::read(options.virt_llc.map(usize::from))?;
+    let mut memory = remember(options, &llcs);
     loop {
         let mut object = MaybeUninit::uninit();
-        let mut scheduler = Scheduler::load(options, &mut object)?;
-        let Some(exit) = scheduler.watch(server.as_ref())? else {
+        let mut scheduler = Scheduler::load(options, &memory, &mut object)?;
+        let exit = scheduler.watch(server.as_ref())?;
+        if let Some(learning) = &scheduler.learning
+            && let Err(error) = memory.keep(learning.programs())
+        {
+            say(format!("{error:#}"));
+        }
+        let Some(exit) = exit else {
             return Ok(());
         };
         if !exit.should_restart() {
             bail!("the kernel ended it");
         }
-        complain(PrintLevel::Warn, "loading again\n".into());
+        say("loading again".to_owned());
     }
 }
 
@@ -56,14 +65,29 @@ fn serve(options: &Run) -> Result<Option<Server>> {
     }
 }
 
-/// What libbpf says of a lesser level is about what older kernels do not have.
+/// What was learned before.
+fn remember(options: &Run, llcs: &Llcs) -> Memory {
+    let place = options.model.clone();
+    let place = place.unwrap_or_else(|| usual_directory().join("model.json"));
+    Memory::read(place, origin(llcs.of_cpus.len(), llcs.count), say)
+}
+
+/// What libbpf says: warnings, of which there is one that means nothing. What it says of a lesser level is about what older
+/// kernels do not have.
+fn complain(_: PrintLevel, message: String) {
+    // scx_ops_attach! attaches all but the scheduler first, and then the scheduler by itself.
+    if !message.contains("skeleton link is uninitialized") {
+        say(message);
+    }
+}
+
 #[expect(
     clippy::print_stderr,
     reason = "that is where a scheduler says what is wrong"
 )]
-#[expect(clippy::needless_pass_by_value, reason = "as libbpf-rs has it")]
-fn complain(_: PrintLevel, message: String) {
-    eprint!("{message}");
+#[expect(clippy::needless_pass_by_value, reason = "as it is handed on")]
+fn say(message: String) {
+    eprintln!("{}", message.trim_end());
 }
 
 /// The loaded and attached scheduler; the kernel's own runs again once it is dropped.
@@ -77,11 +101,16 @@ struct Scheduler<'o> {
 }
 
 impl<'o> Scheduler<'o> {
-    fn load(options: &Run, object: &'o mut MaybeUninit<OpenObject>) -> Result<Self> {
+    fn load(
+        options: &Run,
+        memory: &Memory,
+        object: &'o mut MaybeUninit<OpenObject>,
+    ) -> Result<Self> {
         let builder = BpfSkelBuilder::default();
         let open_options = None::<libbpf_rs::libbpf_sys::bpf_object_open_opts>;
         let mut skel = scx_ops_open!(builder, object, foresight_ops, open_options)?;
-        let learning = Learning::new(options.mode);
+        let (programs, takes_priors) = memory.programs();
+        let learning = Learning::new(options.mode, programs, takes_priors);
         let llcs = Llcs::read(options.virt_llc.map(usize::from))?;
         let constants = skel.maps.rodata_data.as_deref_mut();
         let constants = constants.context("the BPF object has no constants")?;

@@ -44,14 +44,18 @@ impl Question {
     }
 }
 
-/// Where the socket is unless that is said: below the first directory of `STATE_DIRECTORY`, else that of auto-ext.
+/// Where the socket is unless that is said.
 pub(crate) fn usual_place() -> PathBuf {
+    usual_directory().join("socket")
+}
+
+/// Where this scheduler's own files are unless that is said: below the first directory of `STATE_DIRECTORY`, else that of
+/// auto-ext.
+pub(crate) fn usual_directory() -> PathBuf {
     let directories = std::env::var_os("STATE_DIRECTORY").unwrap_or_default();
     let first = std::env::split_paths(&directories).next();
     let state = first.filter(|first| first.is_absolute());
-    state
-        .unwrap_or_else(|| STATE.into())
-        .join("foresight/socket")
+    state.unwrap_or_else(|| STATE.into()).join("foresight")
 }
 
 /// The socket, which goes when this is dropped unless another has taken its place.

@@ -1,6 +1,8 @@
 //! Holds the arithmetic of the BPF programs (`bpf/model.h`) to the table that `foresight-model` keeps of its own: both sides must
 //! compute the same, to the bit. The C is compiled for this machine, by the compiler that makes BPF of it.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -15,6 +15,8 @@ use crate::{kernel, load, process, service, wait};
 const NAME: &str = "scx_foresight";
 /// Where it is asked here.
 const SOCKET: &str = "/run/foresight-test/socket";
+/// Where it keeps what it learned.
+const MODEL: &str = "/run/foresight-test/model.json";
 
 /// It runs without the daemon until this is dropped.
 struct Scheduler(Child);
@@ -98,7 +100,7 @@ pub(super) fn with_24_hogs_in_two_llcs_each_gets_its_share_and_it_leaves_when_as
 pub(super) fn a_task_that_can_be_predicted_gets_a_line_and_one_that_asks_is_told_why()
 -> anyhow::Result<()> {
     service::stop()?;
-    let scheduler = Scheduler::start("--mode auto")?;
+    let scheduler = Scheduler::start(&format!("--mode auto --model {MODEL}"))?;
     // Its bursts are long and short by turns, which no average can predict.
     let script = "while :; do n=$((n + 1)); i=0; \
                   while [ $i -lt $((n % 2 * 4000 + 200)) ]; do i=$((i + 1)); done; \
@@ -122,7 +124,18 @@ pub(super) fn a_task_that_can_be_predicted_gets_a_line_and_one_that_asks_is_told
     alternating.kill()?;
     alternating.wait()?;
     learned?;
-    scheduler.leave().map(drop)
+    scheduler.leave()?;
+    let model: Value = serde_json::from_str(&std::fs::read_to_string(MODEL)?)?;
+    let bursts = &model["burst"]["groups"]["bash"]["bursts"];
+    ensure!(bursts.as_u64() > Some(0), "{model}");
+    // Once more: it is read, and there is nothing to say about it.
+    let scheduler = Scheduler::start(&format!("--mode auto --model {MODEL}"))?;
+    let (_, said) = scheduler.leave()?;
+    ensure!(
+        said.trim() == "EXIT: unregistered from user space",
+        "{said}"
+    );
+    Ok(())
 }
 
 pub(super) fn the_daemon_swaps_to_and_from_it_under_load() -> anyhow::Result<()> {
