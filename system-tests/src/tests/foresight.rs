@@ -140,10 +140,7 @@ pub(super) fn a_task_that_can_be_predicted_gets_a_line_and_one_that_asks_is_told
 
 pub(super) fn the_daemon_swaps_to_and_from_it_under_load() -> anyhow::Result<()> {
     let ground = Ground::at_rest(pinning::start_with("")?)?;
-    let loads = [
-        load::start("stress-ng --quiet --cpu 6")?,
-        load::start("stress-ng --quiet --switch 2")?,
-    ];
+    let hogs = load::start("stress-ng --quiet --cpu 10")?;
     for name in [
         "bpfland",
         "foresight",
@@ -163,7 +160,7 @@ pub(super) fn the_daemon_swaps_to_and_from_it_under_load() -> anyhow::Result<()>
             ensure!(stats.starts_with("mode auto"), "{stats}");
         }
     }
-    drop(loads);
+    drop(hogs);
     service::say("auto-ext pin kernel")?;
     ground.is_as_before("swaps")
 }
