@@ -3,15 +3,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::Recording;
-use super::report::Lost;
+use super::lost::{Lost, MIN_HELD_OUT};
+use super::recording::Recording;
 use crate::burst::{FEATURES, Gate, deviation};
 use crate::fixed::from_q16;
 use crate::line::{Group, Learner, Programs, Seen, slot};
 use crate::samples::BurstSample;
 
-/// How many bursts must be held out before anything is said.
-pub const MIN_HELD_OUT: u64 = 100;
 /// Between refits.
 const REFIT_NS: u64 = 500_000_000;
 /// Tasks with fewer bursts are not judged one by one.
@@ -54,7 +52,7 @@ pub struct BurstReport {
 
 /// What was learned of programs.
 #[derive(Clone, Debug)]
-pub struct Bursts {
+pub(super) struct Bursts {
     programs: Programs,
     pub(super) report: Option<BurstReport>,
 }

@@ -4,6 +4,7 @@ use crate::fixed::{ONE, to_q16};
 use crate::imitate;
 use crate::moves::{AWAY, FAULTS, INPUTS, SAME_NODE, SRC_LOAD, flag};
 use crate::origin::Machine;
+use crate::samples::{BurstSample, Sample};
 
 /// What the bursts of some tasks are.
 #[derive(Clone, Copy, PartialEq)]
