@@ -13,7 +13,7 @@ use crate::origin::Origin;
 use crate::quantise::Quantised;
 use crate::samples::MoveSample;
 
-pub use bursts::{BurstReport, Score};
+pub use bursts::BurstReport;
 pub use lost::{Lost, MIN_AGREEMENT, MIN_HELD_OUT};
 pub use moves::{Learned, MoveReport, Teacher, train_moves};
 pub use recording::Recording;

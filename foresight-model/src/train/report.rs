@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use super::bursts::{BurstReport, Score};
+use super::bursts::BurstReport;
 use super::lost::Lost;
 use super::moves::MoveReport;
+use crate::score::Score;
 
 /// How each kind does.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,27 +41,18 @@ impl fmt::Display for Report {
     }
 }
 
-impl fmt::Display for Score {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "R2 {:.3}, mean error {:.3}", self.r2, self.mae)
-    }
-}
-
 impl fmt::Display for BurstReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
             "bursts: {}, of which the last {} were held out (log2 of ns)",
-            self.bursts, self.held_out
+            self.bursts, self.scores.bursts
         )?;
-        writeln!(f, "  last burst  {}", self.last)?;
-        writeln!(f, "  average     {}", self.average)?;
-        writeln!(
-            f,
-            "  lines       {}, used for {:.0} %",
-            self.line,
-            self.used * 100.0
-        )?;
+        writeln!(f, "  last burst  {}", words(&self.scores.last))?;
+        writeln!(f, "  average     {}", words(&self.scores.average))?;
+        let used = self.scores.used * 100.0;
+        let lines = words(&self.scores.predicted);
+        writeln!(f, "  lines       {lines}, used for {used:.0} %")?;
         write!(
             f,
             "  tasks worse off by lines: {} of {}, the worst {:.2} times the average's error",
@@ -94,4 +86,11 @@ impl fmt::Display for MoveReport {
             self.agreement * 100.0
         )
     }
+}
+
+fn words(score: &Score) -> String {
+    let r2 = score
+        .r2
+        .map_or("unknown".to_owned(), |r2| format!("{r2:.3}"));
+    format!("R2 {r2}, mean error {:.3}", score.mae)
 }
