@@ -1,4 +1,4 @@
-//! What scx_foresight computes, without BPF: how the next burst of a task is predicted ([`burst`], [`line`]), how well ([`score`]) and whether that is acted on ([`promotion`]), in numbers that the
+//! What scx_foresight computes, without BPF: how the next burst of a task is predicted ([`burst`], [`line`]) and how well ([`score`]), in numbers that the
 //! kernel can work with ([`fixed`]), and whether a move from one LLC to another should be made ([`moves`]): by a network ([`mlp`],
 //! [`quantise`]) that learns from a rule ([`imitate`]) or from what came of moves, as far as that is worth it ([`value`]).
 //! What is collected ([`samples`]), and learned from it ([`train`], [`file`], [`export`]), is kept in files ([`disk`]), with where it comes from ([`origin`]).
@@ -17,7 +17,6 @@ pub mod line;
 pub mod mlp;
 pub mod moves;
 pub mod origin;
-pub mod promotion;
 pub mod quantise;
 pub mod samples;
 pub mod score;
