@@ -1,7 +1,10 @@
-//! What scx_foresight computes, without BPF: how the next burst of a task is predicted ([`burst`], [`line`]), in numbers that the
-//! kernel can work with ([`fixed`]), and whether a move from one LLC to another should be made ([`moves`]): by a network ([`mlp`],
-//! [`quantise`]) that learns from a rule ([`imitate`]) or from what came of moves, as far as that is worth it ([`value`]).
-//! What is collected ([`samples`]), and learned from it ([`train`], [`file`], [`export`]), is kept in files ([`disk`]), with where it comes from ([`origin`]).
+//! What scx_foresight computes, without BPF: how the next burst of a task is predicted ([`burst`], [`mod@line`]) and how well
+//! ([`score`]), in numbers that the kernel can work with ([`fixed`]); and whether a move from one LLC to another should be made
+//! ([`moves`]): by a network ([`mlp`], [`quantise`]) that learns from a rule ([`imitate`]) or from what came of moves, as far as
+//! that is worth it ([`value`]).
+//!
+//! What is collected ([`samples`]) and what is learned from it ([`train`], [`mod@file`], [`export`]) is kept in files ([`disk`]), with
+//! where it comes from ([`origin`]).
 //!
 //! What is in integers is computed by BPF programs too, bit for bit: `tests/golden/` holds both sides to it.
 
@@ -19,6 +22,7 @@ pub mod moves;
 pub mod origin;
 pub mod quantise;
 pub mod samples;
+pub mod score;
 #[cfg(test)]
 mod simulation;
 pub mod train;

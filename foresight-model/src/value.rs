@@ -3,6 +3,12 @@
 //!
 //! Two ways differ in worth only where they differ in what they do, so that only those decisions are compared: the rest would
 //! add nothing but noise.
+//!
+//! A bootstrap knows nothing of what has not happened. What is rarer than was tried may be as bad as rewards can be, and counts
+//! against the challenger: of so many decisions, with the same confidence, what none of them showed has at most three of the
+//! chances (the rule of three: Hanley and Lippman-Hand 1983).
+
+use crate::moves::WORST_MS;
 
 /// The greatest weight of a decision: chances below a hundredth are taken for that. Rewards are not, so that the error is a
 /// little towards what was done anyway.
@@ -11,6 +17,8 @@ pub const MAX_WEIGHT: f64 = 100.0;
 pub const MIN_SEEN: usize = 30;
 /// How sure the lower bound is.
 pub const CONFIDENCE: f64 = 0.95;
+/// How many decisions' worth of chances what was not seen may have, as sure as that.
+const UNSEEN: f64 = 3.0;
 /// How often blocks are drawn anew.
 const DRAWS: usize = 1000;
 
@@ -21,11 +29,11 @@ pub struct Logged {
     pub moved: bool,
     /// How likely that was, above 0.
     pub propensity: f64,
-    /// What came of it.
+    /// What came of it: from minus [`WORST_MS`] to 0.
     pub reward: f64,
 }
 
-/// What a challenger is worth beside an incumbent, in what rewards are in.
+/// What a challenger is worth beside an incumbent, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Worth {
     /// What decisions by the incumbent are worth, on the average.
@@ -44,6 +52,7 @@ pub struct Worth {
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
     weights: [f64; 2],
+    squares: [f64; 2],
     rewards: [f64; 2],
     differing: f64,
     all: f64,
@@ -90,7 +99,7 @@ impl Worth {
         Some(Self {
             incumbent: incumbent_value(logged, incumbent)?,
             gain: whole.gain()?,
-            low: low(&blocks, seed),
+            low: low(&blocks, seed) - whole.unseen(),
             differ: whole.differing / whole.all,
             seen,
         })
@@ -106,6 +115,7 @@ impl Sums {
         self.differing += 1.0;
         let whose = usize::from(logged.moved == incumbent);
         self.weights[whose] += weight(logged);
+        self.squares[whose] += weight(logged).powi(2);
         self.rewards[whose] += weight(logged) * logged.reward;
     }
 
@@ -114,12 +124,24 @@ impl Sums {
         for block in blocks {
             for whose in 0..2 {
                 total.weights[whose] += block.weights[whose];
+                total.squares[whose] += block.squares[whose];
                 total.rewards[whose] += block.rewards[whose];
             }
             total.differing += block.differing;
             total.all += block.all;
         }
         total
+    }
+
+    /// How much less the gain may be for what was not seen: the worst of the challenger, the best of the incumbent.
+    fn unseen(&self) -> f64 {
+        let room = |whose: usize| {
+            let mean = self.rewards[whose] / self.weights[whose];
+            let decisions = self.weights[whose].powi(2) / self.squares[whose];
+            let extreme = [-WORST_MS, 0.0][whose];
+            UNSEEN / decisions * (mean - extreme).abs()
+        };
+        (room(0) + room(1)) * self.differing / self.all
     }
 
     /// `None` if nothing is known of one of them.
@@ -240,6 +262,32 @@ mod tests {
             worth.is_some_and(|worth| worth.is_proven())
         });
         assert!(proven.count() <= 20);
+    }
+
+    #[test]
+    fn what_is_rarely_very_bad_is_not_proven_by_not_having_happened() {
+        let mut rng = fastrand::Rng::with_seed(45);
+        let proven = (0..200).filter(|_| {
+            // Staying is a little better, but for one in a hundred times: worse on the whole.
+            let decide = |_| {
+                let moved = rng.u8(..50) > 0;
+                let reward = match moved {
+                    true => -1.1,
+                    false if rng.u8(..100) == 0 => -WORST_MS,
+                    false => -1.0,
+                };
+                Logged {
+                    moved,
+                    propensity: if moved { 0.98 } else { 0.02 },
+                    reward,
+                }
+            };
+            let logged: Vec<Logged> = (0..3000).map(decide).collect();
+            let worth = Worth::of(&logged, &[false; 3000], &[true; 3000], 7).unwrap();
+            // Some sixty were tried, so that often none of these was seen.
+            worth.is_proven()
+        });
+        assert!(proven.count() <= 10);
     }
 
     #[test]

@@ -69,6 +69,12 @@ impl Task {
         self.average
     }
 
+    /// The logarithm of its last burst.
+    #[must_use]
+    pub fn last(&self) -> i32 {
+        self.last
+    }
+
     /// How many bursts it had.
     #[must_use]
     pub fn bursts(&self) -> u32 {

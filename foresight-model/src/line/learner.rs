@@ -42,6 +42,8 @@ struct Owner {
     /// How many bursts it had since the last refit.
     recent: u32,
     idle: u32,
+    /// Whether the slot still has the line of who had it before.
+    inherited: bool,
     rival: Option<Rival>,
 }
 
@@ -76,6 +78,7 @@ impl Owner {
             fit: Fit::new(programs.and_then(|programs| programs.prior(comm))),
             recent: 0,
             idle: 0,
+            inherited: false,
             rival: None,
         }
     }
@@ -120,6 +123,7 @@ impl Learner {
         // Another program, or another task of a number that was free again.
         if owner.comm != seen.comm {
             **owner = Owner::new(seen.pid, seen.comm, programs);
+            owner.inherited = true;
         }
         owner.recent += 1;
         owner.fit.add(&seen.features, seen.deviation);
@@ -153,10 +157,12 @@ impl Learner {
                 self.programs.learn(&owner.comm, &line, losses);
             }
             match verdict {
+                Verdict::TooFew if owner.inherited => write(owner.pid, None),
                 Verdict::TooFew => {}
                 Verdict::Publish(line) => write(owner.pid, Some(quantised(&line))),
                 Verdict::Withdraw => write(owner.pid, None),
             }
+            owner.inherited = false;
         }
         writes
     }
@@ -272,6 +278,14 @@ mod tests {
         run(&mut learner, 1, "sh", 5);
         learner.add(&seen(1, "make", 0));
         assert_eq!(learner.fit(1).unwrap().bursts(), 1);
+        // Nor does the kernel go on with the line of what it was.
+        let nothing = Write {
+            slot: 1,
+            pid: 1,
+            weights: None,
+        };
+        assert_eq!(learner.refit(), [nothing]);
+        assert_eq!(learner.refit(), []);
     }
 
     #[test]

@@ -2,45 +2,12 @@
 
 use super::source::{Kind, Source};
 use crate::burst::{FEATURES, Task, deviation};
-use crate::fixed::from_q16;
+use crate::fixed::{from_q16, to_q16};
 use crate::line::{Equations, Learner, Programs, RIDGE, Seen, slot};
+use crate::score::{Predicted, Scores, Tally};
 
 /// Between refits.
 const REFIT_NS: u64 = 500_000_000;
-
-/// How well one task was predicted, in log2 of nanoseconds.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Score {
-    count: f64,
-    sum: f64,
-    squares: f64,
-    /// Of the average and of what was predicted: absolute and squared errors.
-    absolute: [f64; 2],
-    squared: [f64; 2],
-}
-
-impl Score {
-    fn add(&mut self, length: f64, errors: [f64; 2]) {
-        self.count += 1.0;
-        self.sum += length;
-        self.squares += length * length;
-        for (which, error) in errors.into_iter().enumerate() {
-            self.absolute[which] += error.abs();
-            self.squared[which] += error * error;
-        }
-    }
-
-    /// How much of the variance the average explains, and what was predicted.
-    pub(super) fn r2(&self) -> [f64; 2] {
-        let variance = self.squares - self.sum * self.sum / self.count;
-        self.squared.map(|squared| 1.0 - squared / variance)
-    }
-
-    /// The error of what was predicted, as a multiple of the average's.
-    pub(super) fn ratio(&self) -> f64 {
-        self.absolute[1] / self.absolute[0]
-    }
-}
 
 /// A task with what its slot holds.
 struct Running {
@@ -49,7 +16,7 @@ struct Running {
     task: Task,
     line: Option<[i32; FEATURES]>,
     now_ns: u64,
-    score: Score,
+    tally: Tally,
 }
 
 impl Running {
@@ -60,13 +27,13 @@ impl Running {
             task: Task::default(),
             line: None,
             now_ns: 0,
-            score: Score::default(),
+            tally: Tally::default(),
         }
     }
 }
 
 /// Runs one task of each kind for so many bursts. Those of the first `settle` are not scored.
-pub(super) fn run(kinds: &[Kind], bursts: u32, settle: u32, seed: u64) -> Vec<Score> {
+pub(super) fn run(kinds: &[Kind], bursts: u32, settle: u32, seed: u64) -> Vec<Scores> {
     run_with(Task::uses_line, kinds, bursts, settle, seed)
 }
 
@@ -77,7 +44,7 @@ pub(super) fn run_with(
     bursts: u32,
     settle: u32,
     seed: u64,
-) -> Vec<Score> {
+) -> Vec<Scores> {
     let mut learner = Learner::new(Programs::default(), false);
     let mut tasks: Vec<Running> = (1..)
         .zip(kinds)
@@ -97,7 +64,7 @@ pub(super) fn run_with(
         }
         next_ns += REFIT_NS;
     }
-    tasks.into_iter().map(|task| task.score).collect()
+    scores(tasks)
 }
 
 fn step(running: &mut Running, gate: &impl Fn(&Task) -> bool, learner: &mut Learner, settle: u32) {
@@ -106,17 +73,20 @@ fn step(running: &mut Running, gate: &impl Fn(&Task) -> bool, learner: &mut Lear
     let task = &mut running.task;
     let features = task.wake(&wakeup);
     let said = running.line.map(|line| deviation(&line, &features));
-    let used = said.filter(|_| gate(task)).unwrap_or_default();
+    let used = said.filter(|_| gate(task));
     let first = task.bursts() == 0;
+    let last = task.last();
     let burst = task.end(ran_ns, said);
     if first {
         return;
     }
     if task.bursts() > settle {
-        let errors = [burst.deviation, burst.deviation - used];
-        running
-            .score
-            .add(from_q16(burst.length), errors.map(from_q16));
+        running.tally.add(&Predicted {
+            length: burst.length,
+            last,
+            average: burst.length - burst.deviation,
+            line: used,
+        });
     }
     learner.add(&Seen {
         pid: running.pid,
@@ -127,7 +97,7 @@ fn step(running: &mut Running, gate: &impl Fn(&Task) -> bool, learner: &mut Lear
 }
 
 /// The same with one line for all tasks, and no gate: fitted to the first half of bursts, scored on the second.
-pub(super) fn run_as_one(kinds: &[Kind], bursts: u32, seed: u64) -> Vec<Score> {
+pub(super) fn run_as_one(kinds: &[Kind], bursts: u32, seed: u64) -> Vec<Scores> {
     let mut all = Equations::default();
     let mut tasks: Vec<Running> = (1..)
         .zip(kinds)
@@ -141,21 +111,27 @@ pub(super) fn run_as_one(kinds: &[Kind], bursts: u32, seed: u64) -> Vec<Score> {
         for running in &mut tasks {
             let (wakeup, ran_ns) = running.source.next();
             let features = running.task.wake(&wakeup).map(from_q16);
+            let last = running.task.last();
             let burst = running.task.end(ran_ns, None);
             let deviation = from_q16(burst.deviation);
             if let Some(line) = &line {
-                let said: f64 = features
-                    .iter()
-                    .zip(line)
-                    .map(|(x, w): (_, &f64)| x * w)
-                    .sum();
-                running
-                    .score
-                    .add(from_q16(burst.length), [deviation, deviation - said]);
+                let products = features.iter().zip(line).map(|(x, w): (_, &f64)| x * w);
+                running.tally.add(&Predicted {
+                    length: burst.length,
+                    last,
+                    average: burst.length - burst.deviation,
+                    line: Some(to_q16(products.sum())),
+                });
             } else if turn > 0 {
                 all.add(&features, deviation);
             }
         }
     }
-    tasks.into_iter().map(|task| task.score).collect()
+    scores(tasks)
+}
+
+fn scores(tasks: Vec<Running>) -> Vec<Scores> {
+    let scores = tasks.into_iter().map(|task| task.tally.scores());
+    let scores: Option<_> = scores.collect();
+    scores.expect("some bursts of each task are scored")
 }

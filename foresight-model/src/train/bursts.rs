@@ -3,15 +3,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::Recording;
-use super::report::Lost;
+use super::lost::{Lost, MIN_HELD_OUT};
+use super::recording::Recording;
 use crate::burst::{FEATURES, Gate, deviation};
-use crate::fixed::from_q16;
 use crate::line::{Group, Learner, Programs, Seen, slot};
 use crate::samples::BurstSample;
+use crate::score::{Predicted, Scores, Tally};
 
-/// How many bursts must be held out before anything is said.
-pub const MIN_HELD_OUT: u64 = 100;
 /// Between refits.
 const REFIT_NS: u64 = 500_000_000;
 /// Tasks with fewer bursts are not judged one by one.
@@ -19,30 +17,13 @@ const MIN_OF_TASK: u64 = 50;
 /// How many times the average's error a task's error is that is worse off.
 const WORSE: f64 = 1.02;
 
-/// How well something predicts, in log2 of nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Score {
-    /// The share of the variance that it explains; below 0, it is worse than always saying the mean.
-    pub r2: f64,
-    /// The mean absolute error.
-    pub mae: f64,
-}
-
 /// How lines do on bursts that were held out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BurstReport {
-    /// How many bursts there were, and how many of them were held out.
+    /// How many bursts there were.
     pub bursts: u64,
-    /// The same.
-    pub held_out: u64,
-    /// Of taking the last burst for the next.
-    pub last: Score,
-    /// Of the average alone.
-    pub average: Score,
-    /// Of lines, where the gate lets them.
-    pub line: Score,
-    /// For which share of bursts it does.
-    pub used: f64,
+    /// On those that were held out.
+    pub scores: Scores,
     /// How many tasks had enough bursts to be judged alone, how many of them are worse off than by the average, and how much
     /// the worst is: as a multiple of the error.
     pub tasks: usize,
@@ -54,28 +35,16 @@ pub struct BurstReport {
 
 /// What was learned of programs.
 #[derive(Clone, Debug)]
-pub struct Bursts {
+pub(super) struct Bursts {
     programs: Programs,
     pub(super) report: Option<BurstReport>,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Sums {
-    absolute: f64,
-    squared: f64,
-}
-
+/// What was held out, of all tasks and of each, by recording.
 #[derive(Default)]
-struct Scores {
-    held_out: u64,
-    sum: f64,
-    squares: f64,
-    last: Sums,
-    average: Sums,
-    line: Sums,
-    used: u64,
-    /// By recording and task: bursts, the errors of the average and of what was predicted.
-    tasks: HashMap<(usize, u32), (u64, [f64; 2])>,
+struct HeldOut {
+    all: Tally,
+    tasks: HashMap<(usize, u32), Tally>,
 }
 
 #[derive(Default)]
@@ -84,57 +53,31 @@ struct Task {
     line: Option<[i32; FEATURES]>,
 }
 
-impl Sums {
-    fn add(&mut self, error: f64) {
-        self.absolute += error.abs();
-        self.squared += error * error;
-    }
-}
-
-impl Scores {
-    fn add(&mut self, recording: usize, burst: &BurstSample, said: Option<i32>) {
-        let (length, deviation) = (from_q16(burst.y), from_q16(burst.deviation()));
-        let predicted = deviation - from_q16(said.unwrap_or_default());
-        self.held_out += 1;
-        self.used += u64::from(said.is_some());
-        self.sum += length;
-        self.squares += length * length;
-        self.last.add(length - from_q16(burst.last()));
-        self.average.add(deviation);
-        self.line.add(predicted);
-        let task = self.tasks.entry((recording, burst.pid)).or_default();
-        task.0 += 1;
-        task.1[0] += deviation.abs();
-        task.1[1] += predicted.abs();
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "far fewer bursts are read")]
-    fn report(&self, bursts: u64) -> BurstReport {
-        let count = self.held_out as f64;
-        let variance = self.squares - self.sum * self.sum / count;
-        let score = |sums: Sums| Score {
-            r2: 1.0 - sums.squared / variance,
-            mae: sums.absolute / count,
+impl HeldOut {
+    fn add(&mut self, recording: usize, burst: &BurstSample, line: Option<i32>) {
+        let predicted = Predicted {
+            length: burst.y,
+            last: burst.last(),
+            average: burst.ewma,
+            line,
         };
-        let judged = self
-            .tasks
-            .values()
-            .filter(|(count, _)| *count >= MIN_OF_TASK);
-        // Of who is always right, nobody is worse.
-        let ratios: Vec<f64> = judged
-            .map(|(_, [average, line])| line / average.max(f64::MIN_POSITIVE))
-            .collect();
-        BurstReport {
+        self.all.add(&predicted);
+        let task = self.tasks.entry((recording, burst.pid)).or_default();
+        task.add(&predicted);
+    }
+
+    fn report(&self, bursts: u64) -> Option<BurstReport> {
+        let scores = self.all.scores()?;
+        let tasks = self.tasks.values().filter_map(Tally::scores);
+        let judged = tasks.filter(|scores| scores.bursts >= MIN_OF_TASK);
+        let ratios: Vec<f64> = judged.map(|scores| scores.ratio()).collect();
+        Some(BurstReport {
             bursts,
-            held_out: self.held_out,
-            last: score(self.last),
-            average: score(self.average),
-            line: score(self.line),
-            used: self.used as f64 / count,
+            scores,
             tasks: ratios.len(),
             worse: ratios.iter().filter(|ratio| **ratio > WORSE).count(),
             worst: ratios.iter().copied().fold(0.0, f64::max),
-        }
+        })
     }
 }
 
@@ -146,7 +89,7 @@ impl Bursts {
             .map(|recording| recording.bursts.len())
             .sum();
         let mut programs = Programs::default();
-        let mut scores = Scores::default();
+        let mut held_out = HeldOut::default();
         let mut seen = 0;
         for (number, recording) in recordings.iter().enumerate() {
             let mut bursts: Vec<&BurstSample> = recording.bursts.iter().collect();
@@ -162,7 +105,7 @@ impl Bursts {
                 let task = tasks.entry(burst.pid).or_default();
                 let said = task.line.map(|line| deviation(&line, &burst.x));
                 if seen >= all / 3 * 2 {
-                    scores.add(number, burst, said.filter(|_| task.gate.is_open()));
+                    held_out.add(number, burst, said.filter(|_| task.gate.is_open()));
                 }
                 if let Some(said) = said {
                     task.gate.judge(burst.deviation(), said);
@@ -178,7 +121,7 @@ impl Bursts {
             learner.refit();
             programs = learner.into_programs();
         }
-        let report = (scores.held_out > 0).then(|| scores.report(seen as u64));
+        let report = held_out.report(seen as u64);
         Self { programs, report }
     }
 
@@ -208,14 +151,15 @@ impl BurstReport {
     /// How it lost, if it did.
     #[must_use]
     pub fn lost(&self) -> Option<Lost> {
-        if self.held_out < MIN_HELD_OUT {
-            Some(Lost::FewBursts(self.held_out))
-        } else if self.line.mae < self.average.mae {
+        let scores = &self.scores;
+        if scores.bursts < MIN_HELD_OUT {
+            Some(Lost::FewBursts(scores.bursts))
+        } else if scores.predicted.mae < scores.average.mae {
             None
         } else {
             Some(Lost::Bursts {
-                line: self.line.mae,
-                average: self.average.mae,
+                line: scores.predicted.mae,
+                average: scores.average.mae,
             })
         }
     }

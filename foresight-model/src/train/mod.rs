@@ -2,35 +2,30 @@
 //! samples are learned from and which are held out; [`crate::line`], [`crate::mlp`] and [`crate::value`] do the work.
 
 mod bursts;
+mod lost;
 mod moves;
+mod recording;
 mod report;
 mod reservoir;
 
 use crate::file::{Model, Moves};
 use crate::origin::Origin;
 use crate::quantise::Quantised;
-use crate::samples::{BurstSample, MoveSample, Sample};
+use crate::samples::MoveSample;
 
-pub use bursts::{BurstReport, Bursts, MIN_HELD_OUT, Score};
-pub use moves::{Learned, MIN_AGREEMENT, MoveReport, Teacher, train_moves};
-pub use report::{Lost, Report};
+pub use bursts::BurstReport;
+pub use lost::{Lost, MIN_AGREEMENT, MIN_HELD_OUT};
+pub use moves::{Learned, MoveReport, Teacher, train_moves};
+pub use recording::Recording;
+pub use report::Report;
 pub use reservoir::Reservoir;
-
-/// What one file has.
-#[derive(Clone, Debug, Default)]
-pub struct Recording {
-    /// Bursts.
-    pub bursts: Vec<BurstSample>,
-    /// Moves.
-    pub moves: Vec<MoveSample>,
-}
 
 /// What was learned, and how it does.
 #[derive(Clone, Debug)]
 pub struct Trained {
     /// How it does.
     pub report: Report,
-    programs: Bursts,
+    programs: bursts::Bursts,
     moves: Option<Moves>,
     origin: Origin,
 }
@@ -46,16 +41,6 @@ pub enum Refused {
     Lost(Vec<Lost>),
 }
 
-impl Recording {
-    /// Adds a sample.
-    pub fn add(&mut self, sample: Sample) {
-        match sample {
-            Sample::Burst(burst) => self.bursts.push(burst),
-            Sample::Move(considered) => self.moves.push(considered),
-        }
-    }
-}
-
 /// Learns from recordings, in the order in which they were made. Moves are compared with what `incumbent` says; without, with
 /// always moving.
 #[must_use]
@@ -66,7 +51,7 @@ pub fn train(
     incumbent: Option<&Quantised>,
     seed: u64,
 ) -> Trained {
-    let programs = Bursts::learn(recordings);
+    let programs = bursts::Bursts::learn(recordings);
     let mut all: Vec<MoveSample> = Vec::new();
     for recording in recordings {
         let begin = all.len();

@@ -1,6 +1,6 @@
 //! The network is learned from the first two thirds of moves and judged by the last.
 
-use super::report::Lost;
+use super::lost::{Lost, MIN_AGREEMENT};
 use crate::file::{Holdout, Moves};
 use crate::fixed::from_q16;
 use crate::imitate;
@@ -11,8 +11,6 @@ use crate::quantise::{Quantised, TooLarge, agreement};
 use crate::samples::MoveSample;
 use crate::value::{Logged, Worth, weight};
 
-/// For which share integers must say what floating point says.
-pub const MIN_AGREEMENT: f64 = 0.99;
 /// Where an answer has a task move: odds of one to one.
 const THRESHOLD: f64 = 0.0;
 /// The features, and one that is always 1.

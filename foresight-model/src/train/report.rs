@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::bursts::{BurstReport, MIN_HELD_OUT, Score};
-use super::moves::{MIN_AGREEMENT, MoveReport};
-use crate::quantise::TooLarge;
-use crate::value::MIN_SEEN;
+use super::bursts::BurstReport;
+use super::lost::Lost;
+use super::moves::MoveReport;
+use crate::score::Score;
 
 /// How each kind does.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,39 +14,6 @@ pub struct Report {
     pub bursts: Option<BurstReport>,
     /// Moves, if there were any.
     pub moves: Option<MoveReport>,
-}
-
-/// How something lost.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum Lost {
-    /// There were too few bursts to say.
-    #[error("only {0} bursts were held out, of which {MIN_HELD_OUT} say something")]
-    FewBursts(u64),
-    /// Lines are no better than averages.
-    #[error("lines have a mean error of {line:.3}, the average alone {average:.3}")]
-    Bursts {
-        /// The mean error of lines.
-        line: f64,
-        /// That of the average.
-        average: f64,
-    },
-    /// The network does not fit the kernel.
-    #[error("the network does not fit: {0}")]
-    TooLarge(TooLarge),
-    /// In integers it says something else.
-    #[error("integers say what floating point says in {:.2} % only, not {:.0} %", .0 * 100.0, MIN_AGREEMENT * 100.0)]
-    Disagrees(f64),
-    /// Of what it would do, too little was tried.
-    #[error("where it would do something else, fewer than {MIN_SEEN} moves were tried by chance")]
-    Untried,
-    /// It may be no better than the incumbent.
-    #[error("moves would gain {gain:+.4} ms each, but no more than {low:+.4} ms for sure")]
-    Unproven {
-        /// What it gains.
-        gain: f64,
-        /// What it gains at least.
-        low: f64,
-    },
 }
 
 impl Report {
@@ -74,27 +41,18 @@ impl fmt::Display for Report {
     }
 }
 
-impl fmt::Display for Score {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "R2 {:.3}, mean error {:.3}", self.r2, self.mae)
-    }
-}
-
 impl fmt::Display for BurstReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
             "bursts: {}, of which the last {} were held out (log2 of ns)",
-            self.bursts, self.held_out
+            self.bursts, self.scores.bursts
         )?;
-        writeln!(f, "  last burst  {}", self.last)?;
-        writeln!(f, "  average     {}", self.average)?;
-        writeln!(
-            f,
-            "  lines       {}, used for {:.0} %",
-            self.line,
-            self.used * 100.0
-        )?;
+        writeln!(f, "  last burst  {}", words(&self.scores.last))?;
+        writeln!(f, "  average     {}", words(&self.scores.average))?;
+        let used = self.scores.used * 100.0;
+        let lines = words(&self.scores.predicted);
+        writeln!(f, "  lines       {lines}, used for {used:.0} %")?;
         write!(
             f,
             "  tasks worse off by lines: {} of {}, the worst {:.2} times the average's error",
@@ -128,4 +86,11 @@ impl fmt::Display for MoveReport {
             self.agreement * 100.0
         )
     }
+}
+
+fn words(score: &Score) -> String {
+    let r2 = score
+        .r2
+        .map_or("unknown".to_owned(), |r2| format!("{r2:.3}"));
+    format!("R2 {r2}, mean error {:.3}", score.mae)
 }
