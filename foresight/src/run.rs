@@ -140,11 +140,13 @@ impl<'o> Scheduler<'o> {
         constants.slice_max_ns = u64::try_from(options.slice_max.as_nanos())?;
         constants.learning = learning.is_some();
         let mut skel = scx_ops_load!(skel, foresight_ops, uei)?;
+        // Whoever sees that it is there may ask it to leave.
+        let requests = Requests::take()?;
         let link = Some(scx_ops_attach!(skel, foresight_ops)?);
         Ok(Self {
             skel,
             link,
-            requests: Requests::take()?,
+            requests,
             learning,
             mode: options.mode,
             refit: options.refit,
