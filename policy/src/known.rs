@@ -72,6 +72,7 @@ pub const ALL: &[Known] = &[
         false,
         "decides in user space; slow under load",
     ),
+    known("scx_foresight", false, "learns CPU bursts; on trial"),
     known("scx_simple", false, "an example to learn from"),
 ];
 

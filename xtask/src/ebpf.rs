@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use cargo_metadata::Message;
 
 use crate::command::{cargo, command, output, run, step};
-use crate::{tools, workspace};
+use crate::{needed, tools, workspace};
 
 /// Whose programs the test machine runs. Whatever else of a release is built is built together with them: which features
 /// dependencies have follows from what is built at once, and with others they would be compiled anew.
@@ -26,10 +26,11 @@ const IN_MACHINE: [&str; 8] = [
     "auto-ext-system-tests",
 ];
 
-/// cargo, able to build the profiler's BPF programs.
+/// cargo, able to build the BPF programs: the profiler's with a linker, the scheduler's with clang.
 pub(crate) fn cargo_with_linker() -> Result<Command> {
     let mut cargo = cargo();
     cargo.env("AUTO_EXT_BPF_LINKER", tools::bpf_linker()?);
+    cargo.env("BPF_CLANG", needed::bpf_clang());
     Ok(cargo)
 }
 

@@ -52,6 +52,8 @@ pub(crate) enum Target {
     Ledger,
     /// What libvirt and QEMU answer
     Guests,
+    /// Model files and samples of scx_foresight
+    Foresight,
 }
 
 /// What `fuzz` is told.
@@ -76,6 +78,7 @@ impl Target {
             Self::Sys => "sys",
             Self::Ledger => "ledger",
             Self::Guests => "guests",
+            Self::Foresight => "foresight",
         }
     }
 

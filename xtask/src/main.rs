@@ -21,6 +21,7 @@ mod setup;
 mod tail;
 mod test;
 mod tools;
+mod topology;
 mod vm;
 mod workspace;
 

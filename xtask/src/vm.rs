@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 
 use crate::command::say;
 use crate::machine::{Kernel, Machine};
+use crate::topology::Topology;
 use crate::{debian, tools};
 
 /// What `vm` is told.
@@ -19,9 +20,9 @@ pub(crate) struct Arguments {
     /// How many CPUs it has
     #[arg(long, default_value_t = 4)]
     cpus: u32,
-    /// How many of them are a core
-    #[arg(long, default_value_t = 1)]
-    threads: u32,
+    /// On what they are instead, such as sockets=2,cores=2; each socket has a last-level cache of its own
+    #[arg(long, conflicts_with = "cpus")]
+    topology: Option<Topology>,
     /// How much memory it has
     #[arg(long, default_value = "2G")]
     memory: String,
@@ -50,9 +51,11 @@ pub(crate) struct Arguments {
 pub(crate) fn vm(arguments: &Arguments) -> Result<ExitCode> {
     debian::ensure_packages()?;
     tools::ensure_components()?;
+    let topology = arguments.topology.unwrap_or(Topology::of(arguments.cpus));
     let mut machine = Machine::new(arguments.kernel.clone())
-        .cpus(arguments.cpus)
-        .threads(arguments.threads)
+        .cpus(topology.cpus())
+        .sockets(topology.sockets)
+        .threads(topology.threads)
         .memory(arguments.memory.as_str())
         .append(arguments.append.as_str())
         .timeout(Duration::from_secs(arguments.timeout))

@@ -10,6 +10,7 @@ mod failed_swaps;
 mod failures;
 mod fallback;
 mod faults;
+mod foresight;
 mod hardware;
 mod hot_swap;
 pub(crate) mod leaks;
@@ -71,6 +72,9 @@ const LOADING: &[Test] = tests![
     while_loading::when_a_cpu_goes_meanwhile_the_new_one_is_loaded_again,
     while_loading::an_old_scheduler_that_hangs_is_killed_once_the_new_one_is_loaded,
     ways::where_there_can_be_no_attach_barrier_the_old_one_leaves_first_and_the_history_says_why,
+    foresight::with_24_hogs_in_two_llcs_each_gets_its_share_and_it_leaves_when_asked,
+    foresight::a_task_that_can_be_predicted_gets_a_line_and_one_that_asks_is_told_why,
+    foresight::the_daemon_swaps_to_and_from_it_under_load,
     profiler::processes_are_followed,
     profiler::outcomes_are_what_tasks_waited,
     profiler::what_is_measured_is_what_the_kernel_counts,

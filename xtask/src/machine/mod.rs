@@ -41,6 +41,7 @@ pub(crate) struct Machine {
     kernel: Kernel,
     name: Option<String>,
     cpus: u32,
+    sockets: u32,
     threads: u32,
     memory: String,
     append: String,
@@ -61,6 +62,7 @@ impl Machine {
             kernel,
             name: None,
             cpus: 4,
+            sockets: 1,
             threads: 1,
             memory: "2G".to_owned(),
             append: String::new(),
@@ -83,6 +85,12 @@ impl Machine {
     /// With so many CPUs.
     pub(crate) fn cpus(mut self, cpus: u32) -> Self {
         self.cpus = cpus;
+        self
+    }
+
+    /// With its CPUs on so many sockets, each with a last-level cache of its own.
+    pub(crate) fn sockets(mut self, sockets: u32) -> Self {
+        self.sockets = sockets;
         self
     }
 
@@ -242,6 +250,7 @@ impl Machine {
         let devices = qemu::Devices {
             accel,
             cpus: self.cpus,
+            sockets: self.sockets,
             threads: self.threads,
             memory: &self.memory,
             append: &self.append,

@@ -12,6 +12,8 @@ use crate::command::command;
 pub(super) struct Devices<'a> {
     pub(super) accel: Accel,
     pub(super) cpus: u32,
+    /// On how many sockets they are, each with a last-level cache of its own.
+    pub(super) sockets: u32,
     /// How many of them are the hardware threads of a core.
     pub(super) threads: u32,
     /// As QEMU has it: `2G`.
@@ -50,7 +52,10 @@ impl Devices<'_> {
         qemu.args(BARE);
         qemu.args(["-machine", "q35"])
             .args(self.accel.options(self.threads > 1));
-        let smp = format!("{},sockets=1,threads={}", self.cpus, self.threads);
+        let smp = format!(
+            "{},sockets={},threads={}",
+            self.cpus, self.sockets, self.threads
+        );
         qemu.args(["-smp", &smp, "-m", self.memory]);
         qemu.arg("-kernel")
             .arg(self.kernel.vmlinuz())

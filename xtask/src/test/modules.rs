@@ -13,7 +13,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use crate::workspace;
 
 /// The crates of the product that have modules.
-const CRATES: [&str; 13] = [
+const CRATES: [&str; 15] = [
     "service",
     "bus",
     "signals",
@@ -23,6 +23,8 @@ const CRATES: [&str; 13] = [
     "trials",
     "smt",
     "vm",
+    "foresight",
+    "foresight-model",
     "profiler",
     "profiler-abi",
     "scx",

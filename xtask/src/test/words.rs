@@ -100,6 +100,7 @@ fn every_file_with_unsafe_code_is_in_the_list_of_them() {
         "scx/src",
         "service/src",
         "dispatcher/src",
+        "foresight/src",
         "system-tests/src",
         "xtask/src",
     ] {

@@ -1,0 +1,166 @@
+//! The scheduler of this repository: it serves all, says what it does, and leaves; and it is swapped like any other.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use super::faults::Ground;
+use crate::pinning::{self, processes};
+use crate::{kernel, load, process, service, wait};
+
+const NAME: &str = "scx_foresight";
+/// Where it is asked here.
+const SOCKET: &str = "/run/foresight-test/socket";
+/// Where it keeps what it learned.
+const MODEL: &str = "/run/foresight-test/model.json";
+
+/// It runs without the daemon until this is dropped.
+struct Scheduler(Child);
+
+impl Scheduler {
+    fn start(words: &str) -> anyhow::Result<Self> {
+        let mut command = Command::new(NAME);
+        command.args(["run", "--socket", SOCKET]);
+        let child = command
+            .args(words.split_whitespace())
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn();
+        let scheduler = Self(child.with_context(|| format!("cannot run {NAME}"))?);
+        kernel::runs(NAME)?;
+        Ok(scheduler)
+    }
+
+    /// Asks it to leave; returns how long that took, and what it said.
+    fn leave(mut self) -> anyhow::Result<(Duration, String)> {
+        let asked = Instant::now();
+        pinning::send(Signal::SIGTERM, Pid::from_raw(self.0.id().try_into()?))?;
+        let status = self.0.wait()?;
+        let took = asked.elapsed();
+        let stderr = self.0.stderr.take().context("no stderr")?;
+        let said = std::io::read_to_string(stderr)?;
+        ensure!(status.code() == Some(0), "{status}: {said}");
+        ensure!(kernel::state() == "disabled", "{}", kernel::state());
+        Ok((took, said))
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        // It is gone already unless a test failed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn asked(question: &str) -> anyhow::Result<Value> {
+    let said = service::say(&format!("{NAME} {question} --json --socket {SOCKET}"))?;
+    serde_json::from_str(&said).with_context(|| said.clone())
+}
+
+pub(super) fn with_24_hogs_in_two_llcs_each_gets_its_share_and_it_leaves_when_asked()
+-> anyhow::Result<()> {
+    service::stop()?;
+    for mode in ["baseline", "act"] {
+        let scheduler = Scheduler::start(&format!("--mode {mode} --virt-llc 2"))?;
+        let hogs = load::start("stress-ng --quiet --cpu 24")?;
+        wait::until("hogs", &24, || processes("stress-ng-cpu").len())?;
+        let times = || -> anyhow::Result<Vec<f64>> {
+            let hogs = processes("stress-ng-cpu").into_iter();
+            hogs.map(|hog| process::cpu_time(hog.as_raw().try_into()?))
+                .collect()
+        };
+        let least = || times().map_or(0.0, |times| times.into_iter().fold(f64::MAX, f64::min));
+        wait::until("every hog ran for a second", &true, || least() >= 1.0)?;
+        let most = times()?.into_iter().fold(0.0, f64::max);
+        let stats = asked("stats")?;
+        eprintln!(
+            "\n  {mode}: the least had {:.2} s, the most {most:.2} s; {stats}",
+            least()
+        );
+        ensure!(most < 3.0 * least(), "that is not fair");
+        ensure!(
+            stats["mode"] == mode && stats["acting"] == (mode == "act"),
+            "{stats}"
+        );
+        ensure!(stats["counted"]["queued"].as_u64() > Some(24), "{stats}");
+        ensure!(kernel::scheduler() == NAME);
+        drop(hogs);
+        let (took, said) = scheduler.leave()?;
+        eprintln!("  it left within {took:.1?} and said: {}", said.trim());
+        ensure!(said.contains("unregistered from user space"), "{said}");
+    }
+    Ok(())
+}
+
+pub(super) fn a_task_that_can_be_predicted_gets_a_line_and_one_that_asks_is_told_why()
+-> anyhow::Result<()> {
+    service::stop()?;
+    let scheduler = Scheduler::start(&format!("--mode auto --model {MODEL}"))?;
+    // Its bursts are long and short by turns, which no average can predict.
+    let script = "while :; do n=$((n + 1)); i=0; \
+                  while [ $i -lt $((n % 2 * 4000 + 200)) ]; do i=$((i + 1)); done; \
+                  read -t 0.02 none <> <(:); done";
+    let mut alternating = Command::new("bash").args(["-c", script]).spawn()?;
+    let pid = alternating.id();
+    let learned = (|| {
+        wait::until("its line is used", &true, || {
+            let why = asked(&format!("why {pid}")).unwrap_or_default();
+            let last = why["last"].as_array().cloned().unwrap_or_default();
+            why["published"] == true && last.iter().any(|burst| burst["chosen"] == true)
+        })?;
+        let why = service::say(&format!("{NAME} why {pid} --socket {SOCKET}"))?;
+        eprintln!("\n  {}", why.trim().replace('\n', "\n  "));
+        let stats = asked("stats")?;
+        eprintln!("  {stats}");
+        ensure!(stats["counted"]["samples"].as_u64() > Some(0), "{stats}");
+        ensure!(stats["lines"].as_u64() > Some(0), "{stats}");
+        Ok(())
+    })();
+    alternating.kill()?;
+    alternating.wait()?;
+    learned?;
+    scheduler.leave()?;
+    let model: Value = serde_json::from_str(&std::fs::read_to_string(MODEL)?)?;
+    let bursts = &model["burst"]["groups"]["bash"]["bursts"];
+    ensure!(bursts.as_u64() > Some(0), "{model}");
+    // Once more: it is read, and there is nothing to say about it.
+    let scheduler = Scheduler::start(&format!("--mode auto --model {MODEL}"))?;
+    let (_, said) = scheduler.leave()?;
+    ensure!(
+        said.trim() == "EXIT: unregistered from user space",
+        "{said}"
+    );
+    Ok(())
+}
+
+pub(super) fn the_daemon_swaps_to_and_from_it_under_load() -> anyhow::Result<()> {
+    let ground = Ground::at_rest(pinning::start_with("")?)?;
+    let hogs = load::start("stress-ng --quiet --cpu 6")?;
+    for name in [
+        "cosmos",
+        "foresight",
+        "bpfland",
+        "foresight",
+        "cosmos",
+        "foresight",
+    ] {
+        service::say(&format!("auto-ext pin {name}"))?;
+        ensure!(kernel::scheduler() == format!("scx_{name}"));
+        let last = &service::history(1)?[0];
+        ensure!(last["way"] == "hot", "pinned {name}: {last}");
+        eprintln!("\n  {name}: {} us without a scheduler", last["gap_us"]);
+        if name == "foresight" {
+            // Where it is asked unless it is told otherwise, which is in the daemon's own directory.
+            let stats = service::say(&format!("{NAME} stats"))?;
+            ensure!(stats.starts_with("mode auto"), "{stats}");
+        }
+    }
+    drop(hogs);
+    service::say("auto-ext pin kernel")?;
+    ground.is_as_before("swaps")
+}
