@@ -5,7 +5,7 @@ use std::path::Path;
 use auto_ext_profiler_abi::{BlockCounters, OFFSETS, map};
 use auto_ext_signals::{BlockTotals, Sample};
 use aya::maps::{MapData, PerCpuArray};
-use aya::{Ebpf, EbpfLoader};
+use aya::Ebpf;
 
 use crate::attach::{each, offsets};
 use crate::btf;
@@ -28,14 +28,13 @@ impl Completions {
     /// # Errors
     /// When the kernel does not take it.
     pub fn attach() -> Result<Self, AttachError> {
+        let mut loader = object::loader();
         let types = btf::kernel_types()?;
         let (offsets, missing) = offsets(&types);
         if let Some((_, why)) = missing.filter(|(maps, _)| maps.contains(&map::BLOCK)) {
             return Err(AttachError::Object(why));
         }
-        let tracepoints = btf::of_tracepoints(&types)?;
-        drop(types);
-        let mut loader = EbpfLoader::new();
+        let tracepoints = btf::of_tracepoints(types)?;
         loader.btf(Some(&tracepoints));
         for ((global, ..), offset) in OFFSETS.iter().zip(&offsets) {
             loader.override_global(global, offset, true);

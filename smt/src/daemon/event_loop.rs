@@ -9,7 +9,7 @@ use std::time::Duration;
 use auto_ext_bus::join::BusKind;
 use auto_ext_bus::line;
 use auto_ext_service::affinity_owner;
-use auto_ext_service::daemon_lock::{DaemonLock, LockError};
+use auto_ext_service::daemon_lock::{DAEMON, DaemonLock, LockError};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{SysconfVar, sysconf};
 use sd_notify::NotifyState;
@@ -81,7 +81,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
     let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten();
     let ticks = ticks.and_then(|ticks| u64::try_from(ticks).ok());
     let ticks = ticks.filter(|ticks| *ticks > 0).ok_or(RunError::Ticks)?;
-    let _lock = DaemonLock::take(SERVICE, &options.run.join(LOCK))?;
+    let _lock = DaemonLock::take(SERVICE, DAEMON, &options.run.join(LOCK))?;
     let config = configured(&options.config, options.observe);
     let mut daemon = Daemon::new(Parts {
         root: ROOT.into(),
