@@ -13,7 +13,7 @@ use auto_ext_service::config_file::{lookalike, tree};
 use auto_ext_service::cpu_list;
 
 use super::settings::{CpuMode, Foreign, MemoryMode, PinBy, Settings, Switch, UnderScx};
-use super::{GuestConfig, Reclaim};
+use super::values::{GuestConfig, Reclaim};
 use crate::snapshot::Mib;
 
 /// Where it is.

@@ -6,12 +6,12 @@ use auto_ext_service::config_file::json_schema::{
 };
 use serde_json::{Value, json};
 
-use super::Reclaim;
 use super::file::{
     CPU_KEYS, GUEST_KEYS, GUEST_MEMORY_KEYS, HOST_FLOOR, KEYS, MAX_GUESTS, MAX_LIST, MAX_NAME,
     MEMORY_KEYS, MIN, RESERVE, STEP, VERSION, WEIGHT,
 };
 use super::settings::{CpuMode, Foreign, MemoryMode, PinBy, Settings, UnderScx};
+use super::values::Reclaim;
 use crate::snapshot::Mib;
 
 /// The JSON Schema (draft 7) of the file.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Config, CpuConfig, GuestConfig, MemoryConfig, Mode, Reclaim};
+use super::values::{Config, CpuConfig, GuestConfig, MemoryConfig, Mode, Reclaim};
 use crate::snapshot::{GuestId, Mib};
 use crate::topology::Cpus;
 
