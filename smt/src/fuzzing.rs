@@ -1,9 +1,9 @@
 //! What must hold of every text that /sys and /proc might show; the fuzz target in `fuzz/` calls it. Making up texts is left to
 //! `fuzz`.
 
-use crate::cpu_list::{self, List};
 use crate::groups::stat;
 use crate::topology::Topology;
+use auto_ext_service::cpu_list::{self, List};
 
 /// The files that are asked for are the lines of `data`, one after the other; an empty line is a file that is missing. What is
 /// understood has each CPU in one core at most, and lists are read as they are shown.

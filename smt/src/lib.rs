@@ -5,8 +5,6 @@
 //! Nothing here changes anything on a machine but files of its own ([`store`]) and where threads may run ([`affinity`]), which
 //! is undone.
 
-use auto_ext_service::{bounded_file, cpu_list};
-
 pub mod affinity;
 pub mod core;
 pub mod counters;

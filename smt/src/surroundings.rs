@@ -5,7 +5,7 @@ use std::path::Path;
 
 use auto_ext_service::sanitize::sanitize;
 
-use crate::bounded_file::Root;
+use auto_ext_service::bounded_file::Root;
 
 /// How large a text may be, in bytes.
 const MAX_TEXT: usize = 4096;

@@ -12,8 +12,8 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::libc::O_NOFOLLOW;
 use serde::{Deserialize, Serialize};
 
-use crate::cpu_list::{self, Cpus, List, NoCpuList};
 use crate::groups::Key;
+use auto_ext_service::cpu_list::{self, Cpus, List, NoCpuList};
 
 /// Where it is.
 pub const DIRECTORY: &str = "/run/auto-ext-smt";

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use crate::bounded_file::Root;
-use crate::cpu_list::Cpus;
 use crate::groups::{Confines, Key, MAX_THREADS, Process, Processes, TooMany, threads};
+use auto_ext_service::bounded_file::Root;
+use auto_ext_service::cpu_list::Cpus;
 
 use super::ledger::{Change, Ledger, LedgerError};
 use super::set::Masks;

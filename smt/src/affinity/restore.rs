@@ -8,9 +8,9 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-use crate::bounded_file::Root;
-use crate::cpu_list::Cpus;
 use crate::groups::{Confines, Key, MAX_THREADS, Processes, threads};
+use auto_ext_service::bounded_file::Root;
+use auto_ext_service::cpu_list::Cpus;
 
 use super::ledger::{Change, Ledger};
 use super::pin::is_still;

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::cpu_list::{Cpus, MAX_CPUS};
+use auto_ext_service::cpu_list::{Cpus, MAX_CPUS};
 
 /// What a word of a mask has.
 const BITS: u32 = u64::BITS;

@@ -10,8 +10,8 @@ use nix::errno::Errno;
 use tempfile::TempDir;
 
 use super::*;
-use crate::cpu_list::{self, Cpus};
 use crate::groups::{Confines, Key, Processes, tids};
+use auto_ext_service::cpu_list::{self, Cpus};
 
 const ROOT: &str = "/";
 

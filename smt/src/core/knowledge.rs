@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::cpu_list::Cpus;
 use crate::groups::Key;
 use crate::plan::{Placement, Request, Room, Scores, masks, place, plans};
 use crate::topology::Core;
 use crate::trial::MAX_LOSS;
+use auto_ext_service::cpu_list::Cpus;
 
 /// What a group loses beyond what it may counts so many times more: where it loses much, a plan is never kept.
 const UNFAIR: f64 = 2.0;

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::bounded_file::Root;
+use auto_ext_service::bounded_file::Root;
 
 use super::event::{Kind, Pair};
 use super::reading::{Counters, NotCounted, Reading};

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::bounded_file::Root;
-use crate::cpu_list::{self, Cpus};
 use crate::topology::Topology;
+use auto_ext_service::bounded_file::Root;
+use auto_ext_service::cpu_list::{self, Cpus};
 
 use super::process::{Process, Thread};
 

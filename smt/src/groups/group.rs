@@ -7,9 +7,9 @@ use std::path::Path;
 use glob::Pattern;
 use serde::{Deserialize, Serialize};
 
-use crate::bounded_file::Root;
-use crate::cpu_list::MAX_CPUS;
 use crate::topology::{Domain, Topology};
+use auto_ext_service::bounded_file::Root;
+use auto_ext_service::cpu_list::MAX_CPUS;
 
 use super::eligible::{NotEligible, by_name, by_threads, effective};
 use super::process::{MAX_THREADS, Process, Processes, threads};

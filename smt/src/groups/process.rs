@@ -5,8 +5,8 @@ use std::path::Path;
 
 use auto_ext_service::sanitize::sanitize;
 
-use crate::bounded_file::Root;
-use crate::cpu_list::{self, Cpus};
+use auto_ext_service::bounded_file::Root;
+use auto_ext_service::cpu_list::{self, Cpus};
 
 use super::stat::{Stat, stat};
 

@@ -9,8 +9,8 @@ use tempfile::TempDir;
 
 use super::process::{TooMany, threads};
 use super::*;
-use crate::bounded_file::Root;
 use crate::topology::Topology;
+use auto_ext_service::bounded_file::Root;
 
 const HOUR: u64 = 3600;
 /// Ticks of a second.

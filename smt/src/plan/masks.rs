@@ -1,8 +1,8 @@
 //! From a placement to the CPUs of each group: all hardware threads of its cores. The kernel may still move its workers among
 //! them, and nobody has to wait for a CPU that one thread of the kernel has.
 
-use crate::cpu_list::Cpus;
 use crate::topology::Core;
+use auto_ext_service::cpu_list::Cpus;
 
 use super::place::Placement;
 

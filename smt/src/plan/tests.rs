@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::greedy::{Pair, starts};
 use super::original::candidates;
 use super::*;
-use crate::cpu_list::Cpus;
 use crate::topology::Core;
+use auto_ext_service::cpu_list::Cpus;
 
 fn golden(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");

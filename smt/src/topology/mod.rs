@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
-use crate::bounded_file::Root;
-use crate::cpu_list::{self, Cpus, List, NoCpuList};
+use auto_ext_service::bounded_file::Root;
+use auto_ext_service::cpu_list::{self, Cpus, List, NoCpuList};
 
 #[cfg(test)]
 mod tests;
