@@ -105,6 +105,18 @@ impl AffinityOwner {
         }
     }
 
+    /// Gives up all processes that are ours, after the affinity of each was put back: whoever was killed may have claimed some of
+    /// which nobody else knows.
+    ///
+    /// # Errors
+    /// When the directory cannot be read or changed. One that is missing says nothing.
+    pub fn release_all(&self) -> io::Result<()> {
+        for (process, _) in self.links()? {
+            self.release(process)?;
+        }
+        Ok(())
+    }
+
     /// Whose a process is, if it is anybody's.
     #[must_use]
     pub fn of(&self, process: Process) -> Option<Claim> {
@@ -117,21 +129,30 @@ impl AffinityOwner {
     /// # Errors
     /// When the directory cannot be read. One that is missing says nothing.
     pub fn sweep(&self, root: &Path) -> io::Result<()> {
+        for (process, link) in self.links()? {
+            if Process::read(root, process.pid) != Some(process) {
+                // Another service may sweep at the same moment.
+                let _ = fs::remove_file(link);
+            }
+        }
+        Ok(())
+    }
+
+    /// The processes of which something is said, whoever said it, and where.
+    fn links(&self) -> io::Result<Vec<(Process, PathBuf)>> {
         let entries = match fs::read_dir(&self.directory) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
+        let mut links = Vec::new();
         for entry in entries.take(MAX_SWEPT) {
             let entry = entry?;
             let name = entry.file_name();
             let process = name.to_str().and_then(Process::of_link);
-            if process.is_some_and(|process| Process::read(root, process.pid) != Some(process)) {
-                // Another service may sweep at the same moment.
-                let _ = fs::remove_file(entry.path());
-            }
+            links.extend(process.map(|process| (process, entry.path())));
         }
-        Ok(())
+        Ok(links)
     }
 
     fn read(&self, link: &Path) -> Claim {
@@ -167,10 +188,15 @@ mod tests {
         let others = Claim::Others("auto-ext-vm".to_owned());
         assert_eq!(smt.claim(this()).unwrap(), others);
         smt.release(this()).unwrap();
+        smt.release_all().unwrap();
         assert_eq!(smt.of(this()), Some(others));
         vm.release(this()).unwrap();
         vm.release(this()).unwrap();
         assert_eq!(smt.claim(this()).unwrap(), Claim::Ours);
+        smt.release_all().unwrap();
+        assert_eq!(smt.of(this()), None);
+        let missing = AffinityOwner::new(&run.path().join("missing"), "auto-ext-smt");
+        missing.release_all().unwrap();
     }
 
     #[test]

@@ -7,12 +7,13 @@ use anyhow::{Result, bail};
 use auto_ext_service::bounded_file::Root;
 use auto_ext_service::sanitize::sanitize;
 
-use super::client::{is_absent, shown};
-use super::look::{ROOT, topology};
-use super::missing::{Means, NO_SMT};
 use crate::config::Config;
 use crate::core::Act;
 use crate::groups::Processes;
+
+use super::client::{is_absent, shown};
+use super::look::{ROOT, topology};
+use super::missing::{Means, NO_SMT};
 
 /// Programs that move threads or interrupts about by themselves.
 const OTHERS: [&str; 4] = ["numad", "irqbalance", "tuned", "ananicy-cpp"];

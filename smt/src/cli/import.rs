@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io::{Read as _, Write};
 use std::path::Path;
 
+use anyhow::{Context as _, Result, ensure};
+
 use crate::model::original::{MAX_TEXT, Measurements, combination};
 use crate::model::{Kind, Machine, Resource};
 use crate::store::Store;
-use anyhow::{Context as _, Result, ensure};
 
 /// Reads both documents, prints what is in them, and keeps it.
 pub(super) fn import(

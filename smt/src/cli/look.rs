@@ -4,8 +4,6 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use crate::groups::{Given, Group, GroupBy, Processes, Rules, groups};
-use crate::topology::Topology;
 use anyhow::{Context as _, Result, bail};
 use auto_ext_service::duration;
 use auto_ext_service::sanitize::sanitize;
@@ -13,6 +11,9 @@ use clap::{Args, ValueEnum};
 use glob::Pattern;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{SysconfVar, sysconf};
+
+use crate::groups::{Given, Group, GroupBy, Processes, Rules, groups};
+use crate::topology::Topology;
 
 /// Where /sys and /proc are.
 pub(super) const ROOT: &str = "/";

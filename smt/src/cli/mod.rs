@@ -22,16 +22,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::affinity;
-use crate::store::{DIRECTORY, Store};
 use anyhow::Context as _;
 use auto_ext_bus::join::BusKind;
 use auto_ext_service::exit_code::{Code, WithCode};
 use auto_ext_service::sanitize::sanitize;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::affinity;
 use crate::config;
 use crate::daemon::{Hardware, Options};
+use crate::store::{DIRECTORY, Store};
 use look::{Look, ROOT, time};
 
 /// Which long-running groups of processes share a core, and which had better

@@ -1,13 +1,13 @@
 //! `auto-ext-smt observe`: the groups that run, how busy each is, how fast it runs, whether it may be placed.
 
 use std::io::Write;
-
 use std::path::Path;
+
+use anyhow::Result;
 
 use crate::groups::Group;
 use crate::plan::Room;
 use crate::topology::Topology;
-use anyhow::Result;
 
 use super::look::{Look, ROOT, look, shown, topology};
 use super::missing::{Means, NO_SMT};

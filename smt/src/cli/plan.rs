@@ -3,14 +3,15 @@
 use std::io::Write;
 use std::path::Path;
 
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
 use crate::groups::Group;
 use crate::model::{Job, SlowdownModel};
 use crate::plan::{Plan, Request, Room, Scores, plans};
 use crate::store::Store;
 use crate::surroundings::Surroundings;
 use crate::topology::Domain;
-use anyhow::{Context as _, Result};
-use serde_json::{Value, json};
 
 use super::look::{Look, ROOT, look, shown, topology};
 use super::missing::NO_SMT;

@@ -4,8 +4,12 @@
 use std::io::Write;
 use std::path::Path;
 
-use crate::affinity::{Ledger, LedgerError, Masks, Pretend, Restored, System, restore as undo};
 use anyhow::{Result, bail};
+use auto_ext_service::affinity_owner::{self, AffinityOwner};
+
+use crate::affinity::{
+    Ledger, LedgerError, Masks, Pretend, Restored, SERVICE, System, restore as undo,
+};
 
 use super::ask;
 use super::look::ROOT;
@@ -32,6 +36,8 @@ pub(super) fn restore(directory: &Path, dry_run: bool, out: &mut dyn Write) -> R
         bail!("thread {tid} stays where it was placed: {error}{others}; try again as root");
     }
     if !dry_run {
+        // Nobody places them any more.
+        AffinityOwner::new(affinity_owner::DIRECTORY.as_ref(), SERVICE).release_all()?;
         ledger.close()?;
     }
     Ok(())

@@ -2,9 +2,10 @@
 
 use std::io::Write;
 
+use anyhow::{Context as _, Result};
+
 use crate::model::pair_score;
 use crate::store::Store;
-use anyhow::{Context as _, Result};
 
 use super::look::shown;
 

@@ -2,10 +2,11 @@
 
 use std::io::Write;
 
-use crate::model::{self, Feature, Resource};
-use crate::store::Store;
 use anyhow::{Result, bail};
 use auto_ext_service::clock::now_us;
+
+use crate::model::{self, Feature, Resource};
+use crate::store::Store;
 
 /// What slowdowns are made of: what is known of all jobs.
 fn features(store: &Store) -> Result<Vec<Feature>> {

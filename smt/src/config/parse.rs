@@ -15,7 +15,7 @@ use crate::core::Act;
 use crate::counters::Metric;
 use crate::groups::GroupBy;
 
-use super::Config;
+use super::settings::Config;
 
 /// The version of the format.
 pub(super) const VERSION: &str = "1";

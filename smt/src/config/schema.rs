@@ -5,11 +5,11 @@ use auto_ext_service::config_file::json_schema::{
 };
 use serde_json::{Value, json};
 
-use super::Config;
 use super::parse::{
     ACTS, GROUPS, HOLD, KEYS, MARGIN, MAX_ITEMS, MAX_PATTERN, METRICS, NEVER, VERSION, WEIGHT,
     act_name, group_name, metric_name,
 };
+use super::settings::Config;
 
 /// The JSON Schema (draft 7). What is valid is always valid by it; the reverse holds but for the ranges of times and shares.
 #[must_use]

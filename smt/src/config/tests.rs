@@ -1,8 +1,12 @@
 //! Tests of the configuration as people write it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
+use crate::core::Act;
+use crate::counters::Metric;
+use crate::groups::GroupBy;
 
 const ALL: &str = "\
 version: 1

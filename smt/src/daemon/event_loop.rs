@@ -16,7 +16,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::affinity::System;
+use crate::affinity::{self, System};
 use crate::config::Config;
 use crate::core::{Act, Moment};
 
@@ -35,7 +35,6 @@ const LATE: Duration = Duration::from_secs(2);
 const BUS_WITHIN: u32 = 10;
 /// How many callers may wait.
 const WAITING: usize = 16;
-const SERVICE: &str = "auto-ext-smt";
 const LOCK: &str = "lock";
 
 /// How the daemon was asked to run.
@@ -81,7 +80,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
     let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten();
     let ticks = ticks.and_then(|ticks| u64::try_from(ticks).ok());
     let ticks = ticks.filter(|ticks| *ticks > 0).ok_or(RunError::Ticks)?;
-    let _lock = DaemonLock::take(SERVICE, DAEMON, &options.run.join(LOCK))?;
+    let _lock = DaemonLock::take(affinity::SERVICE, DAEMON, &options.run.join(LOCK))?;
     let config = configured(&options.config, options.observe);
     let mut daemon = Daemon::new(Parts {
         root: ROOT.into(),

@@ -1,7 +1,7 @@
 //! Where groups are placed: has the ledger while they are, and undoes all of it. What another service decides about is not
 //! touched.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use auto_ext_service::affinity_owner::{AffinityOwner, Claim, Process};
@@ -23,12 +23,7 @@ pub(super) struct Placing {
     /// How many threads were placed.
     threads: usize,
     owner: AffinityOwner,
-    /// The processes that were claimed for it.
-    claimed: BTreeSet<Process>,
 }
-
-/// Under this name processes are claimed.
-const SERVICE: &str = "auto-ext-smt";
 
 /// A group that cannot be placed, or does not stay where it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +41,7 @@ impl Placing {
             ledger: None,
             placed: BTreeMap::new(),
             threads: 0,
-            owner: AffinityOwner::new(owners, SERVICE),
-            claimed: BTreeSet::new(),
+            owner: AffinityOwner::new(owners, affinity::SERVICE),
         }
     }
 
@@ -116,14 +110,14 @@ impl Placing {
     }
 
     /// Claims processes, so that no other service places them meanwhile.
-    fn claim(&mut self, pids: &[u32]) -> Result<(), String> {
+    fn claim(&self, pids: &[u32]) -> Result<(), String> {
         // Whoever has ended has no time of its beginning.
         for process in pids
             .iter()
             .filter_map(|pid| Process::read(&self.root, *pid))
         {
             match self.owner.claim(process) {
-                Ok(Claim::Ours) => drop(self.claimed.insert(process)),
+                Ok(Claim::Ours) => {}
                 Ok(Claim::Others(service)) => {
                     return Err(format!(
                         "{service} decides where process {} runs",
@@ -136,18 +130,10 @@ impl Placing {
         Ok(())
     }
 
-    /// Gives all processes up that were claimed, also those of which only the ledger knows.
-    fn give_up(&mut self) {
-        let changes = self.ledger.iter().flat_map(Ledger::changes);
-        let written = changes.map(|change| Process {
-            pid: change.pid,
-            began: change.pid_began,
-        });
-        self.claimed.extend(written);
-        for process in std::mem::take(&mut self.claimed) {
-            if let Err(error) = self.owner.release(process) {
-                tracing::warn!("process {} stays claimed: {error}", process.pid);
-            }
+    /// Gives all processes up that were claimed, also by a daemon that was killed.
+    fn give_up(&self) {
+        if let Err(error) = self.owner.release_all() {
+            tracing::warn!("processes stay claimed: {error}");
         }
     }
 

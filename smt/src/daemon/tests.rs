@@ -336,6 +336,8 @@ fn a_daemon_that_was_killed_at_any_moment_leaves_nothing_that_the_next_does_not_
         drop(daemon);
         drop(machine.daemon(0.1, Act::Observe, true));
         assert!(machine.all_free(), "after {seconds} s");
+        let claims = fs::read_dir(machine.owners()).map_or(0, Iterator::count);
+        assert_eq!(claims, 0, "after {seconds} s");
     }
 }
 

@@ -162,7 +162,9 @@ impl<H: Host> Daemon<H> {
         let controller = self.controller.as_ref();
         let text = controller.map(|controller| explain(controller.state(), |id| self.name(id)));
         let pause = self.orders.pause.filter(|pause| pause.left().is_some());
-        let acts = |mode: Acting| mode == Acting::Act;
+        // What was seen before is not so any more.
+        let is_seen = self.trouble.is_none();
+        let acts = |mode: Acting| is_seen && mode == Acting::Act;
         let cpu_kept = self
             .orders
             .cpu_observes
@@ -182,8 +184,6 @@ impl<H: Host> Daemon<H> {
             kept: self.memory_is_kept().unwrap_or_default(),
             standing: String::new(),
         };
-        // What was seen before is not so any more.
-        let is_seen = self.trouble.is_none();
         let guests = if is_seen { self.guests() } else { &[] };
         let (mode, reason) = match (&self.trouble, pause) {
             (Some(why), _) => (

@@ -5,7 +5,7 @@ use auto_ext_service::cpu_list;
 use crate::topology::Cpus;
 
 use super::process::Process;
-use super::{Kernel, MAX_TEXT};
+use super::texts::{Kernel, MAX_TEXT};
 
 /// How many parents of a cgroup are looked at.
 const MAX_DEPTH: usize = 32;

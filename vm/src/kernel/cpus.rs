@@ -7,7 +7,7 @@ use auto_ext_service::cpu_list;
 use crate::host::HostError;
 use crate::topology::{Cpu, Cpus, FULL_CAPACITY};
 
-use super::{Kernel, MAX_TEXT};
+use super::texts::{Kernel, MAX_TEXT};
 
 const CPUS: &str = "sys/devices/system/cpu";
 const NODES: &str = "sys/devices/system/node";

@@ -4,95 +4,12 @@
 mod cgroup;
 mod cpus;
 mod process;
+mod texts;
 mod threads;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use auto_ext_service::bounded_file::Root;
-
-use crate::host::HostError;
-use crate::snapshot::Mib;
-use crate::topology::Cpu;
-
 pub use process::{Pid, Process};
+pub use texts::Kernel;
 pub use threads::{Thread, Threads};
-
-/// How large a text may be, in bytes: /proc/stat has a line for each interrupt, and lists of CPUs are long.
-const MAX_TEXT: usize = 1 << 20;
-
-/// How many times a second the kernel counts for programs (USER_HZ in include/asm-generic/param.h), on all it runs on today.
-const TICKS: u32 = 100;
-
-/// What the kernel says.
-#[derive(Debug)]
-pub struct Kernel {
-    path: PathBuf,
-    root: Root,
-    /// The CPUs, with what /sys said when they were read.
-    cpus: Option<(Vec<String>, Vec<Cpu>)>,
-}
-
-impl Kernel {
-    /// The one whose /proc and /sys are below `root`.
-    #[must_use]
-    pub fn new(root: &Path) -> Self {
-        Self {
-            path: root.to_owned(),
-            root: Root::new(root),
-            cpus: None,
-        }
-    }
-
-    /// What the host could give without swapping.
-    #[must_use]
-    pub fn available(&self) -> Option<Mib> {
-        let text = self.root.text("proc/meminfo", MAX_TEXT)?;
-        kib_of(&text, "MemAvailable:")
-    }
-
-    /// How long each of these CPUs was busy, in their order. What others took from a virtual machine that this is does not count.
-    #[must_use]
-    pub fn busy(&self, cpus: &[Cpu]) -> Vec<Option<Duration>> {
-        let text = self.root.text("proc/stat", MAX_TEXT).unwrap_or_default();
-        let each: BTreeMap<u32, Duration> = text.lines().filter_map(busy_of_line).collect();
-        cpus.iter().map(|cpu| each.get(&cpu.id).copied()).collect()
-    }
-
-    fn unreadable(&self, path: &str) -> HostError {
-        HostError::Garbled {
-            from: self.path.join(path),
-            why: "it cannot be read, or is no such text".to_owned(),
-        }
-    }
-}
-
-/// An amount of memory that is told in KiB behind this name.
-fn kib_of(text: &str, name: &str) -> Option<Mib> {
-    let value = text.lines().find_map(|line| line.strip_prefix(name))?;
-    let kib = value.trim_ascii().strip_suffix("kB")?;
-    let kib: u64 = kib.trim_ascii().parse().ok()?;
-    Some(kib as f64 / 1024.0)
-}
-
-/// A line of /proc/stat: user nice system idle iowait irq softirq steal (proc_stat(5)).
-fn busy_of_line(line: &str) -> Option<(u32, Duration)> {
-    let mut words = line.strip_prefix("cpu")?.split_ascii_whitespace();
-    let cpu = words.next()?.parse().ok()?;
-    let ticks: Vec<u64> = words.map_while(|word| word.parse().ok()).collect();
-    let &[user, nice, system, _, _, irq, softirq, ..] = &ticks[..] else {
-        return None;
-    };
-    let all = [nice, system, irq, softirq].into_iter();
-    let busy = all.fold(user, u64::saturating_add);
-    Some((cpu, in_ticks(busy)))
-}
-
-/// So many ticks as a time.
-fn in_ticks(ticks: u64) -> Duration {
-    Duration::from_millis(ticks.saturating_mul(u64::from(1000 / TICKS)))
-}

@@ -8,7 +8,7 @@ use auto_ext_service::cpu_list::MAX_CPUS;
 use crate::moment::Moment;
 use crate::snapshot::Mib;
 
-use super::{Kernel, MAX_TEXT, in_ticks, kib_of};
+use super::texts::{Kernel, MAX_TEXT, in_ticks, kib_of};
 
 /// The number of a process.
 pub type Pid = u32;

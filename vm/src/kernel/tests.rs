@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::topology::Cpus;
+use crate::topology::{Cpu, Cpus};
 
 fn write(root: &Path, files: &[(&str, &str)]) {
     for (path, text) in files {

@@ -8,7 +8,7 @@ use auto_ext_service::cpu_list;
 use crate::topology::Cpus;
 
 use super::process::Process;
-use super::{Kernel, MAX_TEXT};
+use super::texts::{Kernel, MAX_TEXT};
 
 /// How many threads of a process are looked at.
 const MAX_THREADS: usize = 8192;

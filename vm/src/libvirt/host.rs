@@ -8,7 +8,7 @@ use auto_ext_service::bounded_file::Root;
 use auto_ext_service::clock;
 
 use crate::action::Action;
-use crate::core::{End, Event};
+use crate::core::Event;
 use crate::host::{Host, HostError};
 use crate::kernel::{Kernel, Process};
 use crate::moment::Moment;
@@ -18,6 +18,7 @@ use crate::topology::{Cpu, Cpus};
 use super::connection::Connection;
 use super::definition::Definition;
 use super::guest::{Known, Now};
+use super::lifecycle::{Happened, meaning};
 use super::procedures::{
     self, ALL_STATS, Answer, Domain, IS_PERSISTENT, JOB_INFO, Lifecycle, PIN_VCPU, Procedure,
     SET_MEMORY, SET_PERIOD, XML,
@@ -324,7 +325,7 @@ impl Libvirt {
     /// What an event means.
     fn event(&mut self, event: &Lifecycle) -> Option<Event> {
         let id = GuestId::new(&event.domain.uuid_text());
-        match end(event)? {
+        match meaning(event)? {
             Happened::Defined => {
                 // It is read again with the next look.
                 if let Some(known) = self.guests.get_mut(&id)
@@ -336,27 +337,6 @@ impl Libvirt {
             }
             Happened::Ended(end) => Some(Event::Ended(id, end)),
         }
-    }
-}
-
-/// What matters of what happens to a domain.
-enum Happened {
-    Defined,
-    Ended(End),
-}
-
-/// virDomainEventType and the details of its ends.
-fn end(event: &Lifecycle) -> Option<Happened> {
-    match (event.event, event.detail) {
-        // Defined, undefined.
-        (0 | 1, _) => Some(Happened::Defined),
-        // Stopped: crashed, failed.
-        (5, 2 | 5) => Some(Happened::Ended(End::Lost)),
-        // Shut down, destroyed, migrated, saved, or replaced by a snapshot.
-        (5, _) => Some(Happened::Ended(End::InOrder)),
-        // Crashed.
-        (8, _) => Some(Happened::Ended(End::Lost)),
-        _ => None,
     }
 }
 

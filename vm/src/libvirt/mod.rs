@@ -5,6 +5,7 @@ mod connection;
 pub(crate) mod definition;
 mod guest;
 mod host;
+mod lifecycle;
 pub(crate) mod message;
 pub(crate) mod procedures;
 pub(crate) mod xdr;

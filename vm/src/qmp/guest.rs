@@ -75,21 +75,7 @@ impl Known {
         let uuid: Uuid = qemu.call("query-uuid", &Value::Null, until)?;
         let name: Name = qemu.call("query-name", &Value::Null, until)?;
         let size: Size = qemu.call("query-memory-size-summary", &Value::Null, until)?;
-        let mut balloon = None;
-        let mut fixed = None;
-        for place in DEVICES {
-            let children: Vec<Child> = qemu.call("qom-list", &json!({"path": place}), until)?;
-            for child in children {
-                if child.kind.starts_with("child<virtio-balloon") {
-                    balloon = Some(format!("{place}/{}", child.name));
-                } else if child.kind.starts_with("child<vfio") {
-                    fixed = Some(Fixed::Vfio);
-                }
-            }
-        }
-        if balloon.is_none() {
-            fixed = Some(Fixed::NoBalloon);
-        }
+        let (balloon, fixed) = devices(&mut qemu, until)?;
         // A UUID of zeros is what those have that were given none.
         let is_given = uuid
             .uuid
@@ -277,4 +263,27 @@ impl Known {
         let _: Value = self.connection.call("qom-set", &asked, until)?;
         Ok(())
     }
+}
+
+/// The balloon of a QEMU, and what makes its memory nothing to be changed.
+fn devices(
+    qemu: &mut Connection,
+    until: Instant,
+) -> Result<(Option<String>, Option<Fixed>), HostError> {
+    let mut balloon = None;
+    let mut fixed = None;
+    for place in DEVICES {
+        let children: Vec<Child> = qemu.call("qom-list", &json!({"path": place}), until)?;
+        for child in children {
+            if child.kind.starts_with("child<virtio-balloon") {
+                balloon = Some(format!("{place}/{}", child.name));
+            } else if child.kind.starts_with("child<vfio") {
+                fixed = Some(Fixed::Vfio);
+            }
+        }
+    }
+    if balloon.is_none() {
+        fixed = Some(Fixed::NoBalloon);
+    }
+    Ok((balloon, fixed))
 }

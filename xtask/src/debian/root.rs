@@ -84,7 +84,7 @@ impl Root {
             super::is_root()?,
             "a clean Debian {suite} can only be entered by root"
         );
-        let archive = archive_of(suite)?;
+        let archive = archive_with(suite, PACKAGES)?;
         let directory = tempfile::tempdir_in(cache::directory()?).context("no place to unpack")?;
         run_quietly(
             command("tar")
@@ -221,15 +221,15 @@ fn network() -> impl Iterator<Item = String> {
         .filter_map(|name| Some(format!("{name}={}", std::env::var(name).ok()?)))
 }
 
-/// The archive of the system that is unpacked.
-fn archive_of(suite: &str) -> Result<PathBuf> {
+/// The archive of a system that holds these packages, with commas between them, beside the essential ones.
+pub(crate) fn archive_with(suite: &str, packages: &str) -> Result<PathBuf> {
     let sources = archive::sources(suite)?;
-    let key = cache::fingerprint(&format!("{PACKAGES}\n{sources:?}"));
+    let key = cache::fingerprint(&format!("{packages}\n{sources:?}"));
     cache::entry(format!("debian/{suite}-{key}.tar"), |place| {
         step(&format!("making a clean Debian {suite}"), || {
             let mut mmdebstrap: Command = command("mmdebstrap");
             mmdebstrap.args(["--quiet", "--variant=minbase", "--format=tar"]);
-            mmdebstrap.arg(format!("--include={PACKAGES}"));
+            mmdebstrap.arg(format!("--include={packages}"));
             run_quietly(mmdebstrap.arg(suite).arg(place).args(&sources))
         })
     })

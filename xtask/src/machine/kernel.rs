@@ -123,6 +123,11 @@ impl Image {
         self.write_initramfs(INIT, &[MODULES, LATER_MODULES].concat(), path)
     }
 
+    /// Writes an initramfs that runs the shell script `init`, which can load the module of the balloon.
+    pub(crate) fn guest_initramfs(&self, init: &str, path: &Path) -> Result<()> {
+        self.write_initramfs(init, &["virtio_balloon"], path)
+    }
+
     /// Writes an initramfs that does nothing but run the shell script `init`.
     pub(crate) fn bare_initramfs(&self, init: &str, path: &Path) -> Result<()> {
         self.write_initramfs(init, &[], path)

@@ -24,6 +24,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::command::say;
+pub(crate) use kernel::Image;
 pub(crate) use kernels::{Kernel, Role};
 pub(crate) use lines::Lines;
 use run::EMULATION_FAILURES;
@@ -210,7 +211,7 @@ impl Machine {
     /// Gets everything that the machine needs into the cache; returns the kernel's version.
     pub(crate) fn prepare(&self) -> Result<String> {
         image::root(self.root)?;
-        let kernel = kernel::Image::get(&self.kernel)?;
+        let kernel = Image::get(&self.kernel)?;
         accel::Accel::choose(&kernel)?;
         Ok(kernel.version)
     }
@@ -221,7 +222,7 @@ impl Machine {
         run: impl FnOnce(&qemu::Devices<'_>, &run::Directory) -> Result<T>,
     ) -> Result<T> {
         let root = image::root(self.root)?;
-        let kernel = kernel::Image::get(&self.kernel)?;
+        let kernel = Image::get(&self.kernel)?;
         let accel = accel::Accel::choose(&kernel)?;
 
         let directory =

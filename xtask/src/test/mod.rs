@@ -17,6 +17,7 @@ mod packages;
 mod rpm;
 mod sizes;
 mod steps;
+mod virtual_machines;
 #[cfg(test)]
 mod words;
 
@@ -36,6 +37,7 @@ use install::RELEASES;
 use packages::PACKAGES;
 use sizes::SIZES;
 use steps::{Run, Step};
+use virtual_machines::VIRTUAL_MACHINES;
 
 /// The step that shows that the benchmarks work.
 const BENCHMARKS: &str = "benchmarks, quickly";
@@ -90,6 +92,10 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
     if !roles.is_empty() {
         all.step(RELEASE, |_| build_for_machines());
         name_kernels(&all, roles);
+    }
+    if roles.contains(&Role::Newest) {
+        // Alone: it judges where vCPUs are put beside whatever else runs.
+        all.step(VIRTUAL_MACHINES, virtual_machines::virtual_machines);
     }
     all.side_by_side(judging(roles), beside(roles));
     if arguments.install {

@@ -14,6 +14,7 @@ use super::count::Count;
 use super::install::RELEASES;
 use super::packages::PACKAGES;
 use super::sizes::SIZES;
+use super::virtual_machines::VIRTUAL_MACHINES;
 use super::{BENCHMARKS, FAULTS, NO_LOADS, SOAK, is_system_step, system_step};
 use crate::command::{complain, make_way, say};
 use crate::machine::Role;
@@ -51,7 +52,7 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn new(filter: Option<&str>, roles: &[Role]) -> Self {
         let before = CHECKS.iter().map(|check| check.name);
-        let before = before.chain([UNIT_TESTS, FUZZING, RELEASE]);
+        let before = before.chain([UNIT_TESTS, FUZZING, RELEASE, VIRTUAL_MACHINES]);
         let system = roles.iter().map(|role| system_step(*role));
         let after = [NO_LOADS, FAULTS, SOAK, SIZES, PACKAGES, BENCHMARKS].into_iter();
         let after = after.chain(RELEASES.iter().map(|release| release.step));
