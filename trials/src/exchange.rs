@@ -3,8 +3,8 @@
 use auto_ext_policy::Scheduler;
 use serde::{Deserialize, Serialize};
 
+use crate::key::{Here, Key, MAX_RECORDS};
 use crate::record::Closed;
-use crate::table::{Here, Key, MAX_RECORDS, Row};
 use crate::yardstick::METRIC_VERSION;
 
 /// The version of what is exported.
@@ -54,21 +54,8 @@ pub enum ExportError {
 
 impl Export {
     /// Of what a machine found itself.
-    pub(crate) fn of(rows: &[Row]) -> Self {
-        let exported = |row: &Row| {
-            let Row { key, record } = row;
-            let is_about_one = key.scheduler.is_some() && key.metric == METRIC_VERSION;
-            is_about_one.then_some(())?;
-            let compared = record.compared().map_or(0, |compared| compared.pairs);
-            Some(Exported {
-                key: key.clone(),
-                effect: record.effect()?,
-                pairs: record.pairs().max(compared),
-                is_proven: record.proven().is_some(),
-                closed: record.closed(),
-            })
-        };
-        Self(rows.iter().filter_map(exported).collect())
+    pub(crate) fn of(found: Vec<Exported>) -> Self {
+        Self(found)
     }
 
     /// What it says.

@@ -7,10 +7,13 @@
 //! Challengers are compared with the kernel's own scheduler alone, whatever runs otherwise: so what was found of one can be set beside
 //! what was found of another, and a turn of the incumbent is never one of something unproven.
 
+mod about;
 mod budget;
+mod compared;
 mod comparison;
 mod exchange;
 mod guard;
+mod key;
 mod moment;
 mod noise;
 mod outcome;
@@ -27,9 +30,11 @@ mod turn;
 mod yardstick;
 
 pub use budget::{Budget, HOURLY_SHARE, KEPT_FOR_OTHERS, SWITCHES_PER_HOUR};
-pub use comparison::{Compared, Comparison, JudgedBy, NotKept};
+pub use compared::{Compared, JudgedBy};
+pub use comparison::{Comparison, NotKept};
 pub use exchange::{Export, ExportError, Exported};
 pub use guard::Alarm;
+pub use key::{Build, Here, Key, MAX_RECORDS, Machine};
 pub use moment::Moment;
 pub use outcome::{Measured, Reading};
 pub use pair::{PairEnd, PairRecord};
@@ -37,7 +42,7 @@ pub use plan::{challengers, goals};
 pub use quiet::Unquiet;
 pub use record::{Closed, Drops, Proven, Record};
 pub use status::{ClassStatus, TrialStatus};
-pub use table::{Build, Here, Key, MAX_RECORDS, Machine, Row, Table, TableError};
+pub use table::{Row, Table, TableError};
 pub use trial::{PAIRS_PER_TRIAL, Trial, TrialEnd};
 pub use trials::{Consent, Deed, MAX_CONSENT, Situation, Trials};
 pub use yardstick::{METRIC_VERSION, Metric, Yardstick};

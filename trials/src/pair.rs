@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::key::Key;
 use crate::outcome::Measured;
 use crate::record::Says;
 use crate::since_1970;
-use crate::table::Key;
 use crate::turn::Done;
 use crate::yardstick::{Metric, Yardstick};
 

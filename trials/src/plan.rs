@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use auto_ext_policy::{Candidate, Goal, Power, Profile, Rule, Scheduler, TrialMode};
 
+use crate::key::{Here, Key};
 use crate::record::Closed;
-use crate::table::{Here, Key, Table};
+use crate::table::Table;
 
 /// Every so many trials one that was proven meets the kernel's own again.
 pub(crate) const RECHECK_EVERY: u32 = 10;

@@ -8,7 +8,7 @@ use auto_ext_evidence::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::comparison::Compared;
+use crate::compared::Compared;
 use crate::since_1970;
 use crate::yardstick::{Metric, Yardstick};
 
@@ -393,7 +393,7 @@ mod tests {
     use auto_ext_policy::Goal;
 
     use super::*;
-    use crate::comparison::JudgedBy;
+    use crate::compared::JudgedBy;
     use crate::outcome::Measured;
 
     const NOW: Duration = Duration::from_secs(1_800_000_000);

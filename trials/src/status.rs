@@ -4,11 +4,12 @@ use auto_ext_evidence::Evidence;
 use auto_ext_policy::{Candidate, Goal, Profile};
 use serde::{Deserialize, Serialize};
 
-use crate::comparison::JudgedBy;
+use crate::compared::JudgedBy;
 use crate::exchange::Exported;
+use crate::key::Key;
 use crate::moment::Moment;
 use crate::record::Closed;
-use crate::table::{Key, Row};
+use crate::table::Row;
 use crate::trial::{PAIRS_PER_TRIAL, Trial};
 use crate::yardstick::{Metric, Yardstick};
 

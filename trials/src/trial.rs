@@ -6,10 +6,10 @@ use auto_ext_evidence::Pair;
 use auto_ext_policy::{Candidate, Goal, Profile, Scheduler};
 
 use crate::guard::{Guard, Reference};
+use crate::key::Key;
 use crate::moment::Moment;
 use crate::noise::SHAM_PAIRS;
 use crate::outcome::Measured;
-use crate::table::Key;
 use crate::turn::{Done, Turn};
 use crate::yardstick::Yardstick;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use auto_ext_policy::{Goal, Power, TrialMode};
+use auto_ext_policy::{Goal, Power, Profile, TrialMode};
 use auto_ext_signals::WaitBucket;
 use auto_ext_trials::{Consent, Here, PairEnd, Reading, SWITCHES_PER_HOUR, Table, Unquiet};
 use proptest::prelude::*;
@@ -144,6 +144,19 @@ impl Lab {
     fn ends(&self) -> Vec<&PairEnd> {
         self.machine.pairs.iter().map(|pair| &pair.end).collect()
     }
+}
+
+#[test]
+fn a_power_profile_that_becomes_known_late_delays_a_trial_and_ends_none() {
+    let mut lab = Lab::new(TrialMode::On);
+    let is_on = |lab: &Lab| lab.machine.state.trials().trial().is_some();
+    lab.seconds(20, is_on);
+    lab.machine.happens(Event::Profile(Some(Profile::Balanced)));
+    let known = lab.machine.now;
+    lab.seconds(300, is_on);
+    assert!(is_on(&lab));
+    assert!(lab.machine.now >= known + 30 * SECOND);
+    assert_eq!(lab.machine.state.trials().alike_since(), Some(known));
 }
 
 #[test]

@@ -251,6 +251,13 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Runs the service.
+fn serve(options: daemon::Options) -> anyhow::Result<ExitCode> {
+    log();
+    runtime()?.block_on(daemon::run(options))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn perform(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Daemon {
@@ -259,15 +266,13 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
             bus,
             record,
         } => {
-            log();
             let record = record.as_deref().map(new_file::create).transpose()?;
-            runtime()?.block_on(daemon::run(daemon::Options {
+            serve(daemon::Options {
                 config,
                 observe,
                 bus,
                 record,
-            }))?;
-            Ok(ExitCode::SUCCESS)
+            })
         }
         Command::Status { json } => runtime()?.block_on(status::run(json)),
         Command::Watch => runtime()?.block_on(watch::run()),

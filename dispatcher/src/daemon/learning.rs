@@ -15,7 +15,7 @@ use crate::api::trials::Learned;
 /// Why a daemon that runs beside another does none of this.
 const BESIDE: &str = "this daemon runs beside another, and tries nothing";
 
-fn invalid(why: NotKept) -> Refusal {
+fn invalid(why: &NotKept) -> Refusal {
     Refusal::Invalid(why.to_string())
 }
 
@@ -112,7 +112,9 @@ impl Daemon {
         if self.trials.store.is_none() {
             return Err(Refusal::Unavailable(BESIDE.to_owned()));
         }
-        let (goal, scheduler) = comparison.about(&self.policy, class).map_err(invalid)?;
+        let (goal, scheduler) = comparison
+            .about(&self.policy, class)
+            .map_err(|why| invalid(&why))?;
         let scheduler = scheduler.clone();
         if comparison.ratios.is_empty() {
             return Ok(Answer::Text("it could be kept".to_owned()));
@@ -127,10 +129,11 @@ impl Daemon {
         };
         let began = Duration::from_secs(comparison.took_s);
         let began = self.now().checked_sub(began);
-        if !trials
+        let is_alike = |(since, began)| since <= began;
+        if trials
             .alike_since()
             .zip(began)
-            .is_some_and(|(since, began)| since <= began)
+            .is_none_or(|both| !is_alike(both))
         {
             return Err(Refusal::Unavailable(
                 "meanwhile the daemon was started, or CPUs, a scheduler's program, the source of power or its profile \
@@ -138,7 +141,9 @@ impl Daemon {
                     .to_owned(),
             ));
         }
-        let (verdict, _) = comparison.judge(Duration::ZERO).map_err(invalid)?;
+        let (verdict, _) = comparison
+            .judge(Duration::ZERO)
+            .map_err(|why| invalid(&why))?;
         let mut said = kept(&scheduler.name, class, verdict);
         tracing::info!("what a comparison found is kept: {said}");
         if matches!(self.policy.trials.mode, TrialMode::Off | TrialMode::Watch) {

@@ -10,7 +10,7 @@ use auto_ext_core::{
 use auto_ext_policy::{Candidate, Pattern, Policy};
 use auto_ext_service::duration;
 use auto_ext_signals::{Process, Signal, Signals};
-use auto_ext_trials::Consent;
+use auto_ext_trials::{Comparison, Consent};
 use zbus::wire::LE;
 use zbus::wire::serialized::{Context, Data};
 
@@ -240,27 +240,13 @@ impl Service {
                     self.happens(Event::FailuresReset { command });
                 }
             }
-            Request::Learn { lasts, lifted } => {
-                let consent = Consent {
-                    until: self.now.saturating_add(lasts),
-                    lifted_until: self.now.saturating_add(lifted),
-                };
-                self.happens(Event::Consent((!lasts.is_zero()).then_some(consent)));
-                assert!(self.state.trials().trial().is_none(), "nobody is asked");
-            }
+            Request::Learn { lasts, lifted } => self.learn(lasts, lifted),
             Request::EndTrial => self.happens(Event::TrialEnded),
             Request::Forget { class } => {
                 self.happens(Event::LearnedForgotten { class });
                 assert!(self.state.trials().table().rows().is_empty());
             }
-            Request::Keep { class, comparison } => {
-                if let Ok((goal, scheduler)) = comparison.about(&POLICY, &class)
-                    && let Some(key) = self.state.trials().key(&class, goal, scheduler, None, None)
-                {
-                    let (key, comparison) = (Box::new(key), comparison);
-                    self.happens(Event::Compared { key, comparison });
-                }
-            }
+            Request::Keep { class, comparison } => self.keep(&class, comparison),
             Request::Import { export } => {
                 self.happens(Event::Imported(export));
                 let rows = self.state.trials().table().rows();
@@ -276,6 +262,24 @@ impl Service {
             | Request::Trace { .. } => {}
         }
         self.show();
+    }
+
+    fn keep(&mut self, class: &str, comparison: Box<Comparison>) {
+        if let Ok((goal, scheduler)) = comparison.about(&POLICY, class)
+            && let Some(key) = self.state.trials().key(class, goal, scheduler, None, None)
+        {
+            let key = Box::new(key);
+            self.happens(Event::Compared { key, comparison });
+        }
+    }
+
+    fn learn(&mut self, lasts: Duration, lifted: Duration) {
+        let consent = Consent {
+            until: self.now.saturating_add(lasts),
+            lifted_until: self.now.saturating_add(lifted),
+        };
+        self.happens(Event::Consent((!lasts.is_zero()).then_some(consent)));
+        assert!(self.state.trials().trial().is_none(), "nobody is asked");
     }
 
     fn lease(&mut self, request: Request) {

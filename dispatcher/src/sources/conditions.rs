@@ -11,7 +11,8 @@ use auto_ext_trials::Here;
 use tokio::time::timeout;
 use zbus::Connection;
 
-use super::{PowerSupplies, here, session};
+use super::power::PowerSupplies;
+use super::{here, session};
 
 /// How long the system bus may take to answer; then no service says what the power profile is.
 const BUS_WITHIN: Duration = Duration::from_secs(5);

@@ -10,11 +10,12 @@ use super::state::{Consent, Deed, Trials};
 use crate::comparison::Comparison;
 use crate::exchange::Export;
 use crate::guard::Alarm;
+use crate::key::{Here, Key};
 use crate::moment::Moment;
 use crate::outcome::Reading;
 use crate::pair::PairEnd;
 use crate::quiet::Unquiet;
-use crate::table::{Here, Key, Table};
+use crate::table::Table;
 use crate::trial::Stage;
 
 /// How long a consent lasts at most.

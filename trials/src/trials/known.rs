@@ -5,11 +5,12 @@ use std::time::Duration;
 use auto_ext_policy::{Candidate, Goal, Policy, Power, Profile, Rule, Scheduler, TrialMode};
 
 use super::state::{Consent, Trials};
+use crate::key::Key;
 use crate::moment::Moment;
 use crate::plan::Knowledge;
 use crate::quiet::Unquiet;
 use crate::status::{ClassStatus, TrialStatus};
-use crate::table::{Key, Table};
+use crate::table::Table;
 use crate::trial::Trial;
 use crate::yardstick::METRIC_VERSION;
 

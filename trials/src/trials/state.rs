@@ -8,10 +8,11 @@ use auto_ext_evidence::Plan;
 use auto_ext_policy::{Candidate, Policy, Power, Profile, Scheduler};
 use serde::{Deserialize, Serialize};
 
+use crate::key::Here;
 use crate::moment::Moment;
 use crate::pair::PairRecord;
 use crate::quiet::Unquiet;
-use crate::table::{Here, Table};
+use crate::table::Table;
 use crate::trial::{Trial, TrialEnd};
 use crate::turn::Done;
 

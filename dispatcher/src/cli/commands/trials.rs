@@ -301,15 +301,6 @@ mod tests {
             benched_until: Some(NOW / 1_000_000),
             ..found("scx_cosmos", Some(Metric::Wait), 0.0)
         };
-        let compared = ClassStatus {
-            compared: Some(JudgedBy::Time),
-            is_proven: true,
-            ..found("scx_lavd", Some(Metric::Wait), 0.04)
-        };
-        let imported = ClassStatus {
-            is_imported: true,
-            ..found("scx_tickless", Some(Metric::Wait), 0.04)
-        };
         let noise = ClassStatus {
             benched_for: Some("too noisy here (sd 0.31)".into()),
             ..found("kernel", None, 0.1)
@@ -317,10 +308,7 @@ mod tests {
         let quiet = found("kernel", None, 0.1);
         let rows = table(
             &[
-                class(
-                    "interactive",
-                    vec![quiet, proven, worse, benched, compared, imported],
-                ),
+                class("interactive", vec![quiet, proven, worse, benched]),
                 class("io", vec![noise]),
                 class("net", Vec::new()),
             ],
@@ -350,20 +338,6 @@ mod tests {
                 "-",
             ],
             [
-                "",
-                "",
-                "scx_lavd: the time of a command 3.9 % less",
-                "better (E=212, 9 pairs of a comparison)",
-                "-",
-            ],
-            [
-                "",
-                "",
-                "scx_tickless: waits 3.9 % less",
-                "imported, open (9 pairs elsewhere)",
-                "-",
-            ],
-            [
                 "io",
                 "bpfland",
                 "not tried",
@@ -374,6 +348,37 @@ mod tests {
         ];
         assert_eq!(rows, expected.map(|row| row.map(str::to_owned)));
         assert!(table(&[], NOW).is_empty());
+    }
+
+    #[test]
+    fn what_a_comparison_or_others_found_is_told_as_such() {
+        let compared = ClassStatus {
+            compared: Some(JudgedBy::Time),
+            is_proven: true,
+            ..found("scx_lavd", Some(Metric::Wait), 0.04)
+        };
+        let imported = ClassStatus {
+            is_imported: true,
+            ..found("scx_tickless", Some(Metric::Wait), 0.04)
+        };
+        for (found, says) in [
+            (
+                compared,
+                [
+                    "scx_lavd: the time of a command 3.9 % less",
+                    "better (E=212, 9 pairs of a comparison)",
+                ],
+            ),
+            (
+                imported,
+                [
+                    "scx_tickless: waits 3.9 % less",
+                    "imported, open (9 pairs elsewhere)",
+                ],
+            ),
+        ] {
+            assert_eq!([against(&found), evidence(&found)], says);
+        }
     }
 
     #[test]

@@ -228,7 +228,7 @@ fn a_run_with_trials_is_replayed_to_the_same_decisions() {
 #[test]
 fn what_no_trials_can_have_been_told_is_refused_with_its_line() {
     let mut lines = Vec::new();
-    drop(Recording::begin(&mut lines, &header()).unwrap());
+    Recording::begin(&mut lines, &header()).unwrap();
     let header = String::from_utf8(lines).unwrap();
     let far = u64::MAX;
     for (told, says) in [

@@ -223,7 +223,7 @@ fn limited_cgroups(findings: &mut Findings, facts: &Facts) {
     }
     let mut named = all[..all.len().min(NAMED)].join(", ");
     if all.len() > NAMED {
-        named.push_str(&format!(" and {} others", all.len() - NAMED));
+        named.push_str(&format!(" and {} more", all.len() - NAMED));
     }
     let (weight, then) = if facts.tries {
         let then =

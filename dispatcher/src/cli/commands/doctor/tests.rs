@@ -71,7 +71,7 @@ fn limits_of_cgroups_are_named_and_are_trouble_where_something_is_tried() {
     let findings = judge(&limited(true));
     let says = |text: &str| findings.iter().any(|finding| finding.text.contains(text));
     assert!(says(
-        "a.slice, b.slice, c.slice and 1 others; nothing is tried"
+        "a.slice, b.slice, c.slice and 1 more; nothing is tried"
     ));
 }
 
