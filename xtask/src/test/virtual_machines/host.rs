@@ -169,15 +169,18 @@ impl Host {
             say(format!("{name} is started"));
         }
         for name in names {
-            let log = self.root.path().join(format!("guests/{name}.log"));
             wait_for(&format!("{name} to boot"), || {
-                let log = fs::read(&log).unwrap_or_default();
-                Ok(String::from_utf8_lossy(&log)
-                    .contains("ready")
-                    .then_some(()))
+                Ok(self.console(name)?.contains("ready").then_some(()))
             })?;
         }
         Ok(())
+    }
+
+    /// What a virtual machine has said so far.
+    pub(super) fn console(&self, name: &str) -> Result<String> {
+        let log = self.root.path().join(format!("guests/{name}.log"));
+        let log = fs::read(&log).with_context(|| format!("cannot read {}", log.display()))?;
+        Ok(String::from_utf8_lossy(&log).into_owned())
     }
 
     /// Has a virtual machine do something.
