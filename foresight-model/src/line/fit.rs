@@ -84,14 +84,7 @@ impl Fit {
     /// Ends the period: judges the line by it, and fits another.
     pub fn refit(&mut self) -> Verdict {
         if self.losses.bursts < MIN_BURSTS {
-            return match self.line {
-                // What the program's other tasks do; the task's gate says whether it does so too.
-                Some(line) if !self.published && self.periods == 0 => {
-                    self.published = true;
-                    Verdict::Publish(line)
-                }
-                _ => Verdict::TooFew,
-            };
+            return self.begin();
         }
         let losses = std::mem::take(&mut self.losses);
         let judged = self.line.is_some();
@@ -115,6 +108,18 @@ impl Fit {
         match self.line {
             Some(line) if won => Verdict::Publish(line),
             _ => Verdict::Withdraw,
+        }
+    }
+
+    /// Before the first period is over: publishes what the program's other tasks do, if that is known and was not published. The
+    /// task's gate says whether it does so too.
+    pub fn begin(&mut self) -> Verdict {
+        match self.line {
+            Some(line) if !self.published && self.last.is_none() => {
+                self.published = true;
+                Verdict::Publish(line)
+            }
+            _ => Verdict::TooFew,
         }
     }
 

@@ -59,6 +59,8 @@ struct Rival {
 #[derive(Debug)]
 pub struct Learner {
     slots: Vec<Option<Box<Owner>>>,
+    /// Those whose tasks are new.
+    new: Vec<usize>,
     programs: Programs,
     takes_priors: bool,
 }
@@ -105,6 +107,7 @@ impl Learner {
     pub fn new(programs: Programs, takes_priors: bool) -> Self {
         Self {
             slots: vec![None; SLOTS],
+            new: Vec::new(),
             programs,
             takes_priors,
         }
@@ -114,8 +117,10 @@ impl Learner {
     pub fn add(&mut self, seen: &Seen<'_>) {
         let programs = self.takes_priors.then_some(&self.programs);
         let place = &mut self.slots[slot(seen.pid)];
-        let owner =
-            place.get_or_insert_with(|| Box::new(Owner::new(seen.pid, seen.comm, programs)));
+        let owner = place.get_or_insert_with(|| {
+            self.new.push(slot(seen.pid));
+            Box::new(Owner::new(seen.pid, seen.comm, programs))
+        });
         if owner.pid != seen.pid {
             owner.challenge(seen);
             return;
@@ -124,14 +129,40 @@ impl Learner {
         if owner.comm != seen.comm {
             **owner = Owner::new(seen.pid, seen.comm, programs);
             owner.inherited = true;
+            self.new.push(slot(seen.pid));
         }
         owner.recent += 1;
         owner.fit.add(&seen.features, seen.deviation);
     }
 
+    /// What those begin with that are new since this was asked last: to be written without waiting for a period to end, as many
+    /// tasks do not last for one.
+    pub fn begin(&mut self) -> Vec<Write> {
+        let mut writes = Vec::new();
+        for slot in std::mem::take(&mut self.new) {
+            let Some(owner) = &mut self.slots[slot] else {
+                continue;
+            };
+            let weights = match owner.fit.begin() {
+                Verdict::Publish(line) => Some(quantised(&line)),
+                _ if owner.inherited => None,
+                _ => continue,
+            };
+            owner.inherited = false;
+            writes.push(Write {
+                slot,
+                pid: owner.pid,
+                weights,
+            });
+        }
+        writes
+    }
+
     /// Ends the period of each task that has had enough bursts. Returns what of the slots changes.
     pub fn refit(&mut self) -> Vec<Write> {
         let mut writes = Vec::new();
+        // Who was not asked about until now is one of all.
+        self.new.clear();
         for (slot, place) in self.slots.iter_mut().enumerate() {
             let Some(owner) = place else { continue };
             let mut write = |pid, weights| writes.push(Write { slot, pid, weights });
@@ -243,6 +274,12 @@ mod tests {
         let writes = learner.refit();
         assert_eq!(writes.len(), 1);
         assert!(writes[0].pid == 2 && writes[0].weights.is_some());
+        // At once, if that is asked for.
+        learner.add(&seen(4, "make", 0));
+        let at_once = learner.begin();
+        assert_eq!((at_once.len(), at_once[0].pid), (1, 4));
+        assert!(at_once[0].weights == writes[0].weights);
+        assert!(learner.begin().is_empty() && learner.refit().is_empty());
         let mut without = Learner::new(learner.programs().clone(), false);
         without.add(&seen(2, "make", 0));
         assert!(without.refit().is_empty());

@@ -6,8 +6,10 @@ use crate::fixed::{from_q16, to_q16};
 use crate::line::{Equations, Learner, Programs, RIDGE, Seen, slot};
 use crate::score::{Predicted, Scores, Tally};
 
-/// Between refits.
-const REFIT_NS: u64 = 500_000_000;
+/// Between looks at what is new.
+const LOOK_NS: u64 = 25_000_000;
+/// How many of these make a period.
+const LOOKS: u64 = 20;
 
 /// A task with what its slot holds.
 struct Running {
@@ -37,6 +39,14 @@ pub(super) fn run(kinds: &[Kind], bursts: u32, settle: u32, seed: u64) -> Vec<Sc
     run_with(Task::uses_line, kinds, bursts, settle, seed)
 }
 
+/// The same of tasks whose program is known already, and learns more of it.
+pub(super) fn run_known(programs: &mut Programs, kinds: &[Kind], bursts: u32) -> Vec<Scores> {
+    let mut learner = Learner::new(std::mem::take(programs), true);
+    let scores = run_in(&mut learner, &Task::uses_line, kinds, bursts, 0, 1);
+    *programs = learner.into_programs();
+    scores
+}
+
 /// The same with another gate.
 pub(super) fn run_with(
     gate: impl Fn(&Task) -> bool,
@@ -46,23 +56,39 @@ pub(super) fn run_with(
     seed: u64,
 ) -> Vec<Scores> {
     let mut learner = Learner::new(Programs::default(), false);
+    run_in(&mut learner, &gate, kinds, bursts, settle, seed)
+}
+
+fn run_in(
+    learner: &mut Learner,
+    gate: &impl Fn(&Task) -> bool,
+    kinds: &[Kind],
+    bursts: u32,
+    settle: u32,
+    seed: u64,
+) -> Vec<Scores> {
     let mut tasks: Vec<Running> = (1..)
         .zip(kinds)
         .map(|(pid, kind)| Running::new(pid, *kind, seed))
         .collect();
-    let mut next_ns = REFIT_NS;
+    let mut look = 0;
     while tasks.iter().any(|task| task.task.bursts() < bursts) {
+        look += 1;
         for running in &mut tasks {
-            while running.now_ns < next_ns && running.task.bursts() < bursts {
-                step(running, &gate, &mut learner, settle);
+            while running.now_ns < look * LOOK_NS && running.task.bursts() < bursts {
+                step(running, gate, learner, settle);
             }
         }
-        for write in learner.refit() {
+        let writes = if look.is_multiple_of(LOOKS) {
+            learner.refit()
+        } else {
+            learner.begin()
+        };
+        for write in writes {
             // Numbers are in the order of tasks, and too few to meet.
             let owner = tasks.iter_mut().find(|task| slot(task.pid) == write.slot);
             owner.expect("only these tasks are seen").line = write.weights;
         }
-        next_ns += REFIT_NS;
     }
     scores(tasks)
 }

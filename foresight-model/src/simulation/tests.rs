@@ -1,7 +1,8 @@
 //! What is promised of predictions, on tasks that are made up.
 
-use super::run::{run, run_as_one, run_with};
+use super::run::{run, run_as_one, run_known, run_with};
 use super::source::Kind;
+use crate::line::Programs;
 use crate::score::Scores;
 
 const BURSTS: u32 = 6000;
@@ -82,6 +83,25 @@ fn the_gate_is_there_before_the_next_refit() {
     let with = errors(run(&changed, 3080, 3000, 1));
     let without = errors(run_with(|_| true, &changed, 3080, 3000, 1));
     assert!(with < 0.9 * without, "{with} {without}");
+}
+
+#[test]
+fn short_tasks_begin_with_what_their_program_does_and_are_not_harmed_by_it() {
+    let mean = |scores: Vec<Scores>| {
+        let ratios: Vec<f64> = scores.iter().map(Scores::ratio).collect();
+        ratios.iter().sum::<f64>() / 16.0
+    };
+    let short = [Kind::Coupled(1.0); 16];
+    let mut programs = Programs::default();
+    let unknown = mean(run_known(&mut programs, &short, 100));
+    run_known(&mut programs, &short, 2000);
+    let known = mean(run_known(&mut programs.clone(), &short, 100));
+    assert!(known < 0.6 * unknown, "{known} {unknown}");
+    // Others of the same name.
+    let others = [Kind::Coupled(-1.0), Kind::Random, Kind::Constant];
+    for (kind, scores) in others.iter().zip(run_known(&mut programs, &others, 100)) {
+        assert!(scores.ratio() <= 1.05, "{kind:?}: {}", scores.ratio());
+    }
 }
 
 #[test]
