@@ -126,7 +126,7 @@ static __always_inline bool spend(struct budget *budget, u64 now, u32 most)
 	return true;
 }
 
-static void report(struct task_struct *p, const struct foresight *f, u64 ran, s32 average, s32 length)
+static void report(struct task_struct *p, const struct foresight *f, u64 now, u64 ran, s32 average, s32 length)
 {
 	struct burst_sample *s = bpf_ringbuf_reserve(&samples, sizeof(*s), 0);
 
@@ -134,7 +134,9 @@ static void report(struct task_struct *p, const struct foresight *f, u64 ran, s3
 		COUNT(lost);
 		return;
 	}
+	s->at = now;
 	s->ran = ran;
+	s->pad = 0;
 	s->pid = p->pid;
 	s->flags = f->flags;
 	__builtin_memcpy(s->features, f->features, sizeof(s->features));
@@ -159,7 +161,7 @@ static void end_burst(struct task_struct *p, struct foresight *f, u64 ran)
 	now = bpf_ktime_get_ns();
 	f->slept_at = now;
 	if (!is_first && spend(&f->samples, now, SAMPLES_PER_TASK) && spend(&all_samples, now, SAMPLES_PER_SECOND))
-		report(p, f, ran, average, length);
+		report(p, f, now, ran, average, length);
 }
 
 #endif

@@ -32,6 +32,7 @@ enum sample_flags {
 
 /* A burst that ended. */
 struct burst_sample {
+	u64 at;		/* when, by CLOCK_MONOTONIC */
 	u64 ran;
 	u32 pid;
 	u32 flags;
@@ -39,6 +40,7 @@ struct burst_sample {
 	s32 length;
 	s32 average;	/* before this burst */
 	s32 deviation;	/* from it, as the line said */
+	u32 pad;
 	char name[NR_NAME];
 };
 

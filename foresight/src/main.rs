@@ -2,6 +2,7 @@
 
 mod answer;
 mod bpf;
+mod collect;
 mod gate;
 mod learning;
 mod llcs;
@@ -13,6 +14,7 @@ mod scores;
 mod shared;
 mod signals;
 mod socket;
+mod train;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -33,6 +35,11 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         None => run::run(&cli.run),
         Some(Command::Run(options)) => run::run(options),
+        Some(Command::Collect(options)) => run::collect(options),
+        Some(Command::Train(options)) => train::train(options, &mut io::stdout().lock()),
+        Some(Command::Export { file, format }) => {
+            train::export(file, *format, &mut io::stdout().lock())
+        }
         Some(Command::Stats { json, socket }) => ask::<Stats>(socket, Question::Stats, *json),
         Some(Command::Why { pid, json, socket }) => ask::<Why>(socket, Question::Why(*pid), *json),
     };

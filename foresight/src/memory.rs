@@ -12,6 +12,9 @@ use foresight_model::line::Programs;
 use foresight_model::origin::{MAX_TEXT, Machine, Origin};
 use nix::sys::utsname::uname;
 
+/// What makes files.
+pub(crate) const MADE_BY: &str = concat!("scx_foresight ", env!("CARGO_PKG_VERSION"));
+
 /// The model file, and what it is worth here.
 pub(crate) struct Memory {
     /// `None` where there can be none, or what is there is not to be replaced.
@@ -22,14 +25,22 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    /// Of one that begins with nothing and keeps nothing.
+    pub(crate) fn none(origin: Origin) -> Self {
+        Self {
+            place: None,
+            origin,
+            model: Model::default(),
+            is_proven: true,
+        }
+    }
+
     /// Reads the file at `place`, if there is one. Whatever is wrong with it keeps nobody from running: it is said by `complain`,
     /// and the file is left as it is.
     pub(crate) fn read(place: PathBuf, origin: Origin, complain: impl Fn(String)) -> Self {
         let unknown = |place| Self {
             place,
-            origin: origin.clone(),
-            model: Model::default(),
-            is_proven: true,
+            ..Self::none(origin.clone())
         };
         let model = match read_model(&place) {
             Ok(Some(model)) => model,
@@ -96,7 +107,7 @@ pub(crate) fn origin(cpus: usize, llcs: u32) -> Origin {
     let smt = fs::read_to_string("/sys/devices/system/cpu/smt/active");
     let kernel = uname().map(|names| text(&names.release().to_string_lossy()));
     Origin {
-        made_by: concat!("scx_foresight ", env!("CARGO_PKG_VERSION")).to_owned(),
+        made_by: MADE_BY.to_owned(),
         made_us: now_us(),
         kernel: kernel.unwrap_or_default(),
         machine: Machine {

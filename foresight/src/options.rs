@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use auto_ext_service::duration;
 use clap::{Parser, Subcommand, ValueEnum};
+use foresight_model::export::Format;
 use serde::{Deserialize, Serialize};
 
 /// Schedules tasks by the CPU time that each is predicted to want
@@ -28,6 +29,18 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Schedule until asked to leave
     Run(Run),
+    /// Schedule as without lines, and write to a file what bursts there are
+    Collect(Collect),
+    /// Learn from such files, and say how well that predicts
+    Train(Train),
+    /// Print the numbers that the kernel gets of a model
+    Export {
+        /// The model file
+        file: PathBuf,
+        /// c, json or csv
+        #[arg(long, default_value = "json")]
+        format: Format,
+    },
     /// Say what the running one does, and how well it predicts
     Stats {
         /// As one JSON object
@@ -46,6 +59,43 @@ pub(crate) enum Command {
         #[command(flatten)]
         socket: Socket,
     },
+}
+
+/// The options of `collect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Collect {
+    /// The file, which is replaced; it names programs
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// For how long, unless it is asked to leave or the command ends
+    #[arg(long = "for", value_name = "TIME", value_parser = length)]
+    pub(crate) length: Option<Duration>,
+    /// How many bursts a second are written at most
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) rate: u32,
+    /// A command that is run meanwhile
+    #[arg(last = true)]
+    pub(crate) command: Vec<String>,
+}
+
+/// The options of `train`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Train {
+    /// What `collect` wrote
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The model file, which is replaced if what was learned does better
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Learn about moves from a rule, and not from what came of them
+    #[arg(long)]
+    pub(crate) imitate: bool,
+    /// The same seed, the same model
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Write it all the same, not to be acted on before it wins
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// Where the running one is asked.
@@ -93,6 +143,13 @@ pub(crate) enum Mode {
     Auto,
 }
 
+impl Default for Run {
+    /// As without arguments.
+    fn default() -> Self {
+        Cli::parse_from(["scx_foresight"]).run
+    }
+}
+
 impl Display for Mode {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -111,6 +168,11 @@ fn slice(text: &str) -> Result<Duration, String> {
     let fits = bounds.contains(&slice);
     fits.then_some(slice)
         .ok_or("not between 300us and 20ms".to_owned())
+}
+
+/// Any time.
+fn length(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|error| error.to_string())
 }
 
 /// More often costs more and brings nothing; more seldom, and what was learned is of the past.

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use foresight_model::line::Write;
 use libbpf_rs::{Link, OpenObject, PrintLevel, RingBuffer, RingBufferBuilder};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
@@ -15,10 +16,11 @@ use scx_utils::{UserExitInfo, scx_ops_attach, scx_ops_load, scx_ops_open, uei_ex
 
 use crate::answer::{Counted, Stats, Why};
 use crate::bpf::{BpfSkel, BpfSkelBuilder};
+use crate::collect::Recorder;
 use crate::learning::Learning;
 use crate::llcs::Llcs;
 use crate::memory::{Memory, origin};
-use crate::options::{Mode, Run};
+use crate::options::{Collect, Mode, Run};
 use crate::sample::Sample;
 use crate::shared;
 use crate::signals::Requests;
@@ -34,14 +36,38 @@ const READ: Duration = Duration::from_millis(40);
 /// # Errors
 /// When it cannot be loaded, or the kernel puts it out for good.
 pub(crate) fn run(options: &Run) -> Result<()> {
-    libbpf_rs::set_print(Some((PrintLevel::Warn, complain)));
-    let server = serve(options)?;
     let llcs = Llcs::read(options.virt_llc.map(usize::from))?;
-    let mut memory = remember(options, &llcs);
+    let place = options.model.clone();
+    let place = place.unwrap_or_else(|| usual_directory().join("model.json"));
+    let memory = Memory::read(place, origin(llcs.of_cpus.len(), llcs.count), say);
+    run_with(options, memory, None)
+}
+
+/// Runs as a shadow that remembers nothing, and writes bursts to a file.
+///
+/// # Errors
+/// As [`run`], and when the file cannot be written or the command not be run.
+pub(crate) fn collect(options: &Collect) -> Result<()> {
+    let llcs = Llcs::read(None)?;
+    let origin = origin(llcs.of_cpus.len(), llcs.count);
+    let mut recorder = Recorder::create(options, origin.clone())?;
+    let run = Run {
+        mode: Mode::Shadow,
+        ..Run::default()
+    };
+    run_with(&run, Memory::none(origin), Some(&mut recorder))?;
+    let written = recorder.finish()?;
+    say(format!("{written} bursts in {}", options.out.display()));
+    Ok(())
+}
+
+fn run_with(options: &Run, mut memory: Memory, mut recorder: Option<&mut Recorder>) -> Result<()> {
+    libbpf_rs::set_print(Some((PrintLevel::Warn, complain)));
+    let mut server = serve(options)?;
     loop {
         let mut object = MaybeUninit::uninit();
         let mut scheduler = Scheduler::load(options, &memory, &mut object)?;
-        let exit = scheduler.watch(server.as_ref())?;
+        let exit = scheduler.watch(server.as_mut(), recorder.as_deref_mut())?;
         if let Some(learning) = &scheduler.learning
             && let Err(error) = memory.keep(learning.programs())
         {
@@ -63,13 +89,6 @@ fn serve(options: &Run) -> Result<Option<Server>> {
         Some(place) => Server::listen(place).map(Some),
         None => Ok(Server::listen(&usual_place()).ok()),
     }
-}
-
-/// What was learned before.
-fn remember(options: &Run, llcs: &Llcs) -> Memory {
-    let place = options.model.clone();
-    let place = place.unwrap_or_else(|| usual_directory().join("model.json"));
-    Memory::read(place, origin(llcs.of_cpus.len(), llcs.count), say)
 }
 
 /// What libbpf says: warnings, of which there is one that means nothing. What it says of a lesser level is about what older
@@ -121,46 +140,68 @@ impl<'o> Scheduler<'o> {
         constants.slice_max_ns = u64::try_from(options.slice_max.as_nanos())?;
         constants.learning = learning.is_some();
         let mut skel = scx_ops_load!(skel, foresight_ops, uei)?;
+        // Whoever sees that it is there may ask it to leave.
+        let requests = Requests::take()?;
         let link = Some(scx_ops_attach!(skel, foresight_ops)?);
         Ok(Self {
             skel,
             link,
-            requests: Requests::take()?,
+            requests,
             learning,
             mode: options.mode,
             refit: options.refit,
         })
     }
 
-    /// Learns and answers until it is asked to leave, or until the kernel has put it out, and says of that.
-    fn watch(&mut self, server: Option<&Server>) -> Result<Option<UserExitInfo>> {
+    /// Learns, writes bursts down and answers until it is asked to leave or all is written, or until the kernel has put it out,
+    /// and says of that.
+    fn watch(
+        &mut self,
+        mut server: Option<&mut Server>,
+        mut recorder: Option<&mut Recorder>,
+    ) -> Result<Option<UserExitInfo>> {
         let seen = Rc::default();
         let ring = self.ring(&seen)?;
         let mut refitted = Instant::now();
+        if let Some(recorder) = &mut recorder {
+            recorder.start()?;
+        }
         while !uei_exited!(&self.skel, uei) {
-            let is_asked = self.wait(server)?;
-            if self.requests.has_come()? {
+            self.wait(server.as_deref())?;
+            ring.consume()
+                .context("cannot read what BPF programs report")?;
+            let seen = seen.take();
+            let mut is_over = self.requests.has_come()?;
+            if let Some(recorder) = &mut recorder {
+                seen.iter().try_for_each(|sample| recorder.add(sample))?;
+                is_over |= recorder.is_over()?;
+            }
+            if is_over {
                 drop(self.link.take());
                 uei_report!(&self.skel, uei)?;
                 return Ok(None);
             }
-            ring.consume()
-                .context("cannot read what BPF programs report")?;
-            let mut writes = Vec::new();
-            if let Some(learning) = &mut self.learning {
-                seen.take().into_iter().for_each(|seen| learning.take(seen));
-                if refitted.elapsed() >= self.refit {
-                    refitted = Instant::now();
-                    writes = learning.refit();
-                }
-            }
+            let writes = self.learn(seen, &mut refitted);
             self.publish(&writes)?;
-            if let Some(server) = server.filter(|_| is_asked) {
+            if let Some(server) = &mut server {
                 server.serve(|question| self.answer(question));
             }
         }
         drop(self.link.take());
         uei_report!(&self.skel, uei).map(Some)
+    }
+
+    /// Learns from bursts; once it is time, returns what of the lines changes.
+    fn learn(&mut self, seen: Vec<Sample>, refitted: &mut Instant) -> Vec<Write> {
+        let Some(learning) = &mut self.learning else {
+            return Vec::new();
+        };
+        seen.into_iter().for_each(|sample| learning.take(sample));
+        if refitted.elapsed() < self.refit {
+            return Vec::new();
+        }
+        *refitted = Instant::now();
+        learning.refit()
     }
 
     /// What reads bursts into `seen`.
@@ -174,21 +215,20 @@ impl<'o> Scheduler<'o> {
         Ok(builder.build()?)
     }
 
-    /// Until something happens or it is time to look; returns whether somebody asks.
-    fn wait(&self, server: Option<&Server>) -> Result<bool> {
+    /// Until something happens, or it is time to look.
+    fn wait(&self, server: Option<&Server>) -> Result<()> {
         let time = if self.learning.is_some() { READ } else { LOOK };
         let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let mut fds = vec![readable(self.requests.as_fd())];
         fds.extend(server.map(|server| readable(server.as_fd())));
         match poll(&mut fds, PollTimeout::try_from(time)?) {
-            Ok(_) => Ok(fds.get(1).and_then(PollFd::any).unwrap_or_default()),
-            Err(nix::Error::EINTR) => Ok(false),
+            Ok(_) | Err(nix::Error::EINTR) => Ok(()),
             Err(error) => Err(error).context("cannot wait"),
         }
     }
 
     /// Hands over what of the lines changes, and that we are alive.
-    fn publish(&mut self, writes: &[foresight_model::line::Write]) -> Result<()> {
+    fn publish(&mut self, writes: &[Write]) -> Result<()> {
         let Some(learning) = &self.learning else {
             return Ok(());
         };

@@ -7,6 +7,8 @@ use foresight_model::fixed::from_q16;
 /// A burst that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sample {
+    /// When it was over: CLOCK_MONOTONIC.
+    pub(crate) at_ns: u64,
     pub(crate) pid: u32,
     /// The thread's name.
     pub(crate) name: String,
@@ -39,6 +41,7 @@ impl Sample {
         let name = raw.name.iter().map(|byte| byte.cast_unsigned());
         let name: Vec<u8> = name.take_while(|byte| *byte != 0).collect();
         Some(Self {
+            at_ns: raw.at,
             pid: raw.pid,
             name: String::from_utf8_lossy(&name).into_owned(),
             ran_ns: raw.ran,
@@ -89,6 +92,7 @@ pub(crate) mod tests {
         features[0] = ONE;
         features[1] = -ONE;
         Sample {
+            at_ns: 1,
             pid,
             name: "make".to_owned(),
             ran_ns: 1 << 21,
@@ -121,6 +125,7 @@ pub(crate) mod tests {
     #[test]
     fn what_the_kernel_writes_is_read() {
         let mut raw = intf::burst_sample {
+            at: 6,
             ran: 5,
             pid: 7,
             flags: intf::sample_flags_HAD_LINE | intf::sample_flags_CHOSE_LINE,
@@ -128,6 +133,7 @@ pub(crate) mod tests {
             length: 9,
             average: 4,
             deviation: 3,
+            pad: 0,
             name: [0; 16],
         };
         for (place, byte) in raw.name.iter_mut().zip(b"cc\xff") {

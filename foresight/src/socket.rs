@@ -1,20 +1,22 @@
-//! The socket by which the running scheduler is asked about itself: one question a connection, one answer in JSON. A caller that
-//! neither asks nor listens is given up after a moment, as the scheduler's own work waits meanwhile.
+//! The socket by which the running scheduler is asked about itself: one question a connection, one answer in JSON. Nobody is waited
+//! for: a caller that has connected may take its time to ask, while others wait for it to be given up.
 
 use std::fs;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// How long a caller may take for a step.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long a caller may take to ask: on a busy machine it may have to wait for a CPU.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it may take to listen to what it has no room for.
+const WRITE: Duration = Duration::from_millis(100);
 /// The longest question, in bytes.
-const MAX_QUESTION: u64 = 64;
+const MAX_QUESTION: usize = 64;
 /// The longest answer, in bytes.
 const MAX_ANSWER: u64 = 1 << 20;
 /// Where services keep their state, unless `STATE_DIRECTORY` says so.
@@ -35,8 +37,8 @@ impl Question {
         }
     }
 
-    fn parse(line: &str) -> Option<Self> {
-        let line = line.strip_suffix('\n')?;
+    fn parse(line: &[u8]) -> Option<Self> {
+        let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
         if line == "stats" {
             return Some(Self::Stats);
         }
@@ -61,6 +63,7 @@ pub(crate) fn usual_directory() -> PathBuf {
 /// The socket, which goes when this is dropped unless another has taken its place.
 pub(crate) struct Server {
     listener: UnixListener,
+    caller: Option<(UnixStream, Instant)>,
     place: PathBuf,
     inode: u64,
 }
@@ -92,22 +95,56 @@ impl Server {
         }
         Ok(Self {
             inode: inode?,
+            caller: None,
             listener,
             place: place.to_owned(),
         })
     }
 
-    /// Answers who waits, if anybody does. What goes wrong with a caller is the caller's affair.
-    pub(crate) fn serve(&self, answer: impl Fn(Question) -> String) {
-        if let Ok((stream, _)) = self.listener.accept() {
-            let _ = serve_one(stream, answer);
+    /// Answers who asks, if anybody does. What goes wrong with a caller is the caller's affair.
+    pub(crate) fn serve(&mut self, answer: impl Fn(Question) -> String) {
+        if self.caller.is_none()
+            && let Ok((stream, _)) = self.listener.accept()
+            && stream.set_nonblocking(true).is_ok()
+        {
+            self.caller = Some((stream, Instant::now()));
+        }
+        if let Some((mut stream, since)) = self.caller.take() {
+            let mut question = [0; MAX_QUESTION];
+            match stream.read(&mut question) {
+                Ok(length) => {
+                    let question = Question::parse(&question[..length]);
+                    let _ = question.map(|question| tell(&mut stream, &answer(question)));
+                }
+                Err(error) if is_for_now(&error) && since.elapsed() < PATIENCE => {
+                    self.caller = Some((stream, since));
+                }
+                Err(_) => (),
+            }
         }
     }
 }
 
+fn is_for_now(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}
+
+fn tell(stream: &mut UnixStream, answer: &str) -> io::Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_write_timeout(Some(WRITE))?;
+    stream.write_all(answer.as_bytes())
+}
+
 impl AsFd for Server {
+    /// Readable once there is something to serve.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
+        match &self.caller {
+            Some((stream, _)) => stream.as_fd(),
+            None => self.listener.as_fd(),
+        }
     }
 }
 
@@ -118,17 +155,6 @@ impl Drop for Server {
             let _ = fs::remove_file(&self.place);
         }
     }
-}
-
-fn serve_one(mut stream: UnixStream, answer: impl Fn(Question) -> String) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let mut line = String::new();
-    BufReader::new((&stream).take(MAX_QUESTION)).read_line(&mut line)?;
-    if let Some(question) = Question::parse(&line) {
-        stream.write_all(answer(question).as_bytes())?;
-    }
-    Ok(())
 }
 
 /// Asks the scheduler that listens at `place`.
@@ -159,12 +185,12 @@ mod tests {
     fn asked(question: Question, answer: fn(Question) -> String) -> Result<String> {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().join("foresight/socket");
-        let server = Server::listen(&place).unwrap();
-        server.listener.set_nonblocking(false).unwrap();
-        std::thread::scope(|scope| {
-            scope.spawn(|| server.serve(answer));
-            ask(&place, question)
-        })
+        let mut server = Server::listen(&place).unwrap();
+        let asking = std::thread::spawn(move || ask(&place, question));
+        while !asking.is_finished() {
+            server.serve(answer);
+        }
+        asking.join().unwrap()
     }
 
     #[test]
@@ -187,21 +213,42 @@ mod tests {
             "Stats\n",
             "why 99999999999\n",
         ] {
-            assert_eq!(Question::parse(line), None, "{line:?}");
+            assert_eq!(Question::parse(line.as_bytes()), None, "{line:?}");
         }
         assert_eq!(
-            Question::parse(&Question::Why(5).line()),
+            Question::parse(Question::Why(5).line().as_bytes()),
             Some(Question::Why(5))
         );
     }
 
     #[test]
-    fn a_caller_that_says_nothing_is_given_up() {
+    fn a_caller_may_take_its_time_and_is_not_waited_for() {
         let directory = tempfile::tempdir().unwrap();
-        let server = Server::listen(&directory.path().join("socket")).unwrap();
-        server.serve(|_| panic!("nobody asked"));
+        let mut server = Server::listen(&directory.path().join("socket")).unwrap();
+        let mut slow = UnixStream::connect(&server.place).unwrap();
+        let mut next = UnixStream::connect(&server.place).unwrap();
+        next.write_all(b"stats\n").unwrap();
+        for _ in 0..3 {
+            server.serve(|_| panic!("nothing was asked"));
+        }
+        slow.write_all(b"why 3\n").unwrap();
+        server.serve(|question| format!("{question:?}"));
+        let said = |stream| io::read_to_string(stream).unwrap();
+        assert_eq!(said(slow), "Why(3)");
+        server.serve(|question| format!("{question:?}"));
+        assert_eq!(said(next), "Stats");
+    }
+
+    #[test]
+    fn a_caller_that_never_asks_is_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut server = Server::listen(&directory.path().join("socket")).unwrap();
         let _silent = UnixStream::connect(&server.place).unwrap();
         server.serve(|_| panic!("nothing was asked"));
+        let (_, since) = server.caller.as_mut().unwrap();
+        *since = since.checked_sub(PATIENCE).unwrap();
+        server.serve(|_| panic!("nothing was asked"));
+        assert!(server.caller.is_none());
     }
 
     #[test]
