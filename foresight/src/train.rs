@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use auto_ext_service::clock::now_us;
 use foresight_model::disk::{SampleFile, read_model, write_model};
 use foresight_model::export::{Format, export as exported};
-use foresight_model::file::Moves;
+use foresight_model::file::{Model, Moves, Standing, standing};
 use foresight_model::origin::Origin;
 use foresight_model::train::{Recording, Teacher, train as learn};
 
@@ -46,15 +46,30 @@ pub(crate) fn train(options: &Train, out: &mut dyn Write) -> Result<()> {
         options.seed,
     );
     write!(out, "{}", trained.report).context("cannot write")?;
-    write_model(&options.out, &trained.accept(options.force)?)?;
-    Ok(())
+    let mut model = trained.accept(options.force)?;
+    if let Some(before) = before {
+        keep_the_rest(&mut model, before);
+    }
+    Ok(write_model(&options.out, &model)?)
+}
+
+/// Of a kind of which nothing new is any better the old stays, unless it has proven nothing where the new was learned.
+fn keep_the_rest(model: &mut Model, before: Model) {
+    if standing(&before, &model.origin.kernel, &model.origin.machine) != Standing::Proven {
+        return;
+    }
+    if model.programs.is_empty() {
+        model.programs = before.programs;
+    }
+    model.moves = model.moves.take().or(before.moves);
 }
 
 /// Writes what the kernel gets of the model at `path`.
 pub(crate) fn export(path: &Path, format: Format, out: &mut dyn Write) -> Result<()> {
     let model = read_model(path)?;
     let model = model.with_context(|| format!("{}: there is no such file", path.display()))?;
-    write!(out, "{}", exported(&model, format)?).context("cannot write")
+    let numbers = exported(&model, format).with_context(|| path.display().to_string())?;
+    write!(out, "{numbers}").context("cannot write")
 }
 
 #[cfg(test)]
