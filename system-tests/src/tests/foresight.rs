@@ -140,13 +140,13 @@ pub(super) fn a_task_that_can_be_predicted_gets_a_line_and_one_that_asks_is_told
 
 pub(super) fn the_daemon_swaps_to_and_from_it_under_load() -> anyhow::Result<()> {
     let ground = Ground::at_rest(pinning::start_with("")?)?;
-    let hogs = load::start("stress-ng --quiet --cpu 10")?;
+    let hogs = load::start("stress-ng --quiet --cpu 6")?;
     for name in [
-        "bpfland",
-        "foresight",
         "cosmos",
         "foresight",
         "bpfland",
+        "foresight",
+        "cosmos",
         "foresight",
     ] {
         service::say(&format!("auto-ext pin {name}"))?;
