@@ -1,10 +1,6 @@
 //! Writes the manual pages, one for each subcommand, and the shells' completions of scx_foresight, below the directory of the one
 //! argument as they are to be below a `share` directory. Both follow from the definition of the command line.
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "only the definition of the command line is used")
-)]
 #[path = "../src/options.rs"]
 mod options;
 
