@@ -42,6 +42,11 @@ fn pages() -> Result<Vec<(String, Vec<u8>)>> {
     command.build();
     let subcommands: Vec<Command> = command.get_subcommands().cloned().collect();
     let page = |command: Command| {
+        let command = command.mut_args(|argument| match argument.is_last_set() {
+            // Which has to be typed.
+            true => argument.value_name("-- COMMAND"),
+            false => argument,
+        });
         // No date, so that a page follows from the sources alone; roff takes an empty word for none.
         let man = Man::new(command).date("\"\"");
         let mut page = Vec::new();
@@ -97,6 +102,8 @@ mod tests {
             }
         }
         assert!(options > 15, "{options}");
+        let collect = text("scx_foresight-collect.1");
+        assert!(collect.contains(r"[\fI\-\- COMMAND\fR]"), "{collect}");
     }
 
     #[test]
