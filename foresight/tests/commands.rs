@@ -289,6 +289,10 @@ fn what_is_wrong_is_told_with_its_place() {
     failed(place.train(&["bursts", "odd"], &[]), error);
     let error = format!("Error: {}:1: error: cannot be read: ", place.word("none"));
     failed(place.train(&["none"], &[]), error);
+    let elsewhere = text.replacen("6.18.0", "7.2.0", 1);
+    fs::write(place.path("elsewhere"), elsewhere).unwrap();
+    let error = format!("Error: {}: recorded on another", place.word("elsewhere"));
+    failed(place.train(&["bursts", "elsewhere"], &[]), error);
     assert_eq!(place.model(), None);
 
     fs::write(place.path("model.json"), "{\"format\":1").unwrap();
