@@ -23,7 +23,7 @@ pub mod origin;
 pub mod quantise;
 pub mod samples;
 pub mod score;
-#[cfg(test)]
-mod simulation;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 pub mod train;
 pub mod value;

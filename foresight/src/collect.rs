@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use foresight_model::origin::{FEATURES, Origin};
 use foresight_model::samples::{self, BurstSample, Header, MAX_SAMPLES, VERSION};
 
+use crate::command::Running;
 use crate::options::Collect;
 use crate::sample::Sample;
 
@@ -20,7 +20,7 @@ pub(crate) struct Recorder<W: Write = BufWriter<File>> {
     begun: Instant,
     length: Option<Duration>,
     command: Vec<String>,
-    child: Option<Child>,
+    running: Option<Running>,
     /// How many bursts a second are written at most, and how many were in the second that began then.
     rate: u32,
     second: (Instant, u32),
@@ -51,7 +51,7 @@ impl<W: Write> Recorder<W> {
             begun: now,
             length: options.length,
             command: options.command.clone(),
-            child: None,
+            running: None,
             rate: options.rate,
             second: (now, 0),
             written: 0,
@@ -61,9 +61,8 @@ impl<W: Write> Recorder<W> {
     /// Starts the command, if there is one, and the time: the scheduler is there.
     pub(crate) fn start(&mut self) -> Result<()> {
         self.begun = Instant::now();
-        if let (Some((program, words)), None) = (self.command.split_first(), &self.child) {
-            let child = Command::new(program).args(words).spawn();
-            self.child = Some(child.with_context(|| format!("cannot run {program}"))?);
+        if let (Some((program, words)), None) = (self.command.split_first(), &self.running) {
+            self.running = Some(Running::start(program, words)?);
         }
         Ok(())
     }
@@ -94,8 +93,8 @@ impl<W: Write> Recorder<W> {
         let is_late = self
             .length
             .is_some_and(|length| self.begun.elapsed() >= length);
-        let ended = match &mut self.child {
-            Some(child) => child.try_wait()?.is_some(),
+        let ended = match &mut self.running {
+            Some(running) => running.has_ended()?,
             None => false,
         };
         Ok(is_late || ended)

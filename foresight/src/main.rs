@@ -3,6 +3,7 @@
 mod answer;
 mod bpf;
 mod collect;
+mod command;
 mod gate;
 mod learning;
 mod llcs;

@@ -71,9 +71,9 @@ pub(crate) struct Collect {
     #[arg(long = "for", value_name = "TIME", value_parser = length)]
     pub(crate) length: Option<Duration>,
     /// How many bursts a second are written at most
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rate: u32,
-    /// A command that is run meanwhile
+    /// A command that is run meanwhile, and gets SIGTERM if it has not ended by itself
     #[arg(last = true)]
     pub(crate) command: Vec<String>,
 }
@@ -213,6 +213,24 @@ mod tests {
             panic!("`run` is a subcommand");
         };
         assert_eq!(options.slice_max, Duration::from_millis(3));
+    }
+
+    #[test]
+    fn what_cannot_be_collected_is_bad_usage() {
+        let collect = |words: &str| {
+            let words = format!("scx_foresight collect {words}");
+            Cli::try_parse_from(words.split_whitespace()).is_ok()
+        };
+        assert!(collect("--out a --for 5m --rate 100 -- make -j"));
+        for words in [
+            "",
+            "--out a --for 5",
+            "--out a --rate 0",
+            "--out a --rate 4294967296",
+            "--out a make",
+        ] {
+            assert!(!collect(words), "{words}");
+        }
     }
 
     #[test]

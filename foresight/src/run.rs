@@ -57,7 +57,8 @@ pub(crate) fn collect(options: &Collect) -> Result<()> {
     };
     run_with(&run, Memory::none(origin), Some(&mut recorder))?;
     let written = recorder.finish()?;
-    say(format!("{written} bursts in {}", options.out.display()));
+    let place = options.out.display();
+    say(format!("{written} bursts in {place}, which names programs"));
     Ok(())
 }
 

@@ -4,11 +4,11 @@
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use auto_ext_service::clock::now_us;
 use foresight_model::disk::{SampleFile, read_model, write_model};
 use foresight_model::export::{Format, export as exported};
-use foresight_model::file::Moves;
+use foresight_model::file::{Model, Moves, Standing, standing};
 use foresight_model::origin::Origin;
 use foresight_model::train::{Recording, Teacher, train as learn};
 
@@ -18,18 +18,29 @@ use crate::options::Train;
 /// Reads the files, says how well what was learned of them does on what came later, and writes it if it does better.
 pub(crate) fn train(options: &Train, out: &mut dyn Write) -> Result<()> {
     let mut recordings = Vec::new();
-    let mut origin = Origin::default();
+    let mut first: Option<Origin> = None;
     for path in &options.files {
         let file = SampleFile::open(path)?;
-        origin = file.header().origin.clone();
+        let origin = &file.header().origin;
+        let first = first.get_or_insert_with(|| origin.clone());
+        // A model says of one of each that it has proven itself there.
+        ensure!(
+            (&origin.kernel, &origin.machine) == (&first.kernel, &first.machine),
+            "{}: recorded on another machine or under another kernel than {}",
+            path.display(),
+            options.files[0].display()
+        );
         let mut recording = Recording::default();
         for sample in file {
             recording.add(sample?);
         }
         recordings.push(recording);
     }
-    origin.made_by = MADE_BY.to_owned();
-    origin.made_us = now_us();
+    let origin = Origin {
+        made_by: MADE_BY.to_owned(),
+        made_us: now_us(),
+        ..first.unwrap_or_default()
+    };
     let before = read_model(&options.out)?;
     let moves = before.as_ref().and_then(|model| model.moves.as_ref());
     let incumbent = moves.map(Moves::quantised).transpose()?;
@@ -46,15 +57,30 @@ pub(crate) fn train(options: &Train, out: &mut dyn Write) -> Result<()> {
         options.seed,
     );
     write!(out, "{}", trained.report).context("cannot write")?;
-    write_model(&options.out, &trained.accept(options.force)?)?;
-    Ok(())
+    let mut model = trained.accept(options.force)?;
+    if let Some(before) = before {
+        keep_the_rest(&mut model, before);
+    }
+    Ok(write_model(&options.out, &model)?)
+}
+
+/// Of a kind of which nothing new is any better the old stays, unless it has proven nothing where the new was learned.
+fn keep_the_rest(model: &mut Model, before: Model) {
+    if standing(&before, &model.origin.kernel, &model.origin.machine) != Standing::Proven {
+        return;
+    }
+    if model.programs.is_empty() {
+        model.programs = before.programs;
+    }
+    model.moves = model.moves.take().or(before.moves);
 }
 
 /// Writes what the kernel gets of the model at `path`.
 pub(crate) fn export(path: &Path, format: Format, out: &mut dyn Write) -> Result<()> {
     let model = read_model(path)?;
     let model = model.with_context(|| format!("{}: there is no such file", path.display()))?;
-    write!(out, "{}", exported(&model, format)?).context("cannot write")
+    let numbers = exported(&model, format).with_context(|| path.display().to_string())?;
+    write!(out, "{numbers}").context("cannot write")
 }
 
 #[cfg(test)]

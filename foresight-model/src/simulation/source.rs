@@ -4,7 +4,7 @@ use crate::burst::Wakeup;
 
 /// What a task does.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// Each burst as the last, but for little.
     Constant,
     /// As it happens.

@@ -1,10 +1,9 @@
 use super::*;
 use crate::burst::FEATURES;
 use crate::fixed::{ONE, to_q16};
-use crate::imitate;
-use crate::moves::{AWAY, FAULTS, INPUTS, SAME_NODE, SRC_LOAD, flag};
 use crate::origin::Machine;
 use crate::samples::{BurstSample, Sample};
+use crate::simulation::record_moves;
 
 /// What the bursts of some tasks are.
 #[derive(Clone, Copy, PartialEq)]
@@ -43,30 +42,11 @@ fn bursts(count: u64, kind: Kind) -> Recording {
     recording
 }
 
-/// Moves of which waiting at home is better whenever the rule says so, and worse whenever not; by chance one in ten stays.
 fn moves(count: u64, matters: bool) -> Recording {
-    let mut rng = fastrand::Rng::with_seed(62);
-    let mut recording = Recording::default();
-    for number in 0..count {
-        let mut x = [0; INPUTS];
-        x[AWAY] = rng.i32(-8 * ONE..8 * ONE);
-        x[FAULTS] = rng.i32(0..9 * ONE);
-        x[SAME_NODE] = flag(rng.bool());
-        x[SRC_LOAD] = rng.i32(-4 * ONE..5 * ONE);
-        let moved = rng.u8(..10) > 0;
-        let good = !matters || moved == imitate::moves(&x);
-        recording.add(Sample::Move(MoveSample {
-            at_ns: number,
-            pid: 1,
-            x,
-            moved,
-            propensity: if moved { 0.9 } else { 0.1 },
-            waited_ns: if good { 100_000 } else { 2_000_000 } + rng.u64(..200_000),
-            ran_ns: 0,
-            predicted_ns: 0,
-        }));
+    Recording {
+        moves: record_moves(count, matters, 62),
+        ..Recording::default()
     }
-    recording
 }
 
 fn origin() -> Origin {

@@ -108,6 +108,7 @@ fn every_scheduler_on_trial_in_the_shipped_policy_can_be_used_as_a_candidate() {
         ("lavd-server", "scx_lavd"),
         ("beerland", "scx_beerland"),
         ("flash", "scx_flash"),
+        ("ml", "scx_foresight"),
     ] {
         assert!(SHIPPED.contains(trial), "{trial}");
         let text = uncommented().replace("use: [kernel]", &format!("use: [{trial}, kernel]"));
