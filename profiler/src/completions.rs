@@ -4,8 +4,8 @@ use std::path::Path;
 
 use auto_ext_profiler_abi::{BlockCounters, OFFSETS, map};
 use auto_ext_signals::{BlockTotals, Sample};
-use aya::maps::{MapData, PerCpuArray};
 use aya::Ebpf;
+use aya::maps::{MapData, PerCpuArray};
 
 use crate::attach::{each, offsets};
 use crate::btf;
