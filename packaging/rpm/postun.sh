@@ -8,7 +8,11 @@ if [ -d /run/systemd/system ]; then
 fi
 if [ "$1" = 0 ]; then
     # /var/lib/auto-ext stays, as the policy does when it was edited: rpm has no way to say that they are to go too.
-    rm -rf /run/auto-ext
+    # In affinity the services beside it say whose processes are.
+    if [ -d /run/auto-ext ]; then
+        find /run/auto-ext -mindepth 1 -maxdepth 1 ! -name affinity -exec rm -rf {} +
+        rmdir --ignore-fail-on-non-empty /run/auto-ext
+    fi
     # The schedulers' statistics sockets, unless one of somebody else's is running.
     case $(cat /sys/kernel/sched_ext/state 2>/dev/null) in
     disabled | '') rm -rf /run/scx ;;

@@ -219,7 +219,9 @@ impl Connection {
             Ok(0) => Err(self.failed(ErrorKind::UnexpectedEof.into())),
             Ok(_) => Ok(true),
             Err(error) => match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => Ok(false),
+                ErrorKind::WouldBlock | ErrorKind::TimedOut => Ok(false),
+                // The time is not up for that.
+                ErrorKind::Interrupted => Ok(true),
                 _ => Err(self.failed(error)),
             },
         }
