@@ -13,8 +13,6 @@ pub enum Code {
     NoDaemon = 3,
     /// The caller may not do this.
     NotPermitted = 4,
-    /// Another process does it, or keeps this one from it until it has ended.
-    Busy = 5,
 }
 
 /// The exit code that passes on how a command ended: its own, or 128 plus the signal's number where a signal ended it,

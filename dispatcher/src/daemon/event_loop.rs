@@ -139,8 +139,6 @@ fn take_lock(options: &Options) -> anyhow::Result<Option<DaemonLock>> {
             let message = format!("the service has to run as root: {error}");
             Err(WithCode::error(Code::NotPermitted, message))
         }
-        // Trying again in a moment, as the service does after failures, would not help.
-        Err(error @ LockError::Held { .. }) => Err(WithCode::error(Code::Busy, error.to_string())),
         Err(error) => Err(error.into()),
     }
 }

@@ -45,8 +45,8 @@ const CHECKS: &[Check] = &[
         a_guest_that_grows_always_has_memory_to_spare,
     ),
     (
-        "the_naive_rule_has_a_guest_kill_its_program",
-        the_naive_rule_has_a_guest_kill_its_program,
+        "the_naive_rule_kills_a_guest_or_its_program",
+        the_naive_rule_kills_a_guest_or_its_program,
     ),
 ];
 
@@ -246,7 +246,7 @@ fn a_guest_that_grows_always_has_memory_to_spare(host: &Host) -> Result<()> {
 }
 
 /// A step less whenever there is a step to spare, as the assignment's obvious solution has it. Nobody asks how old the numbers are.
-fn the_naive_rule_has_a_guest_kill_its_program(host: &Host) -> Result<()> {
+fn the_naive_rule_kills_a_guest_or_its_program(host: &Host) -> Result<()> {
     const STEP: u64 = 32;
     let guest = "vm4";
     let mut target = host.memory(guest, "actual ")?;
@@ -254,8 +254,12 @@ fn the_naive_rule_has_a_guest_kill_its_program(host: &Host) -> Result<()> {
         target -= STEP;
         host.say(&format!("virsh --quiet setmem {guest} {target}M --live"))?;
     }
-    host.tell(guest, "grow 8 64")?;
+    // It may be gone by now.
+    let asked = host.tell(guest, "grow 8 64");
     wait_for("the naive rule to do harm", || {
-        Ok(host.console(guest)?.contains(KILLED).then_some(()))
+        let state = host.say(&format!("virsh --quiet domstate {guest}"))?;
+        let is_killed = state.trim() != "running" || host.console(guest)?.contains(KILLED);
+        Ok(is_killed.then_some(()))
     })
+    .with_context(|| format!("it was asked to grow: {asked:?}"))
 }
