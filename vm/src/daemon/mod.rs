@@ -1,6 +1,6 @@
 //! The service: it looks at a host once in a window, has what is decided done, and answers who asks.
 //!
-//! [`work`](self::work) is the service without its threads, with `answers` to who asks it, tested with a host that is made up: `guarded` keeps it from vCPUs that another service
+//! [`work`] is the service without its threads, with `answers` to who asks it, tested with a host that is made up: `guarded` keeps it from vCPUs that another service
 //! has, by `processes`, and `surroundings` says who else is at work. `orders` is what persons said, `history` what was done, both over
 //! restarts; `status` and `metrics` what is shown. `run` has the threads, the signals and systemd, and `bus` who asks by D-Bus.
 
