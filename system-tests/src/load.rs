@@ -40,12 +40,10 @@ pub(crate) const ALL: [Load; 8] = [
         command: "stress-ng --quiet --cpu 24",
     },
     Load {
-        name: "direct reads",
+        name: "direct random reads",
         class: "io",
-        // Not fio, whose other threads look after it with a rhythm: on an emulated CPU that is not there most of the time
-        // that takes as long as sound does.
-        command: "dd if=/dev/zero of=/mnt/scratch/direct bs=1M count=128 conv=fsync status=none && \
-                  while dd if=/mnt/scratch/direct of=/dev/null bs=4k iflag=direct status=none; do :; done",
+        command: "fio --thread --output=/dev/null --name=direct --filename=/mnt/scratch/direct --size=128M \
+                  --rw=randread --bs=4k --direct=1 --ioengine=psync --time_based --runtime=10m",
     },
     Load {
         name: "buffered writes",
