@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 use auto_ext_pages::{Beside, directory, page, tagged, write, write_completions};
+use auto_ext_service::affinity_owner;
 use auto_ext_smt::{affinity, cli, config, store};
 use clap_mangen::roff::{Roff, bold, roman};
 
@@ -50,7 +51,7 @@ fn files() -> Roff {
     let meaning = "What was placed, for as long as it is: whoever comes later undoes it by that.";
     tagged(&mut text, affinity::DIRECTORY, meaning);
     let meaning = "Which service decides where a process runs.";
-    tagged(&mut text, "/run/auto-ext/affinity", meaning);
+    tagged(&mut text, affinity_owner::DIRECTORY, meaning);
     text
 }
 

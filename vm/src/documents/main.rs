@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 use auto_ext_pages::{Beside, directory, page, tagged, write, write_completions};
+use auto_ext_service::affinity_owner;
 use auto_ext_vm::{cli, config};
 use clap_mangen::roff::{Roff, bold, roman};
 
@@ -59,7 +60,7 @@ fn files() -> Roff {
         "History, what persons said, and what guests were like before anything was changed.";
     tagged(&mut text, "/var/lib/auto-ext-vm", meaning);
     let meaning = "Which service decides where a process runs.";
-    tagged(&mut text, "/run/auto-ext/affinity", meaning);
+    tagged(&mut text, affinity_owner::DIRECTORY, meaning);
     text
 }
 
