@@ -33,7 +33,7 @@ pub(crate) const FLASH_FOR_HOGS: Policy = Policy {
 };
 
 /// A real scheduler for every class, in the order of the shipped policy; another one each but for the two that come far
-/// apart. Not scx_lavd, which needs a minute to load in an emulated machine: that one is pinned in `other_tools`.
+/// apart. Not scx_lavd, which needs a minute to load in an emulated machine: that one is pinned in `people`.
 pub(crate) const ONE_PER_CLASS: Policy = Policy {
     name: "a scheduler per class",
     rules: Some(&[

@@ -69,6 +69,14 @@ pub(crate) fn last_words() -> String {
     said.concat()
 }
 
+/// Ends what a test that failed may have left: services of its own that run schedulers, with which the next one would fail too.
+pub(crate) fn end_what_is_left() {
+    for unit in ["by-hand", "scx", "scx_loader"] {
+        // Most were never there.
+        let _ = output(&format!("systemctl stop {unit}.service"));
+    }
+}
+
 /// The service's main process.
 pub(crate) fn process() -> anyhow::Result<String> {
     say("systemctl show --property=MainPID --value auto-ext.service")

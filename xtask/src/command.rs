@@ -20,9 +20,8 @@ use crate::said::{self, To};
 /// How often a long step says that it is still running.
 const TICK: Duration = Duration::from_secs(15);
 
-/// How much nicer than the others is what makes way for them, and how nice it can be at most.
-const NICENESS: i32 = 19;
-const LAST: i32 = 19;
+/// How nice something can be at most.
+pub(crate) const NICEST: i32 = 19;
 
 /// Says one line of progress on standard error.
 pub(crate) fn say(line: impl AsRef<str>) {
@@ -166,14 +165,14 @@ pub(crate) fn watched(command: &mut Command, each: impl FnMut(&str)) -> Result<E
     Ok(child.wait()?)
 }
 
-/// Has what this thread runs from now on be nicer.
-pub(crate) fn make_way() {
+/// Has what this thread runs from now on be nicer by so much.
+pub(crate) fn make_way(niceness: i32) {
     // The kernel has a priority for each thread, which its children inherit.
     let renice = || -> Result<()> {
         let now: i32 = output(&mut command("nice"))?.trim().parse()?;
         let path = fs::read_link("/proc/thread-self")?;
         let thread = path.file_name().context("a thread without a name")?;
-        let nice = (now + NICENESS).min(LAST).to_string();
+        let nice = (now + niceness).min(NICEST).to_string();
         run_quietly(command("renice").args(["-n", &nice, "-p"]).arg(thread))
     };
     if let Err(error) = renice() {
@@ -263,12 +262,12 @@ mod tests {
         let number = |said: String| said.trim().parse::<i32>().unwrap();
         let before = nice();
         let way = thread::spawn(move || {
-            make_way();
+            make_way(3);
             nice()
         });
         let way = number(way.join().unwrap());
         assert_eq!(nice(), before);
-        assert_eq!(way, (number(before) + NICENESS).min(LAST));
+        assert_eq!(way, (number(before) + 3).min(NICEST));
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Jobs: a fixed amount of work each, by which schedulers are compared. `auto-ext compare` runs them, as a person would
 //! have it run a command; this module prepares a job, has it compared, and prints the answer. `table.rs` says what the jobs
-//! are, `timed.rs` is those that no program of others is, and `plants.rs` has comparisons whose truth is known.
+//! are, `timed.rs` is those that no program of others is, and `plants.rs` has comparisons whose truth is known, and
+//! `tried.rs` trials.
 
 pub(crate) mod plants;
 mod table;
 mod timed;
+pub(crate) mod tried;
 
 use std::io::{self, Write as _};
 use std::process::{Command, Stdio};

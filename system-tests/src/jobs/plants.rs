@@ -38,7 +38,7 @@ struct Plant {
     /// As `auto-ext compare` is told them; the second is what is equal, better or worse.
     schedulers: [&'static str; 2],
     /// The arguments of scx_bpfland by hand for each; the kernel's own scheduler without any.
-    by_hand: [Option<&'static [&'static str]>; 2],
+    by_hand: [ByHand; 2],
     jobs: &'static [&'static str],
     /// The kernel's own scheduler has long slices.
     long_slices: bool,
@@ -93,7 +93,7 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
             let job = job.context("no such job")?;
             loads::prepare_for(job.programs, job.prepare)?;
             let _slice = plant.long_slices.then(LongSlices::begin).transpose()?;
-            let is_clear = yardstick(plant, job)?;
+            let is_clear = yardstick(plant.name, job, plant.by_hand)? || plant.truth == "equal";
             for seed in 1..=times {
                 compare(plant, job, seed, is_clear)?;
             }
@@ -122,12 +122,15 @@ fn compare(plant: &Plant, job: &Job, seed: u64, is_clear: bool) -> anyhow::Resul
     Ok(writeln!(io::stdout(), "{line}")?)
 }
 
-/// Times the job by hand, in turns, and says whether the two differ clearly. Of equals nothing is asked but that it runs.
-fn yardstick(plant: &Plant, job: &Job) -> anyhow::Result<bool> {
+/// What scx_bpfland is started with by hand; the kernel's own scheduler runs without any.
+pub(super) type ByHand = Option<&'static [&'static str]>;
+
+/// Times the job by hand under two schedulers, in turns, and says whether they differ clearly.
+pub(super) fn yardstick(plant: &str, job: &Job, by_hand: [ByHand; 2]) -> anyhow::Result<bool> {
     service::stop()?;
     let mut logs = [const { Vec::new() }; 2];
     for _ in 0..TIMES {
-        for (arguments, logs) in plant.by_hand.iter().zip(&mut logs) {
+        for (arguments, logs) in by_hand.iter().zip(&mut logs) {
             let scheduler = arguments
                 .map(|arguments| start_scheduler("bpfland", arguments))
                 .transpose()?;
@@ -148,14 +151,12 @@ fn yardstick(plant: &Plant, job: &Job) -> anyhow::Result<bool> {
     let spread = |logs: &[f64]| logs[TIMES * 3 / 4] - logs[TIMES / 4];
     let apart = median(&after) - median(&before);
     let within = spread(&before).max(spread(&after));
-    let is_clear = plant.truth == "equal" || apart.abs() > CLEAR * within;
+    let is_clear = apart.abs() > CLEAR * within;
     eprintln!(
-        "{}, {}: by hand the second takes {:+.1} %; runs of one are {:.1} % apart{}",
-        plant.name,
+        "{plant}, {}: by hand the second takes {:+.1} %; runs of one are {:.1} % apart",
         job.name,
         100.0 * apart.exp_m1(),
         100.0 * within.exp_m1(),
-        if is_clear { "" } else { ": void" }
     );
     Ok(is_clear)
 }
@@ -180,10 +181,10 @@ fn measured(job: &Job) -> anyhow::Result<f64> {
 }
 
 /// The kernel's own scheduler with long slices, until this is dropped.
-struct LongSlices(String);
+pub(super) struct LongSlices(String);
 
 impl LongSlices {
-    fn begin() -> anyhow::Result<Self> {
+    pub(super) fn begin() -> anyhow::Result<Self> {
         let before = fs::read_to_string(SLICE).with_context(|| SLICE.to_owned())?;
         fs::write(SLICE, LONG_SLICE).with_context(|| SLICE.to_owned())?;
         Ok(Self(before))

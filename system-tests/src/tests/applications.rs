@@ -184,8 +184,10 @@ pub(super) fn a_file_beside_the_policy_brings_a_list_of_programs_and_takes_it_al
     ensure!(said.contains("with one file beside it: valid"), "{said}");
     drop(listed);
     wait::until("class after it", &"idle".to_owned(), || bus.string("Class"))?;
+    // Else the one that is about to leave would pass for the one that comes.
+    kernel::runs("kernel")?;
     let _listed = start(LISTED)?;
-    wait::until("scheduler", &"scx_cosmos".to_owned(), kernel::scheduler)?;
+    kernel::runs("scx_cosmos")?;
 
     // An invalid file changes nothing, and it is told in which file it is.
     let broken = Part::write(

@@ -30,7 +30,7 @@ mod sizes;
 pub(crate) mod soak;
 mod soak_trials;
 mod sources;
-mod trials;
+pub(crate) mod trials;
 mod truth;
 mod user_space;
 mod virtual_machines;
@@ -98,6 +98,7 @@ const ONCE: &[Test] = tests![
     command_line::observing_starts_nothing,
     truth::every_switch_is_announced,
     people::a_pin_outlives_loads_and_reload_and_ends_in_its_time,
+    people::a_scheduler_that_takes_a_minute_to_load_can_be_pinned,
     people::a_hold_keeps_what_runs_and_ends_with_its_caller,
     hardware::nothing_is_decided_while_the_machine_sleeps,
     other_tools::a_daemon_that_is_killed_takes_its_scheduler_along_and_comes_back,
@@ -132,6 +133,7 @@ const NO_LOADS: &[Test] = tests![
     compare::arguments_are_tried_in_rounds_and_the_best_meets_the_kernel,
     compare::how_long_tasks_wait_is_measured_in_each_turn_and_nothing_of_that_is_left,
     compare::the_load_that_runs_is_compared_by_what_it_waits,
+    compare::what_a_comparison_found_is_kept_exported_forgotten_and_imported,
     compare::without_a_daemon_root_compares_and_leaves_the_kernels_own_scheduler,
     compare::two_schedulers_are_compared_and_the_choice_of_the_policy_is_back_afterwards,
     org_scx_loader::scxctl_does_what_it_says_and_sees_what_is_true,
@@ -297,6 +299,7 @@ fn run_all(mut arguments: Arguments, tests: impl IntoIterator<Item = &'static Te
             test().map_err(|error| {
                 // At once: the machine may not live until the end.
                 eprintln!("\n---- {name} ----\n{error:?}\n{}", service::last_words());
+                service::end_what_is_left();
                 Failed::without_message()
             })
         })

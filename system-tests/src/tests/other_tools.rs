@@ -16,8 +16,8 @@ pub(super) fn a_pin_takes_the_place_of_a_foreign_scheduler() -> anyhow::Result<(
     service::say("systemd-run --unit=by-hand --collect --quiet /usr/bin/scx_bpfland")?;
     wait::until("mode", &"yielded".to_owned(), || bus.string("Mode"))?;
     let enabled = kernel::enable_seq();
-    service::say("auto-ext pin lavd")?;
-    ensure!(kernel::scheduler() == "scx_lavd");
+    service::say("auto-ext pin flash")?;
+    ensure!(kernel::scheduler() == "scx_flash");
     ensure!(bus.string("CurrentOwner") == "auto-ext" && bus.string("Mode") == "pinned");
     wait::until("enabled", &(enabled + 1), kernel::enable_seq)?;
     // A service that brings its scheduler back is stopped as one.

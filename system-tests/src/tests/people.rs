@@ -89,6 +89,17 @@ pub(super) fn only_who_may_changes_something_and_everybody_reads() -> anyhow::Re
     Ok(())
 }
 
+pub(super) fn a_scheduler_that_takes_a_minute_to_load_can_be_pinned() -> anyhow::Result<()> {
+    policy::write(policy::QUIET)?;
+    service::restart()?;
+    let bus = Bus::connect()?;
+    let said = service::say("auto-ext pin lavd")?;
+    ensure!(said.starts_with("scx_lavd runs now"), "{said}");
+    ensure!(kernel::scheduler() == "scx_lavd" && bus.string("Mode") == "pinned");
+    service::say("auto-ext unpin")?;
+    kernel::runs("kernel")
+}
+
 pub(super) fn a_pin_outlives_loads_and_reload_and_ends_in_its_time() -> anyhow::Result<()> {
     policy::write(POLICY)?;
     service::restart()?;

@@ -21,10 +21,10 @@ pub(super) const PAIRS: &str = "/var/lib/auto-ext/pairs.jsonl";
 const FILES: [&str; 4] = [TABLE, ASIDE, PAIRS, "/var/lib/auto-ext/consent.json"];
 
 /// As much as there are CPUs, and what sleeps and is woken beside it; ended with this.
-pub(super) struct Load(Vec<Child>);
+pub(crate) struct Load(Vec<Child>);
 
 impl Load {
-    pub(super) fn begin() -> anyhow::Result<Self> {
+    pub(crate) fn begin() -> anyhow::Result<Self> {
         let hogs = std::thread::available_parallelism()?.get();
         let hogs = std::iter::repeat_n("while :; do :; done", hogs);
         let sleepers = ["while :; do sleep 0.005; done"];
@@ -48,7 +48,7 @@ impl Drop for Load {
 }
 
 /// Starts the service anew, with nothing learned.
-pub(super) fn begin(text: &str) -> anyhow::Result<Bus> {
+pub(crate) fn begin(text: &str) -> anyhow::Result<Bus> {
     policy::write(text)?;
     service::stop()?;
     for file in FILES {

@@ -71,6 +71,7 @@ enum Part {
 impl Part {
     /// All of them, as they are without arguments.
     fn all() -> Vec<Self> {
+        let [simulated, in_machine] = trials::Arguments::all();
         vec![
             Self::Overhead(overhead::Arguments::default()),
             Self::Detect(detect::Arguments::default()),
@@ -81,7 +82,8 @@ impl Part {
             Self::Daemon(daemon::Arguments::default()),
             Self::Processes(processes::Arguments::default()),
             Self::Replay(replay::Arguments::default()),
-            Self::Trials(trials::Arguments::all()),
+            Self::Trials(simulated),
+            Self::Trials(in_machine),
             Self::Smt(smt::Arguments::default()),
             Self::Vm(vm::Arguments::default()),
         ]
@@ -98,7 +100,7 @@ impl Part {
             Self::Daemon(_) => "daemon",
             Self::Processes(_) => "processes",
             Self::Replay(_) => "replay",
-            Self::Trials(_) => "trials",
+            Self::Trials(arguments) => arguments.name(),
             Self::Smt(_) => "smt",
             Self::Vm(_) => "vm",
         }
@@ -147,10 +149,12 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<ExitCode> {
 pub(crate) fn quick(machine: bool, out: &mut dyn Write) -> Result<u64> {
     let mut measured = 0;
     for part in Part::all() {
-        let possible = match part {
+        let possible = match &part {
             Part::Detect(_) | Part::Classify(_) | Part::Swap(_) | Part::Schedulers(_) => machine,
             // Its yardstick takes as long for one comparison as for many; what it compares by is that of `schedulers`.
             Part::Verdicts(_) => false,
+            // Minutes for one; the system tests have trials.
+            Part::Trials(arguments) if arguments.takes_machine() => false,
             Part::Overhead(_) | Part::Processes(_) => overhead::is_possible()?,
             Part::Daemon(_) | Part::Replay(_) | Part::Trials(_) | Part::Smt(_) | Part::Vm(_) => {
                 true

@@ -136,9 +136,11 @@ fn beside(roles: &[Role]) -> Vec<Step<'static>> {
     steps.push(Step::new(UNIT_TESTS, unit_tests));
     steps.push(Step::new(FUZZING, |_| fuzzing()));
     let machine = roles.contains(&packages::ROLE);
-    steps.push(Step::new(PACKAGES, move |_| packages::packages(machine)));
+    steps.push(Step::in_machine(PACKAGES, move |_| {
+        packages::packages(machine)
+    }));
     if roles.contains(&Role::Newest) {
-        steps.push(Step::new(NO_LOADS, no_loads));
+        steps.push(Step::in_machine(NO_LOADS, no_loads));
     }
     steps.extend(roles.iter().filter(|role| !role.loads()).map(system));
     steps
@@ -146,7 +148,7 @@ fn beside(roles: &[Role]) -> Vec<Step<'static>> {
 
 fn system(role: &Role) -> Step<'static> {
     let role = *role;
-    Step::new(system_step(role), move |filter| system_tests(role, filter))
+    Step::in_machine(system_step(role), move |filter| system_tests(role, filter))
 }
 
 /// Checks the dependencies against the database of known vulnerabilities.

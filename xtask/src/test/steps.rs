@@ -16,7 +16,7 @@ use super::packages::PACKAGES;
 use super::sizes::SIZES;
 use super::virtual_machines::VIRTUAL_MACHINES;
 use super::{BENCHMARKS, FAULTS, NO_LOADS, SOAK, is_system_step, system_step};
-use crate::command::{complain, make_way, say};
+use crate::command::{NICEST, complain, make_way, say};
 use crate::machine::Role;
 use crate::said::{self, To};
 use crate::tail::Tail;
@@ -34,7 +34,12 @@ struct Outcome {
 pub(super) struct Step<'a> {
     name: String,
     work: Work<'a>,
+    niceness: i32,
 }
+
+/// How much nicer a machine is than one beside it that judges loads or times: it has a quarter of a processor that both
+/// want. With less, what its programs wait for on their own is given up, such as a scheduler that does not get loaded.
+const NICENESS_OF_MACHINES: i32 = 5;
 
 type Work<'a> = Box<dyn FnOnce(Option<&str>) -> Result<Count> + Send + 'a>;
 
@@ -92,8 +97,7 @@ impl Run {
         self.finished([outcome]);
     }
 
-    /// Does the steps of each list one after the other, and the lists side by side; the second takes what the first
-    /// leaves of the processors.
+    /// Does the steps of each list one after the other, and the lists side by side; those of the second are nicer.
     pub(super) fn side_by_side(&mut self, first: Vec<Step<'_>>, second: Vec<Step<'_>>) {
         let wanted = |steps: Vec<_>| -> Vec<Step<'_>> {
             let steps = steps.into_iter();
@@ -109,19 +113,23 @@ impl Run {
             return;
         }
         let tests = self.tests.as_deref();
-        let all = |steps: Vec<Step<'_>>| -> Vec<Outcome> {
-            let outcome = |step: Step<'_>| {
-                let mark = format!("[{}] ", step.name);
-                outcome(&step.name, &mark, tests, step.work)
+        let one = |step: Step<'_>| {
+            let mark = format!("[{}] ", step.name);
+            outcome(&step.name, &mark, tests, step.work)
+        };
+        let nicer = |step: Step<'_>| {
+            // A thread for each, as none becomes less nice again.
+            let step = || {
+                make_way(step.niceness);
+                one(step)
             };
-            steps.into_iter().map(outcome).collect()
+            thread::scope(|scope| scope.spawn(step).join())
+                .unwrap_or_else(|panic| resume_unwind(panic))
         };
         let (first, second) = thread::scope(|scope| {
-            let second = scope.spawn(|| {
-                make_way();
-                all(second)
-            });
-            (all(first), second.join())
+            let second = scope.spawn(|| second.into_iter().map(nicer).collect::<Vec<_>>());
+            let first: Vec<_> = first.into_iter().map(one).collect();
+            (first, second.join())
         });
         self.finished(first);
         self.finished(second.unwrap_or_else(|panic| resume_unwind(panic)));
@@ -196,6 +204,18 @@ impl<'a> Step<'a> {
         Self {
             name: name.into(),
             work: Box::new(work),
+            niceness: NICEST,
+        }
+    }
+
+    /// One that is done in a machine, and so is less nice beside others than what compiles.
+    pub(super) fn in_machine(
+        name: impl Into<String>,
+        work: impl FnOnce(Option<&str>) -> Result<Count> + Send + 'a,
+    ) -> Self {
+        Self {
+            niceness: NICENESS_OF_MACHINES,
+            ..Self::new(name, work)
         }
     }
 }

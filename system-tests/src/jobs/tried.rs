@@ -1,0 +1,184 @@
+//! Trials whose truth is known: beside a load the daemon itself tries a scheduler that is bad because it was made so, or one that is
+//! better than a kernel that was made worse, until its table says what it is. That a plant is what it is called is shown first by
+//! the yardstick of `plants.rs`.
+
+use std::io::{self, Write as _};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use serde_json::{Value, json};
+
+use super::plants::{ByHand, LongSlices, yardstick};
+use super::table::ALL;
+use super::{POLICY, make_ready};
+use crate::tests::trials::{Load, begin};
+use crate::{broken, loads, service};
+
+/// Of all that runs: as many tasks as CPUs that never sleep, and one that is woken.
+const CLASS: &str = "idle";
+/// After so long nothing more is expected; a pair takes about half a minute in an emulated machine.
+const LONGEST: Duration = Duration::from_mins(25);
+/// The time between two looks at what is known.
+const LOOK: Duration = Duration::from_secs(2);
+/// As the yardstick's job is called.
+const JOB: &str = "wake-ups";
+
+/// A trial whose truth is known.
+struct Plant {
+    name: &'static str,
+    /// In the policy, and how it is run.
+    scheduler: &'static str,
+    /// The kernel's own scheduler by hand, and this one; `None` where the kernel's watchdog says what it is.
+    by_hand: Option<[ByHand; 2]>,
+    /// The kernel's own scheduler has long slices.
+    long_slices: bool,
+    truth: &'static str,
+    /// It is to be known after so many pairs.
+    pairs: u64,
+}
+
+const PLANTS: [Plant; 4] = [
+    Plant {
+        name: "idle is injected",
+        scheduler: "throttled",
+        by_hand: Some([None, Some(&["--throttle-us", "3000"])]),
+        long_slices: false,
+        truth: "worse",
+        pairs: 10,
+    },
+    Plant {
+        name: "slices of 200 ms",
+        scheduler: "slow",
+        by_hand: Some([None, Some(&SLOW)]),
+        long_slices: false,
+        truth: "worse",
+        pairs: 10,
+    },
+    Plant {
+        name: "stalls",
+        scheduler: "stalling",
+        by_hand: None,
+        long_slices: false,
+        truth: "worse",
+        pairs: 10,
+    },
+    Plant {
+        name: "the kernel's own with slices of 100 ms",
+        scheduler: "bpfland",
+        by_hand: Some([None, Some(&[])]),
+        long_slices: true,
+        truth: "better",
+        pairs: 20,
+    },
+];
+
+/// No shorter ones either, whoever waits.
+const SLOW: [&str; 4] = ["--slice-us", "200000", "--slice-min-us", "200000"];
+
+/// Has each plant whose name contains the word tried so often, each time with nothing known, and prints a line of JSON for each.
+pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
+    let (times, part) = match words {
+        [times] => (times, ""),
+        [times, part] => (times, *part),
+        _ => bail!("how many trials of each?"),
+    };
+    let times: u64 = times.parse().context("how many trials?")?;
+    let stalling = broken::stalling()?;
+    let _server = make_ready(POLICY)?;
+    let job = ALL.iter().find(|job| job.name.contains(JOB));
+    let job = job.context("no such job")?;
+    for plant in PLANTS.iter().filter(|plant| plant.name.contains(part)) {
+        let _slice = plant.long_slices.then(LongSlices::begin).transpose()?;
+        let is_clear = match plant.by_hand {
+            None => true,
+            Some(by_hand) => {
+                loads::prepare_for(job.programs, job.prepare)?;
+                let is_clear = yardstick(plant.name, job, by_hand)?;
+                loads::tidy()?;
+                is_clear
+            }
+        };
+        for _ in 0..times {
+            let line = tried(plant, &stalling, is_clear)?;
+            writeln!(io::stdout(), "{line}")?;
+        }
+    }
+    Ok(())
+}
+
+/// What came of trials of the scheduler.
+fn tried(plant: &Plant, stalling: &str, is_clear: bool) -> anyhow::Result<Value> {
+    let slow = SLOW.map(|word| format!("'{word}'")).join(", ");
+    let policy = format!(
+        "version: 1\nrules: [{{class: {CLASS}, use: [kernel], try: [{}], goal: latency}}]\n\
+         schedulers:\n  throttled: {{command: scx_bpfland, args: [--throttle-us, '3000']}}\n  \
+         slow: {{command: scx_bpfland, args: [{slow}]}}\n  stalling: {{command: {stalling}}}\n\
+         trials: {{mode: on, arm: 6s}}\nstability: {{max_switches_per_hour: 3600}}\n",
+        plant.scheduler
+    );
+    let _bus = begin(&policy)?;
+    let load = Load::begin()?;
+    // The guards stay as they are; how much of an hour may be spent on trials does not.
+    service::say("auto-ext learn --now 30m")?;
+    let begun = Instant::now();
+    let (verdict, row) = loop {
+        sleep(LOOK);
+        let row = row()?;
+        let verdict = verdict(&row);
+        let pairs = row["pairs"].as_u64().unwrap_or_default();
+        if verdict != "open" || pairs >= plant.pairs || begun.elapsed() > LONGEST {
+            break (verdict, row);
+        }
+    };
+    let took = begun.elapsed().as_secs();
+    drop(load);
+    service::say("auto-ext learn off")?;
+    Ok(json!({
+        "plant": plant.name, "truth": plant.truth, "is_clear": is_clear, "verdict": verdict,
+        "pairs": row["pairs"], "effect": row["effect"], "why": row["benched_for"], "seconds": took,
+        "ran_for": longest_run()?,
+    }))
+}
+
+/// What is known of the scheduler; null while nothing is.
+fn row() -> anyhow::Result<Value> {
+    let known: Value = serde_json::from_str(&service::say("auto-ext trials --json")?)?;
+    let rows = known["classes"].as_array().cloned().unwrap_or_default();
+    let is_its = |row: &Value| {
+        row["scheduler"]
+            .as_str()
+            .is_some_and(|it| it.contains("scx_") || it.contains("stalling"))
+    };
+    Ok(rows.into_iter().find(is_its).unwrap_or_default())
+}
+
+/// What is said of it.
+fn verdict(row: &Value) -> &'static str {
+    if row["benched_for"].is_string() {
+        return "benched";
+    }
+    match (row["is_proven"].as_bool(), row["closed"].as_str()) {
+        (Some(true), _) => "better",
+        (_, Some("no-difference")) => "no difference",
+        (_, Some(_)) => "worse",
+        _ => "open",
+    }
+}
+
+/// For how many seconds a scheduler of this trial ran at most.
+fn longest_run() -> anyhow::Result<f64> {
+    let entries = service::history(200)?;
+    let begun = entries
+        .iter()
+        .rposition(|entry| entry["event"] == "started");
+    let entries = &entries[begun.unwrap_or_default()..];
+    let at = |entry: &Value| Duration::from_micros(entry["at"].as_u64().unwrap_or_default());
+    let changes: Vec<&Value> = entries
+        .iter()
+        .filter(|entry| matches!(entry["event"].as_str(), Some("switched" | "exited")))
+        .collect();
+    let runs = changes.windows(2).filter(|both| both[0]["to"] != "kernel");
+    let runs = runs.map(|both| at(both[1]).saturating_sub(at(both[0])));
+    Ok(runs.max().unwrap_or_default().as_secs_f64())
+}
