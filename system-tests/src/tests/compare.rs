@@ -1,6 +1,7 @@
 //! Comparisons: a command in turns under two schedulers, and what runs afterwards.
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
@@ -202,16 +203,25 @@ pub(super) fn the_load_that_runs_is_compared_by_what_it_waits() -> anyhow::Resul
     Ok(())
 }
 
+/// By then a daemon has surely found out all about the machine.
+const KNOWS_THE_MACHINE: Duration = Duration::from_secs(10);
+
 /// It says two under scx_flash, and one under any other.
 const SAYS_TWO_UNDER_FLASH: &str = "#!/bin/sh\nif grep -q flash /sys/kernel/sched_ext/root/ops 2>/dev/null; then echo 2; else echo 1; fi\n";
 
 pub(super) fn what_a_comparison_found_is_kept_exported_forgotten_and_imported() -> anyhow::Result<()>
 {
     const EXPORTED: &str = "/root/exported-trials.json";
-    trials::begin(&format!(
+    // The daemon starts it too, but learns from it only once it has started, which takes long here.
+    service::say("powerprofilesctl get")?;
+    let bus = trials::begin(&format!(
         "{}stability: {{max_switches_per_hour: 1000}}\n",
         trials::POLICY
     ))?;
+    // What is kept must have been found since the daemon knows the machine, the source of its power and the profile.
+    wait::until_it_stays("class", &"idle".to_owned(), KNOWS_THE_MACHINE, || {
+        bus.string("Class")
+    })?;
     let program = broken::script("says-two-under-flash", SAYS_TWO_UNDER_FLASH)?;
     let command = format!(
         "auto-ext compare kernel scx_flash --measure ([0-9]+) --lower --json --keep idle -- {program}"
@@ -220,9 +230,11 @@ pub(super) fn what_a_comparison_found_is_kept_exported_forgotten_and_imported() 
     ensure!(answer["challengers"][0]["verdict"] == "worse", "{answer}");
     let of_flash = || {
         let known: Value = serde_json::from_str(&service::say("auto-ext trials --json")?)?;
-        let rows = known["classes"].as_array().cloned().unwrap_or_default();
+        let rows = known["classes"][0]["found"].as_array();
+        let rows = rows.cloned().unwrap_or_default();
         let is_its = |row: &Value| row["scheduler"].to_string().contains("scx_flash");
-        anyhow::Ok(rows.into_iter().find(is_its).unwrap_or_default())
+        let its = rows.into_iter().find(is_its);
+        its.with_context(|| format!("nothing of scx_flash: {known}"))
     };
     let kept = of_flash()?;
     ensure!(
@@ -232,13 +244,12 @@ pub(super) fn what_a_comparison_found_is_kept_exported_forgotten_and_imported() 
 
     service::say(&format!("auto-ext trials --export {EXPORTED}"))?;
     service::say("auto-ext trials --forget idle")?;
-    ensure!(of_flash()?.is_null(), "{}", of_flash()?);
+    ensure!(of_flash().is_err(), "{:?}", of_flash());
     let said = service::say(&format!("auto-ext trials --import {EXPORTED}"))?;
     ensure!(said.starts_with("1 of 1 records"), "{said}");
-    // Here it is not found out: it may be tried.
     let imported = of_flash()?;
     ensure!(
-        imported["is_imported"] == true && imported["closed"].is_null(),
+        imported["is_imported"] == true && imported["effect"] == kept["effect"],
         "{imported}"
     );
     std::fs::remove_file(EXPORTED)?;
