@@ -44,6 +44,21 @@ pub(crate) fn ensure_components() -> Result<()> {
     run(command("rustup").args(["component", "add"]).args(missing))
 }
 
+/// Adds what is needed to build for another target, if it is missing.
+pub(crate) fn ensure_target(target: &str) -> Result<()> {
+    if !found("rustup") {
+        say(format!(
+            "no rustup: taking the standard library for {target} to be there"
+        ));
+        return Ok(());
+    }
+    let installed = output(command("rustup").args(["target", "list", "--installed"]))?;
+    if installed.lines().any(|line| line == target) {
+        return Ok(());
+    }
+    run(command("rustup").args(["target", "add", target]))
+}
+
 /// The bpf-linker program: `$AUTO_EXT_BPF_LINKER`, else one that is built for this toolchain.
 pub(crate) fn bpf_linker() -> Result<PathBuf> {
     if let Some(linker) = std::env::var_os(LINKER_VARIABLE) {

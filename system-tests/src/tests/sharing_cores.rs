@@ -1,5 +1,5 @@
 //! auto-ext-smt on a machine with two threads a core: masks on all threads of groups that fork, and nothing of them left whatever
-//! happens. No test machine has counters of cycles: first it says so, then they are made up (`pretend`).
+//! happens. The test machine has no counters of cycles: first it says so, then they are made up (`pretend`).
 
 use std::fs;
 use std::path::Path;

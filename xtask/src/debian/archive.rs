@@ -83,6 +83,7 @@ fn built_in_mirror() -> Result<String> {
 
 /// An apt of our own with the given suites.
 pub(crate) struct Archive {
+    architecture: &'static str,
     directory: PathBuf,
     suites: Vec<String>,
 }
@@ -90,9 +91,19 @@ pub(crate) struct Archive {
 impl Archive {
     /// The archive with `suites`, which are fetched if the cached lists are not fresh.
     pub(crate) fn open(suites: &[&str]) -> Result<Self> {
-        let directory = cache::path(format!("apt-{}", suites.join("-")))?;
+        Self::at(format!("apt-{}", suites.join("-")), "amd64", suites)
+    }
+
+    /// The same for another architecture than that of the test machine, as Debian calls it.
+    pub(crate) fn of(architecture: &'static str, suites: &[&str]) -> Result<Self> {
+        let name = format!("apt-{architecture}-{}", suites.join("-"));
+        Self::at(name, architecture, suites)
+    }
+
+    fn at(name: String, architecture: &'static str, suites: &[&str]) -> Result<Self> {
         let archive = Self {
-            directory,
+            architecture,
+            directory: cache::path(name)?,
             suites: suites.iter().map(ToString::to_string).collect(),
         };
         let _lock = cache::lock(&archive.directory)?;
@@ -113,8 +124,9 @@ impl Archive {
             fs::create_dir_all(self.directory.join(dir))?;
         }
         let mirror = mirror()?;
+        let options = format!("arch={} signed-by={KEYRING}", self.architecture);
         let sources: String = (self.suites.iter())
-            .map(|suite| format!("deb [arch=amd64 signed-by={KEYRING}] {mirror} {suite} main\n"))
+            .map(|suite| format!("deb [{options}] {mirror} {suite} main\n"))
             .collect();
         fs::write(self.directory.join("sources.list"), sources)?;
         let fetch = || {
@@ -156,6 +168,8 @@ impl Archive {
                 "false".into(),
             ),
             ("Acquire::Languages", "none".into()),
+            ("APT::Architecture", self.architecture.into()),
+            ("APT::Architectures::", self.architecture.into()),
         ] {
             apt.arg("-o").arg(format!("{option}={value}"));
         }
@@ -166,6 +180,15 @@ impl Archive {
     pub(crate) fn packages(&self, prefix: &str) -> Result<Vec<String>> {
         let names = output(self.apt("apt-cache").args(["pkgnames", prefix]))?;
         Ok(names.lines().map(str::to_owned).collect())
+    }
+
+    /// The names of the packages that `package` depends on.
+    pub(crate) fn depends(&self, package: &str) -> Result<Vec<String>> {
+        let said = output(self.apt("apt-cache").args(["depends", package]))?;
+        let names = said
+            .lines()
+            .filter_map(|line| line.trim_start().strip_prefix("Depends: "));
+        Ok(names.map(str::to_owned).collect())
     }
 
     /// Fetches `packages` and unpacks them into `tree`.
@@ -220,8 +243,8 @@ impl Backports {
         Ok(Self { suite, parts })
     }
 
-    /// Installs `package`. Needs root.
-    pub(crate) fn install(&self, package: &str) -> Result<()> {
+    /// Installs `packages`. Needs root.
+    pub(crate) fn install(&self, packages: &[String]) -> Result<()> {
         let apt = || {
             let path = |name: &str| self.parts.path().join(name).display().to_string();
             let mut apt = command("apt-get");
@@ -244,9 +267,10 @@ impl Backports {
                     "--no-install-recommends",
                     "--target-release",
                 ])
-                .args([self.suite.as_str(), package]))
+                .arg(&self.suite)
+                .args(packages))
         } else {
-            bail!("only root can install {package}");
+            bail!("only root can install {}", packages.join(" "));
         }
     }
 }

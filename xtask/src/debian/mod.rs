@@ -21,14 +21,15 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("the schedulers",  &["libseccomp-dev", "protobuf-compiler"]),
     ("the test machine", &["qemu-system-x86", "mmdebstrap", "uidmap", "squashfs-tools", "kmod",
                           "busybox-static", "xz-utils", "debian-archive-keyring"]),
+    ("the emulated Arm", &["qemu-system-arm"]),
     ("the tests",       &["shellcheck", "dbus-daemon"]),
     ("the packages",    &["dpkg-dev", "lintian", "rpm", "diffutils"]),
     ("the benchmarks",  &["linux-perf", "bpftool", "fio", "iperf3"]),
 ];
 
-/// The one package for which an older Debian's backports are worth their trouble: QEMU 10 emulates
-/// several CPUs in parallel, which Debian 12's 7.2 cannot do without crashing the guest.
-const FROM_BACKPORTS: (&str, &str) = ("bookworm", "qemu-system-x86");
+/// The packages for which an older Debian's backports are worth their trouble: QEMU 10 emulates
+/// several CPUs in parallel, which Debian 12's 7.2 cannot do without crashing the guest. All of QEMU is of one version.
+const FROM_BACKPORTS: (&str, [&str; 2]) = ("bookworm", ["qemu-system-x86", "qemu-system-arm"]);
 
 /// Installs the packages that are missing. Without the right to do so, says how and fails.
 pub(crate) fn ensure_packages() -> Result<()> {
@@ -102,12 +103,18 @@ fn install(missing: &[String]) -> Result<()> {
         apt
     };
     run(apt().args(["--quiet", "update"]))?;
-    let (old, package) = FROM_BACKPORTS;
+    let (old, packages) = FROM_BACKPORTS;
+    let newer = missing.iter();
+    let newer = newer.filter(|name| packages.contains(&name.as_str()));
+    let newer: Vec<String> = newer.cloned().collect();
     let mut rest = missing.to_vec();
-    if missing.iter().any(|name| name == package) && codename()? == old {
-        match archive::Backports::of(old).and_then(|backports| backports.install(package)) {
-            Ok(()) => rest.retain(|name| name != package),
-            Err(error) => say(format!("{package} comes from {old} itself: {error:#}")),
+    if !newer.is_empty() && codename()? == old {
+        match archive::Backports::of(old).and_then(|backports| backports.install(&newer)) {
+            Ok(()) => rest.retain(|name| !newer.contains(name)),
+            Err(error) => {
+                let names = newer.join(" ");
+                say(format!("from {old} itself: {names}: {error:#}"));
+            }
         }
     }
     if rest.is_empty() {

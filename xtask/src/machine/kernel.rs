@@ -1,13 +1,12 @@
 //! Owns one kernel on disk: fetching it, the layer with its modules, and the initramfs that boots
 //! the machine's layers. Which version it is was decided in `kernels`.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use cpio::newc;
 
+use super::initramfs::Initramfs;
 use super::kernels::{self, Kernel, Role};
 use crate::cache;
 use crate::command::{command, output, run_quietly, say, step};
@@ -31,7 +30,7 @@ const LATER_MODULES: &[&str] = &["virtio_rng", "ext4"];
 /// The initramfs's first and only program beside busybox.
 const INIT: &str = include_str!("../guest/init.sh");
 
-/// busybox for the initramfs, with nothing to link against.
+/// busybox for the initramfs, with nothing to link against (Debian: busybox-static).
 const BUSYBOX: &str = "/usr/bin/busybox";
 
 /// A kernel in the cache.
@@ -88,15 +87,7 @@ impl Image {
 
     /// Writes an initramfs whose init is `init`.
     fn write_initramfs(&self, init: &str, modules: &[&str], path: &Path) -> Result<()> {
-        let mut archive =
-            File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
-        for directory in ["bin", "dev", "proc", "sys", "modules", "layers", "root"] {
-            add(&mut archive, directory, 0o040_755, &[])?;
-        }
-        let busybox = fs::read(BUSYBOX)
-            .with_context(|| format!("cannot read {BUSYBOX} (Debian: busybox-static)"))?;
-        add(&mut archive, "bin/busybox", 0o100_755, &busybox)?;
-        add(&mut archive, "init", 0o100_755, init.as_bytes())?;
+        let mut initramfs = Initramfs::create(path, Path::new(BUSYBOX), init)?;
         let mut order = String::new();
         for module in self.needed(modules)? {
             let name = module
@@ -109,13 +100,12 @@ impl Image {
                 Some(name) => (name.to_owned(), decompressed(&module)?),
                 None => (name, fs::read(&module)?),
             };
-            add(&mut archive, &format!("modules/{name}"), 0o100_644, &bytes)?;
+            initramfs.file(&format!("modules/{name}"), &bytes)?;
             order.push_str(&name);
             order.push('\n');
         }
-        add(&mut archive, "modules/order", 0o100_644, order.as_bytes())?;
-        newc::trailer(archive).context("cannot finish the initramfs")?;
-        Ok(())
+        initramfs.file("modules/order", order.as_bytes())?;
+        initramfs.finish()
     }
 
     /// Writes the initramfs that boots the machine.
@@ -198,13 +188,19 @@ fn make(archive: &Archive, version: &str, packages: &[String], place: &Path) -> 
         fs::copy(modules.join("config"), boot("config"))
             .with_context(|| format!("the packages of {version} hold no configuration"))?;
     }
-    let vmlinuz = [boot("vmlinuz"), modules.join("vmlinuz")]
-        .into_iter()
-        .find(|file| file.exists());
-    let vmlinuz = vmlinuz.with_context(|| format!("the packages of {version} hold no vmlinuz"))?;
-    fs::rename(vmlinuz, place.join("vmlinuz"))?;
+    fs::rename(vmlinuz(&tree, version)?, place.join("vmlinuz"))?;
     run_quietly(command("depmod").arg("--basedir").arg(&tree).arg(version))?;
     super::image::squash(&tree, &place.join("layer.squashfs"))
+}
+
+/// Where the packages of a kernel, unpacked into `tree`, have what is booted.
+pub(super) fn vmlinuz(tree: &Path, version: &str) -> Result<PathBuf> {
+    let beside_modules = format!("usr/lib/modules/{version}/vmlinuz");
+    [format!("boot/vmlinuz-{version}"), beside_modules]
+        .into_iter()
+        .map(|name| tree.join(name))
+        .find(|file| file.exists())
+        .with_context(|| format!("the packages of {version} hold no vmlinuz"))
 }
 
 fn decompressed(module: &Path) -> Result<Vec<u8>> {
@@ -219,12 +215,4 @@ fn decompressed(module: &Path) -> Result<Vec<u8>> {
         );
     }
     Ok(output.stdout)
-}
-
-fn add(archive: &mut impl Write, name: &str, mode: u32, bytes: &[u8]) -> io::Result<()> {
-    let size = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-    let mut entry = newc::Builder::new(name).mode(mode).write(archive, size);
-    entry.write_all(bytes)?;
-    entry.finish()?;
-    Ok(())
 }

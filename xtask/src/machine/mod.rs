@@ -7,8 +7,10 @@
 //! goes with the machine.
 
 mod accel;
+pub(crate) mod arm;
 mod console;
 pub(crate) mod image;
+mod initramfs;
 mod kernel;
 pub(crate) mod kernels;
 mod lines;

@@ -6,6 +6,7 @@
 mod attempts;
 mod checks;
 mod count;
+mod emulated;
 #[cfg(test)]
 mod floors;
 mod install;
@@ -33,6 +34,7 @@ use crate::{bench, debian, ebpf, fuzz, prometheus, setup};
 use attempts::in_machine;
 use checks::{CHECKS, FUZZING, RELEASE, UNIT_TESTS};
 use count::Count;
+use emulated::EMULATED;
 use install::RELEASES;
 use packages::PACKAGES;
 use sizes::SIZES;
@@ -141,6 +143,7 @@ fn beside(roles: &[Role]) -> Vec<Step<'static>> {
     }));
     if roles.contains(&Role::Newest) {
         steps.push(Step::in_machine(NO_LOADS, no_loads));
+        steps.push(Step::in_machine(EMULATED, |_| emulated::emulated()));
     }
     steps.extend(roles.iter().filter(|role| !role.loads()).map(system));
     steps

@@ -11,6 +11,7 @@ use anyhow::Result;
 
 use super::checks::{CHECKS, FUZZING, RELEASE, UNIT_TESTS};
 use super::count::Count;
+use super::emulated::EMULATED;
 use super::install::RELEASES;
 use super::packages::PACKAGES;
 use super::sizes::SIZES;
@@ -59,7 +60,10 @@ impl Run {
         let before = CHECKS.iter().map(|check| check.name);
         let before = before.chain([UNIT_TESTS, FUZZING, RELEASE, VIRTUAL_MACHINES]);
         let system = roles.iter().map(|role| system_step(*role));
-        let after = [NO_LOADS, FAULTS, SOAK, SIZES, PACKAGES, BENCHMARKS].into_iter();
+        let after = [
+            NO_LOADS, EMULATED, FAULTS, SOAK, SIZES, PACKAGES, BENCHMARKS,
+        ];
+        let after = after.into_iter();
         let after = after.chain(RELEASES.iter().map(|release| release.step));
         let names = before.map(str::to_owned).chain(system);
         let names: Vec<String> = names.chain(after.map(str::to_owned)).collect();

@@ -176,6 +176,7 @@ fn every_test_that_the_list_of_faults_names_exists() {
     for part in [
         "system-tests/src/tests",
         "xtask/src/test",
+        "smt/examples",
         "core/src",
         "scx/src",
         "policy",

@@ -1,0 +1,53 @@
+//! Owns the step that has auto-ext-smt count on a processor with counters and hardware threads: an emulated Arm, as the test machine
+//! has no counters. What must hold there is said by the program that it runs, `smt/examples/emulated`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::count::Count;
+use crate::command::{cargo, run, say, step};
+use crate::machine::arm::{self, Release, TARGET};
+use crate::said::{self, To};
+use crate::{tools, workspace};
+
+/// The step's name.
+pub(super) const EMULATED: &str = "counters on aarch64";
+
+const EXAMPLE: &str = "emulated";
+
+/// Runs it on an old kernel and on a new one.
+pub(super) fn emulated() -> Result<Count> {
+    let program = build()?;
+    let mut all = Count::default();
+    for release in Release::ALL {
+        let mut count = Count::default();
+        let prefix = format!("[{release:?}] ").to_lowercase();
+        let status = arm::run(release, &program, &mut |line| {
+            count += Count::parse(line).unwrap_or_default();
+            Ok(said::line(To::Output, &prefix, line)?)
+        })?;
+        if count.is_empty() {
+            say("no test ran");
+            count = Count::FAILED;
+        }
+        all += count.ended(status == 0);
+    }
+    Ok(all)
+}
+
+fn build() -> Result<PathBuf> {
+    tools::ensure_target(TARGET)?;
+    let mut cargo = cargo();
+    // The machine reads it whole into its memory.
+    cargo
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .env("CARGO_PROFILE_DEV_STRIP", "symbols")
+        // As there need be no compiler of C for it.
+        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER", "rust-lld");
+    cargo.args(["build", "--locked", "--quiet", "--target", TARGET]);
+    cargo.args(["--package", "auto-ext-smt", "--example", EXAMPLE]);
+    step("building auto-ext-smt for aarch64", || run(&mut cargo))?;
+    let built = workspace::target().join(TARGET).join("debug/examples");
+    Ok(built.join(EXAMPLE))
+}
