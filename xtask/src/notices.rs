@@ -17,6 +17,7 @@ const LINKED: &[&str] = &[
     "auto-ext-profiler-ebpf",
     "auto-ext-smt",
     "auto-ext-vm",
+    "scx_foresight",
 ];
 /// How the names of files begin that have to go along.
 const NOTICES: &[&str] = &[
@@ -132,7 +133,7 @@ mod tests {
         write(file.path()).unwrap();
         let text = fs::read_to_string(file.path()).unwrap();
         let names = |package: &str| text.contains(&format!("=\n{package} "));
-        for linked in ["tokio", "zbus", "aya", "aya-ebpf"] {
+        for linked in ["tokio", "zbus", "aya", "aya-ebpf", "libbpf-rs"] {
             assert!(names(linked), "{linked}");
         }
         for other in [
