@@ -30,7 +30,7 @@ const NOTICES: &[&str] = &[
 ];
 
 const HEAD: &str = "\
-auto-ext contains the libraries below, and the Rust standard library (MIT OR Apache-2.0, https://www.rust-lang.org).
+The programs of auto-ext contain the libraries below, and the Rust standard library (MIT OR Apache-2.0, https://www.rust-lang.org).
 Each has its licence and the texts that come with it; a text that several have stands where it comes first.
 ";
 
@@ -140,7 +140,7 @@ mod tests {
             "auto-ext-profiler",
             "serde_derive",
             "proptest",
-            "cargo_metadata",
+            "libtest-mimic",
         ] {
             assert!(!names(other), "{other}");
         }
