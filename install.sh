@@ -182,7 +182,7 @@ make_dir() {
 put() {
     if [ ! -L "$destdir$3" ] && cmp -s "$2" "$destdir$3" && [ "$(stat -c %a "$destdir$3")" = "$1" ]; then return; fi
     make_dir "${3%/*}"
-    install -m "$1" "$2" "$destdir$3.new$$"
+    install -m "$1" "$2" "$destdir$3.new$$" || return 1
     mv -f "$destdir$3.new$$" "$destdir$3"
 }
 
@@ -248,7 +248,7 @@ put_documents() {
         return
     fi
     for file in $(documents_of "$1"); do
-        put 644 "$directory/$file" "$prefix/share/$file"
+        put 644 "$directory/$file" "$prefix/share/$file" || return 1
     done
 }
 
@@ -576,7 +576,7 @@ install_scheduler() {
     version=$(scheduler_version "$1")
     if is_beside "$1"; then
         built=$beside/$1
-        put_documents "$1"
+        put_documents "$1" || return 1
         put_if_present 644 "$beside/$notices" "$prefix/share/doc/scx-foresight/$notices"
     else
         built=$work/build/root/bin/$1
