@@ -23,10 +23,30 @@ if [ ! -f "$src/Cargo.toml" ]; then default_schedulers='' default_binary=$src/au
 # The services beside auto-ext.
 known_companions=smt,vm
 
-# The schedulers that can be built, each with the one version that was tried.
-scheduler_version() { sed -n "s/^scheduler $1 //p" "$src/packaging/needed" | grep .; }
+# The scheduler whose sources are beside this; a release that is unpacked has none.
+own_scheduler=scx_foresight
 
-known_schedulers() { sed -n 's/^scheduler scx_\([^ ]*\) .*/\1/p' "$src/packaging/needed" | paste -s -d , | sed 's/,/, /g'; }
+# The schedulers that can be built, each with the one version that was tried; of our own, what it is made of.
+scheduler_version() {
+    if [ "$1" != "$own_scheduler" ]; then
+        sed -n "s/^scheduler $1 //p" "$src/packaging/needed" | grep .
+    elif is_beside "$1"; then
+        checksum "$beside/$1"
+    else
+        [ -d "$src/foresight" ] && own_sources | sha256sum | cut -d' ' -f1
+    fi
+}
+
+own_sources() {
+    (cd "$src" && find Cargo.toml Cargo.lock foresight foresight-model service -type f | LC_ALL=C sort | xargs cat)
+}
+
+known_schedulers() {
+    {
+        sed -n 's/^scheduler scx_\([^ ]*\) .*/\1/p' "$src/packaging/needed"
+        if [ -d "$src/foresight" ]; then echo "${own_scheduler#scx_}"; fi
+    } | paste -s -d , | sed 's/,/, /g'
+}
 
 usage() {
     cat <<EOF
@@ -39,7 +59,7 @@ Build auto-ext and install it on this machine (as root), or remove it.
   --with LIST        services to install beside it, separated by commas, each a program of its own that is not started
                      either; known: $known_companions
   --binary FILE      install this auto-ext binary instead of building one, with the manual pages
-                     and completions in the directory 'documents' beside it
+                     and completions in the directory 'documents' beside it, where scx_foresight may be too
   --prefix DIR       install below DIR (default: /usr)
   --destdir DIR      stage the same files below DIR; the system stays untouched, root is not needed
   --uninstall        stop the service and remove what was installed (give the same --prefix); keep /etc/auto-ext
@@ -135,6 +155,8 @@ check_options() {
     default-no) schedulers=$default_schedulers ;;
     none-* | default-yes) schedulers='' ;;
     esac
+    beside=''
+    if [ -n "$binary" ]; then beside=$(dirname -- "$binary"); fi
     wanted=''
     for name in $(printf '%s' "$schedulers" | tr ',' ' '); do
         name=scx_${name#scx_}
@@ -160,7 +182,7 @@ make_dir() {
 put() {
     if [ ! -L "$destdir$3" ] && cmp -s "$2" "$destdir$3" && [ "$(stat -c %a "$destdir$3")" = "$1" ]; then return; fi
     make_dir "${3%/*}"
-    install -m "$1" "$2" "$destdir$3.new$$"
+    install -m "$1" "$2" "$destdir$3.new$$" || return 1
     mv -f "$destdir$3.new$$" "$destdir$3"
 }
 
@@ -214,6 +236,8 @@ zsh/site-functions/_$1
 zsh/vendor-completions/_$1
 EOF
     if [ "$1" = auto-ext ]; then echo man/man5/auto-ext-policies.5; fi
+    if [ "$1" != "$own_scheduler" ]; then return; fi
+    for subcommand in run collect train export stats why; do echo "man/man1/$1-$subcommand.1"; done
 }
 
 # put_documents PROGRAM: the build makes them beside the binary.
@@ -224,7 +248,7 @@ put_documents() {
         return
     fi
     for file in $(documents_of "$1"); do
-        put 644 "$directory/$file" "$prefix/share/$file"
+        put 644 "$directory/$file" "$prefix/share/$file" || return 1
     done
 }
 
@@ -511,6 +535,16 @@ scheduler_is_ours() {
         [ "$(cut -d' ' -f2 "$destdir$share/schedulers/$1")" = "$(checksum "$destdir$programs/$1")" ]
 }
 
+# Whether it need not be built: it is beside the binary that is installed.
+is_beside() { [ "$1" = "$own_scheduler" ] && [ -n "$beside" ] && [ -f "$beside/$1" ]; }
+
+# needs_build SCHEDULER...: prints those that are not there to be copied.
+needs_build() {
+    for name in "$@"; do
+        is_beside "$name" || echo "$name"
+    done
+}
+
 # Prints those of the wanted schedulers that are not installed, or are ours and of another version.
 missing_schedulers() {
     for name in $wanted; do
@@ -537,14 +571,31 @@ find_clang() {
     return 1
 }
 
+# Beside the schedulers of others, which are binaries alone, ours has manual pages, where it was built for a package.
 install_scheduler() {
     version=$(scheduler_version "$1")
-    say "Building $1 $version (a few minutes)..."
+    if is_beside "$1"; then
+        built=$beside/$1
+        put_documents "$1" || return 1
+        put_if_present 644 "$beside/$notices" "$prefix/share/doc/scx-foresight/$notices"
+    else
+        built=$work/build/root/bin/$1
+        build_scheduler "$1" || return 1
+    fi
+    printf '%s %s\n' "$version" "$(checksum "$built")" >"$work/record"
+    put 755 "$built" "$programs/$1" && put 644 "$work/record" "$share/schedulers/$1"
+}
+
+build_scheduler() {
+    case $1 in
+    "$own_scheduler") set -- "$1" --path "$src/foresight" ;;
+    *) set -- "$1" "$1@$version" ;;
+    esac
+    say "Building $1 (a few minutes)..."
+    shift
     clang=$(find_clang) || return 1
     (cd "$work/build" && as_builder env "BPF_CLANG=$clang" "CARGO_TARGET_DIR=$work/build/target" \
-        cargo install --locked --root "$work/build/root" "$1@$version") || return 1
-    printf '%s %s\n' "$version" "$(checksum "$work/build/root/bin/$1")" >"$work/record"
-    put 755 "$work/build/root/bin/$1" "$programs/$1" && put 644 "$work/record" "$share/schedulers/$1"
+        cargo install --locked --root "$work/build/root" "$@")
 }
 
 # --- The whole ---
@@ -589,11 +640,14 @@ install_all() {
     require_sources
     require_no_package
     missing=$(missing_schedulers)
+    # shellcheck disable=SC2086 # a list of names
+    build=$(needs_build $missing)
     pm=''
-    if [ "$staged" = no ] && { [ -z "$binary" ] || [ -n "$missing" ]; }; then find_package_manager; fi
+    if [ "$staged" = no ] && { [ -z "$binary" ] || [ -n "$build" ]; }; then find_package_manager; fi
     package=''
-    if [ -n "$missing" ]; then package=$(scheduler_package) || package=''; fi
-    if [ -z "$binary" ] || { [ -n "$missing" ] && [ -z "$package" ]; }; then require_rust; fi
+    # No distribution has ours.
+    if [ -n "$build" ] && [ "$build" != "$own_scheduler" ]; then package=$(scheduler_package) || package=''; fi
+    if [ -z "$binary" ] || { [ -n "$build" ] && [ -z "$package" ]; }; then require_rust; fi
 
     if [ -n "$pm" ]; then install_dependencies; fi
     if [ -z "$binary" ]; then build_auto_ext; fi
@@ -615,8 +669,10 @@ install_dependencies() {
     if [ -n "$package" ]; then
         install_packages "$package"
         missing=$(missing_schedulers)
+        # shellcheck disable=SC2086 # a list of names
+        build=$(needs_build $missing)
     fi
-    if [ -n "$missing" ]; then packages="$packages $(packages_for schedulers)"; fi
+    if [ -n "$build" ]; then packages="$packages $(packages_for schedulers)"; fi
     # shellcheck disable=SC2086 # a list of package names
     install_packages $packages
 }
@@ -679,7 +735,12 @@ uninstall_all() {
     fi
     for record in "$destdir$share/schedulers"/*; do
         name=${record##*/}
-        if scheduler_is_ours "$name"; then rm -f "$destdir$programs/$name"; fi
+        if ! scheduler_is_ours "$name"; then continue; fi
+        rm -f "$destdir$programs/$name"
+        if [ "$name" = "$own_scheduler" ]; then
+            for file in $(documents_of "$name"); do rm -f "$destdir$prefix/share/$file"; done
+            rm -rf "$destdir$prefix/share/doc/scx-foresight"
+        fi
     done
     if [ -f "$destdir$share/directories" ]; then cp "$destdir$share/directories" "$work/directories"; fi
     rm -f "$destdir$prefix/bin/auto-ext" \

@@ -1,6 +1,6 @@
 //! Writes bursts to a file while the scheduler runs, for `train`: as JSON lines, a header first. It names programs.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,10 @@ use crate::sample::Sample;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What is being written, and for how long.
-pub(crate) struct Recorder<W: Write = BufWriter<File>> {
+pub(crate) struct Recorder<W: Write = BufWriter<Replaced>> {
     out: W,
+    /// Until it is written.
+    header: Option<Header>,
     begun: Instant,
     length: Option<Duration>,
     command: Vec<String>,
@@ -27,27 +29,53 @@ pub(crate) struct Recorder<W: Write = BufWriter<File>> {
     written: u64,
 }
 
+/// A file that stays what it was until something is written.
+pub(crate) struct Replaced {
+    file: File,
+    is_as_before: bool,
+}
+
+impl Write for Replaced {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_as_before && self.file.metadata()?.is_file() {
+            self.file.set_len(0)?;
+        }
+        self.is_as_before = false;
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 impl Recorder {
-    /// Replaces the file.
+    /// Replaces the file once it is started.
     pub(crate) fn create(options: &Collect, origin: Origin) -> Result<Self> {
         let place = &options.out;
-        let file = File::create(place).with_context(|| format!("cannot write {}", place.display()));
-        Self::begin(BufWriter::new(file?), options, origin)
+        let mut how = OpenOptions::new();
+        let file = how.write(true).create(true).truncate(false).open(place);
+        let file = file.with_context(|| format!("cannot write {}", place.display()))?;
+        let out = Replaced {
+            file,
+            is_as_before: true,
+        };
+        Ok(Self::begin(BufWriter::new(out), options, origin))
     }
 }
 
 impl<W: Write> Recorder<W> {
-    fn begin(mut out: W, options: &Collect, origin: Origin) -> Result<Self> {
+    fn begin(out: W, options: &Collect, origin: Origin) -> Self {
         let header = Header {
             samples: VERSION,
             features: FEATURES,
             origin,
             explore: 0.0,
         };
-        out.write_all(header.to_line().as_bytes())?;
         let now = Instant::now();
-        Ok(Self {
+        Self {
             out,
+            header: Some(header),
             begun: now,
             length: options.length,
             command: options.command.clone(),
@@ -55,11 +83,14 @@ impl<W: Write> Recorder<W> {
             rate: options.rate,
             second: (now, 0),
             written: 0,
-        })
+        }
     }
 
-    /// Starts the command, if there is one, and the time: the scheduler is there.
+    /// Starts the file, the command, if there is one, and the time: the scheduler is there.
     pub(crate) fn start(&mut self) -> Result<()> {
+        if let Some(header) = self.header.take() {
+            self.out.write_all(header.to_line().as_bytes())?;
+        }
         self.begun = Instant::now();
         if let (Some((program, words)), None) = (self.command.split_first(), &self.running) {
             self.running = Some(Running::start(program, words)?);
@@ -127,8 +158,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again_and_no_more_than_so_many_a_second() {
-        let mut recorder =
-            Recorder::begin(Vec::new(), &options("--rate 2"), Origin::default()).unwrap();
+        let mut recorder = Recorder::begin(Vec::new(), &options("--rate 2"), Origin::default());
+        recorder.start().unwrap();
         for pid in 1..=3 {
             recorder.add(&sample(pid, None, false)).unwrap();
         }
@@ -158,8 +189,7 @@ mod tests {
     #[test]
     fn it_is_over_when_the_time_or_the_command_is() {
         let recorder = |words: &str| {
-            let mut recorder =
-                Recorder::begin(Vec::new(), &options(words), Origin::default()).unwrap();
+            let mut recorder = Recorder::begin(Vec::new(), &options(words), Origin::default());
             recorder.start().unwrap();
             recorder
         };
@@ -171,6 +201,23 @@ mod tests {
             std::thread::yield_now();
         }
         let mut none = Recorder::begin(Vec::new(), &options("-- /no/such"), Origin::default());
-        assert!(none.as_mut().unwrap().start().is_err());
+        assert!(none.start().is_err());
+    }
+
+    #[test]
+    fn what_there_was_is_replaced_once_it_is_started_and_not_before() {
+        let place = tempfile::NamedTempFile::new().unwrap();
+        let before = "as before, and longer than a header is. ".repeat(100);
+        std::fs::write(place.path(), &before).unwrap();
+        let mut options = options("");
+        place.path().clone_into(&mut options.out);
+        let now = || std::fs::read_to_string(place.path()).unwrap();
+        drop(Recorder::create(&options, Origin::default()).unwrap());
+        assert_eq!(now(), before);
+        let mut recorder = Recorder::create(&options, Origin::default()).unwrap();
+        recorder.start().unwrap();
+        assert_eq!(recorder.finish().unwrap(), 0);
+        let read = Reader::default().line(now().as_bytes());
+        assert!(read.unwrap().is_none(), "{}", now());
     }
 }

@@ -20,6 +20,8 @@ mod train;
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use auto_ext_service::exit_code::Code;
@@ -41,7 +43,11 @@ fn main() -> ExitCode {
         Some(Command::Export { file, format }) => {
             train::export(file, *format, &mut io::stdout().lock())
         }
-        Some(Command::Stats { json, socket }) => ask::<Stats>(socket, Question::Stats, *json),
+        Some(Command::Stats {
+            json,
+            every,
+            socket,
+        }) => repeat(*every, || ask::<Stats>(socket, Question::Stats, *json)),
         Some(Command::Why { pid, json, socket }) => ask::<Why>(socket, Question::Why(*pid), *json),
     };
     match done {
@@ -52,6 +58,18 @@ fn main() -> ExitCode {
             let _ = writeln!(io::stderr(), "Error: {text}");
             ExitCode::from(Code::Failed as u8)
         }
+    }
+}
+
+/// Does it once, or again and again until it fails.
+fn repeat(every: Option<Duration>, once: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    once()?;
+    let Some(every) = every else {
+        return Ok(());
+    };
+    loop {
+        thread::sleep(every);
+        once()?;
     }
 }
 

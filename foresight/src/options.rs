@@ -46,6 +46,9 @@ pub(crate) enum Command {
         /// As one JSON object
         #[arg(long)]
         json: bool,
+        /// Again each time that this has passed, until it is ended
+        #[arg(long, value_name = "TIME", value_parser = every)]
+        every: Option<Duration>,
         #[command(flatten)]
         socket: Socket,
     },
@@ -161,6 +164,15 @@ impl Display for Mode {
     }
 }
 
+/// What a person can read, and not so often that asking is a load.
+fn every(text: &str) -> Result<Duration, String> {
+    let bounds = Duration::from_millis(100)..=Duration::from_hours(1);
+    let every = duration::parse(text).map_err(|error| error.to_string())?;
+    let fits = bounds.contains(&every);
+    fits.then_some(every)
+        .ok_or("not between 100ms and 1h".to_owned())
+}
+
 /// No shorter than the shortest that is given, and far from what the kernel takes for a stall.
 fn slice(text: &str) -> Result<Duration, String> {
     let bounds = Duration::from_micros(300)..=Duration::from_millis(20);
@@ -237,6 +249,8 @@ mod tests {
     fn times_have_bounds() {
         assert!(refit("99ms").is_err() && refit("11s").is_err());
         assert_eq!(refit("1s"), Ok(Duration::from_secs(1)));
+        assert!(every("99ms").is_err() && every("61m").is_err());
+        assert_eq!(every("1s"), Ok(Duration::from_secs(1)));
         assert!(slice("299us").is_err() && slice("21ms").is_err() && slice("3").is_err());
         assert_eq!(slice("300us"), Ok(Duration::from_micros(300)));
     }

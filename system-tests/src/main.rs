@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         ["jobs", ref words @ ..] => end("jobs", jobs::compare(words)),
         ["plants", ref words @ ..] => end("plants", jobs::plants::run(words)),
         ["tried", ref words @ ..] => end("tried", jobs::tried::run(words)),
+        ["rounds", ref words @ ..] => end("rounds", jobs::rounds::run(words)),
         ["job", name] => end("job", jobs::run(name)),
         ["load", ref words @ ..] => loads::be(words),
         ["leaks", ref numbers @ ..] => end("leaks", tests::leaks::look_for_them(numbers)),

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::changelog::{self, About};
 use crate::command::{command, output, run_quietly, say, step};
-use crate::{debian, ebpf, notices, tools, workspace};
+use crate::{debian, ebpf, notices, schedulers, tools, workspace};
 
 /// What an unpacked release has of the sources beside what is built.
 const SOURCES: &[&str] = &[
@@ -42,7 +42,8 @@ const NOT_DEBIAN: &str = "LICENSE";
 /// A package of those that there are.
 struct Described {
     name: &'static str,
-    /// The folder of the crate that describes it.
+    /// The crate that describes it, and its folder.
+    krate: &'static str,
     folder: &'static str,
     /// The directories below [`directory`] that the descriptions name.
     tree: &'static str,
@@ -51,21 +52,31 @@ struct Described {
 
 const AUTO_EXT: Described = Described {
     name: "auto-ext",
+    krate: "auto-ext-dispatcher",
     folder: "dispatcher",
     tree: "tree",
     debian: "deb",
 };
 const SMT: Described = Described {
     name: "auto-ext-smt",
+    krate: "auto-ext-smt",
     folder: "smt",
     tree: "tree-smt",
     debian: "deb-smt",
 };
 const VM: Described = Described {
     name: "auto-ext-vm",
+    krate: "auto-ext-vm",
     folder: "vm",
     tree: "tree-vm",
     debian: "deb-vm",
+};
+const FORESIGHT: Described = Described {
+    name: "scx-foresight",
+    krate: schedulers::OWN,
+    folder: "foresight",
+    tree: "tree-foresight",
+    debian: "deb-foresight",
 };
 
 /// What the packages' descriptions say.
@@ -81,9 +92,10 @@ pub(crate) struct Packages {
     pub(crate) tree: PathBuf,
     pub(crate) smt: Companion,
     pub(crate) vm: Companion,
+    pub(crate) foresight: Companion,
 }
 
-/// The packages of a service beside auto-ext.
+/// The packages of a service beside auto-ext, or of the scheduler.
 pub(crate) struct Companion {
     pub(crate) deb: PathBuf,
     pub(crate) rpm: PathBuf,
@@ -93,7 +105,7 @@ pub(crate) struct Companion {
 pub(crate) fn dist() -> Result<()> {
     debian::ensure_packages()?;
     let packages = optimised()?;
-    let (smt, vm) = (&packages.smt, &packages.vm);
+    let (smt, vm, foresight) = (&packages.smt, &packages.vm, &packages.foresight);
     for package in [
         &packages.deb,
         &packages.rpm,
@@ -101,6 +113,8 @@ pub(crate) fn dist() -> Result<()> {
         &smt.rpm,
         &vm.deb,
         &vm.rpm,
+        &foresight.deb,
+        &foresight.rpm,
         &packages.archive,
     ] {
         let size = fs::metadata(package)?.len();
@@ -148,6 +162,7 @@ pub(crate) fn make(built: fn(&str) -> PathBuf) -> Result<Packages> {
         fs::create_dir_all(&directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
         notices::write(&built(NOTICES))?;
+        schedulers::put_own_beside(&built("auto-ext"), &built("documents"))?;
         let tree = directory.join(AUTO_EXT.tree);
         let all = directory.join("tree-with-all");
         let installer = workspace::root().join("install.sh");
@@ -156,9 +171,9 @@ pub(crate) fn make(built: fn(&str) -> PathBuf) -> Result<Packages> {
         stage(&installer, &binary, &tree)?;
         let with_all = [&binary[..], &WITH_ALL.map(Path::new)].concat();
         stage(&installer, &with_all, &all)?;
-        let companion = |package: &Described, name: &str| -> Result<Companion> {
+        let companion = |package: &Described, [option, name]: [&str; 2]| -> Result<Companion> {
             let with = directory.join(format!("tree-with-{name}"));
-            let arguments = [&binary[..], &["--with", name].map(Path::new)].concat();
+            let arguments = [&binary[..], &[option, name].map(Path::new)].concat();
             stage(&installer, &arguments, &with)?;
             subtract(&with, &tree, &directory.join(package.tree))?;
             Ok(Companion {
@@ -170,8 +185,9 @@ pub(crate) fn make(built: fn(&str) -> PathBuf) -> Result<Packages> {
             deb: deb(&AUTO_EXT)?,
             rpm: rpm(&AUTO_EXT)?,
             archive: archive(&all, built)?,
-            smt: companion(&SMT, "smt")?,
-            vm: companion(&VM, "vm")?,
+            smt: companion(&SMT, ["--with", "smt"])?,
+            vm: companion(&VM, ["--with", "vm"])?,
+            foresight: companion(&FORESIGHT, ["--schedulers", "foresight"])?,
             tree,
         })
     })
@@ -194,7 +210,14 @@ fn stage(installer: &Path, arguments: &[&Path], tree: &Path) -> Result<()> {
     )?;
     // It remembers there which directories are its own; in a package they are the package's.
     let remembered = tree.join("usr/share/auto-ext/directories");
-    fs::remove_file(&remembered).with_context(|| format!("no {}", remembered.display()))
+    fs::remove_file(&remembered).with_context(|| format!("no {}", remembered.display()))?;
+    // And which schedulers.
+    let schedulers = tree.join("usr/share/auto-ext/schedulers");
+    if schedulers.exists() {
+        fs::remove_dir_all(&schedulers)
+            .with_context(|| format!("cannot remove {}", schedulers.display()))?;
+    }
+    Ok(())
 }
 
 /// Moves the files of `both` that `one` does not have to `other`.
@@ -224,8 +247,7 @@ fn deb(package: &Described) -> Result<PathBuf> {
     fs::write(&changelog, debian_changelog(package)?)
         .with_context(|| format!("cannot write {}", changelog.display()))?;
     let mut cargo_deb = packager(&tools::cargo_deb()?);
-    cargo_deb.args(["deb", "--no-build", "--package"]);
-    cargo_deb.arg(format!("auto-ext-{}", package.folder));
+    cargo_deb.args(["deb", "--no-build", "--package", package.krate]);
     let made_in = directory().join("packages").join(package.name);
     fs::create_dir_all(&made_in).with_context(|| format!("cannot make {}", made_in.display()))?;
     run_quietly(cargo_deb.arg("--output").arg(&made_in))?;

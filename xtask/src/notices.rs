@@ -17,6 +17,7 @@ const LINKED: &[&str] = &[
     "auto-ext-profiler-ebpf",
     "auto-ext-smt",
     "auto-ext-vm",
+    "scx_foresight",
 ];
 /// How the names of files begin that have to go along.
 const NOTICES: &[&str] = &[
@@ -29,7 +30,7 @@ const NOTICES: &[&str] = &[
 ];
 
 const HEAD: &str = "\
-auto-ext contains the libraries below, and the Rust standard library (MIT OR Apache-2.0, https://www.rust-lang.org).
+The programs of auto-ext contain the libraries below, and the Rust standard library (MIT OR Apache-2.0, https://www.rust-lang.org).
 Each has its licence and the texts that come with it; a text that several have stands where it comes first.
 ";
 
@@ -132,14 +133,14 @@ mod tests {
         write(file.path()).unwrap();
         let text = fs::read_to_string(file.path()).unwrap();
         let names = |package: &str| text.contains(&format!("=\n{package} "));
-        for linked in ["tokio", "zbus", "aya", "aya-ebpf"] {
+        for linked in ["tokio", "zbus", "aya", "aya-ebpf", "libbpf-rs"] {
             assert!(names(linked), "{linked}");
         }
         for other in [
             "auto-ext-profiler",
             "serde_derive",
             "proptest",
-            "cargo_metadata",
+            "libtest-mimic",
         ] {
             assert!(!names(other), "{other}");
         }

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
@@ -19,7 +20,7 @@ pub(crate) const SCX_LOADER: [(&str, &str); 2] = [("scx_loader", "1.1.3"), ("scx
 pub(crate) const OF_SHIPPED_POLICY: &[&str] = &["scx_bpfland", "scx_cosmos"];
 
 /// The scheduler of this repository.
-const OWN: &str = "scx_foresight";
+pub(crate) const OWN: &str = "scx_foresight";
 
 /// What it is built from: its crate, those that this one uses, and what says of them all which versions are used and how
 /// they are compiled.
@@ -73,6 +74,28 @@ fn built(name: &str, version: &str) -> Result<PathBuf> {
     Ok(root.join("bin").join(name))
 }
 
+/// Copies the program of this repository's scheduler to where `program` is, and its manual pages and completions to `documents`,
+/// where install.sh looks for them.
+pub(crate) fn put_own_beside(program: &Path, documents: &Path) -> Result<()> {
+    let built = own()?;
+    let own = program.with_file_name(OWN);
+    fs::copy(&built, &own).with_context(|| format!("cannot write {}", own.display()))?;
+    step("writing the manual pages of the scheduler", || {
+        run(own_cargo()?
+            .args(["run", "--quiet", "--locked", "--release", "--package", OWN])
+            .args(["--example", "documents", "--"])
+            .arg(documents))
+    })
+}
+
+/// cargo, able to build it, where the other schedulers are built.
+fn own_cargo() -> Result<Command> {
+    let mut cargo = cargo();
+    cargo.env("BPF_CLANG", needed::bpf_clang());
+    cargo.env("CARGO_TARGET_DIR", cache::path("scx/target")?);
+    Ok(cargo)
+}
+
 /// The program of this repository's scheduler as the sources here have it.
 fn own() -> Result<PathBuf> {
     let mut sources = String::new();
@@ -82,13 +105,11 @@ fn own() -> Result<PathBuf> {
     let key = cache::fingerprint(&sources);
     let root = cache::entry(format!("scx/{OWN}-{key}"), |root| {
         step(&format!("building {OWN}"), || {
-            run(cargo()
+            run(own_cargo()?
                 .args(["install", "--locked", "--no-track", "--root"])
                 .arg(root)
                 .arg("--path")
-                .arg(workspace::root().join("foresight"))
-                .env("BPF_CLANG", needed::bpf_clang())
-                .env("CARGO_TARGET_DIR", cache::path("scx/target")?))
+                .arg(workspace::root().join("foresight")))
         })
     })?;
     Ok(root.join("bin").join(OWN))

@@ -1,9 +1,13 @@
 //! Jobs: a fixed amount of work each, by which schedulers are compared. `auto-ext compare` runs them, as a person would
 //! have it run a command; this module prepares a job, has it compared, and prints the answer. `table.rs` says what the jobs
-//! are, `timed.rs` is those that no program of others is, and `plants.rs` has comparisons whose truth is known, and
-//! `tried.rs` trials.
+//! are; `timed.rs`, `bursts.rs` and `pipe.rs` are those that no program of others is; `plants.rs` has comparisons whose truth
+//! is known, and `tried.rs` trials. `rounds.rs` has jobs done in rounds under schedulers that it starts by itself, without auto-ext.
 
+mod bursts;
+mod costs;
+mod pipe;
 pub(crate) mod plants;
+pub(crate) mod rounds;
 mod table;
 mod timed;
 pub(crate) mod tried;
@@ -94,5 +98,10 @@ fn compare_by(job: &Job, comparison: &Comparison<'_>) -> anyhow::Result<Value> {
 
 /// Does the job of that name, one of our own.
 pub(crate) fn run(name: &str) -> anyhow::Result<()> {
-    timed::run(name)
+    match name {
+        "alternating" => bursts::run(bursts::Rule::Alternating),
+        "coupled" => bursts::run(bursts::Rule::Coupled),
+        "pipe" => pipe::run(),
+        name => timed::run(name),
+    }
 }

@@ -122,4 +122,31 @@ pub(super) const ALL: &[Job] = &[
             expression: r"95th: ([0-9.]+) us",
         },
     },
+    Job {
+        name: "pipe",
+        programs: "",
+        prepare: "",
+        command: "\"$SELF\" job pipe",
+        judged: Judged::Time,
+    },
+    Job {
+        name: "alternating bursts",
+        programs: "",
+        prepare: "",
+        command: "\"$SELF\" job alternating",
+        judged: Judged::Number {
+            what: "short burst",
+            expression: r"short: ([0-9.]+) us",
+        },
+    },
+    Job {
+        name: "bursts that follow their sleep",
+        programs: "",
+        prepare: "",
+        command: "\"$SELF\" job coupled",
+        judged: Judged::Number {
+            what: "short burst",
+            expression: r"short: ([0-9.]+) us",
+        },
+    },
 ];

@@ -1,4 +1,5 @@
-//! The scheduler of this repository: it serves all, says what it does, and leaves; and it is swapped like any other.
+//! The scheduler of this repository: it serves all, says what it does, and leaves. What can go wrong with it is in
+//! `foresight_faults.rs`.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,21 +9,20 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::faults::Ground;
 use crate::pinning::{self, processes};
 use crate::{kernel, load, process, service, wait};
 
-const NAME: &str = "scx_foresight";
+pub(super) const NAME: &str = "scx_foresight";
 /// Where it is asked here.
-const SOCKET: &str = "/run/foresight-test/socket";
+pub(super) const SOCKET: &str = "/run/foresight-test/socket";
 /// Where it keeps what it learned.
 const MODEL: &str = "/run/foresight-test/model.json";
 
 /// It runs without the daemon until this is dropped.
-struct Scheduler(Child);
+pub(super) struct Scheduler(Child);
 
 impl Scheduler {
-    fn start(words: &str) -> anyhow::Result<Self> {
+    pub(super) fn start(words: &str) -> anyhow::Result<Self> {
         let mut command = Command::new(NAME);
         command.args(["run", "--socket", SOCKET]);
         let child = command
@@ -36,9 +36,9 @@ impl Scheduler {
     }
 
     /// Asks it to leave; returns how long that took, and what it said.
-    fn leave(mut self) -> anyhow::Result<(Duration, String)> {
+    pub(super) fn leave(mut self) -> anyhow::Result<(Duration, String)> {
         let asked = Instant::now();
-        pinning::send(Signal::SIGTERM, Pid::from_raw(self.0.id().try_into()?))?;
+        pinning::send(Signal::SIGTERM, self.pid()?)?;
         let status = self.0.wait()?;
         let took = asked.elapsed();
         let stderr = self.0.stderr.take().context("no stderr")?;
@@ -46,6 +46,12 @@ impl Scheduler {
         ensure!(status.code() == Some(0), "{status}: {said}");
         ensure!(kernel::state() == "disabled", "{}", kernel::state());
         Ok((took, said))
+    }
+}
+
+impl Scheduler {
+    pub(super) fn pid(&self) -> anyhow::Result<Pid> {
+        Ok(Pid::from_raw(self.0.id().try_into()?))
     }
 }
 
@@ -57,7 +63,25 @@ impl Drop for Scheduler {
     }
 }
 
-fn asked(question: &str) -> anyhow::Result<Value> {
+/// A task whose bursts are long and short by turns, which no average can predict.
+pub(super) fn start_alternating() -> anyhow::Result<load::Running> {
+    let script = "while :; do n=$((n + 1)); i=0; \
+                  while [ $i -lt $((n % 2 * 4000 + 200)) ]; do i=$((i + 1)); done; \
+                  read -t 0.02 none <> <(:); done";
+    load::start_words(&["bash", "-c", script])
+}
+
+/// Waits until one of the task's last bursts was predicted by its line: `chosen`, or `used` where lines count.
+pub(super) fn wait_for_its_line(pid: u32, how: &str) -> anyhow::Result<()> {
+    wait::until("its line", &true, || {
+        let why = asked(&format!("why {pid}")).unwrap_or_default();
+        let last = why["last"].as_array().cloned().unwrap_or_default();
+        why["published"] == true && last.iter().any(|burst| burst[how] == true)
+    })
+    .map(drop)
+}
+
+pub(super) fn asked(question: &str) -> anyhow::Result<Value> {
     let said = service::say(&format!("{NAME} {question} --json --socket {SOCKET}"))?;
     serde_json::from_str(&said).with_context(|| said.clone())
 }
@@ -101,29 +125,16 @@ pub(super) fn a_task_that_can_be_predicted_gets_a_line_and_one_that_asks_is_told
 -> anyhow::Result<()> {
     service::stop()?;
     let scheduler = Scheduler::start(&format!("--mode auto --model {MODEL}"))?;
-    // Its bursts are long and short by turns, which no average can predict.
-    let script = "while :; do n=$((n + 1)); i=0; \
-                  while [ $i -lt $((n % 2 * 4000 + 200)) ]; do i=$((i + 1)); done; \
-                  read -t 0.02 none <> <(:); done";
-    let mut alternating = Command::new("bash").args(["-c", script]).spawn()?;
+    let alternating = start_alternating()?;
     let pid = alternating.id();
-    let learned = (|| {
-        wait::until("its line is used", &true, || {
-            let why = asked(&format!("why {pid}")).unwrap_or_default();
-            let last = why["last"].as_array().cloned().unwrap_or_default();
-            why["published"] == true && last.iter().any(|burst| burst["chosen"] == true)
-        })?;
-        let why = service::say(&format!("{NAME} why {pid} --socket {SOCKET}"))?;
-        eprintln!("\n  {}", why.trim().replace('\n', "\n  "));
-        let stats = asked("stats")?;
-        eprintln!("  {stats}");
-        ensure!(stats["counted"]["samples"].as_u64() > Some(0), "{stats}");
-        ensure!(stats["lines"].as_u64() > Some(0), "{stats}");
-        Ok(())
-    })();
-    alternating.kill()?;
-    alternating.wait()?;
-    learned?;
+    wait_for_its_line(pid, "chosen")?;
+    let why = service::say(&format!("{NAME} why {pid} --socket {SOCKET}"))?;
+    eprintln!("\n  {}", why.trim().replace('\n', "\n  "));
+    let stats = asked("stats")?;
+    eprintln!("  {stats}");
+    ensure!(stats["counted"]["samples"].as_u64() > Some(0), "{stats}");
+    ensure!(stats["lines"].as_u64() > Some(0), "{stats}");
+    drop(alternating);
     scheduler.leave()?;
     let model: Value = serde_json::from_str(&std::fs::read_to_string(MODEL)?)?;
     let bursts = &model["burst"]["groups"]["bash"]["bursts"];
@@ -136,31 +147,4 @@ pub(super) fn a_task_that_can_be_predicted_gets_a_line_and_one_that_asks_is_told
         "{said}"
     );
     Ok(())
-}
-
-pub(super) fn the_daemon_swaps_to_and_from_it_under_load() -> anyhow::Result<()> {
-    let ground = Ground::at_rest(pinning::start_with("")?)?;
-    let hogs = load::start("stress-ng --quiet --cpu 6")?;
-    for name in [
-        "cosmos",
-        "foresight",
-        "bpfland",
-        "foresight",
-        "cosmos",
-        "foresight",
-    ] {
-        service::say(&format!("auto-ext pin {name}"))?;
-        ensure!(kernel::scheduler() == format!("scx_{name}"));
-        let last = &service::history(1)?[0];
-        ensure!(last["way"] == "hot", "pinned {name}: {last}");
-        eprintln!("\n  {name}: {} us without a scheduler", last["gap_us"]);
-        if name == "foresight" {
-            // Where it is asked unless it is told otherwise, which is in the daemon's own directory.
-            let stats = service::say(&format!("{NAME} stats"))?;
-            ensure!(stats.starts_with("mode auto"), "{stats}");
-        }
-    }
-    drop(hogs);
-    service::say("auto-ext pin kernel")?;
-    ground.is_as_before("swaps")
 }

@@ -11,6 +11,7 @@ mod failures;
 mod fallback;
 mod faults;
 mod foresight;
+mod foresight_faults;
 mod hardware;
 mod hot_swap;
 pub(crate) mod leaks;
@@ -74,7 +75,9 @@ const LOADING: &[Test] = tests![
     ways::where_there_can_be_no_attach_barrier_the_old_one_leaves_first_and_the_history_says_why,
     foresight::with_24_hogs_in_two_llcs_each_gets_its_share_and_it_leaves_when_asked,
     foresight::a_task_that_can_be_predicted_gets_a_line_and_one_that_asks_is_told_why,
-    foresight::the_daemon_swaps_to_and_from_it_under_load,
+    foresight_faults::the_daemon_swaps_to_and_from_it_under_load_whatever_its_model_file_has,
+    foresight_faults::when_its_user_space_stops_averages_count_and_nobody_waits,
+    foresight_faults::ten_thousand_short_processes_and_cpus_that_go_and_come_back_leave_it_at_work,
     profiler::processes_are_followed,
     profiler::outcomes_are_what_tasks_waited,
     profiler::what_is_measured_is_what_the_kernel_counts,

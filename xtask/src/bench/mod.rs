@@ -4,6 +4,7 @@ mod answer;
 mod classify;
 mod daemon;
 mod detect;
+mod foresight;
 mod load;
 mod overhead;
 mod processes;
@@ -51,6 +52,8 @@ enum Part {
     Swap(swap::Arguments),
     /// How schedulers do jobs, each compared with the kernel's own, in the test machine
     Schedulers(schedulers::Arguments),
+    /// How scx_foresight does beside its own baseline, the kernel's own scheduler and others, in the test machine
+    Foresight(foresight::Arguments),
     /// How often `auto-ext compare` is right where the truth is known, in the test machine
     Verdicts(verdicts::Arguments),
     /// What the daemon takes from this machine: CPU, memory, wake-ups, disk (needs root)
@@ -78,6 +81,7 @@ impl Part {
             Self::Classify(classify::Arguments::default()),
             Self::Swap(swap::Arguments::default()),
             Self::Schedulers(schedulers::Arguments::default()),
+            Self::Foresight(foresight::Arguments::default()),
             Self::Verdicts(verdicts::Arguments::default()),
             Self::Daemon(daemon::Arguments::default()),
             Self::Processes(processes::Arguments::default()),
@@ -96,6 +100,7 @@ impl Part {
             Self::Classify(_) => "classify",
             Self::Swap(_) => "swap",
             Self::Schedulers(_) => "schedulers",
+            Self::Foresight(_) => "foresight",
             Self::Verdicts(_) => "verdicts",
             Self::Daemon(_) => "daemon",
             Self::Processes(_) => "processes",
@@ -114,6 +119,7 @@ impl Part {
             Self::Classify(arguments) => classify::classify(arguments, quick, out),
             Self::Swap(arguments) => swap::swap(arguments, quick, out),
             Self::Schedulers(arguments) => schedulers::schedulers(arguments, quick, out),
+            Self::Foresight(arguments) => foresight::foresight(arguments, quick, out),
             Self::Verdicts(arguments) => verdicts::verdicts(arguments, quick, out),
             Self::Daemon(arguments) => daemon::daemon(arguments, quick, out),
             Self::Processes(arguments) => processes::processes(arguments, quick, out),
@@ -151,6 +157,8 @@ pub(crate) fn quick(machine: bool, out: &mut dyn Write) -> Result<u64> {
     for part in Part::all() {
         let possible = match &part {
             Part::Detect(_) | Part::Classify(_) | Part::Swap(_) | Part::Schedulers(_) => machine,
+            // Starts schedulers ten times.
+            Part::Foresight(_) => false,
             // Its yardstick takes as long for one comparison as for many; what it compares by is that of `schedulers`.
             Part::Verdicts(_) => false,
             // Minutes for one; the system tests have trials.

@@ -75,6 +75,14 @@ wake-ups cost many times what they cost on real CPUs: what a scheduler gains by 
 costs is exaggerated. What is seen is whom it lets run first.",
     },
     Section {
+        part: "foresight",
+        about: "\
+How scx_foresight (`foresight/`) does jobs, in the test machine with two last-level caches: its baseline, which learns nothing, a
+shadow, which learns and changes nothing, and `act`, which goes by what it learned and keeps that from round to round; beside the
+kernel's own scheduler, rusty and bpfland. Who comes first in a round is by chance. The harness is judged first: the baseline beside
+itself, and the shadow beside it, are equal; where they are found to differ, no verdict by that number counts.",
+    },
+    Section {
         part: "verdicts",
         about: "\
 How often `auto-ext compare` is right where the truth is known: schedulers that are equal (bpfland and a copy of it), one that

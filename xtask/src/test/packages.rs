@@ -36,6 +36,10 @@ const CHECKS: &[Check] = &[
         lintian(&packages.vm.deb)
     }),
     (
+        "lintian_finds_no_error_in_the_deb_of_foresight",
+        |packages| lintian(&packages.foresight.deb),
+    ),
+    (
         "the_rpm_is_installed_upgraded_and_erased",
         rpm::is_installed_upgraded_and_erased,
     ),
