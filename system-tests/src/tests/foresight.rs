@@ -16,13 +16,13 @@ const NAME: &str = "scx_foresight";
 /// Where it is asked here.
 const SOCKET: &str = "/run/foresight-test/socket";
 /// Where it keeps what it learned.
-const MODEL: &str = "/run/foresight-test/model.json";
+pub(super) const MODEL: &str = "/run/foresight-test/model.json";
 
 /// It runs without the daemon until this is dropped.
-struct Scheduler(Child);
+pub(super) struct Scheduler(Child);
 
 impl Scheduler {
-    fn start(words: &str) -> anyhow::Result<Self> {
+    pub(super) fn start(words: &str) -> anyhow::Result<Self> {
         let mut command = Command::new(NAME);
         command.args(["run", "--socket", SOCKET]);
         let child = command
@@ -36,7 +36,7 @@ impl Scheduler {
     }
 
     /// Asks it to leave; returns how long that took, and what it said.
-    fn leave(mut self) -> anyhow::Result<(Duration, String)> {
+    pub(super) fn leave(mut self) -> anyhow::Result<(Duration, String)> {
         let asked = Instant::now();
         pinning::send(Signal::SIGTERM, Pid::from_raw(self.0.id().try_into()?))?;
         let status = self.0.wait()?;
@@ -57,7 +57,7 @@ impl Drop for Scheduler {
     }
 }
 
-fn asked(question: &str) -> anyhow::Result<Value> {
+pub(super) fn asked(question: &str) -> anyhow::Result<Value> {
     let said = service::say(&format!("{NAME} {question} --json --socket {SOCKET}"))?;
     serde_json::from_str(&said).with_context(|| said.clone())
 }

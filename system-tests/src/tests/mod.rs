@@ -11,6 +11,7 @@ mod failures;
 mod fallback;
 mod faults;
 mod foresight;
+mod foresight_moves;
 mod hardware;
 mod hot_swap;
 pub(crate) mod leaks;
@@ -75,6 +76,8 @@ const LOADING: &[Test] = tests![
     foresight::with_24_hogs_in_two_llcs_each_gets_its_share_and_it_leaves_when_asked,
     foresight::a_task_that_can_be_predicted_gets_a_line_and_one_that_asks_is_told_why,
     foresight::the_daemon_swaps_to_and_from_it_under_load,
+    foresight_moves::moves_are_recorded_with_what_came_of_them_and_a_planted_network_decides,
+    foresight_moves::whatever_a_network_says_none_of_24_hogs_starves,
     profiler::processes_are_followed,
     profiler::outcomes_are_what_tasks_waited,
     profiler::what_is_measured_is_what_the_kernel_counts,
