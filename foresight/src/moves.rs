@@ -201,8 +201,8 @@ impl MoveLearning {
         }
     }
 
-    /// A network that the BPF programs are to have from now on, and under which version.
-    pub(crate) fn to_publish(&mut self) -> Option<(&Quantised, u32)> {
+    /// A network that the BPF programs are to have from now on, once, and under which version.
+    pub(crate) fn publish(&mut self) -> Option<(&Quantised, u32)> {
         let current = self.current.as_mut()?;
         let is_published = std::mem::replace(&mut current.is_published, true);
         (!is_published).then_some((&current.quantised, current.version))
@@ -293,7 +293,7 @@ pub(crate) mod tests {
         ] {
             let mut learning = learning(mode, is_trusted);
             assert!(!learning.acting(), "before the BPF programs have it");
-            assert!(learning.to_publish().is_some() && learning.to_publish().is_none());
+            assert!(learning.publish().is_some() && learning.publish().is_none());
             assert_eq!(learning.acting(), acts, "{mode} {is_trusted}");
         }
         assert!(MoveLearning::new(Mode::Baseline, None, true).is_none());
@@ -302,7 +302,7 @@ pub(crate) mod tests {
     #[test]
     fn it_counts_once_it_wins_and_no_longer_when_it_loses() {
         let mut learning = learning(Mode::Auto, false);
-        learning.to_publish().unwrap();
+        learning.publish().unwrap();
         assert_eq!(learning.to_keep().unwrap().holdout, Holdout::default());
         learning.learn(outcome(1.0));
         assert!(learning.acting() && learning.to_keep().unwrap().holdout.low > 0.0);
@@ -313,7 +313,7 @@ pub(crate) mod tests {
             ..outcome(-1.0)
         };
         learning.learn(won);
-        assert_eq!(learning.to_publish().unwrap().1, 4);
+        assert_eq!(learning.publish().unwrap().1, 4);
         assert!(learning.acting());
     }
 
@@ -370,7 +370,7 @@ pub(crate) mod tests {
                 learning.work(begun);
                 std::thread::yield_now();
             }
-            assert_eq!(learning.to_publish().is_some(), explores);
+            assert_eq!(learning.publish().is_some(), explores);
         }
     }
 }

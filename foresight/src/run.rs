@@ -289,7 +289,7 @@ impl<'o> Scheduler<'o> {
         let bss = maps.bss_data.as_deref_mut();
         let bss = bss.context("the BPF object has no variables")?;
         if let Some(moves) = &mut self.moves
-            && let Some((network, version)) = moves.to_publish()
+            && let Some((network, version)) = moves.publish()
         {
             let networks = maps.data_networks_data.as_deref_mut();
             let networks = networks.context("the BPF object has no networks")?;

@@ -19,10 +19,10 @@ use crate::{load, process, service, wait};
 
 /// Where moves are collected.
 const SAMPLES: &str = "/run/foresight-test/samples";
-/// Hogs that leave one CPU to tasks that sleep and wake, so that there is something to move.
-const LOAD: &str = "stress-ng --quiet --cpu 5 --switch 2";
+/// Hogs beside tasks that sleep and wake, so that there is something to move.
+const LOAD: &str = "stress-ng --quiet --cpu 3 --switch 4 --pipe 2";
 /// How many decisions make a verdict.
-const DECISIONS: u64 = 200;
+const DECISIONS: u64 = 100;
 
 /// A model for this machine that decides about moves like that, and says that it has proven itself.
 fn plant(origin: &Origin, network: Network) -> anyhow::Result<()> {
