@@ -31,7 +31,7 @@ pub const DST_LOAD: usize = 10;
 pub const DST_LENGTH: usize = 11;
 /// log2 of one more than the page faults of its last burst.
 pub const FAULTS: usize = 12;
-/// How many vetoes it had since it was queued.
+/// How many vetoes it had since it woke.
 pub const VETOES: usize = 13;
 /// Whether who woke it ran in src, and is of its process or waits for it.
 pub const WAKER: usize = 14;

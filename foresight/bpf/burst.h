@@ -18,7 +18,7 @@
 /* Whether anything is learned, or the average is all there is. */
 const volatile bool learning;
 
-/* Written by user space: when it was last alive, and whether lines count or are only watched. */
+/* Written by user space: when it was last alive, and what counts of what it wrote (enum acting). */
 u64 heartbeat;
 u32 acting;
 struct slot slots[NR_SLOTS] SEC(".data.slots");
@@ -96,7 +96,7 @@ static void look_at_wakeup(struct task_struct *p, struct foresight *f)
 	if (!bursts_use_line(&f->bursts))
 		return;
 	f->flags |= CHOSE_LINE;
-	if (READ_ONCE(acting))
+	if (READ_ONCE(acting) & ACTS_ON_LINES)
 		f->flags |= USED_LINE;
 }
 
@@ -148,17 +148,15 @@ static void report(struct task_struct *p, const struct foresight *f, u64 now, u6
 	COUNT(samples);
 }
 
-static void end_burst(struct task_struct *p, struct foresight *f, u64 ran)
+static void end_burst(struct task_struct *p, struct foresight *f, u64 ran, u64 now)
 {
 	s32 average = f->bursts.average, length;
 	bool is_first = !f->bursts.count;
-	u64 now;
 
 	COUNT(bursts);
 	length = bursts_end(&f->bursts, ran, learning && f->flags & HAD_LINE, f->deviation);
 	if (!learning)
 		return;
-	now = bpf_ktime_get_ns();
 	f->slept_at = now;
 	if (!is_first && spend(&f->samples, now, SAMPLES_PER_TASK) && spend(&all_samples, now, SAMPLES_PER_SECOND))
 		report(p, f, now, ran, average, length);

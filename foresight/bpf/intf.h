@@ -7,6 +7,7 @@
 typedef unsigned int u32;
 typedef int s32;
 typedef unsigned long long u64;
+typedef long long s64;
 #endif
 
 enum limits {
@@ -14,6 +15,8 @@ enum limits {
 	MAX_LLCS = 64,
 	NR_SLOTS = 4096, /* as foresight-model has them, and so the next one */
 	NR_FEATURES = 8,
+	NR_INPUTS = 16,
+	NR_HIDDEN = 10,
 	NR_NAME = 16,
 };
 
@@ -22,6 +25,22 @@ struct slot {
 	u32 version;
 	u32 pid;
 	s32 weights[NR_FEATURES];
+};
+
+/* The network for moves. `version` is odd while it is written, and 0 before it ever was. */
+struct network {
+	u32 version;
+	s32 w1[NR_HIDDEN][NR_INPUTS];
+	s32 b1[NR_HIDDEN];
+	s32 w2[NR_HIDDEN];
+	s32 b2;
+	s32 threshold;
+};
+
+/* What counts of what user space wrote, and is not only watched. */
+enum acting {
+	ACTS_ON_LINES = 1,
+	ACTS_ON_MOVES = 2,
 };
 
 enum sample_flags {
@@ -44,6 +63,27 @@ struct burst_sample {
 	char name[NR_NAME];
 };
 
+enum move_flags {
+	MOVE_HAD_VERDICT = 1,	/* a network was there */
+	MOVE_SAID_GO = 2,	/* and it said so */
+	MOVE_EXPLORED = 4,	/* chance had the opposite done of what would have been */
+	MOVE_WENT = 8,		/* the task was moved */
+	MOVE_FORCED = 16,	/* it was not, but went in the end, as it had waited for long enough */
+};
+
+/* Whether a task was moved to another LLC, and what came of it. */
+struct move_sample {
+	u64 at;		/* when, by CLOCK_MONOTONIC */
+	u64 waited;	/* from then until it ran */
+	u64 ran;	/* until it slept, or was queued again */
+	u64 predicted;
+	u32 pid;
+	u32 flags;
+	u32 version;	/* of the network */
+	s32 features[NR_INPUTS];
+	u32 pad;
+};
+
 /* What was counted on one CPU. */
 struct counters {
 	u64 bursts;	/* that ended in sleep */
@@ -53,7 +93,12 @@ struct counters {
 	u64 preempted;	/* running tasks that had to go for one that woke */
 	u64 samples;	/* bursts that user space was told of */
 	u64 lost;	/* those that there was no room for */
-	u64 pad;
+	u64 candidates;	/* tasks of which it was decided whether they go to another LLC */
+	u64 vetoes;	/* those of them that had to stay */
+	u64 forced;	/* and those of these that went all the same, as they had waited for long enough */
+	u64 moves;	/* decisions that user space was told of */
+	u64 lost_moves;	/* those that there was no room for */
+	u64 pad[4];
 };
 
 #endif

@@ -2,7 +2,8 @@
 /*
  * The scheduler. Each last-level cache (LLC) has a queue, each CPU another for tasks that may run there only, and both are
  * in the order of virtual deadlines: what a task has run so far by its weight, and what it is predicted to run now. A task
- * that wakes takes an idle CPU, or the place of one that runs with a deadline that is well behind its own.
+ * that wakes takes an idle CPU, or the place of one that runs with a deadline that is well behind its own. An idle CPU
+ * takes what waits in other LLCs, unless it is kept there for a moment (moves.h).
  */
 #include <scx/common.bpf.h>
 #include "intf.h"
@@ -16,15 +17,16 @@ struct counters counters[MAX_CPUS];
 			counters[count_cpu].what++;            \
 	} while (0)
 
+const volatile u32 cpu_llc[MAX_CPUS];
+const volatile u32 nr_llcs = 1;
+const volatile u64 slice_max_ns = 3000000;
+
 #include "burst.h"
+#include "moves.h"
 
 char _license[] SEC("license") = "GPL";
 
 UEI_DEFINE(uei);
-
-const volatile u32 cpu_llc[MAX_CPUS];
-const volatile u32 nr_llcs = 1;
-const volatile u64 slice_max_ns = 3000000;
 
 /* How often one CPU may be interrupted for a task that wakes. */
 #define PREEMPT_EVERY_NS 500000ULL
@@ -48,7 +50,9 @@ struct task_ctx {
 	u64 counted;	/* sum_exec_runtime up to which all is accounted for */
 	u64 ran;	/* since it woke */
 	u64 predicted;	/* what it would run, when it woke */
+	bool is_woken;	/* what happens at a wakeup has happened already */
 	struct foresight foresight;
+	struct moving moving;
 };
 
 struct {
@@ -95,8 +99,33 @@ static s32 idle_cpu(struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 	return is_idle ? cpu : -EBUSY;
 }
 
+static void wake(struct task_struct *p, struct task_ctx *t)
+{
+	bound_vtime(p, t);
+	t->ran = 0;
+	t->predicted = predict(p, &t->foresight, slice_max_ns);
+}
+
+/* Whether a task that wakes goes from the LLC of `prev_cpu` to an idle CPU of another. */
+static bool wakes_elsewhere(struct task_struct *p, struct task_ctx *t, s32 prev_cpu, s32 cpu)
+{
+	struct way way = {
+		.src = llc_of(prev_cpu),
+		.dst = llc_of(cpu),
+		.how = DST_IDLE,
+	};
+
+	if (way.src == way.dst)
+		return true;
+	wake(p, t);
+	t->is_woken = true;
+	way.want = want_ns(t->predicted, 0, slice_max_ns);
+	return goes(p, &t->moving, &way);
+}
+
 s32 BPF_STRUCT_OPS(foresight_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
+	struct task_ctx *t;
 	s32 cpu;
 
 	if (!bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr)) {
@@ -104,9 +133,17 @@ s32 BPF_STRUCT_OPS(foresight_select_cpu, struct task_struct *p, s32 prev_cpu, u6
 
 		prev_cpu = bpf_cpumask_test_cpu(here, p->cpus_ptr) ? here : bpf_cpumask_first(p->cpus_ptr);
 	}
+	t = gates() && wake_flags & SCX_WAKE_TTWU ? ctx_of(p) : NULL;
+	if (t)
+		note_waker(p, &t->moving, llc_of(bpf_get_smp_processor_id()), wake_flags & SCX_WAKE_SYNC);
 	cpu = idle_cpu(p, prev_cpu, wake_flags);
 	if (cpu < 0)
 		return prev_cpu;
+	if (t && !wakes_elsewhere(p, t, prev_cpu, cpu)) {
+		/* It counts as taken, and stays idle: so that it counts as that again. */
+		scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
+		return prev_cpu;
+	}
 	COUNT(idle);
 	scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_max_ns, 0);
 	return cpu;
@@ -122,9 +159,9 @@ void BPF_STRUCT_OPS(foresight_runnable, struct task_struct *p, u64 enq_flags)
 	t = ctx_of(p);
 	if (!t)
 		return;
-	bound_vtime(p, t);
-	t->ran = 0;
-	t->predicted = predict(p, &t->foresight, slice_max_ns);
+	if (!t->is_woken)
+		wake(p, t);
+	t->is_woken = false;
 }
 
 /* Interrupts who runs on `cpu` if its deadline is well behind this one. */
@@ -157,9 +194,13 @@ void BPF_STRUCT_OPS(foresight_enqueue, struct task_struct *p, u64 enq_flags)
 
 	COUNT(queued);
 	if (t) {
+		u64 want = want_ns(t->predicted, t->ran, slice_max_ns);
+
 		bound_vtime(p, t);
 		deadline = deadline_of(p, t);
-		slice = slice_for(want_ns(t->predicted, t->ran, slice_max_ns), slice_max_ns);
+		slice = slice_for(want, slice_max_ns);
+		if (gates() && !pinned)
+			enter_queue(&t->moving, queue, want);
 	}
 	scx_bpf_dsq_insert_vtime(p, queue, slice, deadline, enq_flags);
 	if (enq_flags & SCX_ENQ_WAKEUP) {
@@ -194,9 +235,34 @@ static bool take_own(s32 cpu, u32 llc)
 	return scx_bpf_dsq_move_to_local(pinned, 0) || scx_bpf_dsq_move_to_local(llc, 0);
 }
 
-static bool take_from(u32 llc)
+/* Whether the first task that waits at `src` may come to this CPU. */
+static bool may_take(s32 cpu, u32 own, u32 src, u32 how)
 {
-	if (!scx_bpf_dsq_nr_queued(llc) || !scx_bpf_dsq_move_to_local(llc, 0))
+	struct way way = {
+		.src = src,
+		.dst = own,
+		.how = how,
+	};
+	struct task_struct *p;
+	struct task_ctx *t;
+
+	if (!gates())
+		return true;
+	p = __COMPAT_scx_bpf_dsq_peek(src);
+	/* Where it may not run another one is taken, of which nothing is known. */
+	if (!p || !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+		return true;
+	t = ctx_of(p);
+	if (!t)
+		return true;
+	way.ran = t->ran;
+	way.want = want_ns(t->predicted, t->ran, slice_max_ns);
+	return goes(p, &t->moving, &way);
+}
+
+static bool take_from(s32 cpu, u32 own, u32 llc, u32 how)
+{
+	if (!scx_bpf_dsq_nr_queued(llc) || !may_take(cpu, own, llc, how) || !scx_bpf_dsq_move_to_local(llc, 0))
 		return false;
 	COUNT(stolen);
 	return true;
@@ -216,11 +282,13 @@ static bool take_late(s32 cpu, u32 own)
 	if (llc >= nr_llcs)
 		llc = 0;
 	cpus[index].next_llc = llc;
-	return llc != own && scx_bpf_dsq_nr_queued(llc) && is_earlier(llc, own, FM_LAG_NS / 2) && take_from(llc);
+	return llc != own && scx_bpf_dsq_nr_queued(llc) && is_earlier(llc, own, FM_LAG_NS / 2) &&
+	       take_from(cpu, own, llc, DST_BUSY);
 }
 
 void BPF_STRUCT_OPS(foresight_dispatch, s32 cpu, struct task_struct *prev)
 {
+	bool wanted = prev && prev->scx.flags & SCX_TASK_QUEUED;
 	u32 own = llc_of(cpu), i;
 
 	if (nr_llcs > 1 && scx_bpf_dsq_nr_queued(own) && take_late(cpu, own))
@@ -230,10 +298,10 @@ void BPF_STRUCT_OPS(foresight_dispatch, s32 cpu, struct task_struct *prev)
 	bpf_for(i, 1, nr_llcs) {
 		u32 llc = own + i < nr_llcs ? own + i : own + i - nr_llcs;
 
-		if (take_from(llc))
+		if (take_from(cpu, own, llc, wanted ? DST_BUSY : DST_NEWLY_IDLE))
 			return;
 	}
-	if (prev && (prev->scx.flags & SCX_TASK_QUEUED))
+	if (wanted)
 		scx_bpf_task_set_slice(prev, slice_max_ns);
 }
 
@@ -244,6 +312,8 @@ void BPF_STRUCT_OPS(foresight_running, struct task_struct *p)
 
 	if (!t)
 		return;
+	if (gates())
+		wait_ends(&t->moving);
 	if (time_before(vtime_now, t->vtime))
 		vtime_now = t->vtime;
 	if (cpu < MAX_CPUS)
@@ -254,7 +324,7 @@ void BPF_STRUCT_OPS(foresight_stopping, struct task_struct *p, bool runnable)
 {
 	struct task_ctx *t = ctx_of(p);
 	u32 cpu = scx_bpf_task_cpu(p);
-	u64 used;
+	u64 used, now;
 
 	if (cpu < MAX_CPUS)
 		cpus[cpu].deadline = 0;
@@ -265,8 +335,15 @@ void BPF_STRUCT_OPS(foresight_stopping, struct task_struct *p, bool runnable)
 	t->counted = p->se.sum_exec_runtime;
 	t->ran += used;
 	t->vtime = charge(t->vtime, used, p->scx.weight);
+	now = learning ? bpf_ktime_get_ns() : 0;
+	if (gates()) {
+		note_home(&t->moving, llc_of(cpu), used, now);
+		report_move(p, &t->moving, t->ran, now);
+		if (!runnable)
+			note_faults(p, &t->moving);
+	}
 	if (!runnable)
-		end_burst(p, &t->foresight, t->ran);
+		end_burst(p, &t->foresight, t->ran, now);
 }
 
 s32 BPF_STRUCT_OPS(foresight_init_task, struct task_struct *p, struct scx_init_task_args *args)
@@ -290,6 +367,15 @@ void BPF_STRUCT_OPS(foresight_enable, struct task_struct *p)
 	t->vtime = vtime_now;
 }
 
+/* It may be waiting. */
+void BPF_STRUCT_OPS(foresight_disable, struct task_struct *p)
+{
+	struct task_ctx *t = gates() ? ctx_of(p) : NULL;
+
+	if (t)
+		wait_ends(&t->moving);
+}
+
 s32 BPF_STRUCT_OPS_SLEEPABLE(foresight_init)
 {
 	u32 i, nr_cpus = scx_bpf_nr_cpu_ids();
@@ -297,6 +383,8 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(foresight_init)
 
 	bpf_for(i, 0, nr_llcs) {
 		error = scx_bpf_create_dsq(i, -1);
+		if (!error && gates())
+			error = init_llc(i);
 		if (error)
 			return error;
 	}
@@ -322,6 +410,7 @@ SCX_OPS_DEFINE(foresight_ops,
 	       .stopping = (void *)foresight_stopping,
 	       .init_task = (void *)foresight_init_task,
 	       .enable = (void *)foresight_enable,
+	       .disable = (void *)foresight_disable,
 	       .init = (void *)foresight_init,
 	       .exit = (void *)foresight_exit,
 	       .timeout_ms = 5000,

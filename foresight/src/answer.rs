@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bpf::types;
 use crate::learning::Learning;
+use crate::moves::{MoveLearning, MoveSummary};
 use crate::options::Mode;
 use crate::sample::Sample;
 use crate::scores::{Score, Summary};
@@ -32,6 +33,8 @@ pub(crate) struct Stats {
     pub(crate) recent: Option<Summary>,
     /// And since the scheduler was loaded.
     pub(crate) total: Option<Summary>,
+    /// What decides about moves between last-level caches.
+    pub(crate) moves: Option<MoveSummary>,
 }
 
 /// What was counted since the scheduler was loaded.
@@ -51,6 +54,16 @@ pub(crate) struct Counted {
     pub(crate) samples: u64,
     /// Bursts that there was no room for.
     pub(crate) lost: u64,
+    /// Tasks of which it was decided whether they go to another last-level cache.
+    pub(crate) candidates: u64,
+    /// Those of them that had to stay.
+    pub(crate) vetoes: u64,
+    /// And those of these that went all the same, as they had waited for long enough.
+    pub(crate) forced: u64,
+    /// Decisions that were looked at.
+    pub(crate) moves: u64,
+    /// Decisions that there was no room for.
+    pub(crate) lost_moves: u64,
 }
 
 /// What is known of one task.
@@ -93,13 +106,23 @@ impl Counted {
             preempted: of(|cpu| cpu.preempted),
             samples: of(|cpu| cpu.samples),
             lost: of(|cpu| cpu.lost),
+            candidates: of(|cpu| cpu.candidates),
+            vetoes: of(|cpu| cpu.vetoes),
+            forced: of(|cpu| cpu.forced),
+            moves: of(|cpu| cpu.moves),
+            lost_moves: of(|cpu| cpu.lost_moves),
         }
     }
 }
 
 impl Stats {
     /// Of a scheduler in this mode that counted this and learned that.
-    pub(crate) fn of(mode: Mode, counted: Counted, learning: Option<&Learning>) -> Self {
+    pub(crate) fn of(
+        mode: Mode,
+        counted: Counted,
+        learning: Option<&Learning>,
+        moves: Option<&MoveLearning>,
+    ) -> Self {
         let (tasks, lines) = learning.map(Learning::tasks).unwrap_or_default();
         let scores = learning.map(Learning::scores);
         Self {
@@ -110,6 +133,7 @@ impl Stats {
             lines,
             recent: scores.and_then(|(recent, _)| recent.summary()),
             total: scores.and_then(|(_, total)| total.summary()),
+            moves: moves.map(MoveLearning::summary),
         }
     }
 }
@@ -171,6 +195,41 @@ impl Display for Stats {
             if let Some(summary) = summary {
                 writeln!(f, "{when}: {summary}")?;
             }
+        }
+        writeln!(
+            f,
+            "moves to other caches: decided {}, kept back {}, let go in the end {}; looked at {}, lost {}",
+            counted.candidates, counted.vetoes, counted.forced, counted.moves, counted.lost_moves
+        )?;
+        if let Some(moves) = &self.moves {
+            writeln!(f, "{moves}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for MoveSummary {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let what = match (self.network, self.acting, self.trusted) {
+            (false, _, _) => return f.write_str("no network decides about moves: all are made"),
+            (_, true, _) => "a network decides about moves",
+            (_, false, true) => "a network is only watched: all moves are made",
+            (_, false, false) => "a network has not proven itself: all moves are made",
+        };
+        write!(f, "{what}; asked of {}", self.asked)?;
+        if let (Some(goes), Some(agreement)) = (self.goes, self.agreement) {
+            let [goes, agreement] = [goes, agreement].map(|share| 100.0 * share);
+            write!(
+                f,
+                ", says go in {goes:.0} %, as floating point in {agreement:.2} %"
+            )?;
+        }
+        if let Some(in_time) = self.in_time {
+            let in_time = 100.0 * in_time;
+            write!(
+                f,
+                "; who was let go in the end ran within 6 ms in {in_time:.0} %"
+            )?;
         }
         Ok(())
     }
@@ -235,6 +294,7 @@ mod tests {
 
     use super::*;
     use crate::learning::tests::learning;
+    use crate::moves::tests::planted;
     use crate::sample::tests::sample;
 
     #[test]
@@ -245,13 +305,18 @@ mod tests {
             bursts: 3,
             ..Counted::default()
         };
-        let stats = Stats::of(Mode::Act, counted, Some(&learning));
+        let moves = MoveLearning::new(Mode::Act, Some((planted(false), true)), false);
+        let stats = Stats::of(Mode::Act, counted, Some(&learning), moves.as_ref());
         let json = serde_json::to_string(&stats).unwrap();
         assert_eq!(serde_json::from_str::<Stats>(&json).unwrap(), stats);
         let text = stats.to_string();
         assert!(text.starts_with("mode act: lines count where"), "{text}");
         assert!(
             text.contains("the average 1.00 (R2 0.00), a line where chosen 0.00"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("a network is only watched: all moves are made; asked of 0\n"),
             "{text}"
         );
         let why = Why::of(7, Some(&learning));
@@ -275,7 +340,7 @@ mod tests {
             why.contains("task 8 (?)") && why.contains("no line"),
             "{why}"
         );
-        let stats = Stats::of(Mode::Baseline, Counted::default(), None).to_string();
+        let stats = Stats::of(Mode::Baseline, Counted::default(), None, None).to_string();
         assert!(
             stats.starts_with("mode baseline: nothing is learned\n"),
             "{stats}"

@@ -1,4 +1,4 @@
-//! Writes bursts to a file while the scheduler runs, for `train`: as JSON lines, a header first. It names programs.
+//! Writes bursts and moves to a file while the scheduler runs, for `train`: as JSON lines, a header first. It names programs.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use foresight_model::origin::{FEATURES, Origin};
-use foresight_model::samples::{self, BurstSample, Header, MAX_SAMPLES, VERSION};
+use foresight_model::samples::{Header, MAX_SAMPLES, Sample, VERSION};
 
 use crate::command::Running;
 use crate::options::Collect;
-use crate::sample::Sample;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -23,7 +22,7 @@ pub(crate) struct Recorder<W: Write = BufWriter<Replaced>> {
     length: Option<Duration>,
     command: Vec<String>,
     running: Option<Running>,
-    /// How many bursts a second are written at most, and how many were in the second that began then.
+    /// How many samples a second are written at most, and how many were in the second that began then.
     rate: u32,
     second: (Instant, u32),
     written: u64,
@@ -70,7 +69,7 @@ impl<W: Write> Recorder<W> {
             samples: VERSION,
             features: FEATURES,
             origin,
-            explore: 0.0,
+            explore: options.moves.explore,
         };
         let now = Instant::now();
         Self {
@@ -98,7 +97,7 @@ impl<W: Write> Recorder<W> {
         Ok(())
     }
 
-    /// Writes a burst, unless there were enough in this second or over all.
+    /// Writes a burst or a move, unless there were enough in this second or over all.
     pub(crate) fn add(&mut self, sample: &Sample) -> io::Result<()> {
         if self.second.0.elapsed() >= SECOND {
             self.second = (Instant::now(), 0);
@@ -108,15 +107,7 @@ impl<W: Write> Recorder<W> {
         }
         self.second.1 += 1;
         self.written += 1;
-        let burst = samples::Sample::Burst(BurstSample {
-            at_ns: sample.at_ns,
-            pid: sample.pid,
-            comm: sample.name.clone(),
-            x: sample.features,
-            y: sample.length,
-            ewma: sample.average,
-        });
-        self.out.write_all(burst.to_line().as_bytes())
+        self.out.write_all(sample.to_line().as_bytes())
     }
 
     /// Whether the time is over, or the command has ended.
@@ -131,7 +122,7 @@ impl<W: Write> Recorder<W> {
         Ok(is_late || ended)
     }
 
-    /// Writes what is left; returns how many bursts there are.
+    /// Writes what is left; returns how many samples there are.
     pub(crate) fn finish(&mut self) -> io::Result<u64> {
         self.out.flush()?;
         Ok(self.written)
@@ -161,7 +152,8 @@ mod tests {
         let mut recorder = Recorder::begin(Vec::new(), &options("--rate 2"), Origin::default());
         recorder.start().unwrap();
         for pid in 1..=3 {
-            recorder.add(&sample(pid, None, false)).unwrap();
+            let burst = Sample::Burst(sample(pid, None, false).to_burst());
+            recorder.add(&burst).unwrap();
         }
         assert_eq!(recorder.finish().unwrap(), 2);
         let text = String::from_utf8(recorder.out).unwrap();
@@ -173,8 +165,7 @@ mod tests {
                 .unwrap()
                 .is_none()
         );
-        let Some(samples::Sample::Burst(burst)) =
-            reader.line(lines.next().unwrap().as_bytes()).unwrap()
+        let Some(Sample::Burst(burst)) = reader.line(lines.next().unwrap().as_bytes()).unwrap()
         else {
             panic!("{text}");
         };

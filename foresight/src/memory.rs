@@ -1,4 +1,5 @@
-//! What outlives the process: what was learned of programs, in a model file, with which their tasks begin the next time.
+//! What outlives the process: what was learned of programs, with which their tasks begin the next time, and the network for moves,
+//! in a model file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use anyhow::Result;
 use auto_ext_service::clock::now_us;
 use auto_ext_service::sanitize::sanitize;
 use foresight_model::disk::{read_model, write_model};
-use foresight_model::file::{Model, Standing, standing};
+use foresight_model::file::{Model, Moves, Standing, standing};
 use foresight_model::line::Programs;
 use foresight_model::origin::{MAX_TEXT, Machine, Origin};
 use nix::sys::utsname::uname;
@@ -70,8 +71,15 @@ impl Memory {
         (self.model.to_programs(), self.is_proven)
     }
 
-    /// Keeps what is known of programs now, unless that is nothing.
-    pub(crate) fn keep(&mut self, programs: &Programs) -> Result<()> {
+    /// The network for moves, and whether it has proven itself here.
+    pub(crate) fn moves(&self) -> Option<(Moves, bool)> {
+        let moves = self.model.moves.as_ref();
+        moves.map(|moves| (moves.clone(), self.is_proven && moves.holdout.low > 0.0))
+    }
+
+    /// Keeps what is known of programs now, and this network, unless that is nothing.
+    pub(crate) fn keep(&mut self, programs: &Programs, moves: Option<Moves>) -> Result<()> {
+        self.model.moves = moves;
         let groups = programs.iter();
         self.model.programs = groups
             .map(|(name, group)| (name.to_owned(), group.clone()))
@@ -82,11 +90,15 @@ impl Memory {
         };
         (self.model.shadow_only, self.is_proven) = (false, true);
         match &self.place {
-            Some(place) if !self.model.programs.is_empty() && has_directory(place) => {
+            Some(place) if !self.is_empty() && has_directory(place) => {
                 Ok(write_model(place, &self.model)?)
             }
             _ => Ok(()),
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.model.programs.is_empty() && self.model.moves.is_none()
     }
 }
 
@@ -138,9 +150,11 @@ fn text(said: &str) -> String {
 mod tests {
     use std::cell::RefCell;
 
+    use foresight_model::file::Holdout;
     use foresight_model::line::Losses;
 
     use super::*;
+    use crate::moves::tests::planted;
 
     fn learned() -> Programs {
         let mut programs = Programs::default();
@@ -168,7 +182,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (mut first, complaints) = read(directory.path(), "6.18");
         assert!(first.programs().0.prior("make").is_none() && complaints.is_empty());
-        first.keep(&learned()).unwrap();
+        first.keep(&learned(), None).unwrap();
         let (second, complaints) = read(directory.path(), "6.18");
         let (programs, begins) = second.programs();
         assert!(begins && complaints.is_empty(), "{complaints:?}");
@@ -182,6 +196,24 @@ mod tests {
     }
 
     #[test]
+    fn a_network_that_has_not_proven_itself_here_is_kept_as_such() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut first, _) = read(directory.path(), "6.18");
+        assert_eq!(first.moves(), None);
+        let nothing = Programs::default();
+        first.keep(&nothing, Some(planted(true))).unwrap();
+        let (mut same, _) = read(directory.path(), "6.18");
+        assert!(same.moves().unwrap().1);
+        let (other, _) = read(directory.path(), "7.2");
+        assert!(!other.moves().unwrap().1);
+        let mut unproven = planted(true);
+        unproven.holdout = Holdout::default();
+        same.keep(&nothing, Some(unproven)).unwrap();
+        let (again, _) = read(directory.path(), "6.18");
+        assert!(!again.moves().unwrap().1);
+    }
+
+    #[test]
     fn a_damaged_file_is_said_to_be_one_and_left_as_it_is() {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().join("model.json");
@@ -191,7 +223,7 @@ mod tests {
             complaints[0].starts_with(&place.display().to_string()),
             "{complaints:?}"
         );
-        memory.keep(&learned()).unwrap();
+        memory.keep(&learned(), None).unwrap();
         assert_eq!(fs::read_to_string(&place).unwrap(), "{\"format\":1");
     }
 
@@ -200,7 +232,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (mut memory, complaints) = read(&directory.path().join("none"), "6.18");
         assert!(complaints.is_empty());
-        memory.keep(&learned()).unwrap();
+        memory.keep(&learned(), None).unwrap();
     }
 
     #[test]

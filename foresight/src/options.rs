@@ -73,9 +73,11 @@ pub(crate) struct Collect {
     /// For how long, unless it is asked to leave or the command ends
     #[arg(long = "for", value_name = "TIME", value_parser = length)]
     pub(crate) length: Option<Duration>,
-    /// How many bursts a second are written at most
+    /// How many bursts and moves a second are written at most
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rate: u32,
+    #[command(flatten)]
+    pub(crate) moves: Moves,
     /// A command that is run meanwhile, and gets SIGTERM if it has not ended by itself
     #[arg(last = true)]
     pub(crate) command: Vec<String>,
@@ -118,9 +120,8 @@ pub(crate) struct Run {
     /// For how long a task may run while others wait
     #[arg(long, value_name = "TIME", default_value = "3ms", value_parser = slice)]
     pub(crate) slice_max: Duration,
-    /// As if each N CPUs shared a last-level cache of their own
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) virt_llc: Option<u16>,
+    #[command(flatten)]
+    pub(crate) moves: Moves,
     /// What was learned of programs, which is read at the start and kept at the end; foresight/model.json beside the socket's
     /// usual place
     #[arg(long, value_name = "FILE")]
@@ -132,6 +133,17 @@ pub(crate) struct Run {
     pub(crate) socket: Socket,
 }
 
+/// Between what tasks are moved, and what is tried of that.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Moves {
+    /// As if each N CPUs shared a last-level cache of their own
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) virt_llc: Option<u16>,
+    /// In which share of moves from one last-level cache to another chance has the opposite done, to learn what comes of it
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub(crate) explore: f64,
+}
+
 /// What is made of predictions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -140,9 +152,9 @@ pub(crate) enum Mode {
     Baseline,
     /// The same, but lines are fitted, and it is watched how they do
     Shadow,
-    /// Lines count for each task of which they do better
+    /// Lines count for each task of which they do better, and what the model file says of moves if it has proven itself here
     Act,
-    /// A shadow until lines do better over all, and again once they no longer do
+    /// A shadow until lines do better over all, and again once they no longer do; the same of moves, by themselves
     Auto,
 }
 
@@ -171,6 +183,14 @@ fn every(text: &str) -> Result<Duration, String> {
     let fits = bounds.contains(&every);
     fits.then_some(every)
         .ok_or("not between 100ms and 1h".to_owned())
+}
+
+/// As samples may have it: beyond a half chance would be the rule.
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "no number".to_owned())?;
+    let fits = (0.0..=0.5).contains(&share);
+    fits.then_some(share)
+        .ok_or("not between 0 and 0.5".to_owned())
 }
 
 /// No shorter than the shortest that is given, and far from what the kernel takes for a stall.
@@ -233,7 +253,9 @@ mod tests {
             let words = format!("scx_foresight collect {words}");
             Cli::try_parse_from(words.split_whitespace()).is_ok()
         };
-        assert!(collect("--out a --for 5m --rate 100 -- make -j"));
+        assert!(collect(
+            "--out a --for 5m --rate 100 --explore 0.02 -- make -j"
+        ));
         for words in [
             "",
             "--out a --for 5",
@@ -242,6 +264,14 @@ mod tests {
             "--out a make",
         ] {
             assert!(!collect(words), "{words}");
+        }
+    }
+
+    #[test]
+    fn chance_has_bounds() {
+        assert_eq!(share("0.02"), Ok(0.02));
+        for text in ["-0.1", "0.51", "NaN", "x"] {
+            assert!(share(text).is_err(), "{text}");
         }
     }
 

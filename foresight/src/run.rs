@@ -2,6 +2,7 @@
 //! leave or the kernel puts it out, and loads them again where that is what the kernel wants, as when a CPU came or went.
 
 use std::cell::RefCell;
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use foresight_model::line::Write;
+use foresight_model::samples;
 use libbpf_rs::{Link, OpenObject, PrintLevel, RingBuffer, RingBufferBuilder};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
@@ -17,12 +19,14 @@ use scx_utils::{UserExitInfo, scx_ops_attach, scx_ops_load, scx_ops_open, uei_ex
 use crate::answer::{Counted, Stats, Why};
 use crate::bpf::{BpfSkel, BpfSkelBuilder};
 use crate::collect::Recorder;
+use crate::considered::Considered;
 use crate::learning::Learning;
 use crate::llcs::Llcs;
 use crate::memory::{Memory, origin};
-use crate::options::{Collect, Mode, Run};
+use crate::moves::MoveLearning;
+use crate::options::{Collect, Mode, Moves, Run};
 use crate::sample::Sample;
-use crate::shared;
+use crate::shared::{self, Acting};
 use crate::signals::Requests;
 use crate::socket::{Question, Server, usual_directory, usual_place};
 
@@ -36,29 +40,36 @@ const READ: Duration = Duration::from_millis(40);
 /// # Errors
 /// When it cannot be loaded, or the kernel puts it out for good.
 pub(crate) fn run(options: &Run) -> Result<()> {
-    let llcs = Llcs::read(options.virt_llc.map(usize::from))?;
+    let llcs = llcs(&options.moves)?;
     let place = options.model.clone();
     let place = place.unwrap_or_else(|| usual_directory().join("model.json"));
     let memory = Memory::read(place, origin(llcs.of_cpus.len(), llcs.count), say);
     run_with(options, memory, None)
 }
 
-/// Runs as a shadow that remembers nothing, and writes bursts to a file.
+fn llcs(options: &Moves) -> Result<Llcs> {
+    Llcs::read(options.virt_llc.map(usize::from))
+}
+
+/// Runs as a shadow that remembers nothing, and writes bursts and moves to a file.
 ///
 /// # Errors
 /// As [`run`], and when the file cannot be written or the command not be run.
 pub(crate) fn collect(options: &Collect) -> Result<()> {
-    let llcs = Llcs::read(None)?;
+    let llcs = llcs(&options.moves)?;
     let origin = origin(llcs.of_cpus.len(), llcs.count);
     let mut recorder = Recorder::create(options, origin.clone())?;
     let run = Run {
         mode: Mode::Shadow,
+        moves: options.moves.clone(),
         ..Run::default()
     };
     run_with(&run, Memory::none(origin), Some(&mut recorder))?;
     let written = recorder.finish()?;
     let place = options.out.display();
-    say(format!("{written} bursts in {place}, which names programs"));
+    say(format!(
+        "{written} bursts and moves in {place}, which names programs"
+    ));
     Ok(())
 }
 
@@ -70,7 +81,7 @@ fn run_with(options: &Run, mut memory: Memory, mut recorder: Option<&mut Recorde
         let mut scheduler = Scheduler::load(options, &memory, &mut object)?;
         let exit = scheduler.watch(server.as_mut(), recorder.as_deref_mut())?;
         if let Some(learning) = &scheduler.learning
-            && let Err(error) = memory.keep(learning.programs())
+            && let Err(error) = memory.keep(learning.programs(), scheduler.network())
         {
             say(format!("{error:#}"));
         }
@@ -116,8 +127,17 @@ struct Scheduler<'o> {
     link: Option<Link>,
     requests: Requests,
     learning: Option<Learning>,
+    moves: Option<MoveLearning>,
     mode: Mode,
     refit: Duration,
+    explore: f64,
+}
+
+/// What the BPF programs have reported.
+#[derive(Default)]
+struct Seen {
+    bursts: Vec<Sample>,
+    moves: Vec<Considered>,
 }
 
 impl<'o> Scheduler<'o> {
@@ -131,15 +151,22 @@ impl<'o> Scheduler<'o> {
         let mut skel = scx_ops_open!(builder, object, foresight_ops, open_options)?;
         let (programs, takes_priors) = memory.programs();
         let learning = Learning::new(options.mode, programs, takes_priors);
-        let llcs = Llcs::read(options.virt_llc.map(usize::from))?;
+        let explore = options.moves.explore;
+        let moves = MoveLearning::new(options.mode, memory.moves(), explore > 0.0);
+        let llcs = llcs(&options.moves)?;
         let constants = skel.maps.rodata_data.as_deref_mut();
         let constants = constants.context("the BPF object has no constants")?;
         for (cpu, llc) in llcs.of_cpus {
             constants.cpu_llc[cpu] = llc;
+            constants.llc_cpus[llc as usize] += 1;
+        }
+        for (place, node) in constants.llc_node.iter_mut().zip(llcs.nodes) {
+            *place = node;
         }
         constants.nr_llcs = llcs.count;
         constants.slice_max_ns = u64::try_from(options.slice_max.as_nanos())?;
         constants.learning = learning.is_some();
+        constants.explore = chance(explore);
         let mut skel = scx_ops_load!(skel, foresight_ops, uei)?;
         // Whoever sees that it is there may ask it to leave.
         let requests = Requests::take()?;
@@ -149,8 +176,10 @@ impl<'o> Scheduler<'o> {
             link,
             requests,
             learning,
+            moves,
             mode: options.mode,
             refit: options.refit,
+            explore,
         })
     }
 
@@ -162,19 +191,20 @@ impl<'o> Scheduler<'o> {
         mut recorder: Option<&mut Recorder>,
     ) -> Result<Option<UserExitInfo>> {
         let seen = Rc::default();
-        let ring = self.ring(&seen)?;
+        let rings = self.rings(&seen)?;
         let mut refitted = Instant::now();
         if let Some(recorder) = &mut recorder {
             recorder.start()?;
         }
         while !uei_exited!(&self.skel, uei) {
             self.wait(server.as_deref())?;
-            ring.consume()
+            rings
+                .consume()
                 .context("cannot read what BPF programs report")?;
             let seen = seen.take();
             let mut is_over = self.requests.has_come()?;
             if let Some(recorder) = &mut recorder {
-                seen.iter().try_for_each(|sample| recorder.add(sample))?;
+                seen.record(recorder)?;
                 is_over |= recorder.is_over()?;
             }
             if is_over {
@@ -192,12 +222,18 @@ impl<'o> Scheduler<'o> {
         uei_report!(&self.skel, uei).map(Some)
     }
 
-    /// Learns from bursts; once it is time, returns what of the lines changes.
-    fn learn(&mut self, seen: Vec<Sample>, refitted: &mut Instant) -> Vec<Write> {
+    /// Learns from bursts and moves; once it is time, returns what of the lines changes.
+    fn learn(&mut self, seen: Seen, refitted: &mut Instant) -> Vec<Write> {
+        if let Some(moves) = &mut self.moves {
+            seen.moves.into_iter().for_each(|seen| moves.take(seen));
+            moves.work(Instant::now());
+        }
         let Some(learning) = &mut self.learning else {
             return Vec::new();
         };
-        seen.into_iter().for_each(|sample| learning.take(sample));
+        seen.bursts
+            .into_iter()
+            .for_each(|sample| learning.take(sample));
         if refitted.elapsed() < self.refit {
             return Vec::new();
         }
@@ -205,12 +241,23 @@ impl<'o> Scheduler<'o> {
         learning.refit()
     }
 
-    /// What reads bursts into `seen`.
-    fn ring(&self, seen: &Rc<RefCell<Vec<Sample>>>) -> Result<RingBuffer<'static>> {
-        let seen = Rc::clone(seen);
+    /// The network for the next time.
+    fn network(&self) -> Option<foresight_model::file::Moves> {
+        self.moves.as_ref().and_then(MoveLearning::to_keep)
+    }
+
+    /// What reads bursts and moves into `seen`.
+    fn rings(&self, seen: &Rc<RefCell<Seen>>) -> Result<RingBuffer<'static>> {
         let mut builder = RingBufferBuilder::new();
+        let bursts = Rc::clone(seen);
         builder.add(&self.skel.maps.samples, move |bytes| {
-            seen.borrow_mut().extend(Sample::read(bytes));
+            bursts.borrow_mut().bursts.extend(Sample::read(bytes));
+            0
+        })?;
+        let (moves, explore) = (Rc::clone(seen), self.explore);
+        builder.add(&self.skel.maps.decisions, move |bytes| {
+            let considered = Considered::read(bytes, explore);
+            moves.borrow_mut().moves.extend(considered);
             0
         })?;
         Ok(builder.build()?)
@@ -228,7 +275,7 @@ impl<'o> Scheduler<'o> {
         }
     }
 
-    /// Hands over what of the lines changes, and that we are alive.
+    /// Hands over what of the lines changes, a network if there is another, and that we are alive.
     fn publish(&mut self, writes: &[Write]) -> Result<()> {
         let Some(learning) = &self.learning else {
             return Ok(());
@@ -241,8 +288,20 @@ impl<'o> Scheduler<'o> {
         }
         let bss = maps.bss_data.as_deref_mut();
         let bss = bss.context("the BPF object has no variables")?;
+        if let Some(moves) = &mut self.moves
+            && let Some((network, version)) = moves.publish()
+        {
+            let networks = maps.data_networks_data.as_deref_mut();
+            let networks = networks.context("the BPF object has no networks")?;
+            let live = &mut bss.live_network;
+            shared::write_network(&mut networks.networks, live, network, version);
+        }
+        let acting = Acting {
+            lines: learning.acting(),
+            moves: self.moves.as_ref().is_some_and(MoveLearning::acting),
+        };
         let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
-        shared::beat(bss, u64::try_from(now.as_nanos())?, learning.acting());
+        shared::beat(bss, u64::try_from(now.as_nanos())?, acting);
         Ok(())
     }
 
@@ -252,11 +311,35 @@ impl<'o> Scheduler<'o> {
             Question::Stats => {
                 let bss = self.skel.maps.bss_data.as_deref();
                 let counted = bss.map_or_else(Counted::default, |bss| Counted::sum(&bss.counters));
-                serde_json::to_string(&Stats::of(self.mode, counted, learning))
+                let moves = self.moves.as_ref();
+                serde_json::to_string(&Stats::of(self.mode, counted, learning, moves))
             }
             Question::Why(pid) => serde_json::to_string(&Why::of(pid, learning)),
         };
         // Nothing is what a caller takes for no answer.
         json.unwrap_or_default()
     }
+}
+
+impl Seen {
+    fn record(&self, recorder: &mut Recorder) -> io::Result<()> {
+        for burst in &self.bursts {
+            recorder.add(&samples::Sample::Burst(burst.to_burst()))?;
+        }
+        for considered in &self.moves {
+            recorder.add(&samples::Sample::Move(considered.sample.clone()))?;
+        }
+        Ok(())
+    }
+}
+
+/// A share as the BPF programs have it: of 2^32.
+fn chance(share: f64) -> u32 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is between 0 and a half"
+    )]
+    let chance = (share * 2_f64.powi(32)) as u32;
+    chance
 }

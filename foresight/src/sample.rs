@@ -3,6 +3,7 @@
 use crate::bpf::intf;
 use foresight_model::burst::FEATURES;
 use foresight_model::fixed::from_q16;
+use foresight_model::samples::BurstSample;
 
 /// A burst that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +53,18 @@ impl Sample {
             chosen: has(intf::sample_flags_CHOSE_LINE),
             used: has(intf::sample_flags_USED_LINE),
         })
+    }
+
+    /// As it is collected.
+    pub(crate) fn to_burst(&self) -> BurstSample {
+        BurstSample {
+            at_ns: self.at_ns,
+            pid: self.pid,
+            comm: self.name.clone(),
+            x: self.features,
+            y: self.length,
+            ewma: self.average,
+        }
     }
 
     /// How far from the average it was: what lines are fitted to.

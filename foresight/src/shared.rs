@@ -1,19 +1,27 @@
-//! What user space writes into memory that BPF programs read at any time. A slot has a version, which is odd while it is
-//! written: a program that finds it odd, or changed after reading, takes the slot for empty.
+//! What user space writes into memory that BPF programs read at any time. A slot and a network have a version, which is odd while
+//! they are written: a program that finds it odd, or changed after reading, takes them for empty.
 
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering, fence};
 
 use foresight_model::burst::FEATURES;
 use foresight_model::line::Write;
+use foresight_model::quantise::Quantised;
 
-use crate::bpf::types;
+use crate::bpf::{intf, types};
+
+/// What counts of what is written here, and is not only watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Acting {
+    pub(crate) lines: bool,
+    pub(crate) moves: bool,
+}
 
 fn word(place: &mut u32) -> &AtomicU32 {
     // SAFETY: it is aligned and valid, and ours alone for as long as the result lives, but for BPF programs, which only read.
     unsafe { AtomicU32::from_ptr(place) }
 }
 
-fn weight(place: &mut i32) -> &AtomicI32 {
+fn number(place: &mut i32) -> &AtomicI32 {
     // SAFETY: as above.
     unsafe { AtomicI32::from_ptr(place) }
 }
@@ -36,16 +44,43 @@ pub(crate) fn write(slots: &mut [types::slot], change: &Write) {
     let pid = change.weights.map_or(0, |_| change.pid);
     word(&mut slot.pid).store(pid, Ordering::Relaxed);
     for (place, value) in slot.weights.iter_mut().zip(weights) {
-        weight(place).store(value, Ordering::Relaxed);
+        number(place).store(value, Ordering::Relaxed);
     }
     // 0 is the version of what was never written.
     let next = (version | 1).checked_add(1).unwrap_or(2);
     word(&mut slot.version).store(next, Ordering::Release);
 }
 
-/// Says that we are alive at this moment of CLOCK_MONOTONIC, and whether lines count.
-pub(crate) fn beat(bss: &mut types::bss, now_ns: u64, acting: bool) {
-    word(&mut bss.acting).store(u32::from(acting), Ordering::Relaxed);
+/// Writes a network under this version, which is even and not 0, into whichever of the two does not count; and has it count.
+pub(crate) fn write_network(
+    networks: &mut [types::network; 2],
+    live: &mut u32,
+    network: &Quantised,
+    version: u32,
+) {
+    let next = (*live & 1) ^ 1;
+    let place = &mut networks[next as usize];
+    word(&mut place.version).store(version | 1, Ordering::Relaxed);
+    fence(Ordering::Release);
+    let places = place.w1.iter_mut().flatten();
+    let places = places.chain(&mut place.b1).chain(&mut place.w2);
+    let places = places.chain([&mut place.b2, &mut place.threshold]);
+    let values = network.w1.iter().flatten();
+    let values = values.chain(&network.b1).chain(&network.w2);
+    let values = values.chain([&network.b2, &network.threshold]);
+    for (place, value) in places.zip(values) {
+        number(place).store(*value, Ordering::Relaxed);
+    }
+    word(&mut place.version).store(version, Ordering::Release);
+    word(live).store(next, Ordering::Release);
+}
+
+/// Says that we are alive at this moment of CLOCK_MONOTONIC, and what counts.
+pub(crate) fn beat(bss: &mut types::bss, now_ns: u64, acting: Acting) {
+    let flag = |acts, flag: intf::acting| if acts { flag } else { 0 };
+    let acting = flag(acting.lines, intf::acting_ACTS_ON_LINES)
+        | flag(acting.moves, intf::acting_ACTS_ON_MOVES);
+    word(&mut bss.acting).store(acting, Ordering::Relaxed);
     long(&mut bss.heartbeat).store(now_ns, Ordering::Release);
 }
 
@@ -82,6 +117,29 @@ mod tests {
         slots[1].version = 7;
         write(&mut slots, &change(None));
         assert_eq!(slots[1].version, 8);
+    }
+
+    #[test]
+    fn networks_take_turns_and_none_is_written_while_it_counts() {
+        let mut networks = [types::network::default(), types::network::default()];
+        let mut live = 0;
+        for (turn, version) in [(1, 2), (0, 4), (1, 6)] {
+            let network = Quantised {
+                w1: [[turn; 16]; 10],
+                b1: [2; 10],
+                w2: [3; 10],
+                b2: 4,
+                threshold: 5,
+            };
+            let before = networks[live as usize].version;
+            write_network(&mut networks, &mut live, &network, version);
+            assert_eq!(i32::try_from(live), Ok(turn));
+            assert_eq!(networks[1 - live as usize].version, before);
+            let written = &networks[live as usize];
+            assert_eq!((written.version, written.w1[9][15]), (version, turn));
+            assert_eq!((written.b1[9], written.w2[0]), (2, 3));
+            assert_eq!((written.b2, written.threshold), (4, 5));
+        }
     }
 
     #[test]

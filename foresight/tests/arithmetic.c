@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Answers questions about the arithmetic of bpf/model.h, compiled for this machine: a line each. See arithmetic.rs. */
+/* Answers questions about the arithmetic of bpf/model.h and bpf/network.h, compiled for this machine: a line each. See arithmetic.rs. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +10,7 @@ typedef unsigned long long u64;
 typedef long long s64;
 
 #include "../bpf/model.h"
+#include "../bpf/network.h"
 
 static s64 number(void)
 {
@@ -47,6 +48,29 @@ static void request(void)
 	u64 want = want_ns(predicted, ran, most);
 
 	printf("%llu %llu\n", want, slice_for(want, most));
+}
+
+static void numbers(s32 *numbers, int count)
+{
+	for (int i = 0; i < count; i++)
+		numbers[i] = number();
+}
+
+/* Each time with the whole network. */
+static void network(void)
+{
+	struct network n = {};
+	s32 features[NR_INPUTS];
+	s64 logit;
+
+	numbers(&n.w1[0][0], NR_HIDDEN * NR_INPUTS);
+	numbers(n.b1, NR_HIDDEN);
+	numbers(n.w2, NR_HIDDEN);
+	numbers(&n.b2, 1);
+	numbers(&n.threshold, 1);
+	numbers(features, NR_INPUTS);
+	logit = network_logit(&n, features);
+	printf("%lld %d\n", logit, network_moves(&n, logit));
 }
 
 static void wake(struct bursts *b)
@@ -100,6 +124,8 @@ int main(void)
 			u64 deadline = natural();
 
 			printf("%d\n", preempts(deadline, natural()));
+		} else if (!strcmp(what, "network")) {
+			network();
 		} else if (!strcmp(what, "wake")) {
 			wake(&b);
 		} else if (!strcmp(what, "end")) {

@@ -1,4 +1,4 @@
-//! Holds the arithmetic of the BPF programs (`bpf/model.h`) to the table that `foresight-model` keeps of its own: both sides must
+//! Holds the arithmetic of the BPF programs (`bpf/model.h`, `bpf/network.h`) to the table that `foresight-model` keeps of its own: both sides must
 //! compute the same, to the bit. The C is compiled for this machine, by the compiler that makes BPF of it.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
@@ -90,6 +90,17 @@ impl Table {
             );
         }
     }
+
+    /// The network, asked of each case.
+    fn add_network(&mut self, network: &Value) {
+        let parts = ["w1", "b1", "w2", "b2", "threshold"].map(|part| network[part].clone());
+        for case in network["cases"].as_array().unwrap() {
+            let case = case.as_array().unwrap();
+            let (asked, answered) = case.split_at(case.len() - 2);
+            let asked = [&parts[..], asked].concat();
+            self.ask("network", asked, answered.to_vec());
+        }
+    }
 }
 
 #[test]
@@ -107,6 +118,7 @@ fn the_bpf_programs_compute_what_the_model_computes() {
     table.add("floor", &rules["floor"], 1);
     table.add("preempts", &rules["preempts"], 1);
     table.add_task(&of["task"]);
+    table.add_network(&of["network"]);
     let answers = answers(&table.questions);
     assert_eq!(answers.lines().count(), table.answers.len());
     let questions = table.questions.lines();

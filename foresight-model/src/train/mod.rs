@@ -15,7 +15,7 @@ use crate::samples::MoveSample;
 
 pub use bursts::BurstReport;
 pub use lost::{Lost, MIN_AGREEMENT, MIN_HELD_OUT};
-pub use moves::{Learned, MoveReport, Teacher, train_moves};
+pub use moves::{Learned, MoveReport, Teacher, beside_always_moving, train_moves};
 pub use recording::Recording;
 pub use report::Report;
 pub use reservoir::Reservoir;

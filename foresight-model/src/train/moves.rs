@@ -120,6 +120,23 @@ pub fn train_moves(
     Some(Learned { moves, report })
 }
 
+/// What a network is worth beside always moving, and always moving beside it, by moves in the order in which they were made, of
+/// which it has learned nothing. `None` where too little was tried to say.
+#[must_use]
+pub fn beside_always_moving(
+    network: &Quantised,
+    all: &[MoveSample],
+    seed: u64,
+) -> [Option<Worth>; 2] {
+    let logged: Vec<Logged> = all.iter().map(logged).collect();
+    let says: Vec<bool> = all.iter().map(|known| network.moves(&known.x)).collect();
+    let always = vec![true; all.len()];
+    [
+        Worth::of(&logged, &says, &always, seed),
+        Worth::of(&logged, &always, &says, seed),
+    ]
+}
+
 fn logged(considered: &MoveSample) -> Logged {
     Logged {
         moved: considered.moved,

@@ -16,7 +16,7 @@ pub(super) const NAME: &str = "scx_foresight";
 /// Where it is asked here.
 pub(super) const SOCKET: &str = "/run/foresight-test/socket";
 /// Where it keeps what it learned.
-const MODEL: &str = "/run/foresight-test/model.json";
+pub(super) const MODEL: &str = "/run/foresight-test/model.json";
 
 /// It runs without the daemon until this is dropped.
 pub(super) struct Scheduler(Child);

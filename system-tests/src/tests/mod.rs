@@ -12,6 +12,7 @@ mod fallback;
 mod faults;
 mod foresight;
 mod foresight_faults;
+mod foresight_moves;
 mod hardware;
 mod hot_swap;
 pub(crate) mod leaks;
@@ -78,6 +79,8 @@ const LOADING: &[Test] = tests![
     foresight_faults::the_daemon_swaps_to_and_from_it_under_load_whatever_its_model_file_has,
     foresight_faults::when_its_user_space_stops_averages_count_and_nobody_waits,
     foresight_faults::ten_thousand_short_processes_and_cpus_that_go_and_come_back_leave_it_at_work,
+    foresight_moves::moves_are_recorded_with_what_came_of_them_and_a_planted_network_decides,
+    foresight_moves::whatever_a_network_says_none_of_24_hogs_starves,
     profiler::processes_are_followed,
     profiler::outcomes_are_what_tasks_waited,
     profiler::what_is_measured_is_what_the_kernel_counts,
