@@ -24,3 +24,4 @@ pub mod store;
 pub mod surroundings;
 pub mod topology;
 pub mod trial;
+mod usage;
