@@ -138,6 +138,18 @@ impl AffinityOwner {
         Ok(())
     }
 
+    /// How many processes that still run are ours, of the machine whose files are below `root`.
+    ///
+    /// # Errors
+    /// When the directory cannot be read. One that is missing says nothing.
+    pub fn count(&self, root: &Path) -> io::Result<usize> {
+        let links = self.links()?.into_iter();
+        let ours = links.filter(|(process, link)| {
+            self.read(link) == Claim::Ours && Process::read(root, process.pid) == Some(*process)
+        });
+        Ok(ours.count())
+    }
+
     /// The processes of which something is said, whoever said it, and where.
     fn links(&self) -> io::Result<Vec<(Process, PathBuf)>> {
         let entries = match fs::read_dir(&self.directory) {
@@ -174,6 +186,25 @@ mod tests {
 
     fn this() -> Process {
         Process::read(ROOT.as_ref(), std::process::id()).unwrap()
+    }
+
+    #[test]
+    fn those_that_run_are_counted_and_neither_others_nor_those_that_have_ended() {
+        let run = tempfile::tempdir().unwrap();
+        let root = Path::new(ROOT);
+        let smt = AffinityOwner::new(run.path(), "auto-ext-smt");
+        let vm = AffinityOwner::new(run.path(), "auto-ext-vm");
+        assert_eq!(smt.count(root).unwrap(), 0);
+        smt.claim(this()).unwrap();
+        let ended = Process {
+            began: this().began + 1,
+            ..this()
+        };
+        smt.claim(ended).unwrap();
+        assert_eq!(smt.count(root).unwrap(), 1);
+        assert_eq!(vm.count(root).unwrap(), 0);
+        let missing = AffinityOwner::new(&run.path().join("missing"), "auto-ext-smt");
+        assert_eq!(missing.count(root).unwrap(), 0);
     }
 
     #[test]

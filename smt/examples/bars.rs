@@ -225,8 +225,13 @@ fn simulation(
     let much = most(&|report| report.much_harm_trying as f64);
     let harm = most(&|report| report.harm_adopted as f64);
     let misplaced = most(&|report| f64::from(report.misplaced));
-    let is_harmless =
-        trial_share <= 0.04 && trying <= 20.0 && much <= 10.0 && harm <= 90.0 && misplaced == 0.0;
+    let masks = most(&|report| report.masks_outside as f64);
+    let is_harmless = masks <= 10.0
+        && trial_share <= 0.04
+        && trying <= 20.0
+        && much <= 10.0
+        && harm <= 90.0
+        && misplaced == 0.0;
     let (bar, holds) = match bar {
         Bar::AtLeast(share) => (format!("proven >= {:.0} %", 100.0 * share), proven >= share),
         Bar::AtMost(share) => (format!("proven <= {:.1} %", 100.0 * share), proven <= share),

@@ -1,4 +1,5 @@
-//! What is known of jobs and kept over restarts: one file for each job, the pairs that were measured, and models. Whatever is
+//! What is known of jobs and kept over restarts: one file for each job, the pairs that were measured, what was seen of jobs as they
+//! ran, and models. Whatever is
 //! read is bounded and checked; files are replaced as a whole.
 
 use std::collections::BTreeMap;
@@ -10,8 +11,12 @@ use std::time::SystemTime;
 use auto_ext_service::atomic_file;
 use serde::{Deserialize, Serialize};
 
-use crate::core::Fruitless;
+use crate::core::{Fruitless, Passive};
+use crate::model::original::Alone;
 use crate::model::{Combination, InvalidModel, Job, SlowdownModel};
+
+#[cfg(test)]
+mod tests;
 
 /// Where it is.
 pub const DIRECTORY: &str = "/var/lib/auto-ext-smt";
@@ -20,7 +25,9 @@ pub const DIRECTORY: &str = "/var/lib/auto-ext-smt";
 const MAX_JOB: u64 = 16 << 10;
 const MAX_PAIRS: u64 = 8 << 20;
 const MAX_MODEL: u64 = 64 << 10;
+const MAX_INJECTORS: u64 = 64 << 10;
 const MAX_FRUITLESS: u64 = 2 << 20;
+const MAX_SEEN: u64 = 1 << 20;
 /// How many models are kept.
 const MAX_MODELS: usize = 8;
 /// How many jobs are kept, and how many files a directory may have that is looked through.
@@ -79,6 +86,15 @@ struct Kept {
     known: Job,
 }
 
+/// What was measured of injectors on a machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// Which processor it has.
+    pub cpu: String,
+    /// What was measured.
+    pub ipc: Vec<Alone>,
+}
+
 /// A line of the pairs.
 #[derive(Serialize, Deserialize)]
 struct Pair {
@@ -124,6 +140,52 @@ impl Store {
     /// When the file cannot be written.
     pub fn keep_fruitless(&self, sets: &[Fruitless]) -> Result<(), StoreError> {
         replace(&made(self.0.clone())?.join("fruitless.json"), &sets)
+    }
+
+    /// What was measured of injectors; nothing where nothing was.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is garbled.
+    pub fn injectors(&self) -> Result<Option<Baseline>, StoreError> {
+        let path = self.0.join("injectors.json");
+        let text = text(&path, MAX_INJECTORS)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let baseline = serde_json::from_str(&text);
+        baseline.map_err(|error| StoreError::Garbled { path, error })
+    }
+
+    /// Keeps what was measured of injectors, in place of what was.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn keep_injectors(&self, baseline: &Baseline) -> Result<(), StoreError> {
+        replace(&made(self.0.clone())?.join("injectors.json"), baseline)
+    }
+
+    /// What was seen of jobs as they ran; nothing where nothing was.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is garbled.
+    pub fn seen(&self) -> Result<Passive, StoreError> {
+        let path = self.0.join("seen.json");
+        let text = text(&path, MAX_SEEN)?;
+        if text.is_empty() {
+            return Ok(Passive::default());
+        }
+        let series = serde_json::from_str(&text);
+        let series = series.map_err(|error| StoreError::Garbled { path, error })?;
+        Ok(Passive::new(series))
+    }
+
+    /// Keeps what was seen of jobs, in place of what was.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn keep_seen(&self, passive: &Passive) -> Result<(), StoreError> {
+        let path = made(self.0.clone())?.join("seen.json");
+        replace(&path, &passive.series())
     }
 
     /// All jobs, by their names.
@@ -328,79 +390,4 @@ fn replace(path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
 fn hash(name: &str) -> u64 {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     name.bytes().fold(0xcbf2_9ce4_8422_2325, step)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{Feature, Pairwise};
-
-    fn job(solo: f64) -> Job {
-        Job {
-            solo,
-            scale: 0.9,
-            characteristics: BTreeMap::new(),
-        }
-    }
-
-    #[test]
-    fn what_is_kept_is_read_again() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::new(directory.path());
-        assert!(store.jobs().unwrap().is_empty() && store.pairs().unwrap().is_empty());
-        assert_eq!(store.model().unwrap(), None);
-        let jobs = BTreeMap::from([
-            ("/usr/bin/a".to_owned(), job(1.0)),
-            ("b".to_owned(), job(2.0)),
-        ]);
-        store.keep_jobs(&jobs).unwrap();
-        let newer = BTreeMap::from([("b".to_owned(), job(3.0))]);
-        store.keep_jobs(&newer).unwrap();
-        let kept = store.jobs().unwrap();
-        assert_eq!((kept["/usr/bin/a"].solo, kept["b"].solo), (1.0, 3.0));
-        let beside = BTreeMap::from([("b".to_owned(), 0.7)]);
-        let pairs = Combination::from([(
-            "b".to_owned(),
-            Pairwise {
-                single: 1.5,
-                beside,
-            },
-        )]);
-        store.keep_pairs(&pairs).unwrap();
-        assert_eq!(store.pairs().unwrap(), pairs);
-    }
-
-    #[test]
-    fn the_newest_model_wins_by_its_time_and_not_by_its_name() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::new(directory.path());
-        let model =
-            |intercept| SlowdownModel::new(vec![Feature::Base], vec![1.0], intercept).unwrap();
-        store.keep_model(&model(0.1), 9).unwrap();
-        store.keep_model(&model(0.2), 10).unwrap();
-        assert_eq!(store.model().unwrap(), Some(model(0.2)));
-        for at in 11..30 {
-            store.keep_model(&model(0.3), at).unwrap();
-        }
-        assert_eq!(store.models().unwrap().len(), MAX_MODELS);
-        assert_eq!(store.model().unwrap(), Some(model(0.3)));
-    }
-
-    #[test]
-    fn what_is_garbled_or_too_large_is_refused_by_its_path() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::new(directory.path());
-        fs::write(directory.path().join("pairs.jsonl"), "{\n").unwrap();
-        assert!(
-            store
-                .pairs()
-                .unwrap_err()
-                .to_string()
-                .contains("pairs.jsonl")
-        );
-        let jobs = directory.path().join("jobs");
-        fs::create_dir(&jobs).unwrap();
-        fs::write(jobs.join("x.json"), " ".repeat(20_000)).unwrap();
-        assert!(store.jobs().unwrap_err().to_string().contains("too large"));
-    }
 }

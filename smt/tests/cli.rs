@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test speaks to its runner")]
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
@@ -146,39 +146,68 @@ fn where_nothing_was_placed_there_is_nothing_to_undo() {
     assert!(!run_directory.exists(), "nothing is made for it");
 }
 
+/// A process that was placed on one CPU, as is written down in a directory.
+struct Sleeper {
+    process: Child,
+    cpu: String,
+    ledger: PathBuf,
+}
+
+impl Sleeper {
+    fn placed(directory: &Path) -> Self {
+        let process = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = process.id();
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let began = fields.split_whitespace().nth(19).unwrap();
+        let all = cpus(pid);
+        let cpu = all.split(['-', ',']).next().unwrap().to_owned();
+        let mut placed = Command::new("taskset");
+        placed.args(["-pc", &cpu, &pid.to_string()]);
+        let placed = placed.output().unwrap();
+        assert!(placed.status.success(), "{placed:?}");
+        let line = format!(
+            "{{\"group\":{{\"process_group\":1}},\"pid\":{pid},\"pid_began\":{began},\"tid\":{pid},\"tid_began\":{began},\"cpus\":\"{cpu}\"}}\n"
+        );
+        let ledger = directory.join("affinity.jsonl");
+        fs::write(&ledger, line).unwrap();
+        let sleeper = Self {
+            process,
+            cpu,
+            ledger,
+        };
+        assert!(sleeper.is_placed());
+        sleeper
+    }
+
+    fn is_placed(&self) -> bool {
+        cpus(self.process.id()) == self.cpu && self.ledger.exists()
+    }
+
+    fn is_free(&self) -> bool {
+        cpus(self.process.id()) != self.cpu && !self.ledger.exists()
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Where a process may run.
+fn cpus(pid: u32) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let mut lines = status.lines();
+    let list = lines.find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    list.unwrap().trim().to_owned()
+}
+
 #[test]
 fn what_was_written_down_is_undone_by_whoever_comes_later() {
     let directory = tempfile::tempdir().unwrap();
-    let mut sleeper = Command::new("sleep").arg("1000").spawn().unwrap();
-    let stat = fs::read_to_string(format!("/proc/{}/stat", sleeper.id())).unwrap();
-    let began = stat
-        .rsplit_once(')')
-        .unwrap()
-        .1
-        .split_whitespace()
-        .nth(19)
-        .unwrap()
-        .to_owned();
-    let cpus = || {
-        let status = fs::read_to_string(format!("/proc/{}/status", sleeper.id())).unwrap();
-        let list = status
-            .lines()
-            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-        list.unwrap().trim().to_owned()
-    };
-    let first = cpus().split(['-', ',']).next().unwrap().to_owned();
-    let pid = sleeper.id().to_string();
-    let placed = Command::new("taskset")
-        .args(["-pc", &first, &pid])
-        .output()
-        .unwrap();
-    assert!(placed.status.success(), "{placed:?}");
-    assert_eq!(cpus(), first);
-    let line = format!(
-        "{{\"group\":{{\"process_group\":1}},\"pid\":{pid},\"pid_began\":{began},\"tid\":{pid},\"tid_began\":{began},\"cpus\":\"{first}\"}}\n"
-    );
-    let ledger = directory.path().join("affinity.jsonl");
-    fs::write(&ledger, line).unwrap();
+    let sleeper = Sleeper::placed(directory.path());
     let run_directory = directory.path().to_str().unwrap();
     let dry = said(&run(
         directory.path(),
@@ -188,15 +217,45 @@ fn what_was_written_down_is_undone_by_whoever_comes_later() {
         dry.contains("1 threads would run everywhere again"),
         "{dry}"
     );
-    assert!(cpus() == first && ledger.exists());
+    assert!(sleeper.is_placed());
     let done = said(&run(directory.path(), &["--run", run_directory, "restore"]));
     assert!(
         done.contains("1 threads may run everywhere again"),
         "{done}"
     );
-    assert!(cpus() != first && !ledger.exists(), "{}", cpus());
-    sleeper.kill().unwrap();
-    sleeper.wait().unwrap();
+    assert!(sleeper.is_free());
+}
+
+#[test]
+fn who_waits_for_the_end_of_a_command_undoes_what_that_placed_and_no_signal_keeps_it_from_that() {
+    let directory = tempfile::tempdir().unwrap();
+    let sleeper = Sleeper::placed(directory.path());
+    // As long as whoever placed it lives.
+    let ledger = fs::File::open(&sleeper.ledger).unwrap();
+    ledger.lock().unwrap();
+    let mut waits = Command::new(env!("CARGO_BIN_EXE_auto-ext-smt"));
+    waits.arg("--run").arg(directory.path());
+    waits.args(["restore", "--when-closed"]);
+    let mut waits = waits.stdin(Stdio::piped()).spawn().unwrap();
+    let pid = waits.id().to_string();
+    let blocked = || {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let mut lines = status.lines();
+        let mask = lines.find_map(|line| line.strip_prefix("SigBlk:"));
+        u64::from_str_radix(mask.unwrap().trim(), 16).unwrap()
+    };
+    // SIGHUP, SIGINT, SIGQUIT and SIGTERM.
+    while blocked() & 0b0100_0000_0000_0111 != 0b0100_0000_0000_0111 {
+        std::thread::yield_now();
+    }
+    for signal in ["-TERM", "-INT", "-HUP"] {
+        Command::new("kill").args([signal, &pid]).status().unwrap();
+    }
+    assert!(sleeper.is_placed());
+    drop(waits.stdin.take());
+    drop(ledger);
+    assert!(waits.wait().unwrap().success());
+    assert!(sleeper.is_free());
 }
 
 #[test]
@@ -261,7 +320,7 @@ fn the_service_runs_and_ends_when_it_is_told_and_two_do_not_run() {
     // Until the first has the lock the second may get it, and is ended too.
     let second = loop {
         let mut second = start();
-        let mut second = second.stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let mut second = second.stderr(Stdio::piped()).spawn().unwrap();
         std::thread::sleep(std::time::Duration::from_millis(200));
         if second.try_wait().unwrap().is_some() {
             break second.wait_with_output().unwrap();

@@ -39,7 +39,8 @@ pub enum NotPinned {
     },
 }
 
-/// Lets all threads of these processes, which are a group, run on these CPUs alone. Returns how many that was.
+/// Lets the threads of these processes, which are a group, run on these CPUs alone, so many of them at most. Returns how many that
+/// was.
 ///
 /// # Errors
 /// When they cannot be. Some may have been changed by then, so that what was written down is to be undone.
@@ -50,10 +51,12 @@ pub fn pin(
     group: &Key,
     pids: &[u32],
     cpus: &Cpus,
+    most: usize,
 ) -> Result<usize, NotPinned> {
     let mut pinned = 0;
     for _ in 0..LOOKS {
-        let changes = changes(root, ledger, group, pids, cpus)?;
+        let mut changes = changes(root, ledger, group, pids, cpus)?;
+        changes.truncate(most - pinned);
         ledger.record(changes.iter().cloned())?;
         for change in changes {
             let tid = change.tid;

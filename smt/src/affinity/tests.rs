@@ -72,15 +72,19 @@ impl Family {
         masks: &mut dyn Masks,
         cpu: u32,
     ) -> Result<usize, NotPinned> {
+        self.pin_some(ledger, masks, cpu, usize::MAX)
+    }
+
+    fn pin_some(
+        &self,
+        ledger: &mut Ledger,
+        masks: &mut dyn Masks,
+        cpu: u32,
+        most: usize,
+    ) -> Result<usize, NotPinned> {
         let cpus = Cpus::from([cpu]);
-        pin(
-            Path::new(ROOT),
-            ledger,
-            masks,
-            &self.key(),
-            &self.pids,
-            &cpus,
-        )
+        let (root, key) = (Path::new(ROOT), self.key());
+        pin(root, ledger, masks, &key, &self.pids, &cpus, most)
     }
 
     /// Where each of its threads may run.
@@ -174,6 +178,21 @@ fn a_group_is_placed_and_let_go() {
     assert_eq!(undo(&directory).restored.len(), 4);
     assert!(family.is_free());
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn no_more_are_placed_at_once_than_may_be_and_the_others_later() {
+    let family = Family::of(3);
+    let directory = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::open(directory.path()).unwrap();
+    for placed in [3, 1, 0] {
+        let pinned = family.pin_some(&mut ledger, &mut System, one_cpu(), 3);
+        assert_eq!(pinned.unwrap(), placed);
+    }
+    assert_eq!(family.allowed(), vec![Cpus::from([one_cpu()]); 4]);
+    drop(ledger);
+    undo(&directory);
+    assert!(family.is_free());
 }
 
 #[test]

@@ -131,12 +131,21 @@ fn show(status: &Shown, now_us: u64, out: &mut dyn Write) -> Result<()> {
             group.busy,
             group.workers
         )?;
+        if let Some(solo) = group.solo {
+            writeln!(out, "    alone: {solo:.2} instructions per cycle")?;
+        }
+        for (beside, slowdown) in &group.slowdown {
+            let lost = 100.0 * slowdown;
+            writeln!(out, "    beside {}: {lost:.0} % slower", shown(beside))?;
+        }
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::daemon::GroupStatus;
 
@@ -150,10 +159,14 @@ mod tests {
             left_alone: None,
             speed: None,
             unavailable: None,
+            solo: None,
+            slowdown: BTreeMap::new(),
             cpus: None,
         };
         let placed = GroupStatus {
             speed: Some(1.234),
+            solo: Some(1.5),
+            slowdown: [("b.service".to_owned(), 0.18)].into(),
             cpus: Some("0,2".to_owned()),
             ..group("a.service")
         };
@@ -177,6 +190,8 @@ active since 1m 5s: 5.0 % better
 counters: ok
 gain: 5.0 %
   a.service: 1.02 CPUs, 1 workers, speed 1.23; on CPUs 0,2
+    alone: 1.50 instructions per cycle
+    beside b.service: 18 % slower
   b.service: 1.02 CPUs, 1 workers, speed unavailable: it has ended; left alone: excluded
   c.service: 1.02 CPUs, 1 workers, not counted yet; runs where the kernel wants
 ";

@@ -5,11 +5,15 @@ mod check;
 mod client;
 mod doctor;
 mod history;
+mod idle;
 mod import;
+mod injector;
 mod look;
 mod missing;
 mod observe;
+mod placed;
 mod plan;
+mod profile;
 mod restore;
 mod run;
 mod score;
@@ -138,6 +142,24 @@ enum Command {
         /// Say what would be done, and change nothing
         #[arg(long)]
         dry_run: bool,
+        /// Wait until standard input is closed, and undo what is placed then
+        #[arg(long, hide = true, conflicts_with = "dry_run")]
+        when_closed: bool,
+    },
+    /// Say what is known of a job, or measure what it makes of each resource of a core
+    Profile {
+        #[command(flatten)]
+        arguments: profile::Arguments,
+    },
+    /// Load one resource of a core, for half a minute at most: `profile` runs it
+    Injector {
+        /// The resource, such as int_port, fp_port, l1_dcache, l2_cache, l1_dtlb or l3_cache
+        kind: String,
+        /// How hard: low, medium or high
+        level: String,
+        /// The CPU on which it runs
+        #[arg(long, value_name = "N")]
+        cpu: u32,
     },
     /// Say how fast two jobs are on one core, by the model
     Score {
@@ -218,7 +240,12 @@ fn perform(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<()> {
         Command::Status { json } => status::status(*json, out),
         Command::Observe { look } => observe::observe(look, out),
         Command::Plan { look, json } => plan::plan(&store, look, *json, out),
-        Command::Restore { dry_run } => restore::restore(&cli.run, *dry_run, out),
+        Command::Restore {
+            when_closed: true, ..
+        } => placed::when_closed(&cli.run),
+        Command::Restore { dry_run, .. } => restore::restore(&cli.run, *dry_run, out),
+        Command::Profile { arguments } => profile::profile(&store, &cli.run, arguments, out),
+        Command::Injector { kind, level, cpu } => injector::injector(kind, level, *cpu, out),
         Command::Score { a, b } => score::score(&store, a, b, out),
         Command::Train { dry_run } => train::train(&store, *dry_run, out),
         Command::Import {

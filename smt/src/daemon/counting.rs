@@ -8,8 +8,7 @@ use crate::core::{Moment, Observed};
 use crate::counters::{Counters, Metric, Perf, Reading, pmu, raise_file_limit, speed};
 use crate::groups::{Group, Key, MAX_THREADS};
 use crate::trial::WINDOW;
-
-use super::waits::Waits;
+use crate::usage::{Occupancy, Occupied, Waits};
 
 /// How long it is counted where nothing is tried, and how often.
 const COUNTED: Duration = Duration::from_secs(10);
@@ -68,6 +67,14 @@ struct Counted {
 /// How fast each group was when it was last counted, or why that is not known.
 pub(super) type Speeds = BTreeMap<Key, Result<f64, String>>;
 
+/// A window in which it was seen where groups ran.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Seen {
+    pub(super) occupied: Occupied,
+    /// The instructions per cycle of each group that was counted, whatever speed is by the configuration.
+    pub(super) ipc: BTreeMap<Key, f64>,
+}
+
 /// What is counted, and when.
 pub(super) struct Counting {
     root: PathBuf,
@@ -79,6 +86,11 @@ pub(super) struct Counting {
     members: Option<Vec<Key>>,
     /// When the next window ends, or counting begins.
     next: Moment,
+    /// Where all ran as the window began that is under way, if that is looked at.
+    occupancy: Option<Occupancy>,
+    /// When it is looked at next.
+    next_occupancy: Moment,
+    seen: Option<Seen>,
 }
 
 impl Counting {
@@ -91,6 +103,9 @@ impl Counting {
             speeds: Speeds::new(),
             members: None,
             next: Moment::ZERO,
+            occupancy: None,
+            next_occupancy: Moment::ZERO,
+            seen: None,
         }
     }
 
@@ -102,6 +117,11 @@ impl Counting {
     /// How fast each group was when it was last counted.
     pub(super) fn speeds(&self) -> &Speeds {
         &self.speeds
+    }
+
+    /// The last window in which it was seen where groups ran, once.
+    pub(super) fn take_seen(&mut self) -> Option<Seen> {
+        self.seen.take()
     }
 
     /// From now on every window of these groups, in this order, is wanted.
@@ -135,7 +155,7 @@ impl Counting {
         if let Some(members) = self.members.clone() {
             // Windows follow each other without a gap, unless this was not called for long.
             self.next = (self.next + EACH_WINDOW).max(now + EACH_WINDOW / 2);
-            let delays = self.read();
+            let delays = self.read(now);
             let of = |key: &Key| self.speeds.get(key)?.as_ref().ok().copied();
             return Some(Observed {
                 speeds: members.iter().map(of).collect(),
@@ -150,9 +170,10 @@ impl Counting {
                 return None;
             }
             self.start(|group| group.eligible.is_ok(), groups);
+            self.look(now);
             self.next = now + if self.open.is_empty() { EVERY } else { COUNTED };
         } else {
-            self.read();
+            self.read(now);
             self.open.clear();
             self.next = now + (EVERY - COUNTED);
         }
@@ -184,6 +205,7 @@ impl Counting {
     fn start(&mut self, is_wanted: impl Fn(&Group) -> bool, groups: &[Group]) {
         self.open.clear();
         self.speeds.clear();
+        self.occupancy = None;
         let mut left = MAX_THREADS;
         for group in groups.iter().filter(|group| is_wanted(group)) {
             match self.source.open(group, left) {
@@ -203,9 +225,26 @@ impl Counting {
         }
     }
 
+    /// Looks where all run that are counted, once a minute: each thread takes a file.
+    fn look(&mut self, now: Moment) {
+        self.occupancy = (now >= self.next_occupancy).then(|| {
+            self.next_occupancy = now + EVERY;
+            self.occupancy()
+        });
+    }
+
+    fn occupancy(&self) -> Occupancy {
+        let groups = self.open.iter();
+        Occupancy::read(
+            &self.root,
+            groups.map(|(key, counted)| (key, &counted.pids[..])),
+        )
+    }
+
     /// Reads all counters: how fast each group was since they were last read, and how long it waited, which is returned.
-    fn read(&mut self) -> BTreeMap<Key, Option<f64>> {
+    fn read(&mut self, now: Moment) -> BTreeMap<Key, Option<f64>> {
         let mut delays = BTreeMap::new();
+        let mut ipc = BTreeMap::new();
         for (key, counted) in &mut self.open {
             let now = counted.counters.read().map_err(|why| why.to_string());
             let fast = match (&counted.before, &now) {
@@ -214,12 +253,22 @@ impl Counting {
                 }
                 (_, Err(why)) | (Err(why), _) => Err(why.clone()),
             };
+            if let (Ok(before), Ok(now)) = (&counted.before, &now)
+                && let Ok(fast) = speed(Metric::Ipc, before, now)
+            {
+                ipc.insert(key.clone(), fast);
+            }
             let waits = Waits::read(&self.root, &counted.pids);
             delays.insert(key.clone(), waits.since(&counted.waits));
             counted.before = now;
             counted.waits = waits;
             self.speeds.insert(key.clone(), fast);
         }
+        if let Some(before) = self.occupancy.take() {
+            let occupied = self.occupancy().since(&before);
+            self.seen = Some(Seen { occupied, ipc });
+        }
+        self.look(now);
         delays
     }
 }

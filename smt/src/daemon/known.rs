@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use auto_ext_service::clock::now_us;
+
 use crate::config::Config;
-use crate::core::{Member, Situation};
-use crate::groups::Group;
+use crate::core::{Member, Neighbour, Passive, Ran, Situation, neighbours};
+use crate::groups::{Group, Key};
 use crate::model::{Combination, Job, SlowdownModel};
 use crate::plan::Room;
 use crate::store::{Store, StoreError};
-use crate::topology::{Domain, Place, Topology};
+use crate::topology::{Core, Domain, Place, Topology};
+
+use super::counting::Seen;
 
 /// No job is slower than this beside another, in parts of how fast it is alone.
 const LEAST_SPEED: f64 = 0.01;
@@ -23,6 +27,9 @@ pub(super) struct Known {
     jobs: BTreeMap<String, Job>,
     pairs: Combination,
     model: Option<SlowdownModel>,
+    /// What was seen of jobs as they ran, and whether all of that is kept.
+    seen: Passive,
+    is_kept: bool,
 }
 
 /// What there is to place, and where.
@@ -33,7 +40,13 @@ pub(super) struct Found {
 
 impl Known {
     pub(super) fn new(store: Store) -> Self {
+        let seen = store.seen().unwrap_or_else(|error| {
+            tracing::warn!("what was seen of jobs is not known: {error}");
+            Passive::default()
+        });
         Self {
+            seen,
+            is_kept: true,
             store,
             read_at: None,
             jobs: BTreeMap::new(),
@@ -59,17 +72,71 @@ impl Known {
         Ok(())
     }
 
-    /// How fast a job is beside another, in parts of how fast it is alone: as it was measured, else as the model says.
+    /// Learns of a window who was alone and who beside whom.
+    pub(super) fn learn(&mut self, window: &Seen, groups: &[Group], topology: &Topology, now: u64) {
+        let cores = topology.domains.iter().flat_map(|domain| &domain.cores);
+        let cores: Vec<Core> = cores.cloned().collect();
+        let all = window.occupied.groups.iter();
+        let (keys, ran): (Vec<&Key>, Vec<Ran>) = all.map(|(key, ran)| (key, ran.clone())).unzip();
+        let job = |key: &Key| {
+            let group = groups.iter().find(|group| group.key == *key);
+            group.map(|group| group.job.as_str())
+        };
+        let found = neighbours(&cores, &window.occupied.cpus, &ran);
+        for (key, neighbour) in keys.iter().zip(found) {
+            let (Some(job_of_it), Some(ipc)) = (job(key), window.ipc.get(*key)) else {
+                continue;
+            };
+            let beside = match neighbour {
+                None => continue,
+                Some(Neighbour::Nobody) => None,
+                Some(Neighbour::Group(at)) => match keys.get(at).and_then(|key| job(key)) {
+                    None => continue,
+                    beside => beside,
+                },
+            };
+            self.seen.add(job_of_it, beside, *ipc, now);
+            self.is_kept = false;
+        }
+    }
+
+    /// Keeps what was learnt since it was last kept.
+    pub(super) fn keep(&mut self) {
+        if self.is_kept {
+            return;
+        }
+        match self.store.keep_seen(&self.seen) {
+            Ok(()) => self.is_kept = true,
+            Err(error) => tracing::warn!("what was seen of jobs is not kept: {error}"),
+        }
+    }
+
+    /// The instructions per cycle of a job alone: as it was seen lately, else as it was measured once.
+    pub(super) fn solo(&self, job: &str) -> Option<f64> {
+        let seen = self.seen.solo(job, now_s());
+        seen.or_else(|| Some(self.jobs.get(job)?.solo))
+    }
+
+    /// Which part of its speed a job was seen to lose beside another.
+    pub(super) fn slowdown(&self, job: &str, beside: &str) -> Option<f64> {
+        let speed = self.seen.beside(job, beside, now_s())? / self.solo(job)?;
+        speed.is_finite().then_some(1.0 - speed)
+    }
+
+    /// How fast a job is beside another, in parts of how fast it is alone: as it was seen lately, else as it was measured once, else as
+    /// the model says.
     fn speed(&self, job: &str, beside: &str) -> Option<f64> {
-        let measured = self.pairs.get(job).and_then(|measured| {
+        let seen = || self.slowdown(job, beside).map(|slowdown| 1.0 - slowdown);
+        let measured = || {
+            let measured = self.pairs.get(job)?;
             let speed = measured.beside.get(beside)? / measured.single;
             speed.is_finite().then_some(speed)
-        });
+        };
         let modelled = || {
             let (job, beside) = (self.jobs.get(job)?, self.jobs.get(beside)?);
             self.model.as_ref()?.compatibility(job, beside).ok()
         };
-        let speed = measured.or_else(modelled)?;
+        let speed = seen().or_else(measured).or_else(modelled)?;
         Some(speed.clamp(LEAST_SPEED, 1.0))
     }
 
@@ -160,12 +227,17 @@ impl Known {
         Ok((counted, Arc::new(situation)))
     }
 
-    /// Those of which it is known how fast each is beside each: whoever is unknown to most others is left out first.
+    /// Those of which it is known how fast each is beside each, and beside itself where it has several workers: whoever is unknown to
+    /// most others is left out first.
     fn known_of<'g>(&self, mut members: Vec<&'g Group>) -> Vec<&'g Group> {
+        let all = members.len();
         loop {
             let unknown = |one: &&Group| {
                 let others = members.iter();
                 let is_unknown = |other: &&&Group| {
+                    if one.key == other.key && one.workers < 2 {
+                        return false;
+                    }
                     self.speed(&one.job, &other.job).is_none()
                         || self.speed(&other.job, &one.job).is_none()
                 };
@@ -174,8 +246,113 @@ impl Known {
             let counts: Vec<usize> = members.iter().map(unknown).collect();
             match counts.iter().zip(0..).max() {
                 Some((most, at)) if *most > 0 => drop(members.remove(at)),
+                // Of the last one nothing is known but that it is itself.
+                _ if members.len() == 1 && all > 1 && members[0].workers < 2 => return Vec::new(),
                 _ => return members,
             }
         }
+    }
+}
+
+/// Seconds since 1970.
+fn now_s() -> u64 {
+    now_us() / 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::CpuTime;
+    use crate::usage::Occupied;
+
+    const CPUS: u32 = 4;
+
+    fn group(job: &str, workers: u32) -> Group {
+        Group {
+            key: Key::Cgroup(job.to_owned()),
+            job: job.to_owned(),
+            pids: vec![1],
+            busy: f64::from(workers),
+            workers,
+            home: Some(0),
+            eligible: Ok(()),
+        }
+    }
+
+    fn topology() -> Topology {
+        let core = |first: u32| Core {
+            cpus: [first, first + 2].into(),
+        };
+        Topology {
+            online: (0..4).collect(),
+            isolated: [].into(),
+            domains: vec![Domain {
+                place: Place {
+                    package: None,
+                    node: None,
+                },
+                cores: vec![core(0), core(1)],
+            }],
+        }
+    }
+
+    /// A window in which these jobs ran on these CPUs.
+    fn window(ran: &[(&str, u32, f64)]) -> Seen {
+        let cpu = |cpu: u32| {
+            let is_busy = ran.iter().any(|(_, on, _)| *on == cpu);
+            let (busy, idle) = if is_busy { (1000, 0) } else { (0, 1000) };
+            (cpu, CpuTime { busy, idle })
+        };
+        let key = |job: &str| Key::Cgroup(job.to_owned());
+        let of = |(job, on, _): &(&str, u32, f64)| {
+            let ran = Ran {
+                cpus: [*on].into(),
+                time: 1000,
+            };
+            (key(job), ran)
+        };
+        Seen {
+            occupied: Occupied {
+                cpus: (0..CPUS).map(cpu).collect(),
+                groups: ran.iter().map(of).collect(),
+            },
+            ipc: ran.iter().map(|(job, _, ipc)| (key(job), *ipc)).collect(),
+        }
+    }
+
+    #[test]
+    fn once_all_pairs_were_seen_there_is_something_to_place_without_a_model() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut known = Known::new(Store::new(directory.path()));
+        let jobs = ["a", "b", "c", "d"];
+        let groups: Vec<Group> = jobs.iter().map(|job| group(job, 1)).collect();
+        let (topology, config) = (topology(), Config::default());
+        let members = |known: &Known| {
+            let found = known.situation(&groups, |_| false, &topology, &config, None);
+            found.map(|found| found.situation.members.len())
+        };
+        assert!(members(&known).is_err());
+        let mut learn = |ran: &[(&str, u32, f64)]| {
+            for _ in 0..3 {
+                known.learn(&window(ran), &groups, &topology, now_s());
+            }
+        };
+        learn(&[("a", 0, 1.0), ("b", 1, 1.0)]);
+        learn(&[("c", 2, 2.0), ("d", 3, 2.0)]);
+        for (one, other) in [("a", "b"), ("a", "c"), ("a", "d"), ("b", "c"), ("b", "d")] {
+            learn(&[(one, 0, 0.5), (other, 2, 0.5)]);
+        }
+        assert_eq!(members(&known), Ok(3), "c was never seen beside d");
+        let mut learn = |ran: &[(&str, u32, f64)]| {
+            for _ in 0..3 {
+                known.learn(&window(ran), &groups, &topology, now_s());
+            }
+        };
+        learn(&[("c", 1, 1.5), ("d", 3, 1.0)]);
+        assert_eq!(members(&known), Ok(4));
+        assert_eq!(known.slowdown("c", "d"), Some(0.25));
+        known.keep();
+        let again = Known::new(Store::new(directory.path()));
+        assert_eq!(again.slowdown("d", "c"), Some(0.5));
     }
 }

@@ -28,6 +28,12 @@ struct Job {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Pair {
+    job: String,
+    beside: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Result {
     result: &'static str,
 }
@@ -36,6 +42,9 @@ struct Result {
 struct Mode {
     mode: &'static str,
 }
+
+/// How many slowdowns there are at most.
+const MAX_PAIRS: usize = 256;
 
 type Number = Gauge<f64, AtomicU64>;
 
@@ -57,6 +66,7 @@ pub(super) fn metrics(status: &Status, totals: &Totals, pinned: usize) -> String
         "How fast each group was when it was counted last",
         speeds,
     );
+    alone_and_beside(&mut registry, status);
     let gain = Number::default();
     gain.set(status.gain.unwrap_or_default());
     registry.register(
@@ -104,6 +114,45 @@ pub(super) fn metrics(status: &Status, totals: &Totals, pinned: usize) -> String
     text
 }
 
+/// What is known of each job alone and beside others.
+fn alone_and_beside(registry: &mut Registry, status: &Status) {
+    let (solo, slowdowns) = (
+        Family::<Job, Number>::default(),
+        Family::<Pair, Number>::default(),
+    );
+    let mut pairs = 0;
+    for group in &status.groups {
+        if let Some(ipc) = group.solo {
+            let job = Job {
+                job: group.job.clone(),
+                group: group.group.clone(),
+            };
+            solo.get_or_create(&job).set(ipc);
+        }
+        for (beside, slowdown) in &group.slowdown {
+            if pairs == MAX_PAIRS {
+                break;
+            }
+            pairs += 1;
+            let pair = Pair {
+                job: group.job.clone(),
+                beside: beside.clone(),
+            };
+            slowdowns.get_or_create(&pair).set(*slowdown);
+        }
+    }
+    registry.register(
+        "solo_ipc",
+        "Instructions per cycle of each group alone on its cores, as it was seen",
+        solo,
+    );
+    registry.register(
+        "slowdown",
+        "Which part of its speed a job was seen to lose beside another",
+        slowdowns,
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +169,8 @@ mod tests {
             left_alone: None,
             speed: Some(1.25),
             unavailable: None,
+            solo: Some(1.5),
+            slowdown: [("c.service".to_owned(), 0.25)].into(),
             cpus: None,
         };
         let status = Status {
@@ -138,6 +189,8 @@ mod tests {
         let text = metrics(&status, &totals, 7);
         for line in [
             r#"auto_ext_smt_ipc{job="a \"b\".service",group="/a"} 1.25"#,
+            r#"auto_ext_smt_solo_ipc{job="a \"b\".service",group="/a"} 1.5"#,
+            r#"auto_ext_smt_slowdown{job="a \"b\".service",beside="c.service"} 0.25"#,
             "auto_ext_smt_gain 0.05",
             r#"auto_ext_smt_trials_total{result="adopted"} 2"#,
             "auto_ext_smt_pinned_threads 7",

@@ -9,7 +9,10 @@ use auto_ext_service::cpu_list::Cpus;
 
 use crate::affinity::{self, Ledger, LedgerError, Masks, Restored};
 use crate::core::Candidate;
-use crate::groups::{Given, Group, Key};
+use crate::groups::{Given, Group, Key, MAX_THREADS};
+
+/// How many threads that have joined groups are placed at a look, all five seconds: ten a second. Outside trials there are no others.
+const MAX_JOINED: usize = 50;
 
 /// What is placed.
 pub(super) struct Placing {
@@ -92,12 +95,13 @@ impl Placing {
             };
             let group = groups.iter().find(|group| group.key == *key);
             let group = group.ok_or_else(|| failed("it has ended".to_owned()))?;
-            self.threads += self.pin(group, cpus).map_err(failed)?;
+            self.threads += self.pin(group, cpus, MAX_THREADS).map_err(failed)?;
         }
         Ok(())
     }
 
-    fn pin(&mut self, group: &Group, cpus: &Cpus) -> Result<usize, String> {
+    /// Has so many threads of a group at most run there.
+    fn pin(&mut self, group: &Group, cpus: &Cpus, most: usize) -> Result<usize, String> {
         self.claim(&group.pids)?;
         let ledger = match &mut self.ledger {
             Some(ledger) => ledger,
@@ -105,7 +109,8 @@ impl Placing {
         };
         self.placed.insert(group.key.clone(), cpus.clone());
         let (root, masks) = (&self.root, &mut *self.masks);
-        let pinned = affinity::pin(root, ledger, masks, &group.key, &group.pids, cpus);
+        let (key, pids) = (&group.key, &group.pids);
+        let pinned = affinity::pin(root, ledger, masks, key, pids, cpus, most);
         pinned.map_err(|why| why.to_string())
     }
 
@@ -137,33 +142,37 @@ impl Placing {
         }
     }
 
-    /// Looks whether the groups are where they were placed, and places who has joined them; says which is not.
+    /// Looks whether the groups are where they were placed, and places some of who has joined them; says which is not.
     pub(super) fn check(&mut self, groups: &[Group]) -> Vec<Unplaced> {
         let mut unplaced = Vec::new();
+        let mut most = MAX_JOINED;
         for (key, cpus) in self.placed.clone() {
             let Some(group) = groups.iter().find(|group| group.key == key) else {
                 continue;
             };
-            if let Err(why) = self.check_one(group, &cpus) {
-                unplaced.push(Unplaced { key, why });
+            match self.check_one(group, &cpus, most) {
+                Ok(joined) => most -= joined,
+                Err(why) => unplaced.push(Unplaced { key, why }),
             }
         }
         unplaced
     }
 
-    fn check_one(&mut self, group: &Group, cpus: &Cpus) -> Result<(), String> {
+    fn check_one(&mut self, group: &Group, cpus: &Cpus, most: usize) -> Result<usize, String> {
         let Some(ledger) = &self.ledger else {
-            return Ok(());
+            return Ok(0);
         };
         let standing = affinity::check(&self.root, ledger, &group.key, &group.pids, cpus);
         let standing = standing.map_err(|why| why.to_string())?;
         if let Some(tid) = standing.foreign {
             return Err(format!("somebody else placed thread {tid}"));
         }
-        if standing.joined {
-            self.threads += self.pin(group, cpus)?;
+        if !standing.joined {
+            return Ok(0);
         }
-        Ok(())
+        let joined = self.pin(group, cpus, most)?;
+        self.threads += joined;
+        Ok(joined)
     }
 
     /// Undoes all of it, also what was left by another daemon. `None`: there was nothing.

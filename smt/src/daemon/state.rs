@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use auto_ext_service::bounded_file::Root;
 use auto_ext_service::clock::now_us;
-use auto_ext_service::cpu_list::List;
 
 use crate::affinity::Masks;
 use crate::config::Config;
@@ -21,17 +20,17 @@ use super::counting::{Counting, Source};
 use super::known::Known;
 use super::metrics::Totals;
 use super::placing::{Placing, Unplaced};
-use super::status::{COUNTED, GroupStatus, Status};
+use super::status::COUNTED;
 use super::watch::Watch;
 
 /// How often processes are looked at.
-const LOOK: Duration = Duration::from_secs(5);
+pub(super) const LOOK: Duration = Duration::from_secs(5);
 /// How often it is checked whether the counters are to be believed.
 const CHECK: Duration = Duration::from_secs(3600);
+/// How often what was seen of jobs is kept.
+const KEEP: Duration = Duration::from_secs(600);
 /// How long a group is left alone that somebody else has placed.
 const DROPPED: Duration = Duration::from_secs(3600);
-/// A group that is less busy is not shown, unless it may be placed.
-const SHOWN: f64 = 0.01;
 /// How large a list of CPUs may be, in bytes.
 const MAX_LIST: usize = 64 << 10;
 const ONLINE: &str = "sys/devices/system/cpu/online";
@@ -81,10 +80,11 @@ pub(super) struct Daemon {
     pub(super) groups: Vec<Group>,
     /// The domain that is decided about.
     place: Option<Place>,
-    pmu: &'static str,
+    pub(super) pmu: &'static str,
     next_look: Moment,
     next_check: Moment,
-    since: (Mode, u64),
+    next_keep: Moment,
+    pub(super) since: (Mode, u64),
 }
 
 impl Daemon {
@@ -119,6 +119,7 @@ impl Daemon {
             pmu: "unchecked",
             next_look: Moment::ZERO,
             next_check: Moment::ZERO,
+            next_keep: Moment::ZERO,
             since: (Mode::Unavailable, now_us()),
             root,
             ticks,
@@ -152,11 +153,26 @@ impl Daemon {
             {
                 self.event(Event::Window(observed), now);
             }
+            self.learn(now);
         }
         self.event(Event::Tick, now);
         let mode = self.explanation(now).mode;
         if mode != self.since.0 {
             self.since = (mode, now_us());
+        }
+    }
+
+    /// Learns of the window that ended who was alone and who beside whom. While something is tried nobody is where it stays.
+    fn learn(&mut self, now: Moment) {
+        if let (Some(seen), Ok(topology)) = (self.counting.take_seen(), &self.topology)
+            && !self.state.is_trying()
+        {
+            let at = now_us() / 1_000_000;
+            self.known.learn(&seen, &self.groups, topology, at);
+        }
+        if now >= self.next_keep {
+            self.next_keep = now + KEEP;
+            self.known.keep();
         }
     }
 
@@ -191,6 +207,7 @@ impl Daemon {
     pub(super) fn end(&mut self) {
         self.counting.stop();
         self.restore();
+        self.known.keep();
     }
 
     /// Looks at the cores and at who else places tasks.
@@ -323,48 +340,6 @@ impl Daemon {
                 reason: why.clone(),
             },
             None => explain(&self.config.core(), &self.state, now),
-        }
-    }
-
-    /// What is shown of all of it.
-    pub(super) fn status(&self, now: Moment) -> Status {
-        let Explanation { mode, reason } = self.explanation(now);
-        let shown = |group: &&Group| group.eligible.is_ok() || group.busy >= SHOWN;
-        let groups = self.groups.iter().filter(shown);
-        let mut groups: Vec<GroupStatus> = groups.map(|group| self.group_status(group)).collect();
-        groups.sort_by(|one, other| other.busy.total_cmp(&one.busy));
-        Status {
-            mode,
-            reason,
-            pmu: self.pmu.to_owned(),
-            gain: self.state.gain(),
-            since_us: self.since.1,
-            groups,
-        }
-    }
-
-    fn group_status(&self, group: &Group) -> GroupStatus {
-        let speed = self.counting.speeds().get(&group.key);
-        let left_alone = match &group.eligible {
-            Err(why) => Some(why.to_string()),
-            Ok(()) if self.dropped.contains_key(&group.key) => {
-                Some("somebody else placed it less than an hour ago".to_owned())
-            }
-            Ok(()) => None,
-        };
-        GroupStatus {
-            job: group.job.clone(),
-            group: group.key.to_string(),
-            busy: (group.busy * 100.0).round() / 100.0,
-            workers: group.workers,
-            left_alone,
-            speed: speed.and_then(|speed| speed.as_ref().ok().copied()),
-            unavailable: speed.and_then(|speed| speed.as_ref().err().cloned()),
-            cpus: self
-                .placing
-                .placed()
-                .get(&group.key)
-                .map(|cpus| List(cpus).to_string()),
         }
     }
 

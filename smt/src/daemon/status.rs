@@ -1,5 +1,7 @@
 //! What the daemon shows of itself.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::core::Mode;
@@ -41,6 +43,10 @@ pub struct GroupStatus {
     pub speed: Option<f64>,
     /// Why that is not known.
     pub unavailable: Option<String>,
+    /// Its instructions per cycle alone on its cores, where that is known.
+    pub solo: Option<f64>,
+    /// Which part of that it was seen to lose beside others that run.
+    pub slowdown: BTreeMap<String, f64>,
     /// The CPUs that it was given.
     pub cpus: Option<String>,
 }

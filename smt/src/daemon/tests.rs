@@ -160,8 +160,8 @@ impl Machine {
     }
 
     fn stat(&self, pid: u32, tid: u32) {
-        // Who comes later sleeps.
-        let used = if pid.is_multiple_of(10) {
+        // Who comes later sleeps, and so does every second thread.
+        let used = if tid.is_multiple_of(10) {
             self.now.as_secs() * TICKS
         } else {
             0
@@ -191,6 +191,10 @@ impl Machine {
     }
 
     fn daemon(&self, gain: f64, act: Act, valid: bool) -> Daemon {
+        self.daemon_with(gain, act, valid, Box::new(InFiles(self.root())))
+    }
+
+    fn daemon_with(&self, gain: f64, act: Act, valid: bool, masks: Box<dyn Masks>) -> Daemon {
         let mut daemon = Daemon::new(Parts {
             root: self.root(),
             state: self.state(),
@@ -204,7 +208,7 @@ impl Machine {
                 recording: Recording::parse(&recording(gain)).unwrap(),
                 valid,
             }),
-            masks: Box::new(InFiles(self.root())),
+            masks,
             ticks: TICKS,
             enough: Duration::from_secs(60),
         });
@@ -339,6 +343,67 @@ fn a_daemon_that_was_killed_at_any_moment_leaves_nothing_that_the_next_does_not_
         let claims = fs::read_dir(machine.owners()).map_or(0, Iterator::count);
         assert_eq!(claims, 0, "after {seconds} s");
     }
+}
+
+/// Sets masks in the files until the daemon dies in between.
+struct Mortal {
+    files: InFiles,
+    left: u32,
+}
+
+impl Masks for Mortal {
+    fn set(&mut self, tid: u32, cpus: Option<&Cpus>) -> Result<(), Errno> {
+        assert!(self.left > 0, "the daemon dies here");
+        self.left -= 1;
+        self.files.set(tid, cpus)
+    }
+}
+
+#[test]
+fn a_daemon_that_dies_between_two_changes_leaves_nothing_that_the_next_does_not_undo() {
+    // A candidate of eight threads is placed, undone, and placed again.
+    for changes in [0, 1, 7, 8, 9, 15, 16, 23] {
+        let mut machine = Machine::new();
+        let masks = Mortal {
+            files: InFiles(machine.root()),
+            left: changes,
+        };
+        let mut daemon = machine.daemon_with(0.1, Act::Trial, true, Box::new(masks));
+        let dies = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            machine.pass(&mut daemon, 300);
+        }));
+        assert!(dies.is_err(), "after {changes} changes");
+        drop(daemon);
+        drop(machine.daemon(0.1, Act::Observe, true));
+        assert!(machine.all_free(), "after {changes} changes");
+        let claims = fs::read_dir(machine.owners()).map_or(0, Iterator::count);
+        assert_eq!(claims, 0, "after {changes} changes");
+    }
+}
+
+#[test]
+fn of_many_that_join_a_group_ten_a_second_are_placed_at_most() {
+    let mut machine = Machine::new();
+    let mut daemon = machine.adopted();
+    let there = machine.cpus(FIRST);
+    let newcomers: Vec<u32> = (0..120).map(|at| FIRST + 1001 + at).collect();
+    for pid in newcomers.iter().filter(|pid| !pid.is_multiple_of(10)) {
+        machine.add(*pid, *pid, 0, "0-3");
+    }
+    let placed = |machine: &Machine| {
+        let there = |tid: &&u32| **tid > FIRST + 1000 && machine.cpus(**tid) == there;
+        machine.threads.keys().filter(there).count()
+    };
+    let mut before = 0;
+    for _ in 0..4 {
+        machine.pass(&mut daemon, 5);
+        let now = placed(&machine);
+        assert!(now - before <= 50, "{before} to {now}");
+        before = now;
+    }
+    assert_eq!(before, 108);
+    daemon.end();
+    assert!(machine.all_free());
 }
 
 #[test]
@@ -498,6 +563,37 @@ fn groups_that_are_more_than_the_cpus_with_those_that_may_not_be_placed_are_left
 }
 
 impl Machine {
+    /// As processes use CPUs and nothing else does, this is what /proc/stat says.
+    fn cpu_times(&self) {
+        let mut text = "cpu  0 0 0 0 0 0 0 0 0 0\n".to_owned();
+        for cpu in 0..4 {
+            let of_it = |tid: &u32| tid.is_multiple_of(10) && tid / 10 % 4 == cpu;
+            let now = self.now.as_secs() * TICKS;
+            let (busy, idle) = if self.threads.keys().any(of_it) {
+                (now, 0)
+            } else {
+                (0, now)
+            };
+            writeln!(text, "cpu{cpu} {busy} 0 0 {idle} 0 0 0 0 0 0").unwrap();
+        }
+        self.write("proc/stat", &text);
+    }
+
+    fn end(&mut self, job: usize) {
+        let pid = FIRST + 10 * u32::try_from(job).unwrap();
+        self.threads.retain(|_, (of, _)| *of != job);
+        fs::remove_dir_all(self.root().join(format!("proc/{pid}"))).unwrap();
+    }
+
+    fn watched(&mut self, daemon: &mut Daemon, seconds: u64) -> Status {
+        for _ in 0..seconds {
+            self.cpu_times();
+            self.pass(daemon, 1);
+            self.cpu_times();
+        }
+        daemon.status(self.now)
+    }
+
     fn all_free_but(&self, tid: u32) -> bool {
         let mut others = self.threads.keys().filter(|other| **other != tid);
         others.all(|tid| self.cpus(*tid) == "0-3")
@@ -512,4 +608,44 @@ fn a_directory_that_cannot_be_written_places_nothing() {
     machine.pass(&mut daemon, 200);
     assert!(machine.all_free());
     assert!(Path::new(&machine.run()).is_file());
+}
+
+#[test]
+fn a_machine_of_which_nothing_is_known_learns_who_is_how_fast_alone_and_beside_whom() {
+    let mut machine = Machine::new();
+    Store::new(&machine.state())
+        .keep_pairs(&Combination::new())
+        .unwrap();
+    let mut daemon = machine.daemon(0.0, Act::Observe, true);
+    // a shares a core with c, and b with d, as the kernel has it.
+    let status = machine.watched(&mut daemon, 300);
+    assert!(status.reason.contains("nothing is known"), "{status:?}");
+    machine.end(2);
+    machine.end(3);
+    let status = machine.watched(&mut daemon, 300);
+    let a = &status.groups[0];
+    assert_eq!(a.job, "a.service");
+    assert!((a.solo.unwrap() - 1.0).abs() < 0.01, "{status:?}");
+    let metrics = daemon.answer(Request::Metrics, machine.now);
+    assert!(
+        metrics.contains(r#"auto_ext_smt_solo_ipc{job="a.service","#),
+        "{metrics}"
+    );
+    daemon.end();
+    let seen = Store::new(&machine.state()).seen().unwrap().series();
+    let pairs = seen.iter().map(|one| (&*one.job, one.beside.as_deref()));
+    let pairs: Vec<_> = pairs.collect();
+    let (a, b, c, d) = ("a.service", "b.service", "c.service", "d.service");
+    assert_eq!(
+        pairs,
+        [
+            (a, None),
+            (a, Some(c)),
+            (b, None),
+            (b, Some(d)),
+            (c, Some(a)),
+            (d, Some(b))
+        ]
+    );
+    assert!(seen.iter().all(|one| one.windows.len() >= 3), "{seen:?}");
 }

@@ -42,6 +42,31 @@ impl Machine {
         }
     }
 
+    /// The one with these numbers, as /proc/cpuinfo has them (arch/x86/include/asm/intel-family.h in Linux).
+    #[must_use]
+    pub fn of(vendor: &str, family: u32, model: u32) -> Option<Self> {
+        match (vendor, family, model) {
+            // Ice Lake, Tiger Lake, Rocket Lake.
+            ("GenuineIntel", 6, 0x6a | 0x6c | 0x7d | 0x7e | 0x8c | 0x8d | 0xa7) => {
+                Some(Self::IntelGen11)
+            }
+            // Alder Lake, Raptor Lake, Sapphire Rapids, Emerald Rapids.
+            ("GenuineIntel", 6, 0x97 | 0x9a | 0xb7 | 0xba | 0xbf | 0x8f | 0xcf) => {
+                Some(Self::GoldenCove)
+            }
+            _ => None,
+        }
+    }
+
+    /// How many pages its first TLB of data knows for reading.
+    #[must_use]
+    pub fn tlb_entries(self) -> usize {
+        match self {
+            Self::IntelGen11 => 64,
+            Self::GoldenCove => 96,
+        }
+    }
+
     /// Its queue of this kind; `None` for what is none.
     #[must_use]
     pub fn queue(self, resource: Resource) -> Option<Queue> {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::characteristics::{Absent, Beside, Characteristics, Ipc, Parallel, Port, Sequential};
 use super::job::Job;
@@ -31,6 +31,8 @@ enum Pressure {
     High = 2,
 }
 
+/// By what a job alone is known, in place of a resource.
+const SINGLE: &str = "single";
 /// A cache has two pressures.
 const HIGH_OF_TWO: u8 = 1;
 
@@ -78,6 +80,17 @@ struct Document {
     ipc: f64,
 }
 
+/// What was measured of an injector without a job.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alone {
+    /// What it loads.
+    pub resource: Resource,
+    /// The pressure of another of its kind beside it; nothing: it was alone.
+    pub beside: Option<u8>,
+    /// Its instructions per cycle.
+    pub ipc: f64,
+}
+
 /// What was measured of jobs beside injectors.
 #[derive(Clone, Debug, Default)]
 pub struct Measurements {
@@ -109,6 +122,50 @@ impl Measurements {
         })
     }
 
+    /// Adds what was measured of a job alone.
+    pub fn add_alone(&mut self, job: i64, ipc: f64) {
+        let key = (Of::Workload, job, SINGLE.to_owned(), Pressure::Low as u8);
+        self.counted.insert(key, ipc);
+    }
+
+    /// Adds what was measured of a job and of the injector of a resource beside it, at the pressure of this place.
+    pub fn add(&mut self, job: i64, resource: Resource, pressure: u8, ipc: f64, injector: f64) {
+        let mut add = |of, ipc| {
+            let key = (of, job, resource.name().to_owned(), pressure);
+            self.counted.insert(key, ipc);
+        };
+        add(Of::Workload, ipc);
+        add(Of::Injector, injector);
+    }
+
+    /// Adds what was measured of an injector without a job: alone at its lowest pressure, or at its highest beside another at this one.
+    pub fn add_injector(&mut self, resource: Resource, beside: Option<u8>, ipc: f64) {
+        let (job, pressure) = beside.map_or((ALONE, Pressure::Low as u8), |pressure| {
+            (AMONG_INJECTORS, pressure)
+        });
+        let key = (Of::Injector, job, resource.name().to_owned(), pressure);
+        self.counted.insert(key, ipc);
+    }
+
+    /// What was measured of injectors without a job, as [`Self::add_injector`] takes it.
+    #[must_use]
+    pub fn of_injectors(&self) -> Vec<Alone> {
+        let all = self.counted.iter();
+        let alone = all.filter_map(|((of, job, name, pressure), ipc)| {
+            let beside = match (of, *job) {
+                (Of::Injector, ALONE) => None,
+                (Of::Injector, AMONG_INJECTORS) => Some(*pressure),
+                _ => return None,
+            };
+            Some(Alone {
+                resource: Resource::named(name)?,
+                beside,
+                ipc: *ipc,
+            })
+        });
+        alone.collect()
+    }
+
     /// The numbers of the jobs that were measured.
     pub fn jobs(&self) -> impl Iterator<Item = i64> {
         let numbers = self.counted.keys().map(|(_, job, _, _)| *job);
@@ -134,8 +191,14 @@ impl Measurements {
     ///
     /// # Errors
     /// When something was not measured or is no number to compare with.
-    pub fn job(&self, job: i64, machine: Machine, resources: &[Resource]) -> Result<Job, Absent> {
-        let solo = self.get(Of::Workload, job, "single", Pressure::Low as u8)?;
+    pub fn job(
+        &self,
+        job: i64,
+        machine: impl Into<Option<Machine>>,
+        resources: &[Resource],
+    ) -> Result<Job, Absent> {
+        let machine = machine.into();
+        let solo = self.get(Of::Workload, job, SINGLE, Pressure::Low as u8)?;
         let l3 = Resource::L3Cache.name();
         let beside = self.get(Of::Workload, job, l3, Pressure::Low as u8)?;
         let of = |resource: &Resource| {
@@ -153,7 +216,7 @@ impl Measurements {
         &self,
         job: i64,
         solo: Ipc,
-        machine: Machine,
+        machine: Option<Machine>,
         resource: Resource,
     ) -> Result<Characteristics, Absent> {
         let name = resource.name();
@@ -173,7 +236,9 @@ impl Measurements {
                     workload(Pressure::High as u8)?,
                 ],
                 injector: both,
-                queue: machine.queue(resource).ok_or(Absent::UnknownSize(name))?,
+                queue: machine
+                    .and_then(|machine| machine.queue(resource))
+                    .ok_or(Absent::UnknownSize(name))?,
             }
             .characteristics(),
             Kind::Parallel => Parallel {

@@ -37,6 +37,8 @@ pub struct Report {
     pub harm_adopted: u64,
     /// How many groups were placed with workers that share a hardware thread.
     pub misplaced: u32,
+    /// The most masks that were changed within a second while nothing was tried.
+    pub masks_outside: usize,
 }
 
 /// For how long something goes on, and for how long it did at most.
@@ -61,16 +63,22 @@ struct Run {
     now: Moment,
     report: Report,
     trying: u64,
+    /// The second in which masks were changed last while nothing was tried, and how many.
+    masks: (u64, usize),
 }
 
 impl Run {
     fn event(&mut self, event: Event) {
+        let was_trying = self.state.is_trying();
         let (state, actions) = decide(&self.config, &self.state, event, self.now);
         self.state = state;
         for action in actions {
             match action {
-                Action::Pin(candidate) if !self.world.fits(&candidate) => {
-                    self.report.misplaced += 1;
+                Action::Pin(candidate) => {
+                    self.report.misplaced += u32::from(!self.world.fits(&candidate));
+                    if !was_trying {
+                        self.changed(candidate.masks.len());
+                    }
                 }
                 Action::Count(true) => self.report.trials += 1,
                 _ => {}
@@ -78,6 +86,18 @@ impl Run {
         }
         self.report.adopted |= self.state.gain().is_some();
         self.report.proven |= self.state.is_proven();
+    }
+
+    /// So many masks are changed now while nothing is tried.
+    fn changed(&mut self, masks: usize) {
+        let second = self.now.as_secs();
+        let before = if self.masks.0 == second {
+            self.masks.1
+        } else {
+            0
+        };
+        self.masks = (second, before + masks);
+        self.report.masks_outside = self.report.masks_outside.max(self.masks.1);
     }
 
     fn look(&mut self) {
@@ -117,6 +137,7 @@ pub fn run(scenario: Scenario, seed: u64) -> Option<Report> {
         now: Moment::ZERO,
         report: Report::default(),
         trying: 0,
+        masks: (0, 0),
     };
     let counters = match scenario.counting {
         Counting::Honest | Counting::Lying => Ok(()),

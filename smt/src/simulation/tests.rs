@@ -24,6 +24,7 @@ fn reports(scenario: Scenario) -> Vec<Report> {
         assert!(report.much_harm_trying <= 10, "{report:?}");
         assert!(report.harm_adopted <= 90, "{report:?}");
         assert_eq!(report.misplaced, 0, "{report:?}");
+        assert!(report.masks_outside <= 10, "{report:?}");
     }
     reports
 }

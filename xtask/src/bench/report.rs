@@ -129,7 +129,8 @@ Wanted: what is bad is out within 10 pairs in 9 of 10, what is good better withi
 How it is decided who shares a core (`smt/`): plans against optima, times of planning, and trials on machines by chance, on which
 there is 5 % to gain or next to nothing, the model errs by 5 % for each pair, and the counters are noisy. \"Proven\" is what was adopted and
 then proved to be as good as its trial said. Wanted: what each line says; and of all of them that trials take 4 % of the time at most, that
-no loss of more than 2 % lasts longer than 20 s while trying and 90 s afterwards. What contention really does is not in it: nothing emulates that.",
+no loss of more than 2 % lasts longer than 20 s while trying and 90 s afterwards, and that no more than ten masks a second change but for trials. What
+observing takes is measured on the machine that runs this. What contention really does is not in it: nothing emulates that.",
     },
     Section {
         part: "vm",

@@ -1,5 +1,5 @@
 //! How the pure half of auto-ext-smt stands to its bars: goldens and topologies, which are its tests, plans against optima,
-//! times of planning, and decisions on machines by chance.
+//! times of planning, decisions on machines by chance, and what observing takes.
 
 use std::io::Write;
 
@@ -11,6 +11,9 @@ const PACKAGE: &str = "auto-ext-smt";
 /// How many machines of each kind are made where it is not said, and in the short run.
 const SEEDS: u64 = 200;
 const FEW: u64 = 2;
+/// For how long it is observed, in seconds: twice or once with the counters.
+const LONG: u64 = 120;
+const SHORT: u64 = 15;
 
 /// How much is measured.
 #[derive(clap::Args, Default)]
@@ -27,10 +30,13 @@ pub(super) fn smt(arguments: &Arguments, quick: bool, out: &mut dyn Write) -> Re
         writeln!(out, "goldens and topologies: all tests hold")?;
     }
     let seeds = arguments.seeds.unwrap_or(if quick { FEW } else { SEEDS });
-    let mut bars = command("cargo");
-    bars.args(["run", "--quiet", "--release", "--package", PACKAGE]);
-    bars.args(["--features", "simulation", "--example", "bars", "--"]);
-    let said = output(bars.arg(seeds.to_string()))?;
-    out.write_all(said.as_bytes())?;
+    let seconds = if quick { SHORT } else { LONG };
+    for (example, argument) in [("bars", seeds), ("cost", seconds)] {
+        let mut run = command("cargo");
+        run.args(["run", "--quiet", "--release", "--package", PACKAGE]);
+        run.args(["--features", "simulation", "--example", example, "--"]);
+        let said = output(run.arg(argument.to_string()))?;
+        out.write_all(said.as_bytes())?;
+    }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use auto_ext_scx::foreign::SERVICES;
+use auto_ext_service::affinity_owner::{self, AffinityOwner};
 
 /// How deep and how many cgroups are read: slices and services, not everything in a container.
 const DEPTH: usize = 3;
@@ -22,6 +23,9 @@ const UNIT_DIRECTORIES: [&str; 6] = [
 const MASKING_DIRECTORIES: [&str; 2] = ["etc/systemd/system", "run/systemd/system"];
 /// How many entries of each are read; there are some 400.
 const UNITS: usize = 10_000;
+
+/// The service that has groups share cores, by the name under which it says whose processes are.
+const SMT: &str = "auto-ext-smt";
 
 /// Each conflict with its remedy, of the machine whose files are below `root`.
 pub(super) fn find(root: &Path) -> Vec<String> {
@@ -65,6 +69,16 @@ pub(super) fn find(root: &Path) -> Vec<String> {
              rules, or give virtual machines a rule such as `when: {cgroup: [machine.slice]}`"
                 .to_owned(),
         );
+    }
+    let said = affinity_owner::DIRECTORY.trim_start_matches('/');
+    // What cannot be read says nothing.
+    let placed = AffinityOwner::new(&root.join(said), SMT).count(root);
+    if let Some(count) = placed.ok().filter(|count| *count > 0) {
+        conflicts.push(format!(
+            "auto-ext-smt has {count} processes run on cores of its choice, and tasks that may not run everywhere have stalled \
+             schedulers; it undoes that as one is loaded, unless `with_sched_ext` in /etc/auto-ext/smt.yaml names it: \
+             auto-ext-smt pause"
+        ));
     }
     let limited = limited_cgroups(&root.join("sys/fs/cgroup"));
     if let Some(first) = limited.first() {
@@ -170,6 +184,26 @@ mod tests {
             ("sys/fs/cgroup/system.slice/cpu.weight", "100\n"),
         ]);
         assert_eq!(find(root.path()), [""; 0]);
+    }
+
+    #[test]
+    fn processes_that_are_placed_on_cores_are_said_as_long_as_they_run() {
+        let stat = format!("7 (a) S {}", "0 ".repeat(18) + "900 0\n");
+        let root = machine(&[("proc/7/comm", "a\n"), ("proc/7/stat", &stat)]);
+        let said = root.path().join("run/auto-ext/affinity");
+        fs::create_dir_all(&said).unwrap();
+        std::os::unix::fs::symlink("auto-ext-vm", said.join("7-900")).unwrap();
+        std::os::unix::fs::symlink("auto-ext-smt", said.join("8-900")).unwrap();
+        assert_eq!(
+            find(root.path()),
+            [""; 0],
+            "another's, and one that has ended"
+        );
+        fs::remove_file(said.join("7-900")).unwrap();
+        std::os::unix::fs::symlink("auto-ext-smt", said.join("7-900")).unwrap();
+        let conflicts = find(root.path());
+        assert_eq!(conflicts.len(), 1, "{conflicts:?}");
+        assert!(conflicts[0].contains("has 1 processes"), "{conflicts:?}");
     }
 
     #[test]

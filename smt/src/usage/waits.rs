@@ -12,11 +12,11 @@ const MAX_TEXT: usize = 256;
 
 /// How long each thread has run and waited, in nanoseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Waits(BTreeMap<u32, (u64, u64)>);
+pub(crate) struct Waits(BTreeMap<u32, (u64, u64)>);
 
 impl Waits {
     /// Of the threads of these processes on the machine below `root`.
-    pub(super) fn read(root: &Path, pids: &[u32]) -> Self {
+    pub(crate) fn read(root: &Path, pids: &[u32]) -> Self {
         let files = Root::new(root);
         let mut threads = BTreeMap::new();
         for pid in pids {
@@ -30,7 +30,7 @@ impl Waits {
     }
 
     /// How long they waited since `before`, in parts of the time in which they ran; `None` where none ran that was there before.
-    pub(super) fn since(&self, before: &Self) -> Option<f64> {
+    pub(crate) fn since(&self, before: &Self) -> Option<f64> {
         let (mut ran, mut waited) = (0, 0);
         for (tid, now) in &self.0 {
             if let Some(before) = before.0.get(tid) {

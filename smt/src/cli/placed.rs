@@ -1,0 +1,142 @@
+//! Where a group is placed for as long as a command lasts, however that ends: a process of its own waits for its end and undoes
+//! what it then finds, as after a signal that nobody can handle.
+
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use auto_ext_service::affinity_owner::{self, AffinityOwner, Claim, Process};
+use auto_ext_service::cpu_list::Cpus;
+use nix::sys::signal::{SigSet, Signal};
+
+use crate::affinity::{Ledger, LedgerError, Restored, SERVICE, System, pin, restore};
+use crate::groups::{Group, MAX_THREADS};
+
+use super::look::ROOT;
+
+/// How often the one that waits tries to undo what is still in use, and how long it waits in between: who was killed lets go of it
+/// at once.
+const TRIES: u32 = 50;
+const BETWEEN: Duration = Duration::from_millis(100);
+
+/// A group that is placed.
+pub(super) struct Placed {
+    ledger: Option<Ledger>,
+    owner: AffinityOwner,
+    waits: Child,
+    /// Closed as this process ends.
+    open: Option<ChildStdin>,
+}
+
+impl Placed {
+    /// Places a group on these CPUs.
+    pub(super) fn begin(
+        directory: &Path,
+        program: &Path,
+        group: &Group,
+        cpus: &Cpus,
+    ) -> Result<Self> {
+        let ledger = Ledger::open(directory)?;
+        ensure!(
+            ledger.changes().is_empty(),
+            "something is still placed: `auto-ext-smt restore` undoes it"
+        );
+        let mut waits = Command::new(program)
+            .arg("--run")
+            .arg(directory)
+            .args(["restore", "--when-closed"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .current_dir("/")
+            .spawn()
+            .context("nobody would undo it")?;
+        let open = waits.stdin.take();
+        let mut placed = Self {
+            ledger: Some(ledger),
+            owner: AffinityOwner::new(affinity_owner::DIRECTORY.as_ref(), SERVICE),
+            waits,
+            open,
+        };
+        placed.place(group, cpus)?;
+        Ok(placed)
+    }
+
+    fn place(&mut self, group: &Group, cpus: &Cpus) -> Result<()> {
+        let root = Path::new(ROOT);
+        let processes = group.pids.iter();
+        for process in processes.filter_map(|pid| Process::read(root, *pid)) {
+            if let Claim::Others(service) = self.owner.claim(process)? {
+                bail!("{service} decides where process {} runs", process.pid);
+            }
+        }
+        let ledger = self.ledger.as_mut().context("it was undone")?;
+        let (key, pids) = (&group.key, &group.pids);
+        pin(root, ledger, &mut System, key, pids, cpus, MAX_THREADS)?;
+        Ok(())
+    }
+
+    /// Lets it run everywhere again.
+    pub(super) fn undo(mut self) -> Result<()> {
+        self.let_go()
+    }
+
+    fn let_go(&mut self) -> Result<()> {
+        let Some(ledger) = self.ledger.take() else {
+            return Ok(());
+        };
+        let undone = undo(ledger, &self.owner);
+        // What could not be undone is tried once more.
+        drop(self.open.take());
+        let waited = self.waits.wait();
+        undone?;
+        waited.context("it may not have been undone").map(drop)
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        // What is wrong with it was said by what has failed before; the other process tries again.
+        let _ = self.let_go();
+    }
+}
+
+/// Waits until standard input is closed, and undoes what is placed then.
+pub(super) fn when_closed(directory: &Path) -> Result<()> {
+    // Whoever ends the command is to end it alone.
+    let ends = [
+        Signal::SIGINT,
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+    ];
+    ends.into_iter().collect::<SigSet>().thread_block()?;
+    io::stdin().read_to_end(&mut Vec::new())?;
+    for _ in 0..TRIES {
+        match Ledger::existing(directory) {
+            Ok(Some(ledger)) => {
+                let owner = AffinityOwner::new(affinity_owner::DIRECTORY.as_ref(), SERVICE);
+                return undo(ledger, &owner);
+            }
+            Ok(None) => return Ok(()),
+            Err(LedgerError::InUse(_)) => thread::sleep(BETWEEN),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // Somebody else has it, who undoes it.
+    Ok(())
+}
+
+fn undo(ledger: Ledger, owner: &AffinityOwner) -> Result<()> {
+    let Restored { failed, .. } = restore(Path::new(ROOT), &ledger, &mut System);
+    if let Some((tid, error)) = failed.first_key_value() {
+        bail!(
+            "thread {tid} stays where it was placed: {error}: `auto-ext-smt restore` tries again"
+        );
+    }
+    owner.release_all()?;
+    ledger.close()?;
+    Ok(())
+}
