@@ -3,15 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use auto_ext_service::affinity_owner::{AffinityOwner, Claim, Process};
+use auto_ext_service::affinity_owner::{AffinityOwner, Claim};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
-use super::processes::Find;
 use crate::action::Action;
 use crate::config::PinBy;
 use crate::core::Event;
 use crate::host::{Host, HostError};
+use crate::kernel::{Kernel, Process, Threads};
 use crate::moment::Moment;
 use crate::snapshot::{GuestId, Snapshot, VcpuId};
 use crate::topology::Cpus;
@@ -23,32 +23,27 @@ pub(super) const SERVICE: &str = "auto-ext-vm";
 pub(super) struct Guarded<H> {
     /// The host itself.
     pub(super) host: H,
-    find: Box<dyn Find>,
+    kernel: Kernel,
     owner: AffinityOwner,
     pin_by: PinBy,
-    /// The processes of those who were seen last, as far as they were found.
-    processes: BTreeMap<GuestId, Process>,
-    seen: BTreeSet<GuestId>,
     claimed: BTreeMap<GuestId, Process>,
 }
 
 impl<H: Host> Guarded<H> {
     /// A host of which nothing is claimed yet.
-    pub(super) fn new(host: H, find: Box<dyn Find>, owner: AffinityOwner, pin_by: PinBy) -> Self {
+    pub(super) fn new(host: H, kernel: Kernel, owner: AffinityOwner, pin_by: PinBy) -> Self {
         Self {
             host,
-            find,
+            kernel,
             owner,
             pin_by,
-            processes: BTreeMap::new(),
-            seen: BTreeSet::new(),
             claimed: BTreeMap::new(),
         }
     }
 
     /// Which other service decides where a guest runs, if one does.
     pub(super) fn service_of(&self, guest: &GuestId) -> Option<String> {
-        match self.owner.of(*self.processes.get(guest)?)? {
+        match self.owner.of(self.host.process(guest)?.to_be_owned())? {
             Claim::Ours => None,
             Claim::Others(service) => Some(service),
         }
@@ -59,7 +54,7 @@ impl<H: Host> Guarded<H> {
         let owner = &self.owner;
         self.claimed.retain(|guest, process| {
             // Where it cannot be said it stays ours, and is said the next time.
-            kept.contains(guest) || owner.release(*process).is_err()
+            kept.contains(guest) || owner.release(process.to_be_owned()).is_err()
         });
     }
 
@@ -68,12 +63,12 @@ impl<H: Host> Guarded<H> {
             asked: "the process of a guest",
             message,
         };
-        let process = self.processes.get(guest).copied();
-        let process = process.filter(|process| self.find.is_there(*process));
+        let process = self.host.process(guest);
+        let process = process.filter(|process| self.kernel.process(process.pid) == Some(*process));
         let Some(process) = process else {
             return Err(refused(format!("that of {guest} was not found")));
         };
-        match self.owner.claim(process) {
+        match self.owner.claim(process.to_be_owned()) {
             Ok(Claim::Ours) => {
                 self.claimed.insert(guest.clone(), process);
                 Ok(process)
@@ -83,33 +78,17 @@ impl<H: Host> Guarded<H> {
         }
     }
 
-    /// Finds who is new. That looks at all processes of the machine.
-    fn find_new(&mut self, snapshot: &Snapshot) {
-        let seen: BTreeSet<GuestId> = snapshot
-            .guests
-            .iter()
-            .map(|guest| guest.id.clone())
-            .collect();
-        self.processes.retain(|guest, _| seen.contains(guest));
-        let ended = |process: &Process| !self.find.is_there(*process);
-        self.processes.retain(|_, process| !ended(process));
-        let is_new =
-            |guest: &&GuestId| !self.processes.contains_key(*guest) || !self.seen.contains(*guest);
-        let new: Vec<GuestId> = seen.iter().filter(is_new).cloned().collect();
-        if new.iter().any(|guest| !self.seen.contains(guest)) {
-            self.processes.extend(self.find.processes(&new));
-        }
-        self.seen = seen;
-    }
-
     /// Has the kernel let a vCPU run on these CPUs alone.
     fn pin(&self, process: Process, id: &VcpuId, cpus: &Cpus) -> Result<(), HostError> {
         let refused = |message: String| HostError::Refused {
             asked: "sched_setaffinity",
             message,
         };
-        let thread = self.find.thread(process, id.index);
-        let thread = thread.and_then(|thread| i32::try_from(thread).ok());
+        let threads = Threads::default().read(&self.kernel, process);
+        let mut threads = threads.into_iter().filter(|thread| thread.vcpu == id.index);
+        let thread = threads
+            .next()
+            .and_then(|thread| i32::try_from(thread.tid).ok());
         let thread = thread.ok_or_else(|| HostError::Gone(format!("thread of vCPU {id}")))?;
         let mut set = CpuSet::new();
         for cpu in cpus {
@@ -130,9 +109,11 @@ impl<H: Host> Host for Guarded<H> {
     }
 
     fn snapshot(&mut self) -> Result<Snapshot, HostError> {
-        let snapshot = self.host.snapshot()?;
-        self.find_new(&snapshot);
-        Ok(snapshot)
+        self.host.snapshot()
+    }
+
+    fn process(&self, guest: &GuestId) -> Option<Process> {
+        self.host.process(guest)
     }
 
     fn apply(&mut self, action: &Action) -> Result<(), HostError> {

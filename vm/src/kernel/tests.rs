@@ -116,9 +116,10 @@ fn a_process_is_its_number_and_its_beginning() {
     assert_eq!(kernel.process(42), Some(PROCESS));
     assert_eq!(kernel.process(43), None);
     assert_eq!(kernel.rss(PROCESS), Some(2.0));
-    assert!(kernel.is_called_with(PROCESS, "-uuid", "abc"));
-    assert!(!kernel.is_called_with(PROCESS, "-uuid", "ab"));
-    assert!(!kernel.is_called_with(PROCESS, "abc", "-uuid"));
+    assert!(kernel.started_for(42).is("abc", "y"));
+    assert!(!kernel.started_for(43).is("abc", "x"));
+    assert_eq!(kernel.pids(), [42]);
+    assert_eq!(PROCESS.to_be_owned().began, 1234);
 }
 
 #[test]

@@ -80,6 +80,11 @@ fn busy_of_line(line: &str) -> Option<(u32, Duration)> {
     Some((cpu, in_ticks(busy)))
 }
 
+/// So much time in ticks.
+pub(super) fn ticks_of(time: Duration) -> u64 {
+    u64::try_from(time.as_millis() / u128::from(1000 / TICKS)).unwrap_or(u64::MAX)
+}
+
 /// So many ticks as a time.
 pub(super) fn in_ticks(ticks: u64) -> Duration {
     Duration::from_millis(ticks.saturating_mul(u64::from(1000 / TICKS)))

@@ -38,6 +38,8 @@ pub(crate) struct Known {
     pub(crate) transient: bool,
     /// In which process it runs.
     pub(crate) process: Option<Process>,
+    /// When that was searched for among all processes.
+    pub(crate) searched: Option<Moment>,
     /// Which of its threads are vCPUs.
     pub(crate) threads: Threads,
     /// The node of most of its pages, and when that was looked at.
@@ -59,6 +61,7 @@ impl Known {
             definition: None,
             transient: false,
             process: None,
+            searched: None,
             threads: Threads::default(),
             home: None,
             job: true,

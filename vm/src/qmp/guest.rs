@@ -32,7 +32,7 @@ pub(crate) struct Known {
     pub(crate) connection: Connection,
     pub(crate) id: GuestId,
     name: String,
-    process: Process,
+    pub(crate) process: Process,
     /// Its balloon among its devices.
     balloon: Option<String>,
     threads: Vec<Cpu>,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::action::Action;
 use crate::core::Event;
 use crate::host::{self, HostError};
+use crate::kernel::Process;
 use crate::moment::Moment;
 use crate::snapshot::{Fixed, Guest, GuestId, Mib, Snapshot, Vcpu, VcpuId};
 use crate::topology::{Cpu, Cpus, FULL_CAPACITY};
@@ -364,6 +365,10 @@ impl host::Host for Host {
 
     fn snapshot(&mut self) -> Result<Snapshot, HostError> {
         Ok(Self::snapshot(self))
+    }
+
+    fn process(&self, _: &GuestId) -> Option<Process> {
+        None
     }
 
     fn apply(&mut self, action: &Action) -> Result<(), HostError> {
