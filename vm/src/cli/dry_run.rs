@@ -64,14 +64,7 @@ fn tell(controller: &Controller<Untouched>, done: &[Done], seconds: u64) -> Stri
         guests.len()
     );
     for Done { action, .. } in done {
-        let words = match action {
-            Action::Period(guest, Some(period)) => Some(format!(
-                "{}: its balloon would speak every {} s, which is known of its memory before it is changed",
-                name(guest),
-                period.as_secs()
-            )),
-            action => action_in_words(action, name),
-        };
+        let words = action_in_words(action, name);
         told.extend(words.map(|words| format!("  {words}\n")));
     }
     told + &explain(controller.state(), name)

@@ -15,7 +15,7 @@ use super::orders::{Orders, OrdersFile, Pause};
 use super::request::Refusal;
 use super::surroundings::{Surroundings, scheduler};
 use crate::action::{Action, Notice};
-use crate::config::{Config, GuestConfig, Mode as Acting, Settings, UnderScx};
+use crate::config::{Config, GuestConfig, Mode as Acting, PinBy, Settings, UnderScx};
 use crate::controller::{Controller, Done};
 use crate::core::Event;
 use crate::host::{Host, HostError};
@@ -187,7 +187,13 @@ impl<H: Host> Daemon<H> {
             tracing::warn!("{}: {error}", self.places.affinity.display());
         }
         let kernel = Kernel::new(&self.places.root);
-        let host = Guarded::new(host, kernel, owner, self.settings.cpu.pin_by);
+        // Without libvirt it is the kernel that pins, and the host knows which threads.
+        let pin_by = if self.settings.qmp.is_empty() {
+            self.settings.cpu.pin_by
+        } else {
+            PinBy::Libvirt
+        };
+        let host = Guarded::new(host, kernel, owner, pin_by);
         let said = |error: RememberedError| error.to_string();
         let remembered =
             Remembered::hold(&self.places.state.join("originals.json")).map_err(said)?;

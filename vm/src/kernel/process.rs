@@ -35,15 +35,25 @@ impl Kernel {
     /// The process that has this number now.
     #[must_use]
     pub fn process(&self, pid: Pid) -> Option<Process> {
+        self.process_and_nice(pid).map(|(process, _)| process)
+    }
+
+    /// Whether it has a nice value above 0; threads have what their process had when they began.
+    #[must_use]
+    pub fn is_niced(&self, process: Process) -> bool {
+        self.process_and_nice(process.pid)
+            .is_some_and(|(_, nice)| nice > 0)
+    }
+
+    fn process_and_nice(&self, pid: Pid) -> Option<(Process, i64)> {
         let text = self.root.text(&format!("proc/{pid}/stat"), MAX_TEXT)?;
         // The name is in brackets, and may have some itself.
         let (_, rest) = text.rsplit_once(')')?;
-        // State is the third field, starttime the 22nd (proc_pid_stat(5)).
-        let ticks = rest.split_ascii_whitespace().nth(22 - 3)?.parse().ok()?;
-        Some(Process {
-            pid,
-            began: in_ticks(ticks),
-        })
+        // State is the third field, nice the 19th and starttime the 22nd (proc_pid_stat(5)).
+        let mut fields = rest.split_ascii_whitespace().skip(19 - 3);
+        let nice = fields.next()?.parse().ok()?;
+        let began = in_ticks(fields.nth(22 - 20)?.parse().ok()?);
+        Some((Process { pid, began }, nice))
     }
 
     /// The numbers of all processes.

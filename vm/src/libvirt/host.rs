@@ -293,6 +293,7 @@ impl Libvirt {
             let mut threads = Vec::new();
             let mut allowed = None;
             if let Some(process) = guest.process {
+                guest.niced = self.kernel.is_niced(process);
                 threads = guest.threads.read(&self.kernel, process);
                 allowed = self.kernel.allowed(process);
                 let is_due = |(_, at): (_, Moment)| now.saturating_sub(at) >= HOME;
@@ -403,8 +404,10 @@ impl Host for Libvirt {
         // Times are read last, all at one moment.
         let cpus = self.kernel.cpus()?;
         let guests = self.look(&cpus);
+        let [busy, niced] = self.kernel.busy_and_niced(&cpus);
         Ok(Snapshot {
-            busy: self.kernel.busy(&cpus),
+            busy,
+            niced,
             available: self.kernel.available(),
             cpus,
             guests,

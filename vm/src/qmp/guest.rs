@@ -229,6 +229,7 @@ impl Known {
             name: self.name.as_str().into(),
             uptime: self.process.uptime(now),
             job: self.job,
+            niced: kernel.is_niced(self.process),
             paused: !self.is_running,
             home: None,
             vcpus: vcpus.collect(),

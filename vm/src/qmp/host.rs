@@ -173,11 +173,13 @@ impl Host for Qmp {
             .values_mut()
             .filter_map(|socket| socket.guest.as_mut());
         let guests = known.filter(|guest| !guest.connection.is_over);
+        let [busy, niced] = self.kernel.busy_and_niced(&cpus);
         Ok(Snapshot {
             guests: guests
                 .map(|guest| guest.guest(&self.kernel, &all, now))
                 .collect(),
-            busy: self.kernel.busy(&cpus),
+            busy,
+            niced,
             available: self.kernel.available(),
             cpus,
         })
