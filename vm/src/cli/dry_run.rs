@@ -8,10 +8,10 @@ use crate::config::{Mode, Settings};
 use crate::controller::{Controller, Done};
 use crate::core::{Event, explain};
 use crate::host::{Host, HostError};
-use crate::kernel::Process;
 use crate::moment::Moment;
 use crate::snapshot::{GuestId, Snapshot};
 use anyhow::{Context as _, bail};
+use auto_ext_service::affinity_owner::Process;
 use auto_ext_service::sanitize::sanitize;
 
 use super::check::read;

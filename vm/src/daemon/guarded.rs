@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use auto_ext_service::affinity_owner::{AffinityOwner, Claim};
+use auto_ext_service::affinity_owner::{AffinityOwner, Claim, Process};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -11,7 +11,7 @@ use crate::action::Action;
 use crate::config::PinBy;
 use crate::core::Event;
 use crate::host::{Host, HostError};
-use crate::kernel::{Kernel, Process, Threads};
+use crate::kernel::{self, Kernel, Threads};
 use crate::moment::Moment;
 use crate::snapshot::{GuestId, Snapshot, VcpuId};
 use crate::topology::Cpus;
@@ -43,7 +43,7 @@ impl<H: Host> Guarded<H> {
 
     /// Which other service decides where a guest runs, if one does.
     pub(super) fn service_of(&self, guest: &GuestId) -> Option<String> {
-        match self.owner.of(self.host.process(guest)?.to_be_owned())? {
+        match self.owner.of(self.host.process(guest)?)? {
             Claim::Ours => None,
             Claim::Others(service) => Some(service),
         }
@@ -54,8 +54,14 @@ impl<H: Host> Guarded<H> {
         let owner = &self.owner;
         self.claimed.retain(|guest, process| {
             // Where it cannot be said it stays ours, and is said the next time.
-            kept.contains(guest) || owner.release(process.to_be_owned()).is_err()
+            kept.contains(guest) || owner.release(*process).is_err()
         });
+    }
+
+    /// A process, if it is still that.
+    fn there(&self, process: Process) -> Option<kernel::Process> {
+        let there = self.kernel.process(process.pid)?;
+        (there.to_be_owned() == process).then_some(there)
     }
 
     fn claim(&mut self, guest: &GuestId) -> Result<Process, HostError> {
@@ -64,11 +70,11 @@ impl<H: Host> Guarded<H> {
             message,
         };
         let process = self.host.process(guest);
-        let process = process.filter(|process| self.kernel.process(process.pid) == Some(*process));
+        let process = process.filter(|process| self.there(*process).is_some());
         let Some(process) = process else {
             return Err(refused(format!("that of {guest} was not found")));
         };
-        match self.owner.claim(process.to_be_owned()) {
+        match self.owner.claim(process) {
             Ok(Claim::Ours) => {
                 self.claimed.insert(guest.clone(), process);
                 Ok(process)
@@ -84,8 +90,13 @@ impl<H: Host> Guarded<H> {
             asked: "sched_setaffinity",
             message,
         };
-        let threads = Threads::default().read(&self.kernel, process);
-        let mut threads = threads.into_iter().filter(|thread| thread.vcpu == id.index);
+        let threads = self
+            .there(process)
+            .map(|process| Threads::default().read(&self.kernel, process));
+        let mut threads = threads
+            .into_iter()
+            .flatten()
+            .filter(|thread| thread.vcpu == id.index);
         let thread = threads
             .next()
             .and_then(|thread| i32::try_from(thread.tid).ok());

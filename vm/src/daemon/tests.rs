@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use auto_ext_service::affinity_owner::{self, AffinityOwner};
+use auto_ext_service::affinity_owner::{AffinityOwner, Process};
 use auto_ext_service::lock::lock;
 
 use super::request::{Refusal, Request};
@@ -15,7 +15,6 @@ use crate::action::Action;
 use crate::config::{CpuMode, MemoryMode, PinBy, Settings};
 use crate::core::Event;
 use crate::host::{Host, HostError};
-use crate::kernel::Process;
 use crate::moment::Moment;
 use crate::simulation::{Balloon, Host as Simulated, SimGuest, SimVcpu, id, vcpus};
 use crate::snapshot::{GuestId, Snapshot};
@@ -76,10 +75,9 @@ impl Host for Shared {
     /// Guest 000 is process 1000, 001 is 1001, and so on.
     fn process(&self, guest: &GuestId) -> Option<Process> {
         let number: u32 = guest.to_string().parse().unwrap();
-        let began = Duration::from_millis(10);
         Some(Process {
             pid: 1000 + number,
-            began,
+            began: 1,
         })
     }
 
@@ -327,8 +325,7 @@ fn a_guest_that_another_service_places_is_left_to_it() {
     let machine = crowded();
     let smt = AffinityOwner::new(&machine.places().affinity, "auto-ext-smt");
     for pid in 1000..1008 {
-        smt.claim(affinity_owner::Process { pid, began: 1 })
-            .unwrap();
+        smt.claim(Process { pid, began: 1 }).unwrap();
     }
     let mut daemon = machine.daemon();
     machine.windows(&mut daemon, 20);
@@ -342,8 +339,7 @@ fn a_guest_that_another_service_places_is_left_to_it() {
     );
     assert_eq!(claims(&machine), 8);
     for pid in 1003..1008 {
-        smt.release(affinity_owner::Process { pid, began: 1 })
-            .unwrap();
+        smt.release(Process { pid, began: 1 }).unwrap();
     }
     machine.windows(&mut daemon, 20);
     let moved: BTreeSet<GuestId> = machine.host.with(|host| {

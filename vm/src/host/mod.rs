@@ -7,9 +7,10 @@ mod error;
 
 pub use error::HostError;
 
+use auto_ext_service::affinity_owner::Process;
+
 use crate::action::Action;
 use crate::core::Event;
-use crate::kernel::Process;
 use crate::moment::Moment;
 use crate::snapshot::{GuestId, Snapshot};
 

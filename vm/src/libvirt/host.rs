@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use auto_ext_service::affinity_owner;
 use auto_ext_service::bounded_file::Root;
 use auto_ext_service::clock;
 
@@ -414,8 +415,8 @@ impl Host for Libvirt {
         })
     }
 
-    fn process(&self, guest: &GuestId) -> Option<Process> {
-        self.guests.get(guest)?.process
+    fn process(&self, guest: &GuestId) -> Option<affinity_owner::Process> {
+        self.guests.get(guest)?.process.map(Process::to_be_owned)
     }
 
     fn apply(&mut self, action: &Action) -> Result<(), HostError> {

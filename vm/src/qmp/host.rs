@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use auto_ext_service::affinity_owner::Process;
 use auto_ext_service::clock;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -11,7 +12,7 @@ use nix::unistd::Pid;
 use crate::action::Action;
 use crate::core::{End, Event};
 use crate::host::{Host, HostError};
-use crate::kernel::{Kernel, Process};
+use crate::kernel::Kernel;
 use crate::moment::Moment;
 use crate::snapshot::{GuestId, Snapshot, VcpuId};
 use crate::topology::Cpus;
@@ -190,9 +191,8 @@ impl Host for Qmp {
             .sockets
             .values()
             .filter_map(|socket| socket.guest.as_ref());
-        guests
-            .find(|known| known.id == *guest)
-            .map(|known| known.process)
+        let known = guests.find(|known| known.id == *guest)?;
+        Some(known.process.to_be_owned())
     }
 
     fn apply(&mut self, action: &Action) -> Result<(), HostError> {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use auto_ext_service::affinity_owner::Process;
+
 use crate::action::Action;
 use crate::core::Event;
 use crate::host::{self, HostError};
-use crate::kernel::Process;
 use crate::moment::Moment;
 use crate::snapshot::{Fixed, Guest, GuestId, Mib, Snapshot, Vcpu, VcpuId};
 use crate::topology::{Cpu, Cpus, FULL_CAPACITY};
