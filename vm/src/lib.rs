@@ -26,3 +26,4 @@ pub mod scenario;
 pub mod simulation;
 pub mod snapshot;
 pub mod topology;
+pub mod whose;

@@ -63,6 +63,8 @@ pub struct Snapshot {
     pub cpus: Vec<Cpu>,
     /// How long each of them was busy, in the same order; `None` where it was not read.
     pub busy: Vec<Option<Duration>>,
+    /// How long of that with what has a nice value above 0, which yields to all that has none; in the same order.
+    pub niced: Vec<Option<Duration>>,
     /// The guests that run.
     pub guests: Vec<Guest>,
     /// What the host could give without swapping (`MemAvailable`).
@@ -80,6 +82,8 @@ pub struct Guest {
     pub uptime: Duration,
     /// A migration, a backup or the like is under way.
     pub job: bool,
+    /// Its process has a nice value above 0 itself.
+    pub niced: bool,
     /// Its vCPUs do not run, by somebody's will.
     pub paused: bool,
     /// The node that holds at least 60 % of its pages, if one does.

@@ -1,6 +1,6 @@
 //! The file `vm.yaml`: what it means, and what is said of what is wrong with it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use auto_ext_vm::config::{
@@ -14,6 +14,7 @@ const SHIPPED: &str = include_str!("../../vm.yaml");
 
 const ALL: &str = "version: 1
 interval: 10s
+qmp: [/run/vms, /run/other.sock]
 cpu: {mode: pin, pin_by: kernel, foreign: replace, cpus: '2-4,7', under_scx: pin}
 memory:
   mode: balloon
@@ -51,6 +52,18 @@ const WRONG: &[(&str, &str)] = &[
     (
         "version: 1\ninterval: 1h",
         "2:11: error: `interval` is `1h`; it must be from 1s to 1m",
+    ),
+    (
+        "version: 1\nqmp: /run/vms",
+        "2:6: error: `qmp` must be a list such as `[/run/vms]`",
+    ),
+    (
+        "version: 1\nqmp: [/run/a, vm.sock]",
+        "2:15: error: the path `vm.sock` does not begin with `/`",
+    ),
+    (
+        "version: 1\nqmp: [/run/a, /run/a]",
+        "2:15: error: `/run/a` is given twice",
     ),
     (
         "version: 1\ncpu: {mode: pinned}",
@@ -161,6 +174,8 @@ fn what_is_shipped_changes_nothing_and_shows_the_defaults() {
 fn every_key_means_what_it_says() {
     let settings = read(ALL).unwrap().settings;
     assert_eq!(settings.interval, Duration::from_secs(10));
+    let qmp = ["/run/vms", "/run/other.sock"].map(PathBuf::from);
+    assert_eq!(settings.qmp, qmp);
     let cpu = &settings.cpu;
     assert_eq!((cpu.mode, cpu.pin_by), (CpuMode::Pin, PinBy::Kernel));
     assert_eq!(

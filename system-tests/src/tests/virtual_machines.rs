@@ -75,6 +75,7 @@ pub(super) fn without_libvirt_the_service_says_so_in_one_line_and_changes_nothin
     })?;
     it_answers()?;
     it_keeps_what_persons_say()?;
+    it_reads_its_configuration_again()?;
     ensure!(traces()? == before, "{:?} and not {before:?}", traces()?);
     service::say(&format!("systemctl stop {UNIT}"))?;
     must_end("auto-ext-vm status", 3, "systemctl start auto-ext-vm")?;
@@ -127,6 +128,32 @@ fn it_answers() -> anyhow::Result<()> {
         4,
         "not permitted (org.autoext.Vm1.manage)",
     )
+}
+
+/// What is invalid changes nothing, and with `qmp` libvirt is not needed.
+fn it_reads_its_configuration_again() -> anyhow::Result<()> {
+    let before = fs::read_to_string(CONFIG)?;
+    let json = |name: &str| -> anyhow::Result<String> {
+        let json: Value = serde_json::from_str(&service::say("auto-ext-vm status --json")?)?;
+        Ok(json[name].as_str().unwrap_or_default().to_owned())
+    };
+    let reload = |text: &str| {
+        fs::write(CONFIG, text)?;
+        service::say(&format!("systemctl reload {UNIT}"))
+    };
+    reload("version: 1\ncpu: {mode: pni}\n")?;
+    wait::until("the place of what is invalid", &true, || {
+        json("last_error").is_ok_and(|error| error.contains("/etc/auto-ext/vm.yaml:2:13: error: "))
+    })?;
+    ensure!(json("mode")? == "unavailable", "{}", status());
+    reload("version: 1\ninterval: 1s\nqmp: [/run/vms]\n")?;
+    let is_in_mode = |mode: &str| json("mode").is_ok_and(|is| is == mode);
+    wait::until("that QEMUs are looked for", &true, || is_in_mode("observe"))?;
+    reload(&before)?;
+    wait::until("that libvirt is missed", &true, || {
+        is_in_mode("unavailable")
+    })?;
+    Ok(())
 }
 
 /// Also when it is killed.

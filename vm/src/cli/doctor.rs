@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::{self, CpuMode, MemoryMode};
 use crate::daemon::Surroundings;
@@ -44,14 +44,13 @@ pub(super) fn doctor(root: &Path, config: &Path, out: &mut dyn Write) -> anyhow:
 
 fn findings(root: &Path, config: &Path) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let socket = libvirt::socket(root);
-    if let Err(error) = UnixStream::connect(&socket) {
-        findings.push(Finding::Stops(format!(
-            "libvirt does not answer at {} ({error}): install and start it, or run this as root",
-            socket.display()
-        )));
-    }
-    match read(config) {
+    let read = read(config);
+    let qmp = match &read {
+        Ok(Some(checked)) => &checked.settings.qmp[..],
+        _ => &[],
+    };
+    findings.extend(reach(root, qmp));
+    match read {
         Ok(None) => findings.push(Finding::Weakens(format!(
             "there is no {}: nothing is changed until there is one",
             config.display()
@@ -89,6 +88,31 @@ fn findings(root: &Path, config: &Path) -> Vec<Finding> {
     findings
 }
 
+/// Who is to be asked and does not answer. QEMUs come and go, and may serve somebody else now.
+fn reach(root: &Path, qmp: &[PathBuf]) -> Vec<Finding> {
+    if qmp.is_empty() {
+        let socket = libvirt::socket(root);
+        let refused = UnixStream::connect(&socket).err();
+        let finding = refused.map(|error| {
+            Finding::Stops(format!(
+                "libvirt does not answer at {} ({error}): install and start it, run this as root, or give the sockets of \
+                 QEMUs that run without it as `qmp` in {}",
+                socket.display(),
+                config::PATH
+            ))
+        });
+        return finding.into_iter().collect();
+    }
+    let missing = qmp.iter().filter(|path| !path.exists());
+    let finding = |path: &PathBuf| {
+        Finding::Weakens(format!(
+            "there is no {}: no guest is seen there until a QEMU is started with `-qmp unix:PATH,server=on,wait=off`",
+            path.display()
+        ))
+    };
+    missing.map(finding).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -119,6 +143,16 @@ mod tests {
         let said = String::from_utf8(said).unwrap();
         assert!(
             said.contains("vm.yaml:1:10: error: `version` is `2`"),
+            "{said}"
+        );
+        // Whose QEMUs run without libvirt does not need it.
+        let text = "version: 1\nqmp: [/nonexistent/vm.sock]\ncpu: {mode: pin}\n";
+        fs::write(&config, text).unwrap();
+        let mut said = Vec::new();
+        doctor(root.path(), &config, &mut said).unwrap();
+        let said = String::from_utf8(said).unwrap();
+        assert!(
+            said.starts_with("weakens: there is no /nonexistent/vm.sock"),
             "{said}"
         );
     }

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::host::Host;
-use crate::libvirt::{self, Libvirt};
-use crate::qmp::Qmp;
+use crate::libvirt::Libvirt;
+use crate::whose;
+
+use super::check::read;
 
 /// How often the host is looked at, and where it is.
 #[derive(Debug, clap::Args)]
@@ -16,7 +18,8 @@ pub(super) struct Look {
     /// The socket of libvirt's daemon, if it is not where libvirt has it
     #[arg(long, value_name = "SOCKET")]
     connect: Option<PathBuf>,
-    /// The QMP socket of a QEMU that libvirt does not run; may be given several times, and libvirt is not asked then
+    /// The QMP socket of a QEMU that libvirt does not run, or a directory of such sockets; may be given several times, and
+    /// libvirt is not asked then. If neither is given it is as the configuration has it
     #[arg(long, value_name = "SOCKET", conflicts_with = "connect")]
     qmp: Vec<PathBuf>,
 }
@@ -26,13 +29,18 @@ impl Look {
         Duration::from_secs(self.interval.into())
     }
 
-    pub(super) fn host(&self) -> Box<dyn Host> {
+    /// The host that is meant; `config` is where it is said where none is given.
+    pub(super) fn host(&self, config: &Path) -> anyhow::Result<Box<dyn Host + Send>> {
         let root = Path::new("/");
-        if !self.qmp.is_empty() {
-            return Box::new(Qmp::new(&self.qmp, root, self.interval()));
+        if let Some(socket) = &self.connect {
+            return Ok(Box::new(Libvirt::new(socket, root, self.interval())));
         }
-        let socket = self.connect.clone();
-        let socket = socket.unwrap_or_else(|| libvirt::socket(root));
-        Box::new(Libvirt::new(&socket, root, self.interval()))
+        let mut qmp = self.qmp.clone();
+        if qmp.is_empty()
+            && let Some(checked) = read(config)?
+        {
+            qmp = checked.settings.qmp;
+        }
+        Ok(whose::host(&qmp, root, self.interval()))
     }
 }

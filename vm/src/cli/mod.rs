@@ -2,6 +2,7 @@
 
 mod check;
 mod doctor;
+mod dry_run;
 mod look;
 mod monitor;
 mod plan;
@@ -31,11 +32,20 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show what would be done on a host that is made up, window by window, and why
+    /// Show what would be done, and why: to the guests of this host, after two windows, or on a host that is made up. It changes
+    /// nothing
     Plan {
-        /// A description of the host, in YAML
+        /// Look at the guests of this host, as if the configuration had both halves act
+        #[arg(long, required_unless_present = "scenario")]
+        dry_run: bool,
+        /// The description of a host, in YAML, in place of this one
         #[arg(long, value_name = "FILE")]
-        scenario: PathBuf,
+        scenario: Option<PathBuf>,
+        /// The configuration
+        #[arg(long, value_name = "F", default_value = config::PATH)]
+        config: PathBuf,
+        #[command(flatten)]
+        look: look::Look,
     },
     /// Place vCPUs and give and take memory until it is told to end, and put back what was found
     Run(run::Run),
@@ -71,7 +81,11 @@ pub fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     let mut out = io::stdout().lock();
     let result = match Cli::parse().command {
-        Command::Plan { scenario } => plan::plan(&scenario, &mut out),
+        Command::Plan {
+            scenario: Some(scenario),
+            ..
+        } => plan::plan(&scenario, &mut out),
+        Command::Plan { config, look, .. } => dry_run::dry_run(&look, &config, &mut out),
         Command::Run(options) => run::run(&options, &mut out),
         Command::Monitor(look) => monitor::monitor(&look, &mut out),
         Command::Service(command) => service::perform(&command, &mut out),

@@ -1,7 +1,9 @@
 //! `auto-ext-vm monitor`: what guests do, window by window. It changes nothing.
 
 use std::io::Write;
+use std::path::Path;
 
+use crate::config;
 use crate::host::Host as _;
 use crate::monitor::Iteration;
 use anyhow::Context as _;
@@ -13,7 +15,7 @@ use super::words::complain;
 /// Shows each window, until it is told to end.
 pub(super) fn monitor(look: &Look, out: &mut dyn Write) -> anyhow::Result<()> {
     let mut ticks = Ticks::begin(look.interval()).context("cannot wait for signals")?;
-    let mut host = look.host();
+    let mut host = look.host(Path::new(config::PATH))?;
     let mut before = Some((host.snapshot()?, host.now()));
     let mut number = 0;
     while ticks.wait()? == Tick::Window {

@@ -1,4 +1,4 @@
-//! `auto-ext-vm plan`: what would be done on a host that somebody describes.
+//! `auto-ext-vm plan --scenario FILE`: what would be done on a host that somebody describes.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write};

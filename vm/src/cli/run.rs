@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::config::{Config, CpuConfig, MemoryConfig, Mode, Reclaim};
+use crate::config::{self, Config, CpuConfig, MemoryConfig, Mode, Reclaim};
 use crate::controller::{Controller, Done};
 use crate::core::{Event, explain};
 use crate::host::Host;
@@ -60,7 +60,7 @@ impl Run {
 pub(super) fn run(options: &Run, out: &mut dyn Write) -> anyhow::Result<()> {
     let remembered = Remembered::hold(&options.originals)?;
     let mut ticks = Ticks::begin(options.look.interval()).context("cannot wait for signals")?;
-    let host = options.look.host();
+    let host = options.look.host(Path::new(config::PATH))?;
     let mut controller = Controller::new(host, options.config(), Some(remembered))?;
     let mut shown = Shown::default();
     let done = controller.look()?;
@@ -96,7 +96,7 @@ impl Shown {
     /// Shows what was done in a window, and how CPUs stand if that is news.
     fn window(
         &mut self,
-        controller: &Controller<Box<dyn Host>>,
+        controller: &Controller<Box<dyn Host + Send>>,
         number: u64,
         done: &[Done],
         out: &mut dyn Write,

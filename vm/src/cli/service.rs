@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config;
+use crate::daemon::Entry;
 use crate::daemon::bus::{NAME, PATH};
 use crate::daemon::request::MAX_PAUSE;
 use crate::daemon::run::{LOCK, run};
 use crate::daemon::status::Status;
-use crate::daemon::work::{Connect, Daemon, Places};
-use crate::daemon::{Entry, Find, InProc};
-use crate::libvirt::{self, Libvirt};
+use crate::daemon::work::{Configuration, Connect, Daemon, Places};
+use crate::host::Host;
+use crate::whose;
 use anyhow::Context as _;
 use auto_ext_bus::client::{Ask, Client, Service};
 use auto_ext_bus::join::BusKind;
@@ -183,26 +184,20 @@ fn daemon(path: &Path, bus: BusKind) -> anyhow::Result<()> {
         }
         other => other?,
     };
-    let settings = match read(path) {
-        Ok(Some(checked)) => checked.settings,
+    let path = path.to_owned();
+    let configuration: Configuration = Box::new(move || match read(&path) {
+        Ok(Some(checked)) => Ok(checked.settings),
         Ok(None) => {
             tracing::info!("there is no {}: nothing is changed", path.display());
-            config::Settings::default()
+            Ok(config::Settings::default())
         }
-        // It is not known what the owner wants: then nothing is changed.
-        Err(error) => {
-            tracing::error!("nothing is changed: {error:#}");
-            config::Settings::default()
-        }
-    };
-    let interval = settings.interval;
-    let connect: Connect<Libvirt> = Box::new(move || {
-        let root = Path::new(ROOT);
-        let host = Libvirt::new(&libvirt::socket(root), root, interval);
-        let find: Box<dyn Find> = Box::new(InProc::new(root));
-        Ok((host, find))
+        Err(error) => Err(format!("{error:#}")),
     });
-    run(Daemon::new(settings, places, connect), bus, lock)
+    let connect: Connect<Box<dyn Host + Send>> = Box::new(|settings| {
+        let root = Path::new(ROOT);
+        Ok(whose::host(&settings.qmp, root, settings.interval))
+    });
+    run(Daemon::new(configuration, places, connect), bus, lock)
 }
 
 /// Logs to standard error, which systemd takes to the journal.

@@ -1,7 +1,7 @@
 //! The file `vm.yaml`: what its keys mean and their ranges. What is wrong is told with its place, all of it at once.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use auto_ext_service::config_file::error::{ConfigError, Problem, Problems, Warning, judge, quote};
@@ -23,7 +23,7 @@ pub const MAX_BYTES: usize = 1 << 18;
 /// The version of the format that is read.
 pub(super) const VERSION: u32 = 1;
 
-pub(super) const KEYS: [&str; 5] = ["version", "interval", "cpu", "memory", "guests"];
+pub(super) const KEYS: [&str; 6] = ["version", "interval", "qmp", "cpu", "memory", "guests"];
 pub(super) const CPU_KEYS: [&str; 5] = ["mode", "pin_by", "foreign", "cpus", "under_scx"];
 pub(super) const MEMORY_KEYS: [&str; 7] = [
     "mode",
@@ -45,6 +45,9 @@ pub(super) const MIN: [u32; 2] = [200, 1 << 24];
 pub(super) const WEIGHT: [f64; 2] = [0.1, 10.0];
 pub(super) const MAX_GUESTS: usize = 4096;
 pub(super) const MAX_NAME: usize = 255;
+pub(super) const MAX_SOCKETS: usize = 1024;
+/// The longest path of a socket, in bytes (unix(7)).
+pub(super) const MAX_SOCKET: usize = 107;
 /// The longest list of CPUs, in bytes.
 pub(super) const MAX_LIST: usize = 4096;
 
@@ -113,6 +116,9 @@ fn read(problems: &mut Problems, root: &Node, settings: &mut Settings) {
     if let Some(node) = fields.get("interval") {
         set(&mut settings.interval, interval(problems, node));
     }
+    if let Some(node) = fields.get_filled("qmp") {
+        qmp(problems, node, &mut settings.qmp);
+    }
     if let Some(node) = fields.get_filled("cpu") {
         cpu(problems, node, settings);
     }
@@ -133,6 +139,28 @@ fn set<T>(to: &mut T, value: Option<T>) {
 fn interval(problems: &mut Problems, node: &Node) -> Option<Duration> {
     let [min, max] = INTERVALS;
     problems.duration(node, "`interval`", min, max)
+}
+
+/// Paths of sockets and of directories of them.
+fn qmp(problems: &mut Problems, node: &Node, sockets: &mut Vec<PathBuf>) {
+    let Some(items) = problems.list(node, "`qmp`", MAX_SOCKETS, "[/run/vms]") else {
+        return;
+    };
+    for item in items {
+        let what = "a path such as `/run/vms`";
+        let Some(text) = problems.text(item, "a socket in `qmp`", what, MAX_SOCKET) else {
+            continue;
+        };
+        let path = PathBuf::from(text);
+        if !path.is_absolute() {
+            let message = format!("the path {} does not begin with `/`", quote(text));
+            problems.add(item.at, message);
+        } else if sockets.contains(&path) {
+            problems.add(item.at, format!("{} is given twice", quote(text)));
+        } else {
+            sockets.push(path);
+        }
+    }
 }
 
 fn cpu(problems: &mut Problems, node: &Node, settings: &mut Settings) {

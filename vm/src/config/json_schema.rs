@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::file::{
     CPU_KEYS, GUEST_KEYS, GUEST_MEMORY_KEYS, HOST_FLOOR, KEYS, MAX_GUESTS, MAX_LIST, MAX_NAME,
-    MEMORY_KEYS, MIN, RESERVE, STEP, VERSION, WEIGHT,
+    MAX_SOCKET, MAX_SOCKETS, MEMORY_KEYS, MIN, RESERVE, STEP, VERSION, WEIGHT,
 };
 use super::settings::{CpuMode, Foreign, MemoryMode, PinBy, Settings, UnderScx};
 use super::values::Reclaim;
@@ -24,6 +24,7 @@ pub fn json_schema() -> Value {
         [
             described(version, "The version of this format"),
             duration(default.interval, "How long a window is, 1s to 1m"),
+            qmp(),
             cpu(),
             memory(&default),
             guests(),
@@ -51,6 +52,17 @@ fn switch(explanation: &str) -> Value {
 fn mib([min, max]: [u32; 2], default: Mib, explanation: &str) -> Value {
     let size = json!({"type": "integer", "minimum": min, "maximum": max, "default": default});
     described(size, explanation)
+}
+
+fn qmp() -> Value {
+    let path = json!({"type": "string", "pattern": "^/", "maxLength": MAX_SOCKET});
+    json!({
+        "type": ["array", "null"],
+        "items": path,
+        "uniqueItems": true,
+        "maxItems": MAX_SOCKETS,
+        "description": "The QMP sockets of guests that libvirt does not run, and directories of such; libvirt is not asked then",
+    })
 }
 
 fn cpu() -> Value {

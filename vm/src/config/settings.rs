@@ -1,6 +1,7 @@
 //! What the owner of a host wants, as the file has it: guests by their names, which they have only as long as they run.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::values::{Config, CpuConfig, GuestConfig, MemoryConfig, Mode, Reclaim};
@@ -12,6 +13,8 @@ use crate::topology::Cpus;
 pub struct Settings {
     /// How long a window is.
     pub interval: Duration,
+    /// The QMP sockets of guests that libvirt does not run, and directories of such; with any, libvirt is not asked.
+    pub qmp: Vec<PathBuf>,
     /// About vCPUs.
     pub cpu: CpuSettings,
     /// About memory.
@@ -175,6 +178,7 @@ impl Default for Settings {
         } = MemoryConfig::default();
         Self {
             interval: Duration::from_secs(5),
+            qmp: Vec::new(),
             cpu: CpuSettings::default(),
             memory: MemorySettings {
                 mode: MemoryMode::default(),

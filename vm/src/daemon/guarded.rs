@@ -7,11 +7,11 @@ use auto_ext_service::affinity_owner::{AffinityOwner, Claim, Process};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
-use super::processes::Find;
 use crate::action::Action;
 use crate::config::PinBy;
 use crate::core::Event;
 use crate::host::{Host, HostError};
+use crate::kernel::{self, Kernel, Threads};
 use crate::moment::Moment;
 use crate::snapshot::{GuestId, Snapshot, VcpuId};
 use crate::topology::Cpus;
@@ -23,32 +23,27 @@ pub(super) const SERVICE: &str = "auto-ext-vm";
 pub(super) struct Guarded<H> {
     /// The host itself.
     pub(super) host: H,
-    find: Box<dyn Find>,
+    kernel: Kernel,
     owner: AffinityOwner,
     pin_by: PinBy,
-    /// The processes of those who were seen last, as far as they were found.
-    processes: BTreeMap<GuestId, Process>,
-    seen: BTreeSet<GuestId>,
     claimed: BTreeMap<GuestId, Process>,
 }
 
 impl<H: Host> Guarded<H> {
     /// A host of which nothing is claimed yet.
-    pub(super) fn new(host: H, find: Box<dyn Find>, owner: AffinityOwner, pin_by: PinBy) -> Self {
+    pub(super) fn new(host: H, kernel: Kernel, owner: AffinityOwner, pin_by: PinBy) -> Self {
         Self {
             host,
-            find,
+            kernel,
             owner,
             pin_by,
-            processes: BTreeMap::new(),
-            seen: BTreeSet::new(),
             claimed: BTreeMap::new(),
         }
     }
 
     /// Which other service decides where a guest runs, if one does.
     pub(super) fn service_of(&self, guest: &GuestId) -> Option<String> {
-        match self.owner.of(*self.processes.get(guest)?)? {
+        match self.owner.of(self.host.process(guest)?)? {
             Claim::Ours => None,
             Claim::Others(service) => Some(service),
         }
@@ -63,13 +58,19 @@ impl<H: Host> Guarded<H> {
         });
     }
 
+    /// A process, if it is still that.
+    fn there(&self, process: Process) -> Option<kernel::Process> {
+        let there = self.kernel.process(process.pid)?;
+        (there.to_be_owned() == process).then_some(there)
+    }
+
     fn claim(&mut self, guest: &GuestId) -> Result<Process, HostError> {
         let refused = |message: String| HostError::Refused {
             asked: "the process of a guest",
             message,
         };
-        let process = self.processes.get(guest).copied();
-        let process = process.filter(|process| self.find.is_there(*process));
+        let process = self.host.process(guest);
+        let process = process.filter(|process| self.there(*process).is_some());
         let Some(process) = process else {
             return Err(refused(format!("that of {guest} was not found")));
         };
@@ -83,33 +84,22 @@ impl<H: Host> Guarded<H> {
         }
     }
 
-    /// Finds who is new. That looks at all processes of the machine.
-    fn find_new(&mut self, snapshot: &Snapshot) {
-        let seen: BTreeSet<GuestId> = snapshot
-            .guests
-            .iter()
-            .map(|guest| guest.id.clone())
-            .collect();
-        self.processes.retain(|guest, _| seen.contains(guest));
-        let ended = |process: &Process| !self.find.is_there(*process);
-        self.processes.retain(|_, process| !ended(process));
-        let is_new =
-            |guest: &&GuestId| !self.processes.contains_key(*guest) || !self.seen.contains(*guest);
-        let new: Vec<GuestId> = seen.iter().filter(is_new).cloned().collect();
-        if new.iter().any(|guest| !self.seen.contains(guest)) {
-            self.processes.extend(self.find.processes(&new));
-        }
-        self.seen = seen;
-    }
-
     /// Has the kernel let a vCPU run on these CPUs alone.
     fn pin(&self, process: Process, id: &VcpuId, cpus: &Cpus) -> Result<(), HostError> {
         let refused = |message: String| HostError::Refused {
             asked: "sched_setaffinity",
             message,
         };
-        let thread = self.find.thread(process, id.index);
-        let thread = thread.and_then(|thread| i32::try_from(thread).ok());
+        let threads = self
+            .there(process)
+            .map(|process| Threads::default().read(&self.kernel, process));
+        let mut threads = threads
+            .into_iter()
+            .flatten()
+            .filter(|thread| thread.vcpu == id.index);
+        let thread = threads
+            .next()
+            .and_then(|thread| i32::try_from(thread.tid).ok());
         let thread = thread.ok_or_else(|| HostError::Gone(format!("thread of vCPU {id}")))?;
         let mut set = CpuSet::new();
         for cpu in cpus {
@@ -130,9 +120,11 @@ impl<H: Host> Host for Guarded<H> {
     }
 
     fn snapshot(&mut self) -> Result<Snapshot, HostError> {
-        let snapshot = self.host.snapshot()?;
-        self.find_new(&snapshot);
-        Ok(snapshot)
+        self.host.snapshot()
+    }
+
+    fn process(&self, guest: &GuestId) -> Option<Process> {
+        self.host.process(guest)
     }
 
     fn apply(&mut self, action: &Action) -> Result<(), HostError> {

@@ -1,7 +1,7 @@
 //! The service: it looks at a host once in a window, has what is decided done, and answers who asks.
 //!
 //! [`work`] is the service without its threads, with `answers` to who asks it, tested with a host that is made up: `guarded` keeps it from vCPUs that another service
-//! has, by `processes`, and `surroundings` says who else is at work. `orders` is what persons said, `history` what was done, both over
+//! has, and `surroundings` says who else is at work. `orders` is what persons said, `history` what was done, both over
 //! restarts; `status` and `metrics` what is shown. `run` has the threads, the signals and systemd, and `bus` who asks by D-Bus.
 
 mod answers;
@@ -10,7 +10,6 @@ mod guarded;
 mod history;
 mod metrics;
 mod orders;
-mod processes;
 pub mod request;
 pub mod run;
 pub mod status;
@@ -20,5 +19,4 @@ mod tests;
 pub mod work;
 
 pub use history::Entry;
-pub use processes::{Find, InProc};
 pub use surroundings::Surroundings;

@@ -60,6 +60,7 @@ pub struct Queued {
 #[derive(Debug)]
 pub(super) enum Message {
     Request(Queued),
+    Reload,
     End,
 }
 
@@ -87,6 +88,12 @@ impl Requests {
         self.queue.try_send(queued).map_err(|_| Refusal::TooMuch)?;
         let ends = || Refusal::Unavailable("the service ends".to_owned());
         answered.await.map_err(|_| ends())?
+    }
+
+    /// Has the service read its configuration again.
+    pub(super) fn reload(&self) {
+        // Where it ends there is nobody to read it.
+        let _ = self.queue.send(Message::Reload);
     }
 
     /// Has the service end.

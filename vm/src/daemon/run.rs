@@ -1,5 +1,6 @@
 //! The service with its threads: one that looks and acts, which nobody who asks can hold up, and one for the bus, signals and systemd.
 
+use std::pin::pin;
 use std::sync::mpsc::Receiver;
 use std::sync::mpsc::RecvTimeoutError;
 use std::thread;
@@ -24,7 +25,7 @@ const ALIVE_EVERY: Duration = Duration::from_secs(10);
 /// Where the lock of the one service is, within the directory for what outlives it.
 pub const LOCK: &str = "lock";
 
-/// Runs until SIGTERM or SIGINT. `lock` is held meanwhile: there is one host.
+/// Runs until SIGTERM or SIGINT; SIGHUP has the configuration read again. `lock` is held meanwhile: there is one host.
 ///
 /// # Errors
 /// When another service has the name on the bus, or the system gives no threads or signals.
@@ -43,13 +44,18 @@ pub fn run<H: Host + Send + 'static>(
         let ended = runtime.block_on(async {
             let mut terminate = signal(SignalKind::terminate())?;
             let mut interrupt = signal(SignalKind::interrupt())?;
-            tokio::select! {
-                _ = terminate.recv() => Ok(()),
-                _ = interrupt.recv() => Ok(()),
-                served = line::serve(bus, offered, ready) => match served {
-                    Ok(()) | Err(BusError::Unreachable(..)) => Ok(()),
-                    Err(error) => Err(anyhow::Error::from(error)),
-                },
+            let mut hangup = signal(SignalKind::hangup())?;
+            let mut serves = pin!(line::serve(bus, offered, ready));
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => break Ok(()),
+                    _ = interrupt.recv() => break Ok(()),
+                    _ = hangup.recv() => requests.reload(),
+                    served = &mut serves => break match served {
+                        Ok(()) | Err(BusError::Unreachable(..)) => Ok(()),
+                        Err(error) => Err(anyhow::Error::from(error)),
+                    },
+                }
             }
         });
         tell_systemd(NotifyState::Stopping);
@@ -85,6 +91,11 @@ fn work<H: Host>(mut daemon: Daemon<H>, asked: &Receiver<Message>, show: &watch:
                 // Who asked may have left.
                 let _ = queued.answer.send(answer);
                 publish(&daemon, show);
+            }
+            Ok(Message::Reload) => {
+                daemon.reload();
+                // What it says holds at once.
+                next = Instant::now();
             }
             Err(RecvTimeoutError::Timeout) => tell_systemd(NotifyState::Watchdog),
             Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => break,

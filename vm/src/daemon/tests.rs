@@ -1,6 +1,6 @@
 //! The service with a host that is made up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,10 +8,9 @@ use std::time::Duration;
 use auto_ext_service::affinity_owner::{AffinityOwner, Process};
 use auto_ext_service::lock::lock;
 
-use super::processes::Find;
 use super::request::{Refusal, Request};
 use super::status::{Mode, Status};
-use super::work::{Connect, Daemon, Places};
+use super::work::{Configuration, Connect, Daemon, Places};
 use crate::action::Action;
 use crate::config::{CpuMode, MemoryMode, PinBy, Settings};
 use crate::core::Event;
@@ -73,32 +72,19 @@ impl Host for Shared {
         Ok(self.with(|host| Simulated::snapshot(host)))
     }
 
+    /// Guest 000 is process 1000, 001 is 1001, and so on.
+    fn process(&self, guest: &GuestId) -> Option<Process> {
+        let number: u32 = guest.to_string().parse().unwrap();
+        Some(Process {
+            pid: 1000 + number,
+            began: 1,
+        })
+    }
+
     fn apply(&mut self, action: &Action) -> Result<(), HostError> {
         self.reach()?;
         self.with(|host| Simulated::apply(host, action));
         Ok(())
-    }
-}
-
-/// Guest 000 is process 1000, 001 is 1001, and so on.
-struct Numbered;
-
-impl Find for Numbered {
-    fn processes(&self, guests: &[GuestId]) -> BTreeMap<GuestId, Process> {
-        let process = |guest: &GuestId| {
-            let number: u32 = guest.to_string().parse().unwrap();
-            let pid = 1000 + number;
-            (guest.clone(), Process { pid, began: 1 })
-        };
-        guests.iter().map(process).collect()
-    }
-
-    fn is_there(&self, _: Process) -> bool {
-        true
-    }
-
-    fn thread(&self, _: Process, _: u32) -> Option<u32> {
-        None
     }
 }
 
@@ -107,13 +93,25 @@ struct Machine {
     directory: tempfile::TempDir,
     host: Shared,
     settings: Settings,
+    /// What the owner writes later, or what is wrong with it.
+    written: Written,
 }
+
+type Written = Arc<Mutex<Option<Result<Settings, String>>>>;
 
 impl Machine {
     fn new(host: Simulated) -> Self {
         let directory = tempfile::tempdir().unwrap();
         for name in ["state", "run", "root/proc"] {
             fs::create_dir_all(directory.path().join(name)).unwrap();
+        }
+        for number in 0..host.guests.len() {
+            let process = directory
+                .path()
+                .join(format!("root/proc/{}", 1000 + number));
+            fs::create_dir(&process).unwrap();
+            let stat = format!("1 (qemu) S{} 1 0", " 0".repeat(18));
+            fs::write(process.join("stat"), stat).unwrap();
         }
         let mut settings = Settings::default();
         settings.cpu.mode = CpuMode::Pin;
@@ -122,6 +120,7 @@ impl Machine {
             directory,
             host: Shared::new(host),
             settings,
+            written: Written::default(),
         }
     }
 
@@ -137,12 +136,11 @@ impl Machine {
 
     fn daemon(&self) -> Daemon<Shared> {
         let host = self.host.clone();
-        let connect: Connect<Shared> = Box::new(move || {
-            host.reach()?;
-            let find: Box<dyn Find> = Box::new(Numbered);
-            Ok((host.clone(), find))
-        });
-        Daemon::new(self.settings.clone(), self.places(), connect)
+        let connect: Connect<Shared> = Box::new(move |_| host.reach().map(|()| host.clone()));
+        let (settings, written) = (self.settings.clone(), self.written.clone());
+        let configuration: Configuration =
+            Box::new(move || lock(&written).clone().unwrap_or(Ok(settings.clone())));
+        Daemon::new(configuration, self.places(), connect)
     }
 
     fn windows(&self, daemon: &mut Daemon<Shared>, count: u32) {
@@ -330,11 +328,6 @@ fn a_guest_that_another_service_places_is_left_to_it() {
         smt.claim(Process { pid, began: 1 }).unwrap();
     }
     let mut daemon = machine.daemon();
-    // The first look sweeps what was said of processes that are not there: in this machine none is.
-    machine.windows(&mut daemon, 1);
-    for pid in 1000..1008 {
-        smt.claim(Process { pid, began: 1 }).unwrap();
-    }
     machine.windows(&mut daemon, 20);
     assert_eq!(machine.host.pins(), 0);
     let status = daemon.status();
@@ -460,6 +453,60 @@ fn a_vcpu_whose_thread_is_not_found_is_not_pinned_by_the_kernel() {
         !metrics.contains("auto_ext_vm_refused_total 0\n"),
         "{metrics}"
     );
+}
+
+#[test]
+fn a_configuration_that_has_changed_begins_anew_and_an_invalid_one_changes_nothing() {
+    let machine = crowded();
+    let mut daemon = machine.daemon();
+    machine.windows(&mut daemon, 8);
+    assert_eq!(machine.host.pins(), 6);
+    let wrong = "vm.yaml:2:3: error: no\nvm.yaml:4:1: error: no".to_owned();
+    *lock(&machine.written) = Some(Err(wrong));
+    daemon.reload();
+    machine.windows(&mut daemon, 5);
+    let status = daemon.status();
+    let expected =
+        "the configuration stays as it was: vm.yaml:2:3: error: no; vm.yaml:4:1: error: no";
+    assert_eq!(status.last_error, expected);
+    assert_eq!((status.mode, machine.host.pins()), (Mode::Act, 6));
+    // One that says the same as before is none that has changed.
+    *lock(&machine.written) = Some(Ok(machine.settings.clone()));
+    daemon.reload();
+    assert_eq!(machine.host.pins(), 6);
+    *lock(&machine.written) = Some(Ok(Settings::default()));
+    daemon.reload();
+    assert!(machine.host.all_at(0));
+    machine.windows(&mut daemon, 10);
+    let status = daemon.status();
+    assert_eq!(
+        (status.mode, status.last_error),
+        (Mode::Observe, String::new())
+    );
+    assert_eq!((machine.host.pins(), claims(&machine)), (12, 0));
+    *lock(&machine.written) = Some(Ok(machine.settings.clone()));
+    daemon.reload();
+    machine.windows(&mut daemon, 8);
+    assert_eq!((machine.host.pins(), claims(&machine)), (18, 6));
+    daemon.end();
+    assert!(machine.host.all_at(0));
+}
+
+#[test]
+fn a_configuration_that_is_invalid_at_the_start_has_nothing_changed_until_it_is_valid() {
+    let machine = crowded();
+    *lock(&machine.written) = Some(Err("vm.yaml:2:3: error: no".to_owned()));
+    let mut daemon = machine.daemon();
+    machine.windows(&mut daemon, 8);
+    assert_eq!(
+        (daemon.status().mode, machine.host.pins()),
+        (Mode::Observe, 0)
+    );
+    assert!(daemon.status().last_error.contains("vm.yaml:2:3"));
+    *lock(&machine.written) = None;
+    daemon.reload();
+    machine.windows(&mut daemon, 8);
+    assert_eq!(machine.host.pins(), 6);
 }
 
 #[test]

@@ -12,14 +12,14 @@ use super::guarded::{Guarded, SERVICE};
 use super::history::History;
 use super::metrics::Counters;
 use super::orders::{Orders, OrdersFile, Pause};
-use super::processes::Find;
 use super::request::Refusal;
 use super::surroundings::{Surroundings, scheduler};
 use crate::action::{Action, Notice};
-use crate::config::{Config, GuestConfig, Mode as Acting, Settings, UnderScx};
+use crate::config::{Config, GuestConfig, Mode as Acting, PinBy, Settings, UnderScx};
 use crate::controller::{Controller, Done};
 use crate::core::Event;
 use crate::host::{Host, HostError};
+use crate::kernel::Kernel;
 use crate::remembered::{Remembered, RememberedError};
 use crate::snapshot::{Guest, GuestId};
 
@@ -41,12 +41,15 @@ pub struct Places {
     pub root: PathBuf,
 }
 
-/// Makes a host, and who finds its guests' processes.
-pub type Connect<H> = Box<dyn FnMut() -> Result<(H, Box<dyn Find>), HostError> + Send>;
+/// Makes the host that is wanted.
+pub type Connect<H> = Box<dyn FnMut(&Settings) -> Result<H, HostError> + Send>;
+/// Reads what the owner wants; or says what is wrong with it, with its places.
+pub type Configuration = Box<dyn FnMut() -> Result<Settings, String> + Send>;
 
 /// The service.
 pub struct Daemon<H> {
     settings: Settings,
+    configuration: Configuration,
     places: Places,
     connect: Connect<H>,
     pub(super) controller: Option<Controller<Guarded<H>>>,
@@ -66,15 +69,16 @@ pub struct Daemon<H> {
 impl<H: Host> Daemon<H> {
     /// Begins. Nothing is seen before the first window.
     #[must_use]
-    pub fn new(settings: Settings, places: Places, connect: Connect<H>) -> Self {
+    pub fn new(configuration: Configuration, places: Places, connect: Connect<H>) -> Self {
         let orders_file = OrdersFile::new(&places.state);
         let mut history = History::read(&places.state);
         history.add("started");
-        Self {
+        let mut daemon = Self {
+            settings: Settings::default(),
+            configuration,
             orders: orders_file.read(),
             orders_file,
             history,
-            settings,
             places,
             connect,
             controller: None,
@@ -84,7 +88,41 @@ impl<H: Host> Daemon<H> {
             trouble: Some("nothing has been looked at yet".to_owned()),
             last_error: String::new(),
             counters: Counters::default(),
+        };
+        match (daemon.configuration)() {
+            Ok(settings) => daemon.settings = settings,
+            // It is not known what the owner wants: then nothing is changed.
+            Err(why) => daemon.is_invalid(&why, "nothing is changed"),
         }
+        daemon
+    }
+
+    /// Reads the configuration again. With one that has changed all begins anew, after what was found was put back; with one that is
+    /// invalid the last good one holds.
+    pub fn reload(&mut self) {
+        match (self.configuration)() {
+            Ok(settings) => {
+                self.last_error.clear();
+                if settings == self.settings {
+                    self.history.add("the configuration is as it was");
+                    return;
+                }
+                self.event(Event::Exit);
+                self.controller = None;
+                self.settings = settings;
+                self.history.add("the configuration was read again");
+                tracing::info!("the configuration was read again");
+            }
+            Err(why) => self.is_invalid(&why, "the configuration stays as it was"),
+        }
+    }
+
+    fn is_invalid(&mut self, why: &str, so: &str) {
+        // Each of its lines is one thing that is wrong.
+        let why: Vec<String> = why.lines().map(sanitize).collect();
+        self.last_error = format!("{so}: {}", why.join("; "));
+        tracing::error!("{}", self.last_error);
+        self.history.add(&self.last_error);
     }
 
     /// How long a window is.
@@ -143,12 +181,19 @@ impl<H: Host> Daemon<H> {
             return Ok(());
         }
         let said = |error: HostError| sanitize(&error.to_string());
-        let (host, find) = (self.connect)().map_err(said)?;
+        let host = (self.connect)(&self.settings).map_err(said)?;
         let owner = AffinityOwner::new(&self.places.affinity, SERVICE);
         if let Err(error) = owner.sweep(&self.places.root) {
             tracing::warn!("{}: {error}", self.places.affinity.display());
         }
-        let host = Guarded::new(host, find, owner, self.settings.cpu.pin_by);
+        let kernel = Kernel::new(&self.places.root);
+        // Without libvirt it is the kernel that pins, and the host knows which threads.
+        let pin_by = if self.settings.qmp.is_empty() {
+            self.settings.cpu.pin_by
+        } else {
+            PinBy::Libvirt
+        };
+        let host = Guarded::new(host, kernel, owner, pin_by);
         let said = |error: RememberedError| error.to_string();
         let remembered =
             Remembered::hold(&self.places.state.join("originals.json")).map_err(said)?;

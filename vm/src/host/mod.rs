@@ -7,10 +7,12 @@ mod error;
 
 pub use error::HostError;
 
+use auto_ext_service::affinity_owner::Process;
+
 use crate::action::Action;
 use crate::core::Event;
 use crate::moment::Moment;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{GuestId, Snapshot};
 
 /// A host.
 pub trait Host {
@@ -30,6 +32,9 @@ pub trait Host {
     /// When nothing can be known of the host.
     fn snapshot(&mut self) -> Result<Snapshot, HostError>;
 
+    /// In which process a guest of the last snapshot runs; `None` where that was not found.
+    fn process(&self, guest: &GuestId) -> Option<Process>;
+
     /// Does one thing that is to be done. To remember and to tell people is the caller's, and does nothing here.
     ///
     /// # Errors
@@ -48,6 +53,10 @@ impl<H: Host + ?Sized> Host for Box<H> {
 
     fn snapshot(&mut self) -> Result<Snapshot, HostError> {
         (**self).snapshot()
+    }
+
+    fn process(&self, guest: &GuestId) -> Option<Process> {
+        (**self).process(guest)
     }
 
     fn apply(&mut self, action: &Action) -> Result<(), HostError> {

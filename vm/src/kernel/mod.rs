@@ -2,6 +2,7 @@
 //! Whose processes these are is for others to say.
 
 mod cgroup;
+mod command_line;
 mod cpus;
 mod process;
 mod texts;
@@ -10,6 +11,7 @@ mod threads;
 #[cfg(test)]
 mod tests;
 
+pub use command_line::StartedFor;
 pub use process::{Pid, Process};
 pub use texts::Kernel;
 pub use threads::{Thread, Threads};

@@ -3,18 +3,22 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use auto_ext_service::affinity_owner;
 use auto_ext_service::cpu_list::MAX_CPUS;
 
 use crate::moment::Moment;
 use crate::snapshot::Mib;
 
-use super::texts::{Kernel, MAX_TEXT, in_ticks, kib_of};
+use super::command_line::StartedFor;
+use super::texts::{Kernel, MAX_TEXT, in_ticks, kib_of, ticks_of};
 
 /// The number of a process.
 pub type Pid = u32;
 
 /// How large a command line is at most that is looked at, in bytes.
 const MAX_COMMAND: usize = 1 << 20;
+/// How many processes are looked at.
+const MAX_PROCESSES: usize = 1 << 16;
 /// How large the map of a process's memory may be, in bytes.
 const MAX_MAPS: usize = 4 << 20;
 
@@ -31,27 +35,39 @@ impl Kernel {
     /// The process that has this number now.
     #[must_use]
     pub fn process(&self, pid: Pid) -> Option<Process> {
+        self.process_and_nice(pid).map(|(process, _)| process)
+    }
+
+    /// Whether it has a nice value above 0; threads have what their process had when they began.
+    #[must_use]
+    pub fn is_niced(&self, process: Process) -> bool {
+        self.process_and_nice(process.pid)
+            .is_some_and(|(_, nice)| nice > 0)
+    }
+
+    fn process_and_nice(&self, pid: Pid) -> Option<(Process, i64)> {
         let text = self.root.text(&format!("proc/{pid}/stat"), MAX_TEXT)?;
         // The name is in brackets, and may have some itself.
         let (_, rest) = text.rsplit_once(')')?;
-        // State is the third field, starttime the 22nd (proc_pid_stat(5)).
-        let ticks = rest.split_ascii_whitespace().nth(22 - 3)?.parse().ok()?;
-        Some(Process {
-            pid,
-            began: in_ticks(ticks),
-        })
+        // State is the third field, nice the 19th and starttime the 22nd (proc_pid_stat(5)).
+        let mut fields = rest.split_ascii_whitespace().skip(19 - 3);
+        let nice = fields.next()?.parse().ok()?;
+        let began = in_ticks(fields.nth(22 - 20)?.parse().ok()?);
+        Some((Process { pid, began }, nice))
     }
 
-    /// Whether two words of its command line are these, one after the other.
+    /// The numbers of all processes.
     #[must_use]
-    pub fn is_called_with(&self, process: Process, option: &str, value: &str) -> bool {
-        let path = format!("proc/{}/cmdline", process.pid);
+    pub fn pids(&self) -> Vec<Pid> {
+        self.root.numbers("proc", MAX_PROCESSES).unwrap_or_default()
+    }
+
+    /// Which guest a process was started for, as far as its command line says so.
+    #[must_use]
+    pub fn started_for(&self, pid: Pid) -> StartedFor {
+        let path = format!("proc/{pid}/cmdline");
         let text = self.root.text(&path, MAX_COMMAND).unwrap_or_default();
-        let words = text.split('\0');
-        let next = words.clone().skip(1);
-        words
-            .zip(next)
-            .any(|(one, other)| one == option && other == value)
+        StartedFor::of_command(&text)
     }
 
     /// What of its memory the host has given so far.
@@ -97,6 +113,15 @@ fn on_node(word: &str) -> Option<(u32, u64)> {
 }
 
 impl Process {
+    /// As services say of it whose it is.
+    #[must_use]
+    pub fn to_be_owned(self) -> affinity_owner::Process {
+        affinity_owner::Process {
+            pid: self.pid,
+            began: ticks_of(self.began),
+        }
+    }
+
     /// How long it has run.
     #[must_use]
     pub fn uptime(self, now: Moment) -> Duration {

@@ -95,8 +95,9 @@ fn busy_is_neither_idle_nor_stolen() {
                 intr 1 2 3\n";
     write(directory.path(), &[("proc/stat", stat)]);
     let cpus = [Cpu::plain(0), Cpu::plain(1), Cpu::plain(2)];
-    let busy = Kernel::new(directory.path()).busy(&cpus);
+    let [busy, niced] = Kernel::new(directory.path()).busy_and_niced(&cpus);
     assert_eq!(busy, [Some(Duration::from_millis(7630)), None, None]);
+    assert_eq!(niced, [Some(Duration::from_millis(200)), None, None]);
 }
 
 #[test]
@@ -115,10 +116,12 @@ fn a_process_is_its_number_and_its_beginning() {
     let kernel = Kernel::new(directory.path());
     assert_eq!(kernel.process(42), Some(PROCESS));
     assert_eq!(kernel.process(43), None);
+    assert!(kernel.is_niced(PROCESS) && !kernel.is_niced(Process { pid: 43, ..PROCESS }));
     assert_eq!(kernel.rss(PROCESS), Some(2.0));
-    assert!(kernel.is_called_with(PROCESS, "-uuid", "abc"));
-    assert!(!kernel.is_called_with(PROCESS, "-uuid", "ab"));
-    assert!(!kernel.is_called_with(PROCESS, "abc", "-uuid"));
+    assert!(kernel.started_for(42).is("abc", "y"));
+    assert!(!kernel.started_for(43).is("abc", "x"));
+    assert_eq!(kernel.pids(), [42]);
+    assert_eq!(PROCESS.to_be_owned().began, 1234);
 }
 
 #[test]

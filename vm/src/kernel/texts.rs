@@ -43,12 +43,16 @@ impl Kernel {
         kib_of(&text, "MemAvailable:")
     }
 
-    /// How long each of these CPUs was busy, in their order. What others took from a virtual machine that this is does not count.
+    /// How long each of these CPUs was busy, in their order, and how long of that with what is niced. What others took from a virtual
+    /// machine that this is does not count.
     #[must_use]
-    pub fn busy(&self, cpus: &[Cpu]) -> Vec<Option<Duration>> {
+    pub fn busy_and_niced(&self, cpus: &[Cpu]) -> [Vec<Option<Duration>>; 2] {
         let text = self.root.text("proc/stat", MAX_TEXT).unwrap_or_default();
-        let each: BTreeMap<u32, Duration> = text.lines().filter_map(busy_of_line).collect();
-        cpus.iter().map(|cpu| each.get(&cpu.id).copied()).collect()
+        let each: BTreeMap<u32, [Duration; 2]> = text.lines().filter_map(busy_of_line).collect();
+        [0, 1].map(|which| {
+            let of = |cpu: &Cpu| Some(each.get(&cpu.id)?[which]);
+            cpus.iter().map(of).collect()
+        })
     }
 
     pub(super) fn unreadable(&self, path: &str) -> HostError {
@@ -68,7 +72,7 @@ pub(super) fn kib_of(text: &str, name: &str) -> Option<Mib> {
 }
 
 /// A line of /proc/stat: user nice system idle iowait irq softirq steal (proc_stat(5)).
-fn busy_of_line(line: &str) -> Option<(u32, Duration)> {
+fn busy_of_line(line: &str) -> Option<(u32, [Duration; 2])> {
     let mut words = line.strip_prefix("cpu")?.split_ascii_whitespace();
     let cpu = words.next()?.parse().ok()?;
     let ticks: Vec<u64> = words.map_while(|word| word.parse().ok()).collect();
@@ -77,7 +81,12 @@ fn busy_of_line(line: &str) -> Option<(u32, Duration)> {
     };
     let all = [nice, system, irq, softirq].into_iter();
     let busy = all.fold(user, u64::saturating_add);
-    Some((cpu, in_ticks(busy)))
+    Some((cpu, [busy, nice].map(in_ticks)))
+}
+
+/// So much time in ticks.
+pub(super) fn ticks_of(time: Duration) -> u64 {
+    u64::try_from(time.as_millis() / u128::from(1000 / TICKS)).unwrap_or(u64::MAX)
 }
 
 /// So many ticks as a time.

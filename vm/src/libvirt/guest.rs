@@ -38,6 +38,10 @@ pub(crate) struct Known {
     pub(crate) transient: bool,
     /// In which process it runs.
     pub(crate) process: Option<Process>,
+    /// When that was searched for among all processes.
+    pub(crate) searched: Option<Moment>,
+    /// That has a nice value above 0.
+    pub(crate) niced: bool,
     /// Which of its threads are vCPUs.
     pub(crate) threads: Threads,
     /// The node of most of its pages, and when that was looked at.
@@ -59,6 +63,8 @@ impl Known {
             definition: None,
             transient: false,
             process: None,
+            searched: None,
+            niced: false,
             threads: Threads::default(),
             home: None,
             job: true,
@@ -163,6 +169,7 @@ impl Known {
                 .process
                 .map_or(Duration::ZERO, |process| process.uptime(now)),
             job: self.job,
+            niced: self.niced,
             paused: self.paused,
             home: self.home.and_then(|(home, _)| home),
             vcpus: vcpus.collect(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use auto_ext_service::affinity_owner;
 use auto_ext_service::bounded_file::Root;
 use auto_ext_service::clock;
 
@@ -33,6 +34,8 @@ const MAX_PID_FILE: usize = 64;
 const DEFINITION: Duration = Duration::from_secs(60);
 /// And the node of most pages so often: it takes the kernel a while to count them.
 const HOME: Duration = Duration::from_secs(600);
+/// Processes are searched for those of guests again so often.
+const SEARCH: Duration = Duration::from_secs(60);
 /// So long libvirt waits itself for a domain that hangs (QEMU_JOB_WAIT_TIME in src/qemu/qemu_domain.h).
 const HANGS: Duration = Duration::from_secs(30);
 /// How long libvirt may take to let us in.
@@ -235,9 +238,36 @@ impl Libvirt {
         let pid = self.root.text(&path, MAX_PID_FILE)?;
         let process = self.kernel.process(pid.trim_ascii().parse().ok()?)?;
         // The note may be old, and another may have the number.
-        let uuid = known.domain.uuid_text();
-        let is_its = self.kernel.is_called_with(process, "-uuid", &uuid);
+        let is_its = self
+            .kernel
+            .started_for(process.pid)
+            .is(&known.domain.uuid_text(), name);
         is_its.then_some(process)
+    }
+
+    /// Looks at all processes for those of guests of which libvirt has noted none.
+    fn search(&self, guests: &mut BTreeMap<GuestId, Known>, now: Moment) {
+        let is_due = |known: &Known| {
+            let is_time = |at| now.saturating_sub(at) >= SEARCH;
+            known.process.is_none() && known.searched.is_none_or(is_time)
+        };
+        let mut missing: Vec<&mut Known> =
+            guests.values_mut().filter(|known| is_due(known)).collect();
+        if missing.is_empty() {
+            return;
+        }
+        for known in &mut missing {
+            known.searched = Some(now);
+        }
+        for pid in self.kernel.pids() {
+            let of = self.kernel.started_for(pid);
+            let its = missing
+                .iter_mut()
+                .find(|known| of.is(&known.domain.uuid_text(), &known.domain.name));
+            if let Some(known) = its {
+                known.process = self.kernel.process(pid);
+            }
+        }
     }
 
     /// What the kernel says of the guests.
@@ -258,9 +288,13 @@ impl Libvirt {
                 guest.home = None;
             }
             guest.process = process;
+        }
+        self.search(&mut known, now);
+        for guest in known.values_mut() {
             let mut threads = Vec::new();
             let mut allowed = None;
-            if let Some(process) = process {
+            if let Some(process) = guest.process {
+                guest.niced = self.kernel.is_niced(process);
                 threads = guest.threads.read(&self.kernel, process);
                 allowed = self.kernel.allowed(process);
                 let is_due = |(_, at): (_, Moment)| now.saturating_sub(at) >= HOME;
@@ -371,12 +405,18 @@ impl Host for Libvirt {
         // Times are read last, all at one moment.
         let cpus = self.kernel.cpus()?;
         let guests = self.look(&cpus);
+        let [busy, niced] = self.kernel.busy_and_niced(&cpus);
         Ok(Snapshot {
-            busy: self.kernel.busy(&cpus),
+            busy,
+            niced,
             available: self.kernel.available(),
             cpus,
             guests,
         })
+    }
+
+    fn process(&self, guest: &GuestId) -> Option<affinity_owner::Process> {
+        self.guests.get(guest)?.process.map(Process::to_be_owned)
     }
 
     fn apply(&mut self, action: &Action) -> Result<(), HostError> {

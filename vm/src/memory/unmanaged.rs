@@ -14,6 +14,8 @@ pub enum Unmanaged {
     Fixed(Fixed),
     /// The guest has no driver for its balloon, or the driver has not spoken yet.
     NoDriver,
+    /// Nobody has told the driver to speak, if there is one.
+    Silent,
     /// A migration, a backup or the like is under way.
     Job,
     /// The guest is paused.
@@ -29,7 +31,12 @@ impl Unmanaged {
         } else if let Some(fixed) = guest.memory.fixed {
             Some(Self::Fixed(fixed))
         } else if guest.memory.stats.is_none() {
-            Some(Self::NoDriver)
+            let is_told = guest.memory.period.is_some();
+            Some(if is_told {
+                Self::NoDriver
+            } else {
+                Self::Silent
+            })
         } else if guest.job {
             Some(Self::Job)
         } else if guest.paused {
@@ -46,6 +53,7 @@ impl fmt::Display for Unmanaged {
             Self::Excluded => f.write_str("excluded"),
             Self::Fixed(fixed) => fixed.fmt(f),
             Self::NoDriver => f.write_str("its balloon has no driver"),
+            Self::Silent => f.write_str("its balloon has not been told to speak"),
             Self::Job => f.write_str("a job is under way"),
             Self::Paused => f.write_str("paused"),
         }

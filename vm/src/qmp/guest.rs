@@ -32,7 +32,7 @@ pub(crate) struct Known {
     pub(crate) connection: Connection,
     pub(crate) id: GuestId,
     name: String,
-    process: Process,
+    pub(crate) process: Process,
     /// Its balloon among its devices.
     balloon: Option<String>,
     threads: Vec<Cpu>,
@@ -229,6 +229,7 @@ impl Known {
             name: self.name.as_str().into(),
             uptime: self.process.uptime(now),
             job: self.job,
+            niced: kernel.is_niced(self.process),
             paused: !self.is_running,
             home: None,
             vcpus: vcpus.collect(),

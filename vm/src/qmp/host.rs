@@ -1,8 +1,10 @@
 //! The host as several QEMUs and the kernel show it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use auto_ext_service::affinity_owner::Process;
 use auto_ext_service::clock;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -16,39 +18,50 @@ use crate::snapshot::{GuestId, Snapshot, VcpuId};
 use crate::topology::Cpus;
 
 use super::guest::{Known, Now};
+use super::sockets::sockets;
 
 /// QEMU says that it ends before it does, but not when it is killed.
 const ENDS: &str = "SHUTDOWN";
+/// A QEMU serves one at a time: one that serves somebody else is tried again so often.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// A host whose guests are QEMUs with these sockets.
 #[derive(Debug)]
 pub struct Qmp {
     interval: Duration,
     kernel: Kernel,
-    sockets: Vec<Socket>,
+    places: Vec<PathBuf>,
+    sockets: BTreeMap<PathBuf, Socket>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Socket {
-    path: PathBuf,
     guest: Option<Known>,
     ends: bool,
+    /// Who did not answer is asked nothing until then.
+    again: Option<Instant>,
 }
 
 impl Qmp {
-    /// The host whose QEMUs listen on these sockets and whose /proc and /sys are below `root`. It is looked at once in an interval, of
+    /// The host whose QEMUs listen on these sockets, or on those in these directories, and whose /proc and /sys are below `root`. It is looked at once in an interval, of
     /// which who hangs takes half at most. A socket without a QEMU is a guest that is not there yet.
     #[must_use]
-    pub fn new(sockets: &[PathBuf], root: &Path, interval: Duration) -> Self {
-        let socket = |path: &PathBuf| Socket {
-            path: path.clone(),
-            guest: None,
-            ends: false,
-        };
+    pub fn new(places: &[PathBuf], root: &Path, interval: Duration) -> Self {
         Self {
             interval,
             kernel: Kernel::new(root),
-            sockets: sockets.iter().map(socket).collect(),
+            places: places.to_vec(),
+            sockets: BTreeMap::new(),
+        }
+    }
+
+    /// Takes note of sockets that come, and of those that are gone with their guests.
+    fn find_sockets(&mut self) {
+        let there = sockets(&self.places);
+        self.sockets
+            .retain(|path, socket| socket.guest.is_some() || there.contains(path));
+        for path in there {
+            self.sockets.entry(path).or_default();
         }
     }
 
@@ -60,7 +73,7 @@ impl Qmp {
     fn guest(&mut self, id: &GuestId) -> Result<&mut Known, HostError> {
         let guests = self
             .sockets
-            .iter_mut()
+            .values_mut()
             .filter_map(|socket| socket.guest.as_mut());
         let mut guests = guests.filter(|guest| guest.id == *id);
         let guest = guests
@@ -92,10 +105,16 @@ impl Qmp {
 
 impl Socket {
     /// Asks its QEMU, or connects to it if there is one now.
-    fn ask(&mut self, kernel: &Kernel, now: Now, until: Instant) {
+    fn ask(&mut self, path: &Path, kernel: &Kernel, now: Now, until: Instant) {
         if self.guest.is_none() {
+            if self.again.is_some_and(|again| Instant::now() < again) {
+                return;
+            }
             // Who is not there, or is not served, may be later.
-            self.guest = Known::open(&self.path, kernel, until).ok();
+            let opened = Known::open(path, kernel, until);
+            let is_late = matches!(opened, Err(HostError::Late { .. }));
+            self.again = is_late.then(|| Instant::now() + AGAIN);
+            self.guest = opened.ok();
             self.ends = false;
         }
         if let Some(guest) = &mut self.guest
@@ -114,7 +133,7 @@ impl Host for Qmp {
 
     fn events(&mut self) -> Result<Vec<Event>, HostError> {
         let mut ended = Vec::new();
-        for socket in &mut self.sockets {
+        for socket in self.sockets.values_mut() {
             let Some(guest) = &mut socket.guest else {
                 continue;
             };
@@ -138,10 +157,11 @@ impl Host for Qmp {
             moment: self.now(),
             wall: wall.unwrap_or_default(),
         };
-        for socket in &mut self.sockets {
+        self.find_sockets();
+        for (path, socket) in &mut self.sockets {
             let until = until.min(Instant::now() + patience);
             if Instant::now() < until {
-                socket.ask(&self.kernel, now, until);
+                socket.ask(path, &self.kernel, now, until);
             }
         }
         let cpus = self.kernel.cpus()?;
@@ -151,17 +171,28 @@ impl Host for Qmp {
         let now = self.now();
         let known = self
             .sockets
-            .iter_mut()
+            .values_mut()
             .filter_map(|socket| socket.guest.as_mut());
         let guests = known.filter(|guest| !guest.connection.is_over);
+        let [busy, niced] = self.kernel.busy_and_niced(&cpus);
         Ok(Snapshot {
             guests: guests
                 .map(|guest| guest.guest(&self.kernel, &all, now))
                 .collect(),
-            busy: self.kernel.busy(&cpus),
+            busy,
+            niced,
             available: self.kernel.available(),
             cpus,
         })
+    }
+
+    fn process(&self, guest: &GuestId) -> Option<Process> {
+        let mut guests = self
+            .sockets
+            .values()
+            .filter_map(|socket| socket.guest.as_ref());
+        let known = guests.find(|known| known.id == *guest)?;
+        Some(known.process.to_be_owned())
     }
 
     fn apply(&mut self, action: &Action) -> Result<(), HostError> {

@@ -5,6 +5,7 @@ mod connection;
 mod guest;
 mod host;
 pub(crate) mod line;
+mod sockets;
 
 #[cfg(test)]
 mod tests;

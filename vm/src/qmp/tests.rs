@@ -138,6 +138,8 @@ fn a_guest_is_seen_and_its_vcpu_is_the_thread_that_is_pinned() {
         panic!("{guest:?}")
     };
     assert!(vcpu.run.is_some());
+    let process = host.process(&id()).unwrap();
+    assert_eq!(process.pid, std::process::id());
     let cpu = *vcpu.mask.first().unwrap();
     let pin = VcpuId {
         guest: id(),
@@ -191,6 +193,21 @@ fn a_socket_without_a_qemu_is_no_guest() {
     fs::write(&path, "").unwrap();
     let mut host = Qmp::new(&[path], Path::new("/"), INTERVAL);
     assert_eq!(host.snapshot().unwrap().guests, []);
+}
+
+#[test]
+fn who_serves_somebody_else_is_not_asked_again_at_once_and_holds_up_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    // It comes before the other one.
+    let silent = UnixListener::bind(directory.path().join("a")).unwrap();
+    silent.set_nonblocking(true).unwrap();
+    qemu(directory.path(), well);
+    let mut host = Qmp::new(&[directory.path().to_owned()], Path::new("/"), INTERVAL);
+    for _ in 0..3 {
+        assert_eq!(host.snapshot().unwrap().guests.len(), 1);
+    }
+    assert!(silent.accept().is_ok());
+    assert!(silent.accept().is_err());
 }
 
 #[test]

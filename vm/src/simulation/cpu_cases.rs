@@ -152,6 +152,15 @@ fn with_host_task() -> Host {
     host
 }
 
+/// Niced work on half of the CPUs, which takes all that is left there.
+fn with_niced_work(wants: &[f64], at: impl Fn(usize) -> Option<u32>) -> Host {
+    let mut host = vcpus(4, wants, at);
+    for cpu in &mut host.cpus[1..3] {
+        cpu.niced = 100.0;
+    }
+    host
+}
+
 fn with_slow_cpus() -> Host {
     let mut host = vcpus(4, &[50.0; 6], nowhere);
     host.cpus[2].cpu.capacity = 512;
@@ -369,6 +378,19 @@ pub const CPU_CASES: &[CpuCase] = &[
         pins: &[(0..=2, Are(1)), (3..=60, Are(0))],
         sigma: Some((3, 0.0)),
         holds: |run| run.host.step < 4 || pinned(&run.host, 0) == [Cpus::from([3])],
+        ..PLAIN
+    },
+    CpuCase {
+        name: "C13 niced work of the host, beside vCPUs that are well placed",
+        host: || with_niced_work(&[60.0; 3], around(4)),
+        pins: &[(0..=60, Are(0))],
+        ..PLAIN
+    },
+    CpuCase {
+        name: "C13 niced work of the host, beside vCPUs that are all on 0",
+        host: || with_niced_work(&EIGHT, on_0),
+        pins: &[(0..=2, Are(6)), (3..=60, Are(0))],
+        sigma: Some((3, 0.0)),
         ..PLAIN
     },
     CpuCase {

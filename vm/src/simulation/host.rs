@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use auto_ext_service::affinity_owner::Process;
+
 use crate::action::Action;
 use crate::core::Event;
 use crate::host::{self, HostError};
@@ -19,9 +21,12 @@ pub struct SimCpu {
     pub cpu: Cpu,
     /// What runs on it that is no guest's, in percent of a CPU of full speed.
     pub task: f64,
+    /// What of what is left niced work of no guest takes, in percent of a CPU of full speed.
+    pub niced: f64,
     /// What others take from it without anybody seeing it, in percent.
     pub stolen: f64,
     busy: Duration,
+    busy_niced: Duration,
 }
 
 /// A vCPU.
@@ -132,8 +137,10 @@ impl Host {
         let cpu = |id| SimCpu {
             cpu: Cpu::plain(id),
             task: 0.0,
+            niced: 0.0,
             stolen: 0.0,
             busy: Duration::ZERO,
+            busy_niced: Duration::ZERO,
         };
         Self {
             step: 0,
@@ -228,7 +235,11 @@ impl Host {
         let interval = self.interval;
         for at in 0..self.cpus.len() {
             let SimCpu {
-                cpu, task, stolen, ..
+                cpu,
+                task,
+                niced,
+                stolen,
+                ..
             } = &self.cpus[at];
             let speed = f64::from(cpu.capacity) / f64::from(FULL_CAPACITY);
             let on = placed.get(&cpu.id).cloned().unwrap_or_default();
@@ -241,14 +252,18 @@ impl Host {
                 let wanted = self.guests[*guest].vcpus[*vcpu].wants;
                 wants.push((wanted + noise).clamp(0.0, 100.0));
             }
-            let runs = fair_shares(&wants, (100.0 - stolen).max(0.0) * speed);
+            let room = (100.0 - stolen).max(0.0) * speed;
+            let runs = fair_shares(&wants, room);
+            let ran: f64 = runs.iter().sum();
+            let niced = niced.min(room - ran);
             let time = |share: f64| interval.mul_f64((share / speed / 100.0).max(0.0));
             for ((guest, vcpu), (run, wants)) in on.iter().zip(runs.iter().zip(&wants).skip(1)) {
                 let vcpu = &mut self.guests[*guest].vcpus[*vcpu];
                 vcpu.run += time(*run);
                 vcpu.wait += time((wants - run).min(100.0 * speed - run));
             }
-            self.cpus[at].busy += time(runs.iter().sum());
+            self.cpus[at].busy += time(ran + niced);
+            self.cpus[at].busy_niced += time(niced);
         }
     }
 
@@ -281,6 +296,7 @@ impl Host {
             name: guest.id.to_string().into(),
             uptime: self.now().saturating_sub(guest.began),
             job: guest.job,
+            niced: false,
             paused: false,
             home: guest.home,
             vcpus: guest
@@ -301,6 +317,7 @@ impl Host {
         Snapshot {
             cpus: self.cpus.iter().map(|cpu| cpu.cpu.clone()).collect(),
             busy: self.cpus.iter().map(|cpu| Some(cpu.busy)).collect(),
+            niced: self.cpus.iter().map(|cpu| Some(cpu.busy_niced)).collect(),
             guests: guests.collect(),
             available: Some(self.available()),
         }
@@ -364,6 +381,10 @@ impl host::Host for Host {
 
     fn snapshot(&mut self) -> Result<Snapshot, HostError> {
         Ok(Self::snapshot(self))
+    }
+
+    fn process(&self, _: &GuestId) -> Option<Process> {
+        None
     }
 
     fn apply(&mut self, action: &Action) -> Result<(), HostError> {
