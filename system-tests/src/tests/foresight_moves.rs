@@ -147,9 +147,9 @@ fn moves_are_recorded() -> anyhow::Result<Origin> {
         let likely = if considered.moved { 0.8 } else { 0.2 };
         ensure!(considered.propensity == likely, "{considered:?}");
         if considered.moved {
-            moved += 1
+            moved += 1;
         } else {
-            kept += 1
+            kept += 1;
         }
     }
     eprintln!("\n  {moved} moves were made and {kept} not");
