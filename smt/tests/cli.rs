@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test speaks to its runner")]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -236,18 +237,13 @@ fn who_waits_for_the_end_of_a_command_undoes_what_that_placed_and_no_signal_keep
     let mut waits = Command::new(env!("CARGO_BIN_EXE_auto-ext-smt"));
     waits.arg("--run").arg(directory.path());
     waits.args(["restore", "--when-closed"]);
-    let mut waits = waits.stdin(Stdio::piped()).spawn().unwrap();
+    let waits = waits.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut waits = waits.spawn().unwrap();
     let pid = waits.id().to_string();
-    let blocked = || {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let mut lines = status.lines();
-        let mask = lines.find_map(|line| line.strip_prefix("SigBlk:"));
-        u64::from_str_radix(mask.unwrap().trim(), 16).unwrap()
-    };
-    // SIGHUP, SIGINT, SIGQUIT and SIGTERM.
-    while blocked() & 0b0100_0000_0000_0111 != 0b0100_0000_0000_0111 {
-        std::thread::yield_now();
-    }
+    let mut line = String::new();
+    let said = waits.stdout.take().unwrap();
+    BufReader::new(said).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
     for signal in ["-TERM", "-INT", "-HUP"] {
         Command::new("kill").args([signal, &pid]).status().unwrap();
     }

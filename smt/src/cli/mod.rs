@@ -242,7 +242,7 @@ fn perform(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<()> {
         Command::Plan { look, json } => plan::plan(&store, look, *json, out),
         Command::Restore {
             when_closed: true, ..
-        } => placed::when_closed(&cli.run),
+        } => placed::when_closed(&cli.run, out),
         Command::Restore { dry_run, .. } => restore::restore(&cli.run, *dry_run, out),
         Command::Profile { arguments } => profile::profile(&store, &cli.run, arguments, out),
         Command::Injector { kind, level, cpu } => injector::injector(kind, level, *cpu, out),

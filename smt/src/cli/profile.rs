@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use auto_ext_service::affinity_owner;
 use auto_ext_service::bounded_file::Root;
 use auto_ext_service::clock::now_us;
 use auto_ext_service::cpu_list::List;
@@ -193,6 +194,7 @@ fn plan<'g>(group: &'g Group, topology: &'g Topology) -> Result<Plan<'g>> {
     let seats = Seats::new(domain, group.workers, &used)?;
     let cpu = seats.workload.first().copied().unwrap_or_default();
     let sizes = Sizes::read(Path::new(ROOT), cpu);
+    let seats = seats.near(sizes.near());
     let injectors = Injector::all(&sizes);
     let has_last_cache = |one: &Injector| one.resource() == Resource::L3Cache;
     ensure!(
@@ -201,7 +203,7 @@ fn plan<'g>(group: &'g Group, topology: &'g Topology) -> Result<Plan<'g>> {
     );
     ensure!(
         !seats.others.is_empty(),
-        "there is no other core, from which to load the last cache"
+        "no other core shares the last cache, from which to load that"
     );
     Ok(Plan {
         group,
@@ -218,13 +220,13 @@ fn consent(plan: &Plan<'_>, budget: Duration, out: &mut dyn Write) -> Result<()>
     let lasts: Duration = plan.steps.iter().map(|step| step.lasts).sum();
     writeln!(
         out,
-        "{} runs on CPUs {} alone for {}, and is slowed down: injectors run on CPUs {}, and for ten seconds on one CPU of each other \
-         core. It ends at once when its tasks wait twice as long, when it leaves its CPUs, after {} at most, or when this is \
+        "{} runs on CPUs {} alone for {}, and is slowed down: injectors run on CPUs {}, and for ten seconds on CPUs {}. It ends at once when its tasks wait twice as long, when it leaves its CPUs, after {} at most, or when this is \
          interrupted; then it runs everywhere again.",
         shown(&plan.group.job),
         List(&plan.seats.workload),
         duration::span(micros(lasts)),
         List(&plan.seats.siblings),
+        List(&plan.seats.others),
         duration::span(micros(budget)),
     )?;
     out.flush()?;
@@ -250,7 +252,13 @@ fn inject(
     };
     let mut measured = Measurements::default();
     without_job(store, plan, budget, &mut lab, &mut measured, &mut say)?;
-    let placed = Placed::begin(directory, &program, plan.group, &plan.seats.workload)?;
+    let owners = Path::new(affinity_owner::DIRECTORY);
+    let placed = Placed::begin(
+        [directory, owners],
+        &program,
+        plan.group,
+        &plan.seats.workload,
+    )?;
     let oldest = plan.group.pids.first().copied().unwrap_or_default();
     let process = Processes::one(Path::new(ROOT), oldest).context("it has ended")?;
     lab.count(Workload {

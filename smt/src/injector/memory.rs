@@ -11,7 +11,7 @@ const LINE: usize = 64;
 const PAGE: usize = 4096;
 const LINES_OF_PAGE: usize = PAGE / LINE;
 /// No more is walked through, in bytes.
-const MOST: usize = 256 << 20;
+const MOST: usize = 64 << 20;
 /// How many steps a stream takes, for about a millisecond.
 const STEPS: usize = 100_000;
 const STREAMS: usize = 4;

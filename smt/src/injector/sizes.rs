@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use auto_ext_service::bounded_file::Root;
+use auto_ext_service::cpu_list::{self, Cpus};
 
 use crate::model::Machine;
 
-/// How large a text of /sys may be, and the beginning of /proc/cpuinfo up to the end of the first CPU, in bytes.
+/// How large a text of /sys, a list of CPUs there and /proc/cpuinfo may be, in bytes.
 const MAX_TEXT: usize = 64;
+const MAX_LIST: usize = 64 << 10;
 const MAX_CPUINFO: usize = 16 << 20;
+/// The level of the cache that cores share.
+const LAST: u8 = 3;
 /// How many caches a CPU has at most.
 const MAX_CACHES: u32 = 16;
 /// How many entries the first TLB of data has, where it is not known: most processors have this many or some more.
@@ -37,6 +41,8 @@ pub struct Sizes {
     caches: BTreeMap<u8, usize>,
     machine: Option<Machine>,
     cpu: String,
+    /// The CPUs that share the last cache.
+    near: Cpus,
 }
 
 impl Sizes {
@@ -44,18 +50,20 @@ impl Sizes {
     #[must_use]
     pub fn read(root: &Path, cpu: u32) -> Self {
         let files = Root::new(root);
+        let text = |index: u32, name: &str, limit: usize| {
+            let path = format!("sys/devices/system/cpu/cpu{cpu}/cache/index{index}/{name}");
+            files.text(&path, limit)
+        };
+        let level = |index| text(index, "level", MAX_TEXT)?.trim_ascii().parse().ok();
         let caches = (0..MAX_CACHES).filter_map(|index| {
-            let text = |name: &str| {
-                let path = format!("sys/devices/system/cpu/cpu{cpu}/cache/index{index}/{name}");
-                files.text(&path, MAX_TEXT)
-            };
-            if text("type")?.trim_ascii() == "Instruction" {
+            if text(index, "type", MAX_TEXT)?.trim_ascii() == "Instruction" {
                 return None;
             }
-            Some((
-                text("level")?.trim_ascii().parse().ok()?,
-                bytes(&text("size")?)?,
-            ))
+            Some((level(index)?, bytes(&text(index, "size", MAX_TEXT)?)?))
+        });
+        let near = (0..MAX_CACHES).filter_map(|index| {
+            let list = text(index, "shared_cpu_list", MAX_LIST)?;
+            (level(index)? == LAST).then(|| cpu_list::parse(&list).ok())?
         });
         let cpuinfo = files.text("proc/cpuinfo", MAX_CPUINFO).unwrap_or_default();
         let fields = fields(&cpuinfo);
@@ -63,6 +71,7 @@ impl Sizes {
         Self {
             caches: caches.collect(),
             machine: machine(&fields),
+            near: near.flatten().collect(),
             cpu: which.collect::<Vec<_>>().join(" "),
         }
     }
@@ -75,6 +84,12 @@ impl Sizes {
     #[must_use]
     pub fn machine(&self) -> Option<Machine> {
         self.machine
+    }
+
+    /// The CPUs that share the last cache, as far as that is known.
+    #[must_use]
+    pub fn near(&self) -> &Cpus {
+        &self.near
     }
 
     /// Which processor it is, to know it again.
@@ -143,6 +158,11 @@ mod tests {
                 &format!("{directory}/size"),
                 &format!("{size}\n"),
             );
+            write(
+                root.path(),
+                &format!("{directory}/shared_cpu_list"),
+                "0-3\n",
+            );
         }
         let cpuinfo = "processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 143\n\nprocessor\t: 1\nmodel\t: 5\n";
         write(root.path(), "proc/cpuinfo", cpuinfo);
@@ -151,6 +171,7 @@ mod tests {
         assert_eq!(sizes.cache(2), Some(1280 << 10));
         assert_eq!(sizes.cache(3), None);
         assert_eq!(sizes.machine(), Some(Machine::GoldenCove));
+        assert_eq!(*sizes.near(), (0..4).collect());
         assert_eq!(sizes.tlb_entries(), 96);
         assert_eq!(sizes.cpu(), "GenuineIntel 6 143");
     }

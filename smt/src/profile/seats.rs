@@ -6,8 +6,8 @@ use auto_ext_service::cpu_list::Cpus;
 
 use crate::topology::Domain;
 
-/// So many injectors of the last cache run at once at most.
-const MAX_OTHERS: usize = 64;
+/// So many injectors of the last cache run at once at most: each has some memory.
+const MAX_OTHERS: usize = 8;
 
 /// Who runs where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Seats {
     pub workload: Cpus,
     /// The other hardware threads of these cores.
     pub siblings: Cpus,
-    /// One CPU of each other core.
+    /// One CPU of each other core, or of some of them.
     pub others: Cpus,
 }
 
@@ -61,8 +61,16 @@ impl Seats {
         Ok(Self {
             siblings: &all - &workload,
             workload,
-            others: others.take(MAX_OTHERS).collect(),
+            others: others.collect(),
         })
+    }
+
+    /// Keeps of the other cores a few that share a cache with the job, as these CPUs do.
+    #[must_use]
+    pub fn near(mut self, cpus: &Cpus) -> Self {
+        let near = self.others.intersection(cpus).copied();
+        self.others = near.take(MAX_OTHERS).collect();
+        self
     }
 }
 
@@ -91,6 +99,9 @@ mod tests {
         assert_eq!(one.workload, [6].into());
         assert_eq!(one.siblings, [2].into());
         assert_eq!(one.others, [0, 1, 3].into());
+        assert_eq!(one.clone().near(&[1, 2, 3, 5].into()).others, [1, 3].into());
+        let many = Seats::new(&domain(40), 1, &used).unwrap();
+        assert_eq!(many.near(&(0..80).collect()).others.len(), MAX_OTHERS);
         let two = Seats::new(&domain(4), 2, &used).unwrap();
         assert_eq!((two.workload, two.siblings), ([3, 6].into(), [2, 7].into()));
     }

@@ -14,6 +14,7 @@ const CONFIG: &str = "/etc/auto-ext/smt.yaml";
 const DROP_IN: &str = "/run/systemd/system/auto-ext-smt.service.d/test.conf";
 const SPEEDS: &str = "/run/speeds.json";
 const PAIRS: &str = "/var/lib/auto-ext-smt/pairs.jsonl";
+const SEEN: &str = "/var/lib/auto-ext-smt/seen.json";
 const LEDGER: &str = "/run/auto-ext-smt/affinity.jsonl";
 const PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
 const SMT: &str = "/sys/devices/system/cpu/smt/control";
@@ -45,7 +46,7 @@ impl Drop for Running {
         let _ = service::output(&format!(
             "systemctl stop {UNIT} a.service b.service c.service"
         ));
-        for file in [CONFIG, DROP_IN, SPEEDS, PAIRS] {
+        for file in [CONFIG, DROP_IN, SPEEDS, PAIRS, SEEN] {
             let _ = fs::remove_file(file);
         }
         let _ = service::output("systemctl daemon-reload");
@@ -79,6 +80,14 @@ fn without_counters_it_says_so() -> anyhow::Result<()> {
     let said = service::say("auto-ext-smt status")?;
     ensure!(said.lines().count() == 1, "{said}");
     ensure!(property("Pmu") == "s \"absent\"", "{}", property("Pmu"));
+    let profile = "auto-ext-smt profile a.service --long-running 0s --for 1s --inject";
+    let profile = service::output(profile)?;
+    let why = String::from_utf8_lossy(&profile.stderr).into_owned();
+    ensure!(profile.status.code() == Some(1), "{profile:?}");
+    ensure!(
+        why.lines().count() == 1 && why.contains("instructions per cycle: unavailable"),
+        "{why}"
+    );
     service::say("auto-ext-smt metrics")?;
     let nobody = service::output("runuser --user nobody -- auto-ext-smt pause")?;
     ensure!(nobody.status.code() == Some(4), "{nobody:?}");
@@ -185,7 +194,10 @@ fn stopped() -> anyhow::Result<()> {
 /// Begins anew, and waits until a candidate of a trial is in place: on all threads, whoever started them.
 fn placed() -> anyhow::Result<()> {
     service::say("systemctl reset-failed auto-ext-smt.service").ok();
-    service::say(&format!("systemctl restart {UNIT}"))?;
+    service::say(&format!("systemctl stop {UNIT}"))?;
+    // What it sees of speeds that are made up counts more than the pairs that are given.
+    let _ = fs::remove_file(SEEN);
+    service::say(&format!("systemctl start {UNIT}"))?;
     let together = || {
         let (a, b, c) = (masks("a").ok()?, masks("b").ok()?, masks("c").ok()?);
         let first = a.first()?.clone();
