@@ -77,7 +77,7 @@ pub(crate) fn no_mask_outlives_a_change_of_the_cpuset() -> anyhow::Result<()> {
 fn one(case: &Case, pid: u32) -> anyhow::Result<()> {
     let (group, placed) = (Key::Cgroup("/group".to_owned()), cpu_list::parse(PLACED)?);
     let mut ledger = Ledger::open(Path::new(DIRECTORY))?;
-    let pinned = pin(root(), &mut ledger, &mut System, &group, &[pid], &placed)?;
+    let pinned = pin(root(), &mut ledger, &mut System, &group, &[pid], &placed, 2)?;
     ensure!(pinned == 2, "{pinned} threads are placed");
     all_run_on(pid, PLACED)?;
     let standing = check(root(), &ledger, &group, &[pid], &placed)?;
