@@ -137,7 +137,7 @@ impl Daemon {
             .env("NOTIFY_SOCKET", &socket)
             .env("STATE_DIRECTORY", directory.path())
             .env("RUNTIME_DIRECTORY", directory.path())
-            .envs(environment()?)
+            .envs(environment("systemd/auto-ext.service")?)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
@@ -177,25 +177,34 @@ impl Daemon {
     }
 
     pub(super) fn used(&self) -> Result<Used> {
-        let mut used = Used::default();
-        for task in fs::read_dir(format!("/proc/{}/task", self.running.0.id()))? {
-            let task = task?.path();
-            // Documentation/scheduler/sched-stats.rst: the first field is nanoseconds on a CPU.
-            let times = fs::read_to_string(task.join("schedstat"))?;
-            used.cpu_ns += times.split(' ').next().unwrap_or_default().parse::<u64>()?;
-            used.sleeps += field(
-                &fs::read_to_string(task.join("status"))?,
-                "voluntary_ctxt_switches",
-            )?;
-        }
-        Ok(used)
+        used(self.running.0.id())
     }
 
-    /// A number of /proc/PID/status, in KiB.
     pub(super) fn status(&self, name: &str) -> Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.running.0.id()))?;
-        Ok(field(&status, name)? as f64)
+        status(self.running.0.id(), name)
     }
+}
+
+/// What a process has used so far.
+pub(super) fn used(pid: u32) -> Result<Used> {
+    let mut used = Used::default();
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let task = task?.path();
+        // Documentation/scheduler/sched-stats.rst: the first field is nanoseconds on a CPU.
+        let times = fs::read_to_string(task.join("schedstat"))?;
+        used.cpu_ns += times.split(' ').next().unwrap_or_default().parse::<u64>()?;
+        used.sleeps += field(
+            &fs::read_to_string(task.join("status"))?,
+            "voluntary_ctxt_switches",
+        )?;
+    }
+    Ok(used)
+}
+
+/// A number of /proc/PID/status, in KiB.
+pub(super) fn status(pid: u32, name: &str) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    Ok(field(&status, name)? as f64)
 }
 
 /// The first number behind `name`.
@@ -207,9 +216,9 @@ fn field(status: &str, name: &str) -> Result<u64> {
         .with_context(|| format!("no {name} in a status of /proc"))
 }
 
-/// The environment that the unit gives it.
-fn environment() -> Result<Vec<(String, String)>> {
-    let unit = fs::read_to_string(workspace::root().join("systemd/auto-ext.service"))?;
+/// The environment that a unit gives its service.
+pub(super) fn environment(unit: &str) -> Result<Vec<(String, String)>> {
+    let unit = fs::read_to_string(workspace::root().join(unit))?;
     let words = unit
         .lines()
         .filter_map(|line| line.strip_prefix("Environment="))

@@ -137,7 +137,8 @@ observing takes is measured on the machine that runs this. What contention reall
         about: "\
 How it is decided which CPUs the vCPUs of virtual machines run on and how much memory each has (`vm/`), on hosts that are made up: plans
 against the fewest pins that make the CPUs evenly used, which all ways are tried for; a large host; and guests that are lost for want of
-memory. Others' rules beside them are from descriptions of what they do. Wanted: what each line says. That pinning beats the kernel's own
+memory. The last line is the service that is installed, beside 500 processes that sleep in place of guests, with somebody who answers
+for libvirt and the real /proc. Others' rules beside them are from descriptions of what they do. Wanted: what each line says. That pinning beats the kernel's own
 placement is not shown here.",
     },
 ];

@@ -11,7 +11,9 @@ mount -t sysfs sys /sys
 mkdir -p /used
 mount -t tmpfs -o size=100% used /used
 
+read -r boot </proc/cmdline
 while read -r module; do
+	case $boot/$module in *without_balloon_driver*/virtio_balloon*) continue ;; esac
 	insmod "/modules/$module"
 done </modules/order
 

@@ -40,6 +40,7 @@ use packages::PACKAGES;
 use sizes::SIZES;
 use steps::{Run, Step};
 use virtual_machines::VIRTUAL_MACHINES;
+pub(crate) use virtual_machines::placed_again_and_again;
 
 /// The step that shows that the benchmarks work.
 const BENCHMARKS: &str = "benchmarks, quickly";

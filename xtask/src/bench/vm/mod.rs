@@ -1,11 +1,14 @@
-//! How the pure half of auto-ext-vm stands to its bars: pins against the fewest that do, times of planning, and guests that are
-//! lost for want of memory.
+//! How auto-ext-vm stands to its bars: pins against the fewest that do, times of planning and guests that are lost for want of
+//! memory, on hosts that are made up; what the service takes (`cost`); and real guests, placed again and again.
+
+mod cost;
 
 use std::io::Write;
 
 use anyhow::Result;
 
-use crate::command::{command, output, run_quietly};
+use crate::command::{command, output, run_quietly, step};
+use crate::test::placed_again_and_again;
 
 const PACKAGE: &str = "auto-ext-vm";
 /// How many small cases there are and how many seeds of each case of memory, where it is not said and in the short run.
@@ -22,10 +25,19 @@ pub(super) struct Arguments {
     /// With how many seeds each case of memory is tried; 50 if it is not given
     #[arg(long)]
     seeds: Option<u64>,
+    /// For how many seconds the service is watched beside 500 guests; 60 if it is not given (needs root)
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// So often four real guests, emulated, are placed in place of all this (needs root)
+    #[arg(long, value_name = "N")]
+    real: Option<u32>,
 }
 
 /// Measures.
 pub(super) fn vm(arguments: &Arguments, quick: bool, out: &mut dyn Write) -> Result<()> {
+    if let Some(times) = arguments.real {
+        return placed_again_and_again(times, out);
+    }
     if !quick {
         run_quietly(command("cargo").args(["test", "--release", "--package", PACKAGE, "--lib"]))?;
         writeln!(
@@ -40,5 +52,10 @@ pub(super) fn vm(arguments: &Arguments, quick: bool, out: &mut dyn Write) -> Res
     bars.arg(arguments.cases.unwrap_or(cases).to_string());
     bars.arg(arguments.seeds.unwrap_or(seeds).to_string());
     out.write_all(output(&mut bars)?.as_bytes())?;
+    let seconds = arguments.seconds.unwrap_or(if quick { 6 } else { 60 });
+    let cost = step("watching the service beside 500 guests", || {
+        cost::of_service(seconds)
+    })?;
+    out.write_all(cost.as_bytes())?;
     Ok(())
 }

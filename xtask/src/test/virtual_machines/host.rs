@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use super::guest::Guest;
 use crate::cache;
 use crate::command::{Running, command, not_run, run_quietly, say};
 use crate::debian::{self, root::archive_with};
@@ -32,7 +33,7 @@ remember_owner = 0
 "#;
 const LIBVIRTD_CONF: &str = "auth_unix_rw = \"none\"\n";
 
-/// Has the daemon be the first process of namespaces of its own: with it all others end.
+/// Has the daemon's parent be the first process of namespaces of its own: with it all others end.
 const START: &str = r#"
 set -e
 root=$1
@@ -40,14 +41,14 @@ mount -t proc proc "$root/proc"
 mount --rbind /sys "$root/sys"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs tmpfs "$root/run"
-exec chroot "$root" /usr/sbin/libvirtd
+# Guests are as important as whatever else runs, whoever starts them.
+renice -n 0 -p $$ >/dev/null
+# The first process outlives the daemon, as do the guests.
+exec chroot "$root" sh -c 'while :; do /usr/sbin/libvirtd; done'
 "#;
 
 /// How long something may take that takes seconds: an emulated machine shares the processors with whatever else runs.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// What a virtual machine has, in MiB.
-pub(super) const MEMORY: u64 = 320;
 
 /// The first program of each virtual machine.
 const INIT: &str = include_str!("../../guest/vm-init.sh");
@@ -83,6 +84,7 @@ impl Host {
         fs::copy(program, path("usr/bin/auto-ext-vm"))
             .with_context(|| format!("cannot copy {}", program.display()))?;
         fs::create_dir(path("guests"))?;
+        fs::create_dir(path("guests/qmp"))?;
         let kernel = Image::get(&Kernel::Role(Role::Oldest))?;
         fs::copy(kernel.vmlinuz(), path("guests/vmlinuz"))?;
         kernel.guest_initramfs(INIT, &path("guests/initramfs"))?;
@@ -159,16 +161,21 @@ impl Host {
         })
     }
 
-    /// Defines and starts virtual machines with these names, and waits until each does what it is told.
-    pub(super) fn boot(&self, names: &[&str]) -> Result<()> {
-        for name in names {
-            let definition = definition(name);
-            fs::write(self.root.path().join("guests").join(name), definition)?;
-            self.say(&format!("virsh --quiet define /guests/{name}"))?;
-            self.say(&format!("virsh --quiet start {name}"))?;
+    /// Starts virtual machines, and waits until each does what it is told.
+    pub(super) fn boot(&self, guests: &[Guest]) -> Result<()> {
+        for guest in guests {
+            let Guest { name, .. } = guest;
+            if guest.is_libvirts {
+                let file = format!("guests/{name}");
+                fs::write(self.root.path().join(&file), guest.definition())?;
+                self.say(&format!("virsh --quiet define /{file}"))?;
+                self.say(&format!("virsh --quiet start {name}"))?;
+            } else {
+                self.say(&guest.command())?;
+            }
             say(format!("{name} is started"));
         }
-        for name in names {
+        for Guest { name, .. } in guests {
             wait_for(&format!("{name} to boot"), || {
                 Ok(self.console(name)?.contains("ready").then_some(()))
             })?;
@@ -202,13 +209,39 @@ impl Host {
         bail!("{name} is gone")
     }
 
-    /// Where the only vCPU of a virtual machine may run, as its thread says.
-    pub(super) fn mask(&self, name: &str) -> Result<String> {
+    /// Does something with the thread that a vCPU of a virtual machine is: `$task` is its directory in /proc.
+    fn vcpu(&self, name: &str, vcpu: u32, does: &str) -> Result<String> {
         let line = format!(
-            "for task in /proc/$(cat /run/libvirt/qemu/{name}.pid)/task/*; do \
-             grep -q '^CPU 0/' $task/comm && sed -n 's/^Cpus_allowed_list:\\t//p' $task/status; done; true"
+            "for task in /proc/$(cat /run/libvirt/qemu/{name}.pid || cat /guests/{name}.pid)/task/*; do \
+             if grep -q '^CPU {vcpu}/' $task/comm; then {does}; fi; done 2>/dev/null"
         );
         Ok(self.say(&line)?.trim().to_owned())
+    }
+
+    /// Where a vCPU may run, as its thread says.
+    pub(super) fn mask(&self, name: &str, vcpu: u32) -> Result<String> {
+        self.vcpu(
+            name,
+            vcpu,
+            "sed -n 's/^Cpus_allowed_list:\\t//p' $task/status",
+        )
+    }
+
+    /// Has a vCPU run there, without asking anybody.
+    pub(super) fn taskset(&self, name: &str, vcpu: u32, cpus: &str) -> Result<()> {
+        let does = format!("taskset --cpu-list --pid {cpus} ${{task##*/}} >/dev/null");
+        self.vcpu(name, vcpu, &does).map(drop)
+    }
+
+    /// Kills the daemon, and waits for the one that takes its place.
+    pub(super) fn restart_the_daemon(&self) -> Result<()> {
+        let before = self.say("cat /run/libvirtd.pid")?;
+        self.say(&format!("kill -KILL {before}"))?;
+        wait_for("another daemon", || {
+            let now = self.output("cat /run/libvirtd.pid && virsh --quiet list >/dev/null")?;
+            let is_another = now.status.success() && now.stdout != before.as_bytes();
+            Ok(is_another.then_some(()))
+        })
     }
 
     /// A number of what libvirt says of a virtual machine's memory, in MiB.
@@ -267,19 +300,4 @@ pub(super) fn wait_for<T>(what: &str, mut is: impl FnMut() -> Result<Option<T>>)
         ensure!(begin.elapsed() < PATIENCE, "waited in vain for {what}");
         sleep(Duration::from_millis(200));
     }
-}
-
-fn definition(name: &str) -> String {
-    let command = "console=ttyS0 quiet panic=-1 no_timer_check nokaslr mitigations=off";
-    format!(
-        "<domain type='qemu'><name>{name}</name><memory unit='MiB'>{MEMORY}</memory><vcpu>1</vcpu>
-<os><type arch='x86_64' machine='pc'>hvm</type>
-<kernel>/guests/vmlinuz</kernel><initrd>/guests/initramfs</initrd><cmdline>{command}</cmdline></os>
-<features><acpi/><tcg><tb-cache unit='MiB'>32</tb-cache></tcg></features>
-<on_reboot>destroy</on_reboot><on_crash>destroy</on_crash>
-<devices><controller type='usb' model='none'/><memballoon model='virtio'/>
-<serial type='unix'><source mode='bind' path='/run/{name}.sock'/><log file='/guests/{name}.log'/></serial>
-</devices></domain>
-"
-    )
 }
