@@ -4,6 +4,9 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+/// Larger are few texts of /proc and /sys, in bytes.
+const USUAL: usize = 4096;
+
 /// Where /sys and /proc are.
 #[derive(Clone, Debug)]
 pub struct Root(PathBuf);
@@ -19,7 +22,8 @@ impl Root {
     /// taken for something else.
     #[must_use]
     pub fn text(&self, path: &str, limit: usize) -> Option<String> {
-        let mut bytes = Vec::new();
+        // With room for most, they are read at once.
+        let mut bytes = Vec::with_capacity(limit.min(USUAL));
         let file = File::open(self.0.join(path)).ok()?;
         file.take(limit as u64 + 1).read_to_end(&mut bytes).ok()?;
         if bytes.len() > limit {

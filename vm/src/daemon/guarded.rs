@@ -92,7 +92,7 @@ impl<H: Host> Guarded<H> {
         };
         let threads = self
             .there(process)
-            .map(|process| Threads::default().read(&self.kernel, process));
+            .map(|process| Threads::default().read(&self.kernel, process, 0));
         let mut threads = threads
             .into_iter()
             .flatten()

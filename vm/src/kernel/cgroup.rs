@@ -11,21 +11,27 @@ use super::texts::{Kernel, MAX_TEXT};
 const MAX_DEPTH: usize = 32;
 
 impl Kernel {
-    /// Where cgroups let a guest in this process run; `None` where they do not say (cgroup v2 alone is asked).
+    /// The cgroup of a guest in this process (of version 2 alone).
     ///
     /// libvirt pins vCPUs and the emulator by groups below the guest's own, which say where they were pinned and not where they may be.
     #[must_use]
-    pub fn allowed(&self, process: Process) -> Option<Cpus> {
+    pub fn group(&self, process: Process) -> Option<String> {
         let path = format!("proc/{}/cgroup", process.pid);
         let text = self.root.text(&path, MAX_TEXT)?;
         let group = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
         if group.split('/').any(|part| part == "..") {
             return None;
         }
-        let mut group = match group.rsplit_once('/') {
+        let group = match group.rsplit_once('/') {
             Some((guest, last)) if is_of_a_part(last) => guest,
             _ => group,
         };
+        Some(group.to_owned())
+    }
+
+    /// Where a cgroup lets those in it run; `None` where it does not say.
+    #[must_use]
+    pub fn allowed(&self, mut group: &str) -> Option<Cpus> {
         // Where the controller is off, what the parent says holds.
         for _ in 0..MAX_DEPTH {
             let path = format!("sys/fs/cgroup/{group}/cpuset.cpus.effective");

@@ -12,6 +12,6 @@ mod threads;
 mod tests;
 
 pub use command_line::StartedFor;
-pub use process::{Pid, Process};
+pub use process::{Pid, Process, Stat};
 pub use texts::Kernel;
 pub use threads::{Thread, Threads};

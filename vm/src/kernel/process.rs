@@ -31,29 +31,40 @@ pub struct Process {
     pub began: Moment,
 }
 
+/// What is told of a process at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Which it is.
+    pub process: Process,
+    /// It has a nice value above 0; threads have what their process had when they began.
+    pub is_niced: bool,
+    /// How many threads it has.
+    pub threads: u32,
+}
+
 impl Kernel {
     /// The process that has this number now.
     #[must_use]
     pub fn process(&self, pid: Pid) -> Option<Process> {
-        self.process_and_nice(pid).map(|(process, _)| process)
+        self.stat(pid).map(|stat| stat.process)
     }
 
-    /// Whether it has a nice value above 0; threads have what their process had when they began.
+    /// The same, with what the kernel says of it at once.
     #[must_use]
-    pub fn is_niced(&self, process: Process) -> bool {
-        self.process_and_nice(process.pid)
-            .is_some_and(|(_, nice)| nice > 0)
-    }
-
-    fn process_and_nice(&self, pid: Pid) -> Option<(Process, i64)> {
+    pub fn stat(&self, pid: Pid) -> Option<Stat> {
         let text = self.root.text(&format!("proc/{pid}/stat"), MAX_TEXT)?;
         // The name is in brackets, and may have some itself.
         let (_, rest) = text.rsplit_once(')')?;
-        // State is the third field, nice the 19th and starttime the 22nd (proc_pid_stat(5)).
+        // State is the third field; nice, num_threads and starttime are the 19th, 20th and 22nd (proc_pid_stat(5)).
         let mut fields = rest.split_ascii_whitespace().skip(19 - 3);
-        let nice = fields.next()?.parse().ok()?;
-        let began = in_ticks(fields.nth(22 - 20)?.parse().ok()?);
-        Some((Process { pid, began }, nice))
+        let nice: i64 = fields.next()?.parse().ok()?;
+        let threads = fields.next()?.parse().ok()?;
+        let began = in_ticks(fields.nth(1)?.parse().ok()?);
+        Some(Stat {
+            process: Process { pid, began },
+            is_niced: nice > 0,
+            threads,
+        })
     }
 
     /// The numbers of all processes.

@@ -116,7 +116,9 @@ fn a_process_is_its_number_and_its_beginning() {
     let kernel = Kernel::new(directory.path());
     assert_eq!(kernel.process(42), Some(PROCESS));
     assert_eq!(kernel.process(43), None);
-    assert!(kernel.is_niced(PROCESS) && !kernel.is_niced(Process { pid: 43, ..PROCESS }));
+    let stat = kernel.stat(42).unwrap();
+    assert!(stat.is_niced);
+    assert_eq!(stat.threads, 200);
     assert_eq!(kernel.rss(PROCESS), Some(2.0));
     assert!(kernel.started_for(42).is("abc", "y"));
     assert!(!kernel.started_for(43).is("abc", "x"));
@@ -151,7 +153,7 @@ fn vcpus_are_the_threads_that_are_called_so() {
     );
     let kernel = Kernel::new(root);
     let mut threads = Threads::default();
-    let seen = threads.read(&kernel, PROCESS);
+    let seen = threads.read(&kernel, PROCESS, 0);
     let [zero, one] = &seen[..] else {
         panic!("{seen:?}")
     };
@@ -160,8 +162,30 @@ fn vcpus_are_the_threads_that_are_called_so() {
     assert_eq!(one.run, Some(Duration::from_secs(5)));
     assert_eq!(one.wait, Some(Duration::from_millis(7)));
     assert_eq!(one.mask, Cpus::from([0, 1, 2, 5]));
+    // As long as there are as many of them, they are not looked for again and again, but for who has no name yet.
+    let mut few = Threads::default();
+    let name = |tid: u32, name: &str| {
+        let task = format!("proc/42/task/{tid}");
+        write(
+            root,
+            &[
+                (&format!("{task}/comm"), name),
+                (&format!("{task}/status"), status),
+            ],
+        );
+    };
+    assert_eq!(few.read(&kernel, PROCESS, 5).len(), 2);
+    name(47, "CPU 2/TCG");
+    assert_eq!(few.read(&kernel, PROCESS, 5).len(), 3);
+    name(48, "CPU 3/TCG");
+    assert_eq!(few.read(&kernel, PROCESS, 5).len(), 3);
+    assert_eq!(few.read(&kernel, PROCESS, 6).len(), 4);
+    for tid in [47, 48] {
+        fs::remove_dir_all(root.join(format!("proc/42/task/{tid}"))).unwrap();
+    }
+    assert_eq!(few.read(&kernel, PROCESS, 6).len(), 2);
     fs::remove_dir_all(root.join("proc/42/task/43")).unwrap();
-    assert_eq!(threads.read(&kernel, PROCESS).len(), 1);
+    assert_eq!(threads.read(&kernel, PROCESS, 0).len(), 1);
 }
 
 #[test]
@@ -184,11 +208,26 @@ fn the_group_of_a_guest_says_where_it_may_run_and_not_those_below_by_which_it_is
         ],
     );
     let kernel = Kernel::new(root);
-    assert_eq!(kernel.allowed(PROCESS), Some(Cpus::from([1, 2, 3])));
+    assert_eq!(
+        kernel
+            .group(PROCESS)
+            .and_then(|group| kernel.allowed(&group)),
+        Some(Cpus::from([1, 2, 3]))
+    );
     write(root, &[("proc/42/cgroup", "0::/../../x\n")]);
-    assert_eq!(kernel.allowed(PROCESS), None);
+    assert_eq!(
+        kernel
+            .group(PROCESS)
+            .and_then(|group| kernel.allowed(&group)),
+        None
+    );
     write(root, &[("proc/42/cgroup", "1:cpuset:/x\n")]);
-    assert_eq!(kernel.allowed(PROCESS), None);
+    assert_eq!(
+        kernel
+            .group(PROCESS)
+            .and_then(|group| kernel.allowed(&group)),
+        None
+    );
 }
 
 #[test]

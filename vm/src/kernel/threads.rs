@@ -13,6 +13,9 @@ use super::texts::{Kernel, MAX_TEXT};
 /// How many threads of a process are looked at.
 const MAX_THREADS: usize = 8192;
 
+/// While there are as many threads as before they are looked for again after so many looks.
+const KNOWN: u32 = 11;
+
 /// The thread that a vCPU is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Thread {
@@ -30,29 +33,50 @@ pub struct Thread {
 
 /// Which threads of a process are vCPUs, as far as that is known.
 #[derive(Clone, Debug, Default)]
-pub struct Threads(BTreeMap<u32, u32>);
+pub struct Threads {
+    vcpus: BTreeMap<u32, u32>,
+    /// How many threads there were when they were looked for, and how often that needs no look again.
+    count: u32,
+    known: u32,
+}
 
 impl Threads {
     /// The threads of a process that are vCPUs, in the order of the vCPUs. Who cannot be read any more is gone.
-    pub fn read(&mut self, kernel: &Kernel, process: Process) -> Vec<Thread> {
-        let tasks = format!("proc/{}/task", process.pid);
-        let tids = kernel.root.numbers(&tasks, MAX_THREADS).unwrap_or_default();
-        self.0.retain(|tid, _| tids.contains(tid));
-        for tid in tids {
+    ///
+    /// `count` is how many threads the process has, 0 if nobody knows.
+    pub fn read(&mut self, kernel: &Kernel, process: Process, count: u32) -> Vec<Thread> {
+        let is_same = count > 0 && count == self.count;
+        if is_same && self.known > 0 {
+            self.known -= 1;
+        } else {
+            self.find(kernel, process);
             // One that has just begun has its name only a moment later.
-            if !self.0.contains_key(&tid)
-                && let Some(name) = kernel.root.text(&format!("{tasks}/{tid}/comm"), MAX_TEXT)
-                && let Some(vcpu) = vcpu_of(&name)
-            {
-                self.0.insert(tid, vcpu);
-            }
+            self.known = if is_same { KNOWN } else { 0 };
+            self.count = count;
         }
         let each = self
-            .0
+            .vcpus
             .iter()
             .filter_map(|(tid, vcpu)| kernel.thread(process, *tid, *vcpu));
         let by_vcpu: BTreeMap<u32, Thread> = each.map(|thread| (thread.vcpu, thread)).collect();
+        if by_vcpu.len() < self.vcpus.len() {
+            self.known = 0;
+        }
         by_vcpu.into_values().collect()
+    }
+
+    fn find(&mut self, kernel: &Kernel, process: Process) {
+        let tasks = format!("proc/{}/task", process.pid);
+        let tids = kernel.root.numbers(&tasks, MAX_THREADS).unwrap_or_default();
+        self.vcpus.retain(|tid, _| tids.contains(tid));
+        for tid in tids {
+            if !self.vcpus.contains_key(&tid)
+                && let Some(name) = kernel.root.text(&format!("{tasks}/{tid}/comm"), MAX_TEXT)
+                && let Some(vcpu) = vcpu_of(&name)
+            {
+                self.vcpus.insert(tid, vcpu);
+            }
+        }
     }
 }
 

@@ -42,6 +42,10 @@ pub(crate) struct Known {
     pub(crate) searched: Option<Moment>,
     /// That has a nice value above 0.
     pub(crate) niced: bool,
+    /// How many threads it has; 0: nobody knows.
+    pub(crate) thread_count: u32,
+    /// Its cgroup, and when that was read.
+    pub(crate) group: Option<(Option<String>, Moment)>,
     /// Which of its threads are vCPUs.
     pub(crate) threads: Threads,
     /// The node of most of its pages, and when that was looked at.
@@ -65,6 +69,8 @@ impl Known {
             process: None,
             searched: None,
             niced: false,
+            thread_count: 0,
+            group: None,
             threads: Threads::default(),
             home: None,
             job: true,

@@ -11,7 +11,7 @@ use auto_ext_service::clock;
 use crate::action::Action;
 use crate::core::Event;
 use crate::host::{Host, HostError};
-use crate::kernel::{Kernel, Process};
+use crate::kernel::{Kernel, Process, Stat};
 use crate::moment::Moment;
 use crate::snapshot::{Guest, GuestId, Mib, Snapshot, VcpuId, in_kib};
 use crate::topology::{Cpu, Cpus};
@@ -34,6 +34,8 @@ const MAX_PID_FILE: usize = 64;
 const DEFINITION: Duration = Duration::from_secs(60);
 /// And the node of most pages so often: it takes the kernel a while to count them.
 const HOME: Duration = Duration::from_secs(600);
+/// In which cgroup a guest is, which is for libvirt to say at its start, is read again so often.
+const GROUP: Duration = Duration::from_secs(60);
 /// Processes are searched for those of guests again so often.
 const SEARCH: Duration = Duration::from_secs(60);
 /// So long libvirt waits itself for a domain that hangs (QEMU_JOB_WAIT_TIME in src/qemu/qemu_domain.h).
@@ -224,11 +226,12 @@ impl Libvirt {
     }
 
     /// The process that a domain runs in, as it was or as libvirt has noted it.
-    fn process(&self, known: &Known) -> Option<Process> {
+    fn stat(&self, known: &Known) -> Option<Stat> {
         if let Some(process) = known.process
-            && self.kernel.process(process.pid) == Some(process)
+            && let Some(stat) = self.kernel.stat(process.pid)
+            && stat.process == process
         {
-            return Some(process);
+            return Some(stat);
         }
         let name = &known.domain.name;
         if name.contains('/') {
@@ -236,13 +239,13 @@ impl Libvirt {
         }
         let path = format!("{PID_FILES}/{name}.pid");
         let pid = self.root.text(&path, MAX_PID_FILE)?;
-        let process = self.kernel.process(pid.trim_ascii().parse().ok()?)?;
+        let stat = self.kernel.stat(pid.trim_ascii().parse().ok()?)?;
         // The note may be old, and another may have the number.
         let is_its = self
             .kernel
-            .started_for(process.pid)
+            .started_for(stat.process.pid)
             .is(&known.domain.uuid_text(), name);
-        is_its.then_some(process)
+        is_its.then_some(stat)
     }
 
     /// Looks at all processes for those of guests of which libvirt has noted none.
@@ -282,21 +285,32 @@ impl Libvirt {
         let mut known = std::mem::take(&mut self.guests);
         let mut guests = Vec::new();
         for guest in known.values_mut() {
-            let process = self.process(guest);
+            let stat = self.stat(guest);
+            let process = stat.map(|stat| stat.process);
             if process != guest.process {
                 guest.threads = Default::default();
                 guest.home = None;
+                guest.group = None;
             }
             guest.process = process;
+            guest.niced = stat.is_some_and(|stat| stat.is_niced);
+            guest.thread_count = stat.map_or(0, |stat| stat.threads);
         }
         self.search(&mut known, now);
         for guest in known.values_mut() {
             let mut threads = Vec::new();
             let mut allowed = None;
             if let Some(process) = guest.process {
-                guest.niced = self.kernel.is_niced(process);
-                threads = guest.threads.read(&self.kernel, process);
-                allowed = self.kernel.allowed(process);
+                threads = guest
+                    .threads
+                    .read(&self.kernel, process, guest.thread_count);
+                let is_old = |at: Moment| now.saturating_sub(at) >= GROUP;
+                if guest.group.as_ref().is_none_or(|(_, at)| is_old(*at)) {
+                    guest.group = Some((self.kernel.group(process), now));
+                }
+                let group = guest.group.as_ref();
+                let group = group.and_then(|(group, _)| group.as_deref());
+                allowed = group.and_then(|group| self.kernel.allowed(group));
                 let is_due = |(_, at): (_, Moment)| now.saturating_sub(at) >= HOME;
                 if has_nodes && guest.home.is_none_or(is_due) {
                     guest.home = Some((self.kernel.home(process), now));

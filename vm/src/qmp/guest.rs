@@ -203,7 +203,8 @@ impl Known {
     pub(crate) fn guest(&mut self, kernel: &Kernel, all: &Cpus, now: Moment) -> Guest {
         let rss = kernel.rss(self.process);
         self.memory.rss = rss.unwrap_or(self.memory.actual);
-        let allowed = kernel.allowed(self.process);
+        let group = kernel.group(self.process);
+        let allowed = group.and_then(|group| kernel.allowed(&group));
         let allowed = allowed.as_ref().unwrap_or(all);
         let threads = self.threads.iter();
         let vcpus = threads.filter_map(|cpu| {
@@ -229,7 +230,9 @@ impl Known {
             name: self.name.as_str().into(),
             uptime: self.process.uptime(now),
             job: self.job,
-            niced: kernel.is_niced(self.process),
+            niced: kernel
+                .stat(self.process.pid)
+                .is_some_and(|stat| stat.is_niced),
             paused: !self.is_running,
             home: None,
             vcpus: vcpus.collect(),

@@ -91,12 +91,13 @@ impl Guest {
         )
     }
 
-    /// As QEMU alone takes it: the same, with a QMP socket in /guests/qmp. It was given no UUID, and its threads have their usual names.
+    /// As QEMU alone takes it: the same, as important as those of libvirt, with a QMP socket in /guests/qmp. It was given no UUID, and its
+    /// threads have their usual names.
     pub(super) fn command(&self) -> String {
         let Self { name, .. } = self;
         let command = self.kernel_command();
         format!(
-            "taskset --cpu-list {CPUS} qemu-system-x86_64 -name guest={name},debug-threads=on -machine pc -nodefaults -no-user-config \
+            "renice -n 0 -p $$ >/dev/null && taskset --cpu-list {CPUS} qemu-system-x86_64 -name guest={name},debug-threads=on -machine pc -nodefaults -no-user-config \
              -display none -no-reboot -accel tcg,thread=multi,tb-size=32 -m {MEMORY} -smp 1 \
              -kernel /guests/vmlinuz -initrd /guests/initramfs -append '{command}' -device virtio-balloon-pci \
              -chardev socket,id=serial,path=/run/{name}.sock,server=on,wait=off,logfile=/guests/{name}.log -serial chardev:serial \
