@@ -3,7 +3,7 @@
 //! kernel's own scheduler decide, and nobody waits.
 
 use std::fs;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -26,28 +26,28 @@ const SHORT: u64 = 10_000;
 const MEMORY: u64 = 20 << 10;
 const CPU: &str = "/sys/devices/system/cpu/cpu3/online";
 
-/// What a model file has, what is said of it, and whether it is left as it is.
+/// What a model file has, and whether it is left as it is: what can be read is replaced when the scheduler leaves.
 struct File {
+    what: &'static str,
     text: String,
-    said: &'static str,
     stays: bool,
 }
 
 fn files() -> anyhow::Result<[File; 3]> {
     Ok([
         File {
+            what: "cut off",
             text: STALE[..STALE.len() / 2].to_owned(),
-            said: "model.json: sha256: ",
             stays: true,
         },
         File {
+            what: "of another machine",
             text: STALE.to_owned(),
-            said: "nothing begins with it",
             stays: false,
         },
         File {
+            what: "of another format",
             text: sealed(&STALE.replacen("\"format\":1", "\"format\":2", 1))?,
-            said: "model.json: format: ",
             stays: true,
         },
     ])
@@ -83,12 +83,8 @@ pub(super) fn the_daemon_swaps_to_and_from_it_under_load_whatever_its_model_file
         swap("cosmos")?;
         wait::until("it is gone", &0, || processes(NAME).len())?;
         if let Some(file) = file {
-            let said = "journalctl --boot --quiet --output=cat --unit=auto-ext.service";
-            wait::until(file.said, &true, || {
-                service::say(said).is_ok_and(|journal| journal.contains(file.said))
-            })?;
             let stays = fs::read_to_string(MODEL)? == file.text;
-            ensure!(stays == file.stays, "{}: stays: {stays}", file.said);
+            ensure!(stays == file.stays, "{}: stays: {stays}", file.what);
         }
         if file.is_some_and(|file| file.stays) {
             fs::remove_file(MODEL)?;
@@ -115,16 +111,15 @@ pub(super) fn when_its_user_space_stops_averages_count_and_nobody_waits() -> any
     let task = alternating.id();
     wait_for_its_line(task, "used")?;
 
-    // It answers with what it has not read yet before it writes anything.
-    pinning::send(Signal::SIGSTOP, scheduler.pid()?)?;
-    let question = ask_meanwhile(task)?;
-    sleep(Duration::from_secs(3));
-    pinning::send(Signal::SIGCONT, scheduler.pid()?)?;
-    let why: Value = serde_json::from_slice(&question.wait_with_output()?.stdout)?;
-    let last = why["last"].as_array().context("no bursts")?;
-    ensure!(last.len() > 8, "{why}");
-    let is_by_average = |burst: &Value| burst["line_ns"].is_null() && burst["used"] == false;
-    ensure!(last.iter().all(is_by_average), "{why}");
+    // Again for longer where the machine is so slow that some of the last bursts are from before.
+    let mut stopped = Duration::from_secs(3);
+    wait::until("averages count", &true, || {
+        let why = asked_after(stopped, &scheduler, task).unwrap_or_default();
+        stopped *= 2;
+        let last = why["last"].as_array().cloned().unwrap_or_default();
+        let is_by_average = |burst: &Value| burst["line_ns"].is_null() && burst["used"] == false;
+        last.len() > 8 && last.iter().all(is_by_average)
+    })?;
     // And it recovers.
     wait_for_its_line(task, "used")?;
     drop(alternating);
@@ -136,11 +131,18 @@ pub(super) fn when_its_user_space_stops_averages_count_and_nobody_waits() -> any
     wait::until("state", &"disabled".to_owned(), kernel::state).map(drop)
 }
 
-/// A question on its way to user space that is stopped.
-fn ask_meanwhile(task: u32) -> anyhow::Result<Child> {
+/// What it answers about a task when it goes on after it was stopped for so long: first it reads what was reported meanwhile, then
+/// it answers who asked meanwhile.
+fn asked_after(stopped: Duration, scheduler: &Scheduler, task: u32) -> anyhow::Result<Value> {
+    pinning::send(Signal::SIGSTOP, scheduler.pid()?)?;
     let mut question = Command::new(NAME);
     question.args(["why", &task.to_string(), "--json", "--socket", SOCKET]);
-    Ok(question.stdout(Stdio::piped()).spawn()?)
+    let question = question.stdout(Stdio::piped()).spawn()?;
+    sleep(stopped);
+    pinning::send(Signal::SIGCONT, scheduler.pid()?)?;
+    Ok(serde_json::from_slice(
+        &question.wait_with_output()?.stdout,
+    )?)
 }
 
 /// Who has no room for what it would report counts that, and goes on.
