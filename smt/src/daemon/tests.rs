@@ -362,7 +362,7 @@ impl Masks for Mortal {
 #[test]
 fn a_daemon_that_dies_between_two_changes_leaves_nothing_that_the_next_does_not_undo() {
     // A candidate of eight threads is placed, undone, and placed again.
-    for changes in [0, 1, 7, 8, 9, 15, 16, 23] {
+    for changes in [0, 1, 8, 9, 16, 23] {
         let mut machine = Machine::new();
         let masks = Mortal {
             files: InFiles(machine.root()),
@@ -618,11 +618,11 @@ fn a_machine_of_which_nothing_is_known_learns_who_is_how_fast_alone_and_beside_w
         .unwrap();
     let mut daemon = machine.daemon(0.0, Act::Observe, true);
     // a shares a core with c, and b with d, as the kernel has it.
-    let status = machine.watched(&mut daemon, 300);
+    let status = machine.watched(&mut daemon, 240);
     assert!(status.reason.contains("nothing is known"), "{status:?}");
     machine.end(2);
     machine.end(3);
-    let status = machine.watched(&mut daemon, 300);
+    let status = machine.watched(&mut daemon, 240);
     let a = &status.groups[0];
     assert_eq!(a.job, "a.service");
     assert!((a.solo.unwrap() - 1.0).abs() < 0.01, "{status:?}");
