@@ -3,7 +3,7 @@
 //!
 //! Everything is looked at as a user would: the kernel through sysfs, the service through systemd,
 //! D-Bus and its command line. None of auto-ext's own code is used to judge it; `pretend` runs some of it, with counters that are
-//! made up.
+//! made up, and `rounds`, which judges schedulers without the daemon, counts migrations by the profiler's counter.
 
 #![expect(
     clippy::print_stderr,
