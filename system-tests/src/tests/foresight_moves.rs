@@ -98,7 +98,6 @@ fn under_load() -> anyhow::Result<([u64; 4], Value)> {
 pub(super) fn moves_are_recorded_with_what_came_of_them_and_a_planted_network_decides()
 -> anyhow::Result<()> {
     service::stop()?;
-    std::fs::create_dir_all(Path::new(SAMPLES).parent().context("no directory")?)?;
     let origin = moves_are_recorded()?;
     plant(&origin, always(-1.0))?;
     let scheduler = acting()?;
@@ -132,6 +131,7 @@ pub(super) fn moves_are_recorded_with_what_came_of_them_and_a_planted_network_de
 
 /// Returns where they come from.
 fn moves_are_recorded() -> anyhow::Result<Origin> {
+    std::fs::create_dir_all(Path::new(SAMPLES).parent().context("no directory")?)?;
     let command = format!("{LOAD} --timeout 8");
     service::say(&format!(
         "scx_foresight collect --out {SAMPLES} --virt-llc 2 --explore {EXPLORE} --rate 5000 -- {command}"
