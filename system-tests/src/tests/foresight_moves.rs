@@ -151,9 +151,9 @@ fn moves_are_recorded() -> anyhow::Result<Origin> {
         };
         ensure!(considered.propensity == likely, "{considered:?}");
         if considered.moved {
-            moved += 1
+            moved += 1;
         } else {
-            kept += 1
+            kept += 1;
         }
     }
     eprintln!("\n  {moved} moves were made and {kept} not");
