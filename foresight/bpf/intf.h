@@ -68,7 +68,6 @@ enum move_flags {
 	MOVE_SAID_GO = 2,	/* and it said so */
 	MOVE_EXPLORED = 4,	/* chance had the opposite done of what would have been */
 	MOVE_WENT = 8,		/* the task was moved */
-	MOVE_FORCED = 16,	/* it was not, but went in the end, as it had waited for long enough */
 };
 
 /* Whether a task was moved to another LLC, and what came of it. */

@@ -274,7 +274,6 @@ static bool goes(const struct task_struct *p, struct moving *m, const struct way
 	if (now - m->waits_since >= VETO_NS) {
 		if (m->decided == MOVE_STAYS) {
 			m->decided = MOVE_GOES;
-			m->flags |= MOVE_FORCED;
 			COUNT(forced);
 		}
 		return true;

@@ -224,13 +224,6 @@ impl Display for MoveSummary {
                 ", says go in {goes:.0} %, as floating point in {agreement:.2} %"
             )?;
         }
-        if let Some(in_time) = self.in_time {
-            let in_time = 100.0 * in_time;
-            write!(
-                f,
-                "; who was let go in the end ran within 6 ms in {in_time:.0} %"
-            )?;
-        }
         Ok(())
     }
 }

@@ -11,8 +11,6 @@ pub(crate) struct Considered {
     pub(crate) sample: MoveSample,
     /// What the network said, and which one that was; `None` if there was none.
     pub(crate) verdict: Option<Verdict>,
-    /// It was kept back, and let go once it had waited for long enough.
-    pub(crate) forced: bool,
 }
 
 /// What a network said.
@@ -54,7 +52,6 @@ impl Considered {
                 predicted_ns: raw.predicted,
             },
             verdict,
-            forced: has(intf::move_flags_MOVE_FORCED),
         })
     }
 }
@@ -92,7 +89,7 @@ mod tests {
         );
         raw.flags = intf::move_flags_MOVE_EXPLORED | intf::move_flags_MOVE_WENT;
         let considered = read(&raw, 0).unwrap();
-        assert!(considered.verdict.is_none() && !considered.forced);
+        assert_eq!(considered.verdict, None);
         assert!(considered.sample.moved && considered.sample.propensity == 0.25);
         assert_eq!(read(&raw, 1), None);
     }

@@ -20,8 +20,6 @@ const KEPT: usize = 20_000;
 const EVERY: Duration = Duration::from_secs(30);
 /// How many moves there must be that are new.
 const MIN_NEW: u64 = 1000;
-/// By when who was kept back is to have been let go: after 2 ms, and whatever it takes until a tick has come.
-const IN_TIME_NS: u64 = 6_000_000;
 /// Versions are even, and 0 is that of none.
 const NEXT_VERSION: u32 = 2;
 
@@ -51,9 +49,6 @@ pub(crate) struct MoveLearning {
     rounds: u64,
     learned_at: Instant,
     trainer: Option<Trainer>,
-    /// Who was kept back and let go in the end, and how many of them ran in time.
-    forced: u64,
-    in_time: u64,
 }
 
 /// What is said of it.
@@ -71,8 +66,6 @@ pub(crate) struct MoveSummary {
     pub(crate) goes: Option<f64>,
     /// For which share floating point says what the BPF programs say.
     pub(crate) agreement: Option<f64>,
-    /// Which share of those who were kept back and let go in the end ran within 6 ms.
-    pub(crate) in_time: Option<f64>,
 }
 
 impl Current {
@@ -125,8 +118,6 @@ impl MoveLearning {
             rounds: 0,
             learned_at: Instant::now(),
             trainer: None,
-            forced: 0,
-            in_time: 0,
         })
     }
 
@@ -143,10 +134,6 @@ impl MoveLearning {
     pub(crate) fn take(&mut self, considered: Considered) {
         if let Some(current) = &mut self.current {
             current.judge(&considered);
-        }
-        if considered.forced {
-            self.forced += 1;
-            self.in_time += u64::from(considered.sample.waited_ns <= IN_TIME_NS);
         }
         if self.explores {
             self.kept.add(considered.sample);
@@ -229,7 +216,6 @@ impl MoveLearning {
             asked: current.map_or(0, |current| current.asked),
             goes: current.and_then(|current| share(current.goes, current.asked)),
             agreement: current.and_then(|current| share(current.agrees, current.asked)),
-            in_time: share(self.in_time, self.forced),
         }
     }
 }
@@ -323,31 +309,11 @@ pub(crate) mod tests {
         let moves = record_moves(3, true, 1).into_iter();
         for (sample, (goes, version)) in moves.zip([(false, 2), (true, 2), (true, 4)]) {
             let verdict = Some(Verdict { goes, version });
-            learning.take(Considered {
-                sample,
-                verdict,
-                forced: false,
-            });
+            learning.take(Considered { sample, verdict });
         }
         let summary = learning.summary();
         assert_eq!((summary.asked, summary.agreement), (2, Some(0.5)));
         assert_eq!(summary.goes, Some(0.5));
-    }
-
-    #[test]
-    fn who_is_let_go_late_is_counted() {
-        let mut learning = learning(Mode::Shadow, false);
-        assert_eq!(learning.summary().in_time, None);
-        for waited_ns in [2_100_000, 5_000_000, 9_000_000, 40_000_000] {
-            let mut sample = record_moves(1, true, 1).remove(0);
-            sample.waited_ns = waited_ns;
-            learning.take(Considered {
-                sample,
-                verdict: None,
-                forced: true,
-            });
-        }
-        assert_eq!(learning.summary().in_time, Some(0.5));
     }
 
     #[test]
@@ -359,7 +325,6 @@ pub(crate) mod tests {
                 learning.take(Considered {
                     sample,
                     verdict: None,
-                    forced: false,
                 });
             }
             learning.work(begun);

