@@ -49,11 +49,13 @@ impl Notice {
     /// For people. `name` says what a guest is called.
     #[must_use]
     pub fn in_words(&self, name: impl Fn(&GuestId) -> String) -> String {
+        let called = |vcpu: &VcpuId| format!("{}/{}", name(&vcpu.guest), vcpu.index);
         match self {
-            Self::Yielded(vcpu) => {
-                format!("somebody else pinned {}/{}", name(&vcpu.guest), vcpu.index)
+            Self::Yielded(vcpu) => format!("somebody else pinned {}", called(vcpu)),
+            Self::PutBack(vcpus) => {
+                let vcpus: Vec<_> = vcpus.iter().map(called).collect();
+                format!("put back, as they waited longer: {}", vcpus.join(", "))
             }
-            Self::PutBack(vcpus) => format!("{} vCPUs were put back", vcpus.len()),
             Self::HostShort => "guests need memory, and nobody can give it".to_owned(),
             Self::CpuObserves(why) => format!("vCPUs are only watched from now on: {why}"),
             Self::MemoryObserves(why) => format!("memory is only watched from now on: {why}"),

@@ -276,7 +276,8 @@ impl Program<'_> {
         waited.with_context(|| format!("it said:\n{}", self.said().unwrap_or_default()))
     }
 
-    /// Ends it by this signal, and returns what it said.
+    /// Ends it by this signal, and returns what it said. One that is not ended is killed when it is dropped, as the next check may
+    /// have one of its own.
     pub(super) fn end(self, signal: &str) -> Result<String> {
         let Self { host, pid, .. } = &self;
         host.say(&format!("kill -{signal} {pid}"))?;
@@ -287,6 +288,13 @@ impl Program<'_> {
             Ok(gone.status.success().then_some(()))
         })?;
         self.said()
+    }
+}
+
+impl Drop for Program<'_> {
+    fn drop(&mut self) {
+        // Mostly it has ended.
+        let _ = self.host.output(&format!("kill -KILL {}", self.pid));
     }
 }
 
