@@ -133,18 +133,26 @@ fn tried(plant: &Plant, stalling: &str, is_clear: bool) -> anyhow::Result<Value>
         }
     };
     let took = begun.elapsed().as_secs();
+    // Why it came to nothing, if it did.
+    let in_the_way = known().map(|mut known| known["no_trial"].take());
     drop(load);
     Ok(json!({
         "plant": plant.name, "truth": plant.truth, "is_clear": is_clear, "verdict": verdict,
-        "pairs": row["pairs"], "effect": row["effect"], "why": row["benched_for"], "seconds": took,
-        "ran_for": longest_run()?,
+        "pairs": row["pairs"], "effect": row["effect"], "why": row["benched_for"], "in_the_way": in_the_way.unwrap_or_default(),
+        "seconds": took, "ran_for": longest_run()?,
     }))
 }
 
 /// What is known of the scheduler, which is the only one; null while nothing is.
 fn row() -> anyhow::Result<Value> {
-    let known: Value = serde_json::from_str(&service::say("auto-ext trials --json")?)?;
-    Ok(known["classes"][0]["found"][0].clone())
+    Ok(known()?["classes"][0]["found"][0].take())
+}
+
+/// All that is known of trials.
+fn known() -> anyhow::Result<Value> {
+    Ok(serde_json::from_str(&service::say(
+        "auto-ext trials --json",
+    )?)?)
 }
 
 /// What is said of it.

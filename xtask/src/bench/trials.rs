@@ -66,6 +66,8 @@ struct Tried {
     effect: Option<f64>,
     /// Why it had to leave at once.
     why: Option<String>,
+    /// What is in the way of trials at the end.
+    in_the_way: Option<Vec<String>>,
     seconds: u64,
     /// For how many seconds it ran at most.
     ran_for: f64,
@@ -167,9 +169,11 @@ impl Tried {
         let effect = self
             .effect
             .map_or(String::new(), |effect| format!(", {} %", percent(effect)));
-        let why = match &self.why {
-            Some(why) => format!(" ({why})"),
-            None => String::new(),
+        let in_the_way = self.in_the_way.as_ref().filter(|_| verdict == "open");
+        let why = match (&self.why, in_the_way) {
+            (Some(why), _) => format!(" ({why})"),
+            (None, Some(reasons)) => format!(" ({})", reasons.join(", ")),
+            (None, None) => String::new(),
         };
         format!(
             "{plant}: {verdict}{why}{effect}, {pairs} pairs, {seconds} s; ran for {ran_for:.1} s at most"
@@ -221,7 +225,7 @@ mod tests {
     fn tried(verdict: &str, pairs: u32, ran_for: f64) -> Tried {
         let line = format!(
             r#"{{"plant":"stalls","truth":"worse","is_clear":true,"verdict":"{verdict}","pairs":{pairs},"effect":-0.7,
-                "why":null,"seconds":60,"ran_for":{ran_for}}}"#
+                "why":null,"in_the_way":["on battery"],"seconds":60,"ran_for":{ran_for}}}"#
         );
         serde_json::from_str(&line).unwrap()
     }
@@ -236,6 +240,10 @@ mod tests {
         assert_eq!(
             all[0].told(),
             "stalls: benched, -50.3 %, 1 pairs, 60 s; ran for 5.0 s at most"
+        );
+        assert_eq!(
+            all[2].told(),
+            "stalls: open (on battery), -50.3 %, 10 pairs, 60 s; ran for 9.0 s at most"
         );
         assert_eq!(
             summary(&all),
