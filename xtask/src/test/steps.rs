@@ -38,9 +38,10 @@ pub(super) struct Step<'a> {
     niceness: i32,
 }
 
-/// How much nicer a machine is than one beside it that judges loads or times: it has a quarter of a processor that both
-/// want. With less, what its programs wait for on their own is given up, such as a scheduler that does not get loaded.
-const NICENESS_OF_MACHINES: i32 = 5;
+/// How much nicer a machine is than one beside it that judges loads or times: it has a seventh of a processor that both
+/// want. With much less, what its programs wait for on their own is given up, such as a scheduler that does not get loaded; with more,
+/// the other one judges a load that is not there.
+const NICENESS_OF_MACHINES: i32 = 8;
 
 type Work<'a> = Box<dyn FnOnce(Option<&str>) -> Result<Count> + Send + 'a>;
 
