@@ -221,7 +221,6 @@ mod tests {
         let mut controller = controller(crowded, directory.path());
         controller.look().unwrap();
         // A file cannot replace a directory that is not empty.
-        fs::remove_file(directory.path().join("originals.json")).unwrap();
         fs::create_dir_all(directory.path().join("originals.json/full")).unwrap();
         let mut refused = 0;
         for _ in 0..4 {

@@ -186,7 +186,7 @@ impl Remembered {
         Ok(kept)
     }
 
-    /// Keeps it, in place of what was, and waits until the disk has it.
+    /// Keeps it, in place of what was, and waits until the disk has it. Where there is nothing to keep, and nothing was, no file is made.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -199,6 +199,9 @@ impl Remembered {
         for (id, period) in &kept.originals.periods {
             let seconds = period.map_or(0, |period| period.as_secs());
             guests.entry(id).or_default().period = Some(seconds);
+        }
+        if guests.is_empty() && !self.path.exists() {
+            return Ok(());
         }
         let guests = guests.into_iter().map(|(id, guest)| {
             let began = kept.began.get(id).copied().unwrap_or_default();
@@ -292,6 +295,8 @@ mod tests {
         let kept = Kept::new(originals(), &snapshot(), Duration::from_secs(200));
         let file = Remembered::of_boot(&path, "a");
         assert_eq!(file.read().unwrap(), Kept::default());
+        file.keep(&Kept::default()).unwrap();
+        assert!(!path.exists());
         file.keep(&kept).unwrap();
         assert_eq!(file.read().unwrap(), kept);
         let next = Remembered::of_boot(&path, "b");
