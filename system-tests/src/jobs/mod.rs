@@ -14,8 +14,10 @@ pub(crate) mod tried;
 
 use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
+use regex::Regex;
 use serde_json::{Value, json};
 
 use crate::load::{self, Running};
@@ -104,4 +106,24 @@ pub(crate) fn run(name: &str) -> anyhow::Result<()> {
         "pipe" => pipe::run(),
         name => timed::run(name),
     }
+}
+
+/// How long a job took, in seconds, and what it said.
+fn done(job: &Job) -> anyhow::Result<(f64, String)> {
+    let begin = Instant::now();
+    let output = Command::new("sh")
+        .args(["-c", job.command])
+        .envs(loads::variables()?)
+        .stderr(Stdio::null())
+        .output()?;
+    let took = begin.elapsed().as_secs_f64();
+    ensure!(output.status.success(), "{}: {}", job.name, output.status);
+    Ok((took, String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+/// The number in a text, the first group of this expression.
+fn number(expression: &str, text: &str) -> anyhow::Result<f64> {
+    let found = Regex::new(expression)?.captures(text);
+    let number = found.and_then(|found| found.get(1)?.as_str().parse().ok());
+    number.with_context(|| format!("no number in `{text}`"))
 }

@@ -4,15 +4,12 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::process::{Command, Stdio};
-use std::time::Instant;
 
-use anyhow::{Context as _, ensure};
-use regex::Regex;
+use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::table::{ALL, Job, Judged};
-use super::{Comparison, compare_by, make_ready};
+use super::{Comparison, compare_by, done, make_ready, number};
 use crate::classify::start_scheduler;
 use crate::{kernel, loads, service, wait};
 
@@ -163,21 +160,13 @@ pub(super) fn yardstick(plant: &str, job: &Job, by_hand: [ByHand; 2]) -> anyhow:
 
 /// What the job is judged by, once.
 fn measured(job: &Job) -> anyhow::Result<f64> {
-    let begin = Instant::now();
-    let output = Command::new("sh")
-        .args(["-c", job.command])
-        .envs(loads::variables()?)
-        .stderr(Stdio::null())
-        .output()?;
-    let took = begin.elapsed().as_secs_f64();
-    ensure!(output.status.success(), "{}: {}", job.name, output.status);
-    let Judged::Number { expression, .. } = job.judged else {
-        return Ok(took);
-    };
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let found = Regex::new(expression)?.captures(&text);
-    let number = found.and_then(|found| found.get(1)?.as_str().parse().ok());
-    number.with_context(|| format!("{}: no number in `{text}`", job.name))
+    let (took, text) = done(job)?;
+    match job.judged {
+        Judged::Number { expression, .. } => {
+            number(expression, &text).with_context(|| job.name.to_owned())
+        }
+        _ => Ok(took),
+    }
 }
 
 /// The kernel's own scheduler with long slices, until this is dropped.

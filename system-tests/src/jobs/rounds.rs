@@ -4,18 +4,16 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use auto_ext_profiler::{Counted, EventCounter};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use regex::Regex;
 use serde_json::json;
 
 use super::costs;
 use super::table::{ALL, Job, Judged};
+use super::{done, number};
 use crate::classify::start_scheduler;
 use crate::load::Running;
 use crate::{kernel, loads, pinning, service, wait};
@@ -153,25 +151,6 @@ fn take_turn(
         writeln!(io::stdout(), "{line}")?;
     }
     Ok(())
-}
-
-/// How long a job took, in seconds, and what it said.
-fn done(job: &Job) -> anyhow::Result<(f64, String)> {
-    let begin = Instant::now();
-    let output = Command::new("sh")
-        .args(["-c", job.command])
-        .envs(loads::variables()?)
-        .stderr(Stdio::null())
-        .output()?;
-    let took = begin.elapsed().as_secs_f64();
-    ensure!(output.status.success(), "{}: {}", job.name, output.status);
-    Ok((took, String::from_utf8_lossy(&output.stdout).into_owned()))
-}
-
-fn number(expression: &str, text: &str) -> anyhow::Result<f64> {
-    let found = Regex::new(expression)?.captures(text);
-    let number = found.and_then(|found| found.get(1)?.as_str().parse().ok());
-    number.with_context(|| format!("no number in `{text}`"))
 }
 
 /// A scheduler that runs without the daemon.

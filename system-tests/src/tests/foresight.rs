@@ -86,21 +86,30 @@ pub(super) fn asked(question: &str) -> anyhow::Result<Value> {
     serde_json::from_str(&said).with_context(|| said.clone())
 }
 
+/// Many more than there are CPUs.
+pub(super) fn start_24_hogs() -> anyhow::Result<load::Running> {
+    let hogs = load::start("stress-ng --quiet --cpu 24")?;
+    wait::until("hogs", &24, || processes("stress-ng-cpu").len())?;
+    Ok(hogs)
+}
+
+/// How much CPU time each of them has had, in seconds.
+pub(super) fn times_of_hogs() -> anyhow::Result<Vec<f64>> {
+    let hogs = processes("stress-ng-cpu").into_iter();
+    hogs.map(|hog| process::cpu_time(hog.as_raw().try_into()?))
+        .collect()
+}
+
 pub(super) fn with_24_hogs_in_two_llcs_each_gets_its_share_and_it_leaves_when_asked()
 -> anyhow::Result<()> {
     service::stop()?;
     for mode in ["baseline", "act"] {
         let scheduler = Scheduler::start(&format!("--mode {mode} --virt-llc 2"))?;
-        let hogs = load::start("stress-ng --quiet --cpu 24")?;
-        wait::until("hogs", &24, || processes("stress-ng-cpu").len())?;
-        let times = || -> anyhow::Result<Vec<f64>> {
-            let hogs = processes("stress-ng-cpu").into_iter();
-            hogs.map(|hog| process::cpu_time(hog.as_raw().try_into()?))
-                .collect()
-        };
-        let least = || times().map_or(0.0, |times| times.into_iter().fold(f64::MAX, f64::min));
+        let hogs = start_24_hogs()?;
+        let least =
+            || times_of_hogs().map_or(0.0, |times| times.into_iter().fold(f64::MAX, f64::min));
         wait::until("every hog ran for a second", &true, || least() >= 1.0)?;
-        let most = times()?.into_iter().fold(0.0, f64::max);
+        let most = times_of_hogs()?.into_iter().fold(0.0, f64::max);
         let stats = asked("stats")?;
         eprintln!(
             "\n  {mode}: the least had {:.2} s, the most {most:.2} s; {stats}",

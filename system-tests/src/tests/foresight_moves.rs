@@ -13,9 +13,8 @@ use foresight_model::origin::Origin;
 use foresight_model::samples::Sample;
 use serde_json::Value;
 
-use super::foresight::{MODEL, Scheduler, asked};
-use crate::pinning::processes;
-use crate::{load, process, service, wait};
+use super::foresight::{MODEL, Scheduler, asked, start_24_hogs, times_of_hogs};
+use crate::{load, service, wait};
 
 /// Where moves are collected.
 const SAMPLES: &str = "/run/foresight-test/samples";
@@ -176,18 +175,12 @@ pub(super) fn whatever_a_network_says_none_of_24_hogs_starves() -> anyhow::Resul
     for (name, network) in networks {
         plant(&origin, network)?;
         let scheduler = acting()?;
-        let hogs = load::start("stress-ng --quiet --cpu 24")?;
-        wait::until("hogs", &24, || processes("stress-ng-cpu").len())?;
-        let times = || -> anyhow::Result<Vec<f64>> {
-            let hogs = processes("stress-ng-cpu").into_iter();
-            hogs.map(|hog| process::cpu_time(hog.as_raw().try_into()?))
-                .collect()
-        };
-        let mut before = times()?;
+        let hogs = start_24_hogs()?;
+        let mut before = times_of_hogs()?;
         for _ in 0..4 {
             // Each is due a sixth of a CPU.
             sleep(Duration::from_secs(1));
-            let after = times()?;
+            let after = times_of_hogs()?;
             let starved = before
                 .iter()
                 .zip(&after)
