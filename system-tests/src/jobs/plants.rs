@@ -34,7 +34,7 @@ struct Plant {
     name: &'static str,
     /// As `auto-ext compare` is told them; the second is what is equal, better or worse.
     schedulers: [&'static str; 2],
-    /// The arguments of scx_bpfland by hand for each; the kernel's own scheduler without any.
+    /// What each is by hand.
     by_hand: [ByHand; 2],
     jobs: &'static [&'static str],
     /// The kernel's own scheduler has long slices.
@@ -47,7 +47,7 @@ const PLANTS: [Plant; 3] = [
     Plant {
         name: "equal",
         schedulers: ["bpfland", "copy"],
-        by_hand: [Some(&[]), Some(&[])],
+        by_hand: [Some(("bpfland", &[])), Some(("bpfland", &[]))],
         jobs: &["build", "wake-ups"],
         long_slices: false,
         pairs: "10",
@@ -56,7 +56,10 @@ const PLANTS: [Plant; 3] = [
     Plant {
         name: "idle is injected",
         schedulers: ["bpfland", "throttled"],
-        by_hand: [Some(&[]), Some(&["--throttle-us", "3000"])],
+        by_hand: [
+            Some(("bpfland", &[])),
+            Some(("bpfland", &["--throttle-us", "3000"])),
+        ],
         jobs: &["build"],
         long_slices: false,
         pairs: "10",
@@ -65,7 +68,7 @@ const PLANTS: [Plant; 3] = [
     Plant {
         name: "long slices",
         schedulers: ["kernel", "bpfland"],
-        by_hand: [None, Some(&[])],
+        by_hand: [None, Some(("bpfland", &[]))],
         jobs: &["wake-ups"],
         long_slices: true,
         pairs: "20",
@@ -119,17 +122,17 @@ fn compare(plant: &Plant, job: &Job, seed: u64, is_clear: bool) -> anyhow::Resul
     Ok(writeln!(io::stdout(), "{line}")?)
 }
 
-/// What scx_bpfland is started with by hand; the kernel's own scheduler runs without any.
-pub(super) type ByHand = Option<&'static [&'static str]>;
+/// Which scheduler is started by hand, and with what; `None` is the kernel's own.
+pub(super) type ByHand = Option<(&'static str, &'static [&'static str])>;
 
 /// Times the job by hand under two schedulers, in turns, and says whether they differ clearly.
 pub(super) fn yardstick(plant: &str, job: &Job, by_hand: [ByHand; 2]) -> anyhow::Result<bool> {
     service::stop()?;
     let mut logs = [const { Vec::new() }; 2];
     for _ in 0..TIMES {
-        for (arguments, logs) in by_hand.iter().zip(&mut logs) {
-            let scheduler = arguments
-                .map(|arguments| start_scheduler("bpfland", arguments))
+        for (by_hand, logs) in by_hand.iter().zip(&mut logs) {
+            let scheduler = by_hand
+                .map(|(name, arguments)| start_scheduler(name, arguments))
                 .transpose()?;
             logs.push(measured(job)?.ln());
             if scheduler.is_some() {

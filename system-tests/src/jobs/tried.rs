@@ -42,7 +42,7 @@ const PLANTS: [Plant; 4] = [
     Plant {
         name: "idle is injected",
         scheduler: "throttled",
-        by_hand: Some([None, Some(&["--throttle-us", "3000"])]),
+        by_hand: Some([None, Some(("bpfland", &["--throttle-us", "20000"]))]),
         long_slices: false,
         truth: "worse",
         pairs: 10,
@@ -50,7 +50,7 @@ const PLANTS: [Plant; 4] = [
     Plant {
         name: "slices of 200 ms",
         scheduler: "slow",
-        by_hand: Some([None, Some(&SLOW)]),
+        by_hand: Some([None, Some(("rusty", &SLOW))]),
         long_slices: false,
         truth: "worse",
         pairs: 10,
@@ -66,15 +66,21 @@ const PLANTS: [Plant; 4] = [
     Plant {
         name: "the kernel's own with slices of 100 ms",
         scheduler: "bpfland",
-        by_hand: Some([None, Some(&[])]),
+        by_hand: Some([None, Some(("bpfland", &[]))]),
         long_slices: true,
         truth: "better",
         pairs: 20,
     },
 ];
 
-/// No shorter ones either, whoever waits.
-const SLOW: [&str; 4] = ["--slice-us", "200000", "--slice-min-us", "200000"];
+/// One queue, whose tasks run for so long whoever waits: what bpfland does for those that sleep would make up for it.
+const SLOW: [&str; 5] = [
+    "--fifo-sched",
+    "--slice-us-underutil",
+    "200000",
+    "--slice-us-overutil",
+    "200000",
+];
 
 /// Has each plant whose name contains the word tried so often, each time with nothing known, and prints a line of JSON for each.
 pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
@@ -112,8 +118,8 @@ fn tried(plant: &Plant, stalling: &str, is_clear: bool) -> anyhow::Result<Value>
     let slow = SLOW.map(|word| format!("'{word}'")).join(", ");
     let policy = format!(
         "version: 1\nrules: [{{class: {CLASS}, use: [kernel], try: [{}], goal: latency}}]\n\
-         schedulers:\n  throttled: {{command: scx_bpfland, args: [--throttle-us, '3000']}}\n  \
-         slow: {{command: scx_bpfland, args: [{slow}]}}\n  stalling: {{command: {stalling}}}\n\
+         schedulers:\n  throttled: {{command: scx_bpfland, args: [--throttle-us, '20000']}}\n  \
+         slow: {{command: scx_rusty, args: [{slow}]}}\n  stalling: {{command: {stalling}}}\n\
          trials: {{mode: on, arm: 6s}}\nstability: {{max_switches_per_hour: 3600}}\n",
         plant.scheduler
     );
@@ -122,11 +128,19 @@ fn tried(plant: &Plant, stalling: &str, is_clear: bool) -> anyhow::Result<Value>
     // The guards stay as they are; how much of an hour may be spent on trials does not.
     service::say("auto-ext learn --now 30m")?;
     let begun = Instant::now();
+    let mut told = Value::Null;
     let (verdict, row) = loop {
         sleep(LOOK);
         // What stalls lets nobody ask.
         let row = row().unwrap_or_default();
         let verdict = verdict(&row);
+        if row["pairs"] != told {
+            eprintln!(
+                "{}, pairs and effects: {}, {}",
+                plant.name, row["pairs"], row["last"]
+            );
+            told = row["pairs"].clone();
+        }
         let pairs = row["pairs"].as_u64().unwrap_or_default();
         if verdict != "open" || pairs >= plant.pairs || begun.elapsed() > LONGEST {
             break (verdict, row);
@@ -134,7 +148,7 @@ fn tried(plant: &Plant, stalling: &str, is_clear: bool) -> anyhow::Result<Value>
     };
     let took = begun.elapsed().as_secs();
     // Why it came to nothing, if it did.
-    let in_the_way = known().map(|mut known| known["no_trial"].take());
+    let in_the_way = known().map(|known| known["no_trial"].clone());
     drop(load);
     Ok(json!({
         "plant": plant.name, "truth": plant.truth, "is_clear": is_clear, "verdict": verdict,
@@ -143,9 +157,16 @@ fn tried(plant: &Plant, stalling: &str, is_clear: bool) -> anyhow::Result<Value>
     }))
 }
 
-/// What is known of the scheduler, which is the only one; null while nothing is.
+/// What is known of the only challenger, beside what pairs of the kernel's own scheduler with itself say of chance; null while
+/// nothing is.
 fn row() -> anyhow::Result<Value> {
-    Ok(known()?["classes"][0]["found"][0].take())
+    let known = known()?;
+    let mut rows = known["classes"][0]["found"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    let row = rows.find(|row| row["scheduler"] != "kernel");
+    Ok(row.cloned().unwrap_or_default())
 }
 
 /// All that is known of trials.
