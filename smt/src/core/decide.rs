@@ -198,17 +198,19 @@ impl Step<'_> {
         };
         match &mut self.next.phase {
             Phase::Rest => self.begin(&situation, None),
-            Phase::Trying(trying) => match trying.next(&situation.weights(), now) {
-                Next::Wait => {}
-                Next::Found => self.actions.push(Action::Restore),
-                Next::Try(candidate) => self.actions.push(Action::Pin(candidate)),
-                Next::Over => {
-                    let trying = std::mem::take(&mut self.next.phase);
-                    if let Phase::Trying(trying) = trying {
-                        self.judge(&situation, &trying);
+            Phase::Trying(trying) => {
+                match trying.next(&situation.weights(), self.config.margin, now) {
+                    Next::Wait => {}
+                    Next::Found => self.actions.push(Action::Restore),
+                    Next::Try(candidate) => self.actions.push(Action::Pin(candidate)),
+                    Next::Over => {
+                        let trying = std::mem::take(&mut self.next.phase);
+                        if let Phase::Trying(trying) = trying {
+                            self.judge(&situation, &trying);
+                        }
                     }
                 }
-            },
+            }
             Phase::Adopted(adopted) if now.saturating_sub(adopted.since) >= self.config.hold => {
                 let current = adopted.candidate.clone();
                 self.begin(&situation, Some(&current));
@@ -246,7 +248,8 @@ impl Step<'_> {
     /// Adopts the best candidate that is proven to be better and harms nobody.
     fn judge(&mut self, situation: &Situation, trying: &Trying) {
         self.next.aborted = 0;
-        let effects = trying.effects(situation);
+        let weights = situation.weights();
+        let effects = trying.effects(&weights);
         for (candidate, effect) in &effects {
             let placement = &candidate.placement;
             self.next
@@ -257,22 +260,20 @@ impl Step<'_> {
             .iter()
             .map(|(_, effect)| effect.gain)
             .reduce(f64::max);
-        let is_better = |(_, effect): &&(Arc<Candidate>, Effect)| {
-            effect.lower > self.config.margin && effect.harm.is_none()
-        };
+        let is_better =
+            |(_, effect): &&(Arc<Candidate>, Effect)| effect.is_better(self.config.margin);
         let better = effects.iter().filter(is_better);
         let best = better.max_by(|(_, one), (_, other)| one.gain.total_cmp(&other.gain));
         let jobs = situation.jobs();
-        let found = best.and_then(|(candidate, _)| trying.found_around(candidate));
-        let (Some((candidate, effect)), Some(found)) = (best, found) else {
+        let Some((candidate, effect)) = best else {
             self.restore();
             self.next.patience.add(jobs.clone(), self.now);
             self.remember();
             self.record(jobs, Outcome::Fruitless { best: best_gain });
             return;
         };
-        let weights = situation.weights();
-        let adopted = Adopted::new(candidate.clone(), effect.gain, &found, weights, self.now);
+        let found = trying.found_around(candidate);
+        let adopted = Adopted::new(candidate.clone(), effect, &found, weights, self.now);
         self.next.phase = Phase::Adopted(Box::new(adopted));
         self.actions.push(Action::Pin(candidate.clone()));
         let outcome = Outcome::Adopted {

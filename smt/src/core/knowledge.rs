@@ -13,7 +13,7 @@ use crate::trial::MAX_LOSS;
 const UNFAIR: f64 = 2.0;
 /// No job is slower than this beside another, in parts of how fast it is alone.
 const LEAST_SPEED: f64 = 0.01;
-/// How many candidates a trial has.
+/// How many candidates a trial has at most, and how many turns of candidates.
 pub(super) const CANDIDATES: usize = 3;
 
 /// A group that may be placed.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::trial::Turn;
+use crate::trial::{Effect, Turn};
 
 use super::event::Observed;
 use super::knowledge::Candidate;
@@ -16,10 +16,12 @@ const PROVEN: f64 = 0.5;
 const RECENT: usize = 15;
 /// Who gains less than this over what was found has lost by it, as far as a few windows tell.
 const LOST: f64 = -0.01;
-/// A group whose speed is so different from when it was proven does something else now, unless that is no more than this many
+/// A group whose speed is so different from what is known of it does something else now, unless that is no more than this many
 /// times what its windows differ by anyway.
 const OTHER: f64 = 0.08;
 const SPREADS: f64 = 2.0;
+/// Until it is proven that is what the trial counted, which has fewer windows: so many times as much tells.
+const UNPROVEN: f64 = 2.0;
 /// How often a window may lack counters before nothing is believed.
 const MAX_BLIND: usize = 10;
 
@@ -33,8 +35,9 @@ pub(super) struct Adopted {
     /// How fast each group was as it was found.
     found: Vec<f64>,
     weights: Vec<f64>,
-    /// How fast each was when it was proven, and how much its windows differed; none until then.
-    proven: Vec<(f64, f64)>,
+    /// How fast each was in the trial, once it is proven in its proof, and how much its windows differed.
+    known: Vec<(f64, f64)>,
+    is_proven: bool,
     recent: VecDeque<Vec<Option<f64>>>,
     /// How many windows in a row nothing was counted.
     blind: usize,
@@ -66,7 +69,7 @@ pub(super) enum Doubt {
 impl Adopted {
     pub(super) fn new(
         candidate: Arc<Candidate>,
-        gain: f64,
+        effect: &Effect,
         found: &[&Turn],
         weights: Vec<f64>,
         now: Moment,
@@ -75,12 +78,15 @@ impl Adopted {
         for window in found.iter().flat_map(|turn| &turn.speeds) {
             add(&mut sums, window);
         }
+        let known = sums.iter().zip(&effect.speeds);
+        let known = known.map(|(sum, faster)| (sum.mean() * faster, sum.spread()));
         Self {
             candidate,
             since: now,
-            gain,
+            gain: effect.gain,
             found: means(&sums),
-            proven: Vec::new(),
+            known: known.collect(),
+            is_proven: false,
             recent: VecDeque::new(),
             blind: 0,
             sums: vec![Sum::default(); weights.len()],
@@ -90,7 +96,7 @@ impl Adopted {
 
     /// Whether it has proven what the trial said.
     pub(super) fn is_proven(&self) -> bool {
-        !self.proven.is_empty()
+        self.is_proven
     }
 
     /// Takes a window into account, and says what is wrong.
@@ -104,23 +110,21 @@ impl Adopted {
         if self.blind >= MAX_BLIND {
             return Some(Doubt::Blind);
         }
-        if !self.is_proven() {
+        if !self.is_proven {
             add(&mut self.sums, &observed.speeds);
         }
         self.recent.push_back(observed.speeds);
         if self.recent.len() > RECENT {
             self.recent.pop_front();
         }
-        if !self.is_proven() && age >= Moment::from_secs(PROOF) {
+        if !self.is_proven && age >= Moment::from_secs(PROOF) {
             let gain = self.gain_of(&means(&self.sums));
             if gain < self.gain * PROVEN {
                 return Some(Doubt::Unproven(gain));
             }
-            self.proven = self
-                .sums
-                .iter()
-                .map(|sum| (sum.mean(), sum.spread()))
-                .collect();
+            self.is_proven = true;
+            let sums = self.sums.iter();
+            self.known = sums.map(|sum| (sum.mean(), sum.spread())).collect();
         }
         self.doubt()
     }
@@ -139,10 +143,11 @@ impl Adopted {
         if gain < LOST {
             return Some(Doubt::Lost(gain));
         }
-        let mut groups = self.proven.iter().zip(&now);
-        let is_other = |((proven, spread), now): (&(f64, f64), &f64)| {
-            let differs = (now - proven).abs();
-            *proven > 0.0 && *now > 0.0 && differs > (OTHER * proven).max(SPREADS * spread)
+        let mut groups = self.known.iter().zip(&now);
+        let times = if self.is_proven { 1.0 } else { UNPROVEN };
+        let is_other = |((known, spread), now): (&(f64, f64), &f64)| {
+            let differs = (now - known).abs();
+            *known > 0.0 && *now > 0.0 && differs > times * (OTHER * known).max(SPREADS * spread)
         };
         groups.position(is_other).map(Doubt::Changed)
     }

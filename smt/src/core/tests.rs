@@ -135,6 +135,21 @@ fn a_trial_goes_from_found_to_candidate_to_found_and_keeps_what_is_better() {
 }
 
 #[test]
+fn an_only_candidate_is_tried_again_while_it_is_not_clear() {
+    // Two percent are wanted.
+    for (gain, turns) in [(1.1, 3), (1.019, 3), (1.0205, 7)] {
+        let mut daemon = Daemon::trying();
+        daemon.placed_gain = gain;
+        let begun = daemon.now;
+        while daemon.mode() == Mode::Trial {
+            daemon.pass(2 * WINDOW);
+        }
+        let took = daemon.now.saturating_sub(begun);
+        assert_eq!(took, Moment::from_secs(20 * turns), "{gain}");
+    }
+}
+
+#[test]
 fn what_is_no_better_is_not_kept_and_tried_again_ever_later() {
     let mut daemon = Daemon::trying();
     daemon.placed_gain = 1.01;

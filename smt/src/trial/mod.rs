@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 /// So long is a turn, in seconds.
 pub const TURN: u64 = 20;
 /// What is counted in this time from a turn's beginning does not count: caches are still those of before.
@@ -21,6 +23,8 @@ const MAX_DELAY: f64 = 0.05;
 const CUT: f64 = 0.10;
 /// Windows follow each other closely: how alike neighbours are is told no better than this by so few.
 const MAX_CORRELATION: f64 = 0.9;
+/// A group whose speed as it was found differs by more than this part between turns, and more than chance explains, does something else.
+const MAX_CHANGE: f64 = 0.08;
 /// A group of which fewer windows are there says nothing.
 const MIN_WINDOWS: usize = 4;
 /// Nor one whose windows differ by more than this part of their mean.
@@ -66,9 +70,27 @@ pub enum Unusable {
     /// A group, by its place, is now this fast and now that.
     #[error("what was counted differs too much")]
     TooNoisy(usize),
+    /// A group, by its place, was not as fast in one turn of what was found as in another.
+    #[error("it did something else meanwhile")]
+    Changed(usize),
     /// There are no groups.
     #[error("there is nothing to compare")]
     Nothing,
+}
+
+/// A turn, and the part in which it counts.
+type Part<'t> = (&'t Turn, f64);
+
+/// The turns that a candidate is judged by.
+struct Compared<'t> {
+    found: Vec<Part<'t>>,
+    tried: Vec<Part<'t>>,
+}
+
+/// The means of each turn, and the parts in which they count.
+struct Means {
+    found: Vec<(Mean, f64)>,
+    tried: Vec<(Mean, f64)>,
 }
 
 /// A mean, its variance, and of how many numbers that are independent it is as good.
@@ -110,48 +132,35 @@ impl Turn {
     }
 }
 
-/// What a candidate did between two turns of what was found.
+/// What a candidate did in its turns, each of which is between two of what was found.
+///
+/// `turns` begin with what was found, and every other one is a candidate's; `tried` are the places of this candidate's.
 ///
 /// # Errors
-/// When too little was counted of a group.
-pub fn effect(
-    before: &Turn,
-    candidate: &Turn,
-    after: &Turn,
-    weights: &[f64],
-) -> Result<Effect, Unusable> {
-    let reference = reference(before, after, weights.len())?;
-    let found = [before, after].map(|turn| turn.relative(&reference, weights));
-    let tried = candidate.relative(&reference, weights);
-    let correlation = correlation(&[&found[0], &tried, &found[1]]);
-    let tried = Mean::of(&tried, correlation).ok_or(Unusable::Nothing)?;
-    let found = found.map(|turn| Mean::of(&turn, correlation));
-    let [Some(before_mean), Some(after_mean)] = found else {
-        return Err(Unusable::Nothing);
-    };
-    let found = before_mean.and(after_mean);
+/// When too little was counted of a group, or one did something else at the end than at the beginning.
+pub fn effect(turns: &[Turn], tried: &[usize], weights: &[f64]) -> Result<Effect, Unusable> {
+    let compared = Compared::of(turns, tried).ok_or(Unusable::Nothing)?;
+    let reference = compared.reference(weights.len())?;
+    let means = compared.means(|turn| turn.relative(&reference, weights));
+    let Means { found, tried } = means.ok_or(Unusable::Nothing)?;
+    let (found, tried) = (Mean::together(&found), Mean::together(&tried));
     let gain = tried.mean / found.mean - 1.0;
-    let speed = |(group, reference): (usize, &f64)| Ok(candidate.speed(group)? / reference);
+    let speed = |(group, reference): (usize, &f64)| Ok(compared.tried_speed(group)? / reference);
     let speeds = reference.iter().enumerate().map(speed);
     Ok(Effect {
         speeds: speeds.collect::<Result<_, _>>()?,
         gain,
         lower: gain - tried.margin(found),
-        harm: harm(before, candidate, after, &reference)?,
+        harm: compared.harm(&reference)?,
     })
 }
 
-/// How fast each group was in both turns.
-fn reference(before: &Turn, after: &Turn, groups: usize) -> Result<Vec<f64>, Unusable> {
-    let both = |group| Ok((before.speed(group)? + after.speed(group)?) / 2.0);
-    let reference: Result<Vec<f64>, Unusable> = (0..groups).map(both).collect();
-    reference.and_then(|all| {
-        if all.is_empty() {
-            Err(Unusable::Nothing)
-        } else {
-            Ok(all)
-        }
-    })
+impl Effect {
+    /// Whether more than `margin` is gained for sure, and nobody is harmed.
+    #[must_use]
+    pub fn is_better(&self, margin: f64) -> bool {
+        self.lower > margin && self.harm.is_none()
+    }
 }
 
 /// Which part of the speed of before is gained so far, in a turn that is under way; `None` while nothing can be said.
@@ -170,43 +179,126 @@ pub fn is_to_be_cut(before: &Turn, candidate: &Turn, weights: &[f64]) -> bool {
     gain_so_far(before, candidate, weights).is_some_and(|gain| gain < -CUT)
 }
 
-/// The first group that is harmed beyond what chance explains.
-fn harm(
-    before: &Turn,
-    candidate: &Turn,
-    after: &Turn,
-    reference: &[f64],
-) -> Result<Option<Harm>, Unusable> {
-    for (group, reference) in reference.iter().enumerate() {
-        candidate.speed(group)?;
-        let relative = |turn: &Turn| -> Vec<f64> {
-            turn.speeds_of(group)
-                .map(|speed| speed / reference)
-                .collect()
-        };
-        let turns = [relative(before), relative(candidate), relative(after)];
-        if turns.iter().any(|turn| spread(turn) > MAX_SPREAD) {
-            return Err(Unusable::TooNoisy(group));
+impl<'t> Compared<'t> {
+    /// Each turn of what was found counts as often as it is beside one of the candidate's, so that what changes evenly cancels
+    /// out. `None` where one is missing.
+    fn of(turns: &'t [Turn], tried: &[usize]) -> Option<Self> {
+        let part = 1.0 / tried.len() as f64;
+        let mut found = BTreeMap::new();
+        for at in tried {
+            for beside in [at.checked_sub(1)?, at + 1] {
+                *found.entry(beside).or_insert(0.0) += part / 2.0;
+            }
         }
-        let correlation = correlation(&[&turns[0], &turns[1], &turns[2]]);
-        let means = turns.map(|turn| Mean::of(&turn, correlation));
-        let [Some(before_mean), Some(tried), Some(after_mean)] = means else {
-            return Err(Unusable::TooLittle(group));
-        };
-        let found = before_mean.and(after_mean);
-        let loss = found.mean - tried.mean;
-        if loss - tried.margin(found) > MAX_LOSS {
-            return Ok(Some(Harm::Slower(group, loss)));
-        }
-        let delay = |turn: &Turn| turn.delays.get(group).copied().flatten();
-        if let (Some(before), Some(tried), Some(after)) =
-            (delay(before), delay(candidate), delay(after))
-            && tried - before.max(after) > MAX_DELAY
-        {
-            return Ok(Some(Harm::Waits(group, tried - before.max(after))));
-        }
+        let turn = |(at, part): (usize, f64)| Some((turns.get(at)?, part));
+        let of_tried: Option<Vec<_>> = tried.iter().map(|at| turn((*at, part))).collect();
+        let of_found: Option<Vec<_>> = found.into_iter().map(turn).collect();
+        Some(Self {
+            found: of_found?,
+            tried: of_tried.filter(|tried| !tried.is_empty())?,
+        })
     }
-    Ok(None)
+
+    /// How fast each group was as it was found.
+    fn reference(&self, groups: usize) -> Result<Vec<f64>, Unusable> {
+        let reference: Result<Vec<f64>, Unusable> =
+            (0..groups).map(|group| speed(&self.found, group)).collect();
+        reference.and_then(|all| {
+            if all.is_empty() {
+                Err(Unusable::Nothing)
+            } else {
+                Ok(all)
+            }
+        })
+    }
+
+    /// How fast a group was in the candidate's turns.
+    fn tried_speed(&self, group: usize) -> Result<f64, Unusable> {
+        speed(&self.tried, group)
+    }
+
+    /// The means of such numbers of each turn.
+    fn means(&self, numbers: impl Fn(&Turn) -> Vec<f64>) -> Option<Means> {
+        let of = |turns: &[Part<'t>]| -> Vec<(Vec<f64>, f64)> {
+            let numbers = turns.iter().map(|(turn, part)| (numbers(turn), *part));
+            numbers.collect()
+        };
+        let (found, tried) = (of(&self.found), of(&self.tried));
+        let all: Vec<&Vec<f64>> = found.iter().chain(&tried).map(|(all, _)| all).collect();
+        let correlation = correlation(&all);
+        let means = |series: &[(Vec<f64>, f64)]| -> Option<Vec<(Mean, f64)>> {
+            let means = series
+                .iter()
+                .map(|(all, part)| Some((Mean::of(all, correlation)?, *part)));
+            means.collect()
+        };
+        Some(Means {
+            found: means(&found)?,
+            tried: means(&tried)?,
+        })
+    }
+
+    /// The first group that is harmed beyond what chance explains.
+    fn harm(&self, reference: &[f64]) -> Result<Option<Harm>, Unusable> {
+        for (group, reference) in reference.iter().enumerate() {
+            self.tried_speed(group)?;
+            let relative = |turn: &Turn| -> Vec<f64> {
+                let speeds = turn.speeds_of(group);
+                speeds.map(|speed| speed / reference).collect()
+            };
+            let mut turns = self.found.iter().chain(&self.tried);
+            if turns.any(|(turn, _)| spread(&relative(turn)) > MAX_SPREAD) {
+                return Err(Unusable::TooNoisy(group));
+            }
+            let means = self.means(relative).ok_or(Unusable::TooLittle(group))?;
+            if means.has_changed() {
+                return Err(Unusable::Changed(group));
+            }
+            let (found, tried) = (Mean::together(&means.found), Mean::together(&means.tried));
+            let loss = found.mean - tried.mean;
+            if loss - tried.margin(found) > MAX_LOSS {
+                return Ok(Some(Harm::Slower(group, loss)));
+            }
+            if let Some(longer) = self.delay(group).filter(|longer| *longer > MAX_DELAY) {
+                return Ok(Some(Harm::Waits(group, longer)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// By how much longer a group waited than in any turn of what was found, where that is known.
+    fn delay(&self, group: usize) -> Option<f64> {
+        let delays = |turns: &[Part<'t>]| -> Option<Vec<f64>> {
+            let of = |(turn, _): &Part<'t>| turn.delays.get(group).copied().flatten();
+            turns.iter().map(of).collect()
+        };
+        let found = delays(&self.found)?.into_iter().reduce(f64::max)?;
+        Some(mean(&delays(&self.tried)?)? - found)
+    }
+}
+
+/// How fast a group was in some turns.
+fn speed(turns: &[Part<'_>], group: usize) -> Result<f64, Unusable> {
+    let speeds = turns
+        .iter()
+        .map(|(turn, part)| Ok(part * turn.speed(group)?));
+    speeds.sum()
+}
+
+impl Means {
+    /// Whether turns of what was found differ by more than chance explains.
+    fn has_changed(&self) -> bool {
+        let differ =
+            |one: Mean, other: Mean| (one.mean - other.mean).abs() - one.margin(other) > MAX_CHANGE;
+        let mut rest = self.found.as_slice();
+        while let [(one, _), others @ ..] = rest {
+            if others.iter().any(|(other, _)| differ(*one, *other)) {
+                return true;
+            }
+            rest = others;
+        }
+        false
+    }
 }
 
 impl Mean {
@@ -235,14 +327,13 @@ impl Mean {
         })
     }
 
-    /// The mean of two means that count as much.
-    fn and(self, other: Self) -> Self {
-        let variance = (self.variance + other.variance) / 4.0;
-        let mean = f64::midpoint(self.mean, other.mean);
+    /// The mean of means, each of which counts in this part.
+    fn together(means: &[(Self, f64)]) -> Self {
+        let of = |number: fn(&(Self, f64)) -> f64| means.iter().map(number).sum();
         Self {
-            mean,
-            variance,
-            freedom: self.freedom + other.freedom,
+            mean: of(|(mean, part)| mean.mean * part),
+            variance: of(|(mean, part)| mean.variance * part * part),
+            freedom: of(|(mean, _)| mean.freedom),
         }
     }
 

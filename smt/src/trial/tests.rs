@@ -14,10 +14,15 @@ fn turn(one: f64, other: f64) -> Turn {
     }
 }
 
+/// What a candidate did in one turn.
+fn of_one(before: &Turn, tried: &Turn, after: &Turn, weights: &[f64]) -> Result<Effect, Unusable> {
+    effect(&[before, tried, after].map(Turn::clone), &[1], weights)
+}
+
 #[test]
 fn a_gain_is_relative_to_both_turns_around_it() {
     // Everything gets 2 % faster from turn to turn.
-    let effect = effect(
+    let effect = of_one(
         &turn(1.0, 2.0),
         &turn(1.122, 2.244),
         &turn(1.04, 2.08),
@@ -33,9 +38,34 @@ fn a_gain_is_relative_to_both_turns_around_it() {
 }
 
 #[test]
+fn turns_of_one_candidate_count_together_and_what_changes_evenly_cancels_out() {
+    // Everything gets 1 % faster from turn to turn; the candidate at the first and the third gains 10 %, another one nothing.
+    let turns: Vec<Turn> = (0..7)
+        .map(|at| {
+            let speed = (1.0 + 0.01 * f64::from(at)) * if at == 1 || at == 5 { 1.1 } else { 1.0 };
+            turn(speed, speed)
+        })
+        .collect();
+    let one = effect(&turns, &[1], &[3.0, 1.0]).unwrap();
+    let both = effect(&turns, &[1, 5], &[3.0, 1.0]).unwrap();
+    assert!((one.gain - 0.1).abs() < 1e-3, "{one:?}");
+    assert!((both.gain - 0.1).abs() < 1e-3, "{both:?}");
+    assert!(both.gain - both.lower < one.gain - one.lower, "{both:?}");
+    assert!(effect(&turns, &[3], &[3.0, 1.0]).unwrap().gain.abs() < 1e-3);
+    assert_eq!(effect(&turns, &[7], &[3.0, 1.0]), Err(Unusable::Nothing));
+    assert_eq!(effect(&turns, &[], &[3.0, 1.0]), Err(Unusable::Nothing));
+}
+
+#[test]
+fn who_does_something_else_at_the_end_says_nothing() {
+    let result = of_one(&turn(1.0, 1.0), &turn(1.3, 1.2), &turn(1.3, 1.0), &[1.0; 2]);
+    assert_eq!(result, Err(Unusable::Changed(0)));
+}
+
+#[test]
 fn weights_say_whose_speed_counts() {
     let of = |weights| {
-        effect(&turn(1.0, 1.0), &turn(1.2, 1.0), &turn(1.0, 1.0), weights)
+        of_one(&turn(1.0, 1.0), &turn(1.2, 1.0), &turn(1.0, 1.0), weights)
             .unwrap()
             .gain
     };
@@ -46,7 +76,7 @@ fn weights_say_whose_speed_counts() {
 #[test]
 fn who_loses_much_or_waits_longer_is_harmed_whatever_the_gain() {
     let found = turn(1.0, 1.0);
-    let harm = |candidate| effect(&found, &candidate, &found, &[1.0; 2]).unwrap().harm;
+    let harm = |candidate| of_one(&found, &candidate, &found, &[1.0; 2]).unwrap().harm;
     assert!(matches!(harm(turn(1.5, 0.9)), Some(Harm::Slower(1, _))));
     assert_eq!(harm(turn(1.5, 0.96)), None);
     let waits = Turn {
@@ -63,9 +93,9 @@ fn what_was_not_measured_is_no_gain() {
         speeds: vec![vec![Some(1.0), None]; 8],
         ..found.clone()
     };
-    let result = effect(&found, &silent, &found, &[1.0; 2]);
+    let result = of_one(&found, &silent, &found, &[1.0; 2]);
     assert_eq!(result, Err(Unusable::TooLittle(1)));
-    let nothing = effect(&found, &found, &found, &[]);
+    let nothing = of_one(&found, &found, &found, &[]);
     assert_eq!(nothing, Err(Unusable::Nothing));
     assert_eq!(gain_so_far(&found, &Turn::default(), &[1.0; 2]), None);
 }
@@ -77,7 +107,7 @@ fn what_is_now_fast_and_now_slow_says_nothing() {
     for (at, window) in wild.speeds.iter_mut().enumerate() {
         window[0] = Some(if at.is_multiple_of(2) { 0.8 } else { 1.6 });
     }
-    let result = effect(&found, &wild, &found, &[1.0; 2]);
+    let result = of_one(&found, &wild, &found, &[1.0; 2]);
     assert_eq!(result, Err(Unusable::TooNoisy(0)));
 }
 
@@ -132,7 +162,7 @@ fn a_bound_holds_as_often_as_it_says_also_of_what_follows_closely() {
                 }
             };
             let (before, tried, after) = (turn(), turn(), turn());
-            wrong += i32::from(effect(&before, &tried, &after, &[1.0]).unwrap().lower > 0.0);
+            wrong += i32::from(of_one(&before, &tried, &after, &[1.0]).unwrap().lower > 0.0);
         }
         let share = f64::from(wrong) / f64::from(runs);
         println!("correlation {correlation}: {share}");
