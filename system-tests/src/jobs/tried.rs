@@ -42,7 +42,7 @@ const PLANTS: [Plant; 4] = [
     Plant {
         name: "idle is injected",
         scheduler: "throttled",
-        by_hand: Some([None, Some(("bpfland", &["--throttle-us", "20000"]))]),
+        by_hand: Some([None, Some(("bpfland", &["--throttle-us", "100000"]))]),
         long_slices: false,
         truth: "worse",
         pairs: 10,
@@ -118,7 +118,7 @@ fn tried(plant: &Plant, stalling: &str, is_clear: bool) -> anyhow::Result<Value>
     let slow = SLOW.map(|word| format!("'{word}'")).join(", ");
     let policy = format!(
         "version: 1\nrules: [{{class: {CLASS}, use: [kernel], try: [{}], goal: latency}}]\n\
-         schedulers:\n  throttled: {{command: scx_bpfland, args: [--throttle-us, '20000']}}\n  \
+         schedulers:\n  throttled: {{command: scx_bpfland, args: [--throttle-us, '100000']}}\n  \
          slow: {{command: scx_rusty, args: [{slow}]}}\n  stalling: {{command: {stalling}}}\n\
          trials: {{mode: on, arm: 6s}}\nstability: {{max_switches_per_hour: 3600}}\n",
         plant.scheduler
