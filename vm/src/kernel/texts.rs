@@ -10,6 +10,8 @@ use crate::host::HostError;
 use crate::snapshot::Mib;
 use crate::topology::Cpu;
 
+use super::kept::Room;
+
 /// How large a text may be, in bytes: /proc/stat has a line for each interrupt, and lists of CPUs are long.
 pub(super) const MAX_TEXT: usize = 1 << 20;
 
@@ -23,6 +25,10 @@ pub struct Kernel {
     pub(super) root: Root,
     /// The CPUs, with what /sys said when they were read.
     pub(super) cpus: Option<(Vec<String>, Vec<Cpu>)>,
+    /// How often they were read.
+    pub(super) cpus_read: u64,
+    /// The files that may be kept open.
+    pub(super) room: Room,
 }
 
 impl Kernel {
@@ -33,7 +39,14 @@ impl Kernel {
             path: root.to_owned(),
             root: Root::new(root),
             cpus: None,
+            cpus_read: 0,
+            room: Room::below(root),
         }
+    }
+
+    /// Whether it is the kernel that this program runs on, which can be asked by other ways than its files.
+    pub(super) fn is_of_this_machine(&self) -> bool {
+        self.path == Path::new("/")
     }
 
     /// What the host could give without swapping.
