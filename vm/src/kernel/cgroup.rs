@@ -31,6 +31,9 @@ impl Kernel {
             if self.text_again(&mut kept, || path.clone()).is_ok() {
                 return Some(Cpuset { path, kept });
             }
+            if group.is_empty() {
+                break;
+            }
             group = group.rsplit_once('/').map_or("", |(parent, _)| parent);
         }
         None
