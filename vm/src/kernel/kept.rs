@@ -13,8 +13,6 @@ use std::sync::Arc;
 
 use auto_ext_service::open_files;
 
-use super::texts::{Kernel, MAX_TEXT};
-
 /// How many are kept at most. Each takes five KiB of the kernel's memory (a page of that as the buffer of fs/seq_file.c), which counts as the
 /// service's: all of them are a third of what it may have.
 const MOST: u64 = 4096;
@@ -75,41 +73,27 @@ impl Room {
         }
     }
 
-    fn place(&self) -> Option<Arc<()>> {
-        (Arc::strong_count(&self.places) <= self.most).then(|| self.places.clone())
+    /// Opens a file and keeps it, if there is room and it is small. Returns what it says.
+    pub(super) fn keep(&self, kept: &mut Kept, path: &Path) -> Option<String> {
+        if Arc::strong_count(&self.places) > self.most {
+            return None;
+        }
+        let file = File::open(path).ok()?;
+        let text = small_text(&file).ok()??;
+        let _place = self.places.clone();
+        kept.0 = Some(Held { file, _place });
+        Some(text)
     }
 }
 
-impl Kernel {
-    /// The text of a file that is kept open from now on, if there is room; else it is opened each time.
-    pub(super) fn text_again(
-        &self,
-        kept: &mut Kept,
-        path: impl FnOnce() -> String,
-    ) -> Result<String, Unread> {
-        if let Some(held) = &kept.0 {
-            match small_text(&held.file) {
-                Ok(Some(text)) => return Ok(text),
-                // It has grown.
-                Ok(None) => kept.0 = None,
-                Err(_) => {
-                    kept.0 = None;
-                    return Err(Unread::Ended);
-                }
-            }
+impl Kept {
+    /// What the file says that is kept; `None` if none is, or it is small no more.
+    pub(super) fn text(&mut self) -> Option<Result<String, Unread>> {
+        let text = small_text(&self.0.as_ref()?.file);
+        if !matches!(text, Ok(Some(_))) {
+            self.0 = None;
         }
-        let path = path();
-        if let Some(place) = self.room.place() {
-            let file = File::open(self.path.join(&path)).map_err(|_| Unread::Missing)?;
-            if let Some(text) = small_text(&file).map_err(|_| Unread::Missing)? {
-                kept.0 = Some(Held {
-                    file,
-                    _place: place,
-                });
-                return Ok(text);
-            }
-        }
-        self.root.text(&path, MAX_TEXT).ok_or(Unread::Missing)
+        text.map_err(|_| Unread::Ended).transpose()
     }
 }
 
@@ -124,34 +108,44 @@ fn small_text(file: &File) -> io::Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::process::Command;
 
     use super::*;
 
     #[test]
-    fn as_many_are_kept_as_there_is_room_for_and_the_others_are_opened_each_time() {
+    fn as_many_are_kept_as_there_is_room_for() {
         let directory = tempfile::tempdir().unwrap();
-        let kernel = Kernel {
-            room: Room::of(1),
-            ..Kernel::new(directory.path())
-        };
-        let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
-        let read = |kept: &mut Kept, name: &str| kernel.text_again(kept, || name.to_owned());
+        let path = |name: &str| directory.path().join(name);
+        let room = Room::of(1);
         let [mut one, mut other] = [Kept::default(), Kept::default()];
-        assert_eq!(read(&mut one, "one"), Err(Unread::Missing));
-        for text in ["a", "b"] {
-            write("one", text);
-            write("other", text);
-            assert_eq!(read(&mut one, "one").unwrap(), text);
-            assert_eq!(read(&mut other, "other").unwrap(), text);
+        assert_eq!(room.keep(&mut one, &path("one")), None);
+        for name in ["one", "other"] {
+            fs::write(path(name), "a").unwrap();
         }
-        assert!(one.0.is_some() && other.0.is_none());
+        assert_eq!(room.keep(&mut one, &path("one")).unwrap(), "a");
+        assert_eq!(room.keep(&mut other, &path("other")), None);
+        assert_eq!(other.text(), None);
+        fs::write(path("one"), "b").unwrap();
+        assert_eq!(one.text(), Some(Ok("b".to_owned())));
         // What is not small is not kept, and makes room.
-        let large = "x".repeat(SMALL);
-        write("one", &large);
-        assert_eq!(read(&mut one, "one").unwrap(), large);
-        assert!(one.0.is_none());
-        assert_eq!(read(&mut other, "other").unwrap(), "b");
-        assert!(other.0.is_some());
+        fs::write(path("one"), "x".repeat(SMALL)).unwrap();
+        assert_eq!(one.text(), None);
+        assert_eq!(room.keep(&mut one, &path("one")), None);
+        assert_eq!(room.keep(&mut other, &path("other")).unwrap(), "a");
+    }
+
+    #[test]
+    fn what_has_ended_says_so_and_nothing_else() {
+        let mut sleeps = Command::new("sleep").arg("1000").spawn().unwrap();
+        let stat = format!("/proc/{}/stat", sleeps.id());
+        let room = Room::below(Path::new("/"));
+        let mut kept = Kept::default();
+        assert!(room.keep(&mut kept, Path::new(&stat)).is_some());
+        assert!(kept.text().unwrap().unwrap().contains("(sleep)"));
+        sleeps.kill().unwrap();
+        sleeps.wait().unwrap();
+        assert_eq!(kept.text(), Some(Err(Unread::Ended)));
+        assert_eq!(kept.text(), None);
     }
 
     #[test]
