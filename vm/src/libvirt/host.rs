@@ -262,13 +262,17 @@ impl Libvirt {
         for known in &mut missing {
             known.searched = Some(now);
         }
+        let numbered = || missing.iter().map(|known| &known.domain).zip(0..);
+        let by_uuid: BTreeMap<String, usize> = numbered()
+            .map(|(domain, at)| (domain.uuid_text(), at))
+            .collect();
+        let by_name: BTreeMap<String, usize> = numbered()
+            .map(|(domain, at)| (domain.name.clone(), at))
+            .collect();
         for pid in self.kernel.pids() {
             let of = self.kernel.started_for(pid);
-            let its = missing
-                .iter_mut()
-                .find(|known| of.is(&known.domain.uuid_text(), &known.domain.name));
-            if let Some(known) = its {
-                known.process = self.kernel.process(pid);
+            if let Some(at) = of.find(&by_uuid, &by_name) {
+                missing[*at].process = self.kernel.process(pid);
             }
         }
     }
