@@ -66,7 +66,7 @@ impl Size {
 
     fn verdict(&self, cpu: f64, mib: f64) -> String {
         if self.guests == Self::QUICK.guests {
-            return "a try, and no measurement".to_owned();
+            return "(a try, and no measurement)".to_owned();
         }
         let is_kept = cpu <= BAR.0 && mib <= BAR.1;
         let verdict = if is_kept { "holds" } else { "MISSED" };
