@@ -152,16 +152,25 @@ pub(crate) fn placed_again_and_again(times: u32, out: &mut dyn Write) -> Result<
                 }
             }
         }
-        let plans = plans.iter();
-        let plans = plans.map(|(pins, plans)| format!("{plans} x {pins}"));
-        let plans = plans.collect::<Vec<_>>().join(", ");
+        let plans = in_words(&plans);
         let verdict = if passed == times { "holds" } else { "MISSED" };
         writeln!(
             out,
-            "{name}: {passed} of {times} times in a row; pins: {plans} {verdict}"
+            "{name}: {passed} of {times} times in a row; pins: {plans}; {verdict}"
         )?;
     }
     Ok(())
+}
+
+fn in_words(plans: &BTreeMap<Pins, u32>) -> String {
+    if plans.is_empty() {
+        return "none".to_owned();
+    }
+    let plans = plans.iter();
+    let each: Vec<String> = plans
+        .map(|(pins, plans)| format!("{plans} x {pins}"))
+        .collect();
+    each.join(", ")
 }
 
 fn with_four() -> Result<Host> {
