@@ -1,5 +1,9 @@
 //! Manual pages and the shells' completions, from the definition of a command line. What that does not know, such as files, is said by
-//! who has the command.
+//! who has the command. And which commands other texts write about (`mentioned`).
+
+mod mentioned;
+
+pub use mentioned::mentioned;
 
 use std::io::{self, Write};
 use std::path::Path;

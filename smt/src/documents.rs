@@ -64,6 +64,8 @@ fn environment() -> Roff {
 
 #[cfg(test)]
 mod tests {
+    use auto_ext_pages::mentioned;
+
     use super::*;
 
     #[test]
@@ -84,16 +86,13 @@ mod tests {
         ];
         let command = cli::command();
         let mut written = 0;
-        for text in texts {
-            for line in text.split('`').skip(1).step_by(2) {
-                let Some(words) = line.strip_prefix("auto-ext-smt ") else {
-                    continue;
-                };
-                let name = words.split_whitespace().next().unwrap_or_default();
-                let is_there = command.find_subcommand(name).is_some();
-                assert!(is_there, "auto-ext-smt {name}");
-                written += 1;
-            }
+        for name in texts
+            .iter()
+            .flat_map(|text| mentioned(text, "auto-ext-smt"))
+        {
+            let is_there = command.find_subcommand(name).is_some();
+            assert!(is_there, "auto-ext-smt {name}");
+            written += 1;
         }
         assert!(written > 8, "{written}");
     }

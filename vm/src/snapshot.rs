@@ -1,6 +1,7 @@
 //! What is seen of the host and its guests at one moment. Times and events are counted from some beginning on; what is
 //! made of two snapshots is left to [`cpu`](crate::cpu) and [`memory`](crate::memory). Unknown is `None`, never zero.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +70,15 @@ pub struct Snapshot {
     pub guests: Vec<Guest>,
     /// What the host could give without swapping (`MemAvailable`).
     pub available: Option<Mib>,
+}
+
+impl Snapshot {
+    /// Each of its guests, by what it is known by.
+    #[must_use]
+    pub fn by_id(&self) -> BTreeMap<&GuestId, &Guest> {
+        let guests = self.guests.iter();
+        guests.map(|guest| (&guest.id, guest)).collect()
+    }
 }
 
 /// One guest.

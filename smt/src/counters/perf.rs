@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use auto_ext_service::bounded_file::Root;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use auto_ext_service::open_files;
 
 use crate::groups::tids;
 
@@ -77,13 +77,9 @@ impl Perf {
     }
 }
 
-/// Lets this process have as many open files as it may: each thread that is counted takes two, and most processes may have a
-/// thousand at first.
+/// Lets this program have as many open files as it may: each thread that is counted takes two.
 pub fn raise_file_limit() {
-    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // Else there are fewer, and what cannot be counted says so.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
-    }
+    open_files::raise_limit(u64::MAX);
 }
 
 impl Counters for Perf {

@@ -53,11 +53,10 @@ fn configure(controller: &mut Controller<Untouched>, settings: &Settings) {
 }
 
 fn tell(controller: &Controller<Untouched>, done: &[Done], seconds: u64) -> String {
-    let Snapshot { guests, cpus, .. } = controller.snapshot();
-    let name = |id: &GuestId| {
-        let guest = guests.iter().find(|guest| guest.id == *id);
-        sanitize(guest.map_or("?", |guest| &guest.name))
-    };
+    let snapshot = controller.snapshot();
+    let Snapshot { guests, cpus, .. } = snapshot;
+    let there = snapshot.by_id();
+    let name = |id: &GuestId| sanitize(there.get(id).map_or("?", |guest| &guest.name));
     let online = cpus.iter().filter(|cpu| cpu.online).count();
     let mut told = format!(
         "{} guests on {online} CPUs, {WINDOWS} windows of {seconds} s; nothing was changed, this would be done:\n",

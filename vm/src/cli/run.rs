@@ -8,6 +8,7 @@ use crate::config::{self, Config, CpuConfig, MemoryConfig, Mode, Reclaim};
 use crate::controller::{Controller, Done};
 use crate::core::{Event, explain};
 use crate::host::Host;
+use crate::kernel::make_room;
 use crate::remembered::Remembered;
 use crate::snapshot::GuestId;
 use anyhow::Context as _;
@@ -60,6 +61,7 @@ impl Run {
 pub(super) fn run(options: &Run, out: &mut dyn Write) -> anyhow::Result<()> {
     let remembered = Remembered::hold(&options.originals)?;
     let mut ticks = Ticks::begin(options.look.interval()).context("cannot wait for signals")?;
+    make_room();
     let host = options.look.host(Path::new(config::PATH))?;
     let mut controller = Controller::new(host, options.config(), Some(remembered))?;
     let mut shown = Shown::default();

@@ -12,6 +12,7 @@ use crate::daemon::run::{LOCK, run};
 use crate::daemon::status::Status;
 use crate::daemon::work::{Configuration, Connect, Daemon, Places};
 use crate::host::Host;
+use crate::kernel::make_room;
 use crate::whose;
 use anyhow::Context as _;
 use auto_ext_bus::client::{Ask, Client, Service};
@@ -197,6 +198,7 @@ fn daemon(path: &Path, bus: BusKind) -> anyhow::Result<()> {
         let root = Path::new(ROOT);
         Ok(whose::host(&settings.qmp, root, settings.interval))
     });
+    make_room();
     run(Daemon::new(configuration, places, connect), bus, lock)
 }
 

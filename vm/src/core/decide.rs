@@ -1,11 +1,12 @@
 //! From an event to the next state and what is to be done.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::action::{Action, Notice, Originals};
 use crate::config::{Config, Mode};
 use crate::moment::Moment;
-use crate::snapshot::{GuestId, Snapshot, VcpuId};
+use crate::snapshot::{Guest, GuestId, Snapshot, VcpuId};
 use crate::topology::Cpus;
 use crate::{cpu, memory};
 
@@ -126,7 +127,7 @@ impl Step<'_> {
 
     /// Keeps nothing of who is gone.
     fn forget(&mut self, snapshot: &Snapshot) {
-        let is_there = |guest: &GuestId| snapshot.guests.iter().any(|other| other.id == *guest);
+        let there = snapshot.by_id();
         let known = self.next.cpu.known();
         self.next
             .originals
@@ -135,20 +136,21 @@ impl Step<'_> {
         self.next
             .originals
             .periods
-            .retain(|guest, _| is_there(guest));
+            .retain(|guest, _| there.contains_key(guest));
     }
 
     /// Undoes what an earlier life left behind.
     fn put_right(&mut self, snapshot: &Snapshot) {
         let Originals { masks, periods } = std::mem::take(&mut self.next.to_put_right);
+        let there = snapshot.by_id();
         for (id, mask) in masks {
-            if mask_of(snapshot, &id).is_some_and(|now| *now != mask) {
+            if mask_of(&there, &id).is_some_and(|now| *now != mask) {
                 self.next.cpu.put_right(&id, &mask);
                 self.actions.push(Action::Pin(id, mask));
             }
         }
         for (guest, period) in periods {
-            if snapshot.guests.iter().any(|other| other.id == guest) {
+            if there.contains_key(&guest) {
                 self.actions.push(Action::Period(guest.clone(), period));
                 // It is set anew below, and is not what it was found as.
                 self.next.originals.periods.insert(guest, period);
@@ -181,10 +183,14 @@ impl Step<'_> {
 
     /// Keeps where those could run that are pinned for the first time.
     fn note_masks(&mut self, snapshot: &Snapshot, actions: &[Action]) {
+        if actions.is_empty() {
+            return;
+        }
+        let there = snapshot.by_id();
         for action in actions {
             if let Action::Pin(id, _) = action
                 && !self.next.originals.masks.contains_key(id)
-                && let Some(mask) = mask_of(snapshot, id)
+                && let Some(mask) = mask_of(&there, id)
             {
                 self.next.originals.masks.insert(id.clone(), mask.clone());
             }
@@ -238,8 +244,8 @@ impl Step<'_> {
     }
 }
 
-fn mask_of<'s>(snapshot: &'s Snapshot, id: &VcpuId) -> Option<&'s Cpus> {
-    let guest = snapshot.guests.iter().find(|guest| guest.id == id.guest)?;
+fn mask_of<'s>(guests: &BTreeMap<&GuestId, &'s Guest>, id: &VcpuId) -> Option<&'s Cpus> {
+    let guest = guests.get(&id.guest)?;
     let vcpu = guest.vcpus.iter().find(|vcpu| vcpu.index == id.index)?;
     Some(&vcpu.mask)
 }

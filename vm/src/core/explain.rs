@@ -11,7 +11,7 @@ use super::state::State;
 /// What came of the last window, a line for the vCPUs and one for each guest's memory. `name` says what a guest is called.
 #[must_use]
 pub fn explain(state: &State, name: impl Fn(&GuestId) -> String) -> String {
-    let mut text = vcpus(state.cpu());
+    let mut text = of_vcpus(state);
     text.push('\n');
     let memory = state.memory();
     for (guest, standing) in memory.standing() {
@@ -36,7 +36,10 @@ pub fn explain(state: &State, name: impl Fn(&GuestId) -> String) -> String {
     text
 }
 
-fn vcpus(state: &cpu::CpuState) -> String {
+/// What came of the last window for the vCPUs, and why, in a line.
+#[must_use]
+pub fn of_vcpus(state: &State) -> String {
+    let state = state.cpu();
     let plan = state.plan();
     match state.standing() {
         cpu::Standing::Unknown => "vCPUs: too little was measured to tell".to_owned(),

@@ -13,5 +13,5 @@ mod tests;
 
 pub use decide::decide;
 pub use event::{End, Event};
-pub use explain::{explain, of_guest};
+pub use explain::{explain, of_guest, of_vcpus};
 pub use state::State;

@@ -3,13 +3,14 @@
 use auto_ext_service::cpu_list::List;
 use auto_ext_service::sanitize::sanitize;
 
+use super::bus::Shown;
 use super::metrics::metrics;
 use super::orders::{MAX_EXCLUDED, Pause};
 use super::request::{Refusal, Request};
 use super::status::{Guest as GuestStatus, Half, Mode, Status};
 use super::work::Daemon;
 use crate::config::Mode as Acting;
-use crate::core::{Event, explain, of_guest};
+use crate::core::{Event, of_guest, of_vcpus};
 use crate::host::Host;
 use crate::snapshot::{Guest, VcpuId};
 
@@ -136,10 +137,7 @@ impl<H: Host> Daemon<H> {
             );
         }
         text += &format!("memory: {}\n", of_guest(state, &guest.id));
-        text += explain(state, |id| self.name(id))
-            .lines()
-            .next()
-            .unwrap_or_default();
+        text += &of_vcpus(state);
         text.push('\n');
         Ok(text)
     }
@@ -158,50 +156,10 @@ impl<H: Host> Daemon<H> {
     /// What is so now.
     #[must_use]
     pub fn status(&self) -> Status {
-        let config = self.config();
         let controller = self.controller.as_ref();
-        let text = controller.map(|controller| explain(controller.state(), |id| self.name(id)));
-        let pause = self.orders.pause.filter(|pause| pause.left().is_some());
-        // What was seen before is not so any more.
-        let is_seen = self.trouble.is_none();
-        let acts = |mode: Acting| is_seen && mode == Acting::Act;
-        let cpu_kept = self
-            .orders
-            .cpu_observes
-            .clone()
-            .or_else(|| self.placed_by());
-        let cpu = Half {
-            acts: acts(config.cpu.mode) && cpu_kept.is_none(),
-            kept: cpu_kept.unwrap_or_default(),
-            standing: text
-                .as_deref()
-                .and_then(|text| text.lines().next())
-                .unwrap_or_default()
-                .to_owned(),
-        };
-        let memory = Half {
-            acts: acts(config.memory.mode),
-            kept: self.memory_is_kept().unwrap_or_default(),
-            standing: String::new(),
-        };
-        let guests = if is_seen { self.guests() } else { &[] };
-        let (mode, reason) = match (&self.trouble, pause) {
-            (Some(why), _) => (
-                Mode::Unavailable,
-                format!("nothing is changed, as nothing can be seen: {why}"),
-            ),
-            (None, Some(_)) => (
-                Mode::Paused,
-                "a person wants nothing to be changed".to_owned(),
-            ),
-            (None, None) if cpu.acts || memory.acts => {
-                (Mode::Act, in_charge_of(&cpu, &memory).to_owned())
-            }
-            (None, None) => (
-                Mode::Observe,
-                "nothing is changed, it is only said what would be".to_owned(),
-            ),
-        };
+        let [cpu, memory] = self.halves();
+        let pause = self.pause();
+        let (mode, reason) = self.mode(&cpu, &memory);
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             mode,
@@ -214,7 +172,8 @@ impl<H: Host> Daemon<H> {
                 Pause::Until(until) => until,
                 Pause::Always => 0,
             }),
-            guests: guests
+            guests: self
+                .seen()
                 .iter()
                 .map(|guest| self.guest_status(guest))
                 .collect(),
@@ -225,6 +184,70 @@ impl<H: Host> Daemon<H> {
                 .map(|name| sanitize(name))
                 .collect(),
             last_error: self.last_error.clone(),
+        }
+    }
+
+    /// What of that is told to all who listen, after each window.
+    pub(super) fn shown(&self) -> Shown {
+        let [cpu, memory] = self.halves();
+        let (mode, reason) = self.mode(&cpu, &memory);
+        Shown {
+            mode: mode.name(),
+            reason,
+            guests: u32::try_from(self.seen().len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The guests; none where nothing can be seen: what was seen before is not so any more.
+    fn seen(&self) -> &[Guest] {
+        if self.trouble.is_none() {
+            self.guests()
+        } else {
+            &[]
+        }
+    }
+
+    fn pause(&self) -> Option<Pause> {
+        self.orders.pause.filter(|pause| pause.left().is_some())
+    }
+
+    fn halves(&self) -> [Half; 2] {
+        let config = self.config_of(&[]);
+        let controller = self.controller.as_ref();
+        let acts = |mode: Acting| self.trouble.is_none() && mode == Acting::Act;
+        let cpu_kept = self.orders.cpu_observes.clone();
+        let cpu_kept = cpu_kept.or_else(|| self.placed_by());
+        let cpu = Half {
+            acts: acts(config.cpu.mode) && cpu_kept.is_none(),
+            kept: cpu_kept.unwrap_or_default(),
+            standing: controller
+                .map_or_else(String::new, |controller| of_vcpus(controller.state())),
+        };
+        let memory = Half {
+            acts: acts(config.memory.mode),
+            kept: self.memory_is_kept().unwrap_or_default(),
+            standing: String::new(),
+        };
+        [cpu, memory]
+    }
+
+    fn mode(&self, cpu: &Half, memory: &Half) -> (Mode, String) {
+        match (&self.trouble, self.pause()) {
+            (Some(why), _) => (
+                Mode::Unavailable,
+                format!("nothing is changed, as nothing can be seen: {why}"),
+            ),
+            (None, Some(_)) => (
+                Mode::Paused,
+                "a person wants nothing to be changed".to_owned(),
+            ),
+            (None, None) if cpu.acts || memory.acts => {
+                (Mode::Act, in_charge_of(cpu, memory).to_owned())
+            }
+            (None, None) => (
+                Mode::Observe,
+                "nothing is changed, it is only said what would be".to_owned(),
+            ),
         }
     }
 

@@ -50,7 +50,7 @@ impl<H: Host> Guarded<H> {
     }
 
     /// Gives up all but these guests.
-    pub(super) fn give_up_all_but(&mut self, kept: &BTreeSet<&GuestId>) {
+    pub(super) fn give_up_all_but(&mut self, kept: &BTreeSet<GuestId>) {
         let owner = &self.owner;
         self.claimed.retain(|guest, process| {
             // Where it cannot be said it stays ours, and is said the next time.

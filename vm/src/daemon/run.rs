@@ -105,12 +105,7 @@ fn work<H: Host>(mut daemon: Daemon<H>, asked: &Receiver<Message>, show: &watch:
 }
 
 fn publish<H: Host>(daemon: &Daemon<H>, show: &watch::Sender<Shown>) {
-    let status = daemon.status();
-    let now = Shown {
-        mode: status.mode.name(),
-        reason: status.reason,
-        guests: u32::try_from(status.guests.len()).unwrap_or(u32::MAX),
-    };
+    let now = daemon.shown();
     show.send_if_modified(|shown| {
         let is_new = *shown != now;
         *shown = now;

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use auto_ext_service::affinity_owner::AffinityOwner;
-use auto_ext_service::cpu_list::List;
 use auto_ext_service::sanitize::sanitize;
 
 use super::guarded::{Guarded, SERVICE};
 use super::history::History;
 use super::metrics::Counters;
+use super::names::Names;
 use super::orders::{Orders, OrdersFile, Pause};
 use super::request::Refusal;
 use super::surroundings::{Surroundings, scheduler};
@@ -149,9 +149,8 @@ impl<H: Host> Daemon<H> {
         match looked {
             Ok(more) => {
                 done.extend(more);
-                let guests = &controller.snapshot().guests;
-                let runs = |id: &GuestId| guests.iter().any(|guest| guest.id == *id);
-                self.released.retain(runs);
+                let runs = controller.snapshot().by_id();
+                self.released.retain(|id| runs.contains_key(id));
                 self.counters.windows += 1;
                 if self.trouble.take().is_some() {
                     self.history.add("the host is seen");
@@ -238,8 +237,7 @@ impl<H: Host> Daemon<H> {
     /// What holds for those who were seen last. Who is new is left alone for a window.
     pub(super) fn config(&self) -> Config {
         let guests = self.guests();
-        let names = guests.iter().map(|guest| (&guest.id, &*guest.name));
-        let mut config = self.settings.config(names);
+        let mut config = self.config_of(guests);
         let left_alone = GuestConfig {
             cpu: false,
             memory: false,
@@ -255,6 +253,13 @@ impl<H: Host> Daemon<H> {
             }
         }
         config.others = left_alone;
+        config
+    }
+
+    /// What is configured of these, and which halves act, where nothing is said of single guests.
+    pub(super) fn config_of(&self, guests: &[Guest]) -> Config {
+        let names = guests.iter().map(|guest| (&guest.id, &*guest.name));
+        let mut config = self.settings.config(names);
         if self.orders.cpu_observes.is_some() {
             config.cpu.mode = Acting::Observe;
         }
@@ -273,11 +278,6 @@ impl<H: Host> Daemon<H> {
         self.controller.as_ref()?.host.service_of(guest)
     }
 
-    pub(super) fn name(&self, id: &GuestId) -> String {
-        let guest = self.guests().iter().find(|guest| guest.id == *id);
-        guest.map_or_else(|| id.to_string(), |guest| sanitize(&guest.name))
-    }
-
     pub(super) fn event(&mut self, event: Event) {
         if let Some(controller) = &mut self.controller {
             let done = controller.event(event);
@@ -287,19 +287,22 @@ impl<H: Host> Daemon<H> {
 
     /// Counts and tells what was done, and keeps what waits for a person now.
     fn note(&mut self, done: &[Done]) {
+        // Most windows say nothing of anybody.
+        let guests: &[Guest] = if done.is_empty() { &[] } else { self.guests() };
+        let names = Names::of(guests);
         let mut told = Vec::new();
         for done in done {
             self.counters.count(done);
             if let Err(error) = &done.result {
-                let why = format!("{}: {error}", self.in_words(&done.action));
+                let why = format!("{}: {error}", names.in_words(&done.action));
                 self.last_error = sanitize(&why);
                 tracing::warn!("{}", self.last_error);
                 continue;
             }
             match &done.action {
-                Action::Say(notice) => self.notice(notice),
+                Action::Say(notice) => self.notice(notice, &names),
                 Action::Remember(_) => {}
-                action => told.push(self.in_words(action)),
+                action => told.push(names.in_words(action)),
             }
         }
         if !told.is_empty() {
@@ -313,33 +316,14 @@ impl<H: Host> Daemon<H> {
             self.history.add(&format!("{}{more}", told.join(", ")));
         }
         if let Some(controller) = &mut self.controller {
-            let masks = controller.state().originals().masks.clone();
-            let kept: BTreeSet<&GuestId> = masks.keys().map(|id| &id.guest).collect();
+            let masks = &controller.state().originals().masks;
+            let kept = masks.keys().map(|id| id.guest.clone()).collect();
             controller.host.give_up_all_but(&kept);
         }
     }
 
-    fn in_words(&self, action: &Action) -> String {
-        match action {
-            Action::Pin(id, cpus) => {
-                format!("{}/{} to {}", self.name(&id.guest), id.index, List(cpus))
-            }
-            Action::Target(id, target) => format!("{} to {target:.0} MiB", self.name(id)),
-            Action::Period(id, Some(period)) => {
-                format!(
-                    "the balloon of {} speaks every {} s",
-                    self.name(id),
-                    period.as_secs()
-                )
-            }
-            Action::Period(id, None) => format!("the balloon of {} does not speak", self.name(id)),
-            Action::Remember(_) => "what was found is kept".to_owned(),
-            Action::Say(_) => "a notice".to_owned(),
-        }
-    }
-
-    fn notice(&mut self, notice: &Notice) {
-        let text = notice.in_words(|id| self.name(id));
+    fn notice(&mut self, notice: &Notice, names: &Names) {
+        let text = notice.in_words(|id| names.get(id));
         match notice {
             Notice::CpuObserves(why) => self.orders.cpu_observes = Some(why.clone()),
             Notice::MemoryObserves(why) => self.orders.memory_observes = Some(why.clone()),

@@ -73,6 +73,8 @@ fn environment() -> Roff {
 
 #[cfg(test)]
 mod tests {
+    use auto_ext_pages::mentioned;
+
     use super::*;
 
     #[test]
@@ -84,7 +86,6 @@ mod tests {
         }
     }
 
-    /// As far as a text can tell.
     #[test]
     fn every_command_that_is_written_about_exists() {
         let texts = [
@@ -95,18 +96,10 @@ mod tests {
         ];
         let command = cli::command();
         let mut written = 0;
-        for text in texts {
-            let in_words = text.split('`').skip(1).step_by(2);
-            let in_blocks = text.lines().filter_map(|line| line.strip_prefix("    "));
-            for line in in_words.chain(in_blocks) {
-                let Some(words) = line.strip_prefix("auto-ext-vm ") else {
-                    continue;
-                };
-                let name = words.split_whitespace().next().unwrap_or_default();
-                let is_there = command.find_subcommand(name).is_some();
-                assert!(is_there, "auto-ext-vm {name}");
-                written += 1;
-            }
+        for name in texts.iter().flat_map(|text| mentioned(text, "auto-ext-vm")) {
+            let is_there = command.find_subcommand(name).is_some();
+            assert!(is_there, "auto-ext-vm {name}");
+            written += 1;
         }
         assert!(written > 10, "{written}");
     }

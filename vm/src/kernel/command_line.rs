@@ -1,5 +1,7 @@
 //! Which guest a QEMU was started for, as its command line has it. Pure.
 
+use std::collections::BTreeMap;
+
 /// What a command line says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StartedFor {
@@ -21,6 +23,19 @@ impl StartedFor {
             }
         }
         of
+    }
+
+    /// Which of these that is, as [`Self::is`] has it.
+    #[must_use]
+    pub fn find<'g, T>(
+        &self,
+        by_uuid: &'g BTreeMap<String, T>,
+        by_name: &'g BTreeMap<String, T>,
+    ) -> Option<&'g T> {
+        match &self.uuid {
+            Some(given) => by_uuid.get(given),
+            None => by_name.get(self.name.as_ref()?),
+        }
     }
 
     /// Whether that is this guest: by its UUID where it was given one, and else by its name.
@@ -65,6 +80,15 @@ mod tests {
         }
         let comma = of("qemu\0-name\0guest=a,,b,debug-threads=on\0");
         assert!(comma.is("", "a,b") && !comma.is("", "a"));
+        let guests = |known_by: &str, at: u32| BTreeMap::from([(known_by.to_owned(), at)]);
+        let (by_uuid, by_name) = (guests("abc", 1), guests("mail", 2));
+        assert_eq!(both.find(&by_uuid, &by_name), Some(&1));
+        assert_eq!(of("qemu\0-name\0mail\0").find(&by_uuid, &by_name), Some(&2));
+        assert_eq!(
+            of("qemu\0-uuid\0x\0-name\0mail\0").find(&by_uuid, &by_name),
+            None
+        );
+        assert_eq!(of("vi\0").find(&by_uuid, &by_name), None);
         // The name of a guest may look like an option.
         let odd = of("qemu\0-name\0-uuid\0-uuid\0abc\0");
         assert!(odd.is("abc", "-uuid"));

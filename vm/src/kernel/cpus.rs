@@ -61,6 +61,7 @@ impl Kernel {
         };
         let cpus: Vec<Cpu> = present.union(&online).copied().map(cpu).collect();
         self.cpus = Some((texts, cpus.clone()));
+        self.cpus_read += 1;
         Ok(cpus)
     }
 

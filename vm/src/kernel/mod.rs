@@ -4,6 +4,7 @@
 mod cgroup;
 mod command_line;
 mod cpus;
+mod kept;
 mod process;
 mod texts;
 mod threads;
@@ -11,7 +12,9 @@ mod threads;
 #[cfg(test)]
 mod tests;
 
+pub use cgroup::Cpuset;
 pub use command_line::StartedFor;
+pub use kept::{Kept, make_room};
 pub use process::{Pid, Process, Stat};
 pub use texts::Kernel;
 pub use threads::{Thread, Threads};

@@ -10,6 +10,7 @@ use crate::moment::Moment;
 use crate::snapshot::Mib;
 
 use super::command_line::StartedFor;
+use super::kept::Kept;
 use super::texts::{Kernel, MAX_TEXT, in_ticks, kib_of, ticks_of};
 
 /// The number of a process.
@@ -52,7 +53,13 @@ impl Kernel {
     /// The same, with what the kernel says of it at once.
     #[must_use]
     pub fn stat(&self, pid: Pid) -> Option<Stat> {
-        let text = self.root.text(&format!("proc/{pid}/stat"), MAX_TEXT)?;
+        self.stat_again(&mut Kept::default(), pid)
+    }
+
+    /// The same, and again and again: `kept` is of the process that is asked about.
+    #[must_use]
+    pub fn stat_again(&self, kept: &mut Kept, pid: Pid) -> Option<Stat> {
+        let text = self.text_again(kept, || format!("proc/{pid}/stat")).ok()?;
         // The name is in brackets, and may have some itself.
         let (_, rest) = text.rsplit_once(')')?;
         // State is the third field; nice, num_threads and starttime are the 19th, 20th and 22nd (proc_pid_stat(5)).

@@ -210,22 +210,22 @@ fn the_group_of_a_guest_says_where_it_may_run_and_not_those_below_by_which_it_is
     let kernel = Kernel::new(root);
     assert_eq!(
         kernel
-            .group(PROCESS)
-            .and_then(|group| kernel.allowed(&group)),
+            .cpuset(PROCESS)
+            .and_then(|mut cpuset| kernel.allowed(&mut cpuset)),
         Some(Cpus::from([1, 2, 3]))
     );
     write(root, &[("proc/42/cgroup", "0::/../../x\n")]);
     assert_eq!(
         kernel
-            .group(PROCESS)
-            .and_then(|group| kernel.allowed(&group)),
+            .cpuset(PROCESS)
+            .and_then(|mut cpuset| kernel.allowed(&mut cpuset)),
         None
     );
     write(root, &[("proc/42/cgroup", "1:cpuset:/x\n")]);
     assert_eq!(
         kernel
-            .group(PROCESS)
-            .and_then(|group| kernel.allowed(&group)),
+            .cpuset(PROCESS)
+            .and_then(|mut cpuset| kernel.allowed(&mut cpuset)),
         None
     );
 }

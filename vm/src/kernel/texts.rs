@@ -10,6 +10,8 @@ use crate::host::HostError;
 use crate::snapshot::Mib;
 use crate::topology::Cpu;
 
+use super::kept::{Kept, Room, Unread};
+
 /// How large a text may be, in bytes: /proc/stat has a line for each interrupt, and lists of CPUs are long.
 pub(super) const MAX_TEXT: usize = 1 << 20;
 
@@ -23,6 +25,10 @@ pub struct Kernel {
     pub(super) root: Root,
     /// The CPUs, with what /sys said when they were read.
     pub(super) cpus: Option<(Vec<String>, Vec<Cpu>)>,
+    /// How often they were read.
+    pub(super) cpus_read: u64,
+    /// The files that may be kept open.
+    pub(super) room: Room,
 }
 
 impl Kernel {
@@ -33,7 +39,29 @@ impl Kernel {
             path: root.to_owned(),
             root: Root::new(root),
             cpus: None,
+            cpus_read: 0,
+            room: Room::below(root),
         }
+    }
+
+    /// Whether it is the kernel that this program runs on, which can be asked by other ways than its files.
+    pub(super) fn is_of_this_machine(&self) -> bool {
+        self.path == Path::new("/")
+    }
+
+    /// The text of a file that is kept open from now on, if there is room; else it is opened each time.
+    pub(super) fn text_again(
+        &self,
+        kept: &mut Kept,
+        path: impl FnOnce() -> String,
+    ) -> Result<String, Unread> {
+        if let Some(text) = kept.text() {
+            return text;
+        }
+        let path = path();
+        let text = self.room.keep(kept, &self.path.join(&path));
+        text.or_else(|| self.root.text(&path, MAX_TEXT))
+            .ok_or(Unread::Missing)
     }
 
     /// What the host could give without swapping.

@@ -5,9 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::host::HostError;
 use crate::snapshot::GuestId;
@@ -34,6 +38,8 @@ const MAX_WAITING: usize = 4;
 pub(crate) struct Connection {
     path: PathBuf,
     stream: UnixStream,
+    /// What one look at the socket can bring.
+    chunk: Box<[u8]>,
     /// What came and was not looked at yet.
     received: Vec<u8>,
     serial: u32,
@@ -56,9 +62,12 @@ impl Connection {
             error,
         };
         let stream = UnixStream::connect(path).map_err(failed)?;
+        // What is waited for is waited for by `wait`, which takes no call of its own to say for how long.
+        stream.set_nonblocking(true).map_err(failed)?;
         let mut connection = Self {
             path: path.to_owned(),
             stream,
+            chunk: vec![0; CHUNK].into_boxed_slice(),
             received: Vec::new(),
             serial: 0,
             waiting: BTreeMap::new(),
@@ -188,42 +197,59 @@ impl Connection {
 
     /// Sends a message as a whole, or leaves a connection that is of no use.
     fn send(&mut self, message: &[u8], until: Instant) -> Result<(), HostError> {
-        let left = until.saturating_duration_since(Instant::now());
-        // None would be for ever.
-        let left = left.max(Duration::from_millis(1));
-        self.stream
-            .set_nonblocking(false)
-            .and_then(|()| self.stream.set_write_timeout(Some(left)))
-            .and_then(|()| self.stream.write_all(message))
-            .map_err(|error| self.failed(error))
+        let mut left = message;
+        while !left.is_empty() {
+            let failed = match self.stream.write(left) {
+                Ok(0) => ErrorKind::WriteZero.into(),
+                Ok(sent) => {
+                    left = &left[sent..];
+                    continue;
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::Interrupted => continue,
+                    ErrorKind::WouldBlock if self.wait(PollFlags::POLLOUT, until)? => continue,
+                    ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),
+                    _ => error,
+                },
+            };
+            return Err(self.failed(failed));
+        }
+        Ok(())
     }
 
     /// Receives what is there, or waits for it until then. Returns whether anything came.
     fn receive(&mut self, until: Option<Instant>) -> Result<bool, HostError> {
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        let wait = left.filter(|left| !left.is_zero());
-        let prepared = match wait {
-            Some(wait) => self
-                .stream
-                .set_nonblocking(false)
-                .and_then(|()| self.stream.set_read_timeout(Some(wait))),
-            None => self.stream.set_nonblocking(true),
-        };
-        prepared.map_err(|error| self.failed(error))?;
-        let before = self.received.len();
-        self.received.resize(before + CHUNK, 0);
-        let result = self.stream.read(&mut self.received[before..]);
-        let came = *result.as_ref().unwrap_or(&0);
-        self.received.truncate(before + came);
-        match result {
+        if let Some(until) = until
+            && !self.wait(PollFlags::POLLIN, until)?
+        {
+            return Ok(false);
+        }
+        match self.stream.read(&mut self.chunk) {
             Ok(0) => Err(self.failed(ErrorKind::UnexpectedEof.into())),
-            Ok(_) => Ok(true),
+            Ok(came) => {
+                self.received.extend_from_slice(&self.chunk[..came]);
+                Ok(true)
+            }
             Err(error) => match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::TimedOut => Ok(false),
+                ErrorKind::WouldBlock => Ok(false),
                 // The time is not up for that.
                 ErrorKind::Interrupted => Ok(true),
                 _ => Err(self.failed(error)),
             },
+        }
+    }
+
+    /// Waits until there is something to read or room to write. Returns false when the time is up.
+    fn wait(&self, wanted: PollFlags, until: Instant) -> Result<bool, HostError> {
+        let mut sockets = [PollFd::new(self.stream.as_fd(), wanted)];
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            match poll(&mut sockets, timeout) {
+                Ok(ready) => return Ok(ready > 0),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(self.failed(error.into())),
+            }
         }
     }
 

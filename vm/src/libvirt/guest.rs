@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::kernel::{Process, Thread, Threads};
+use crate::kernel::{Cpuset, Kept, Process, Thread, Threads};
 use crate::moment::Moment;
 use crate::snapshot::{Guest, GuestId, Memory, Mib, Stats, Trouble, Vcpu};
 use crate::topology::Cpus;
@@ -26,7 +26,7 @@ pub(crate) struct Now {
 }
 
 /// What is known of a guest.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Known {
     /// How libvirt knows it.
     pub(crate) domain: Domain,
@@ -38,14 +38,16 @@ pub(crate) struct Known {
     pub(crate) transient: bool,
     /// In which process it runs.
     pub(crate) process: Option<Process>,
+    /// What the kernel says of that process.
+    pub(crate) stat: Kept,
     /// When that was searched for among all processes.
     pub(crate) searched: Option<Moment>,
     /// That has a nice value above 0.
     pub(crate) niced: bool,
     /// How many threads it has; 0: nobody knows.
     pub(crate) thread_count: u32,
-    /// Its cgroup, and when that was read.
-    pub(crate) group: Option<(Option<String>, Moment)>,
+    /// What says where its cgroup lets it run, and when that was looked for.
+    pub(crate) cpuset: Option<(Option<Cpuset>, Moment)>,
     /// Which of its threads are vCPUs.
     pub(crate) threads: Threads,
     /// The node of most of its pages, and when that was looked at.
@@ -67,10 +69,11 @@ impl Known {
             definition: None,
             transient: false,
             process: None,
+            stat: Kept::default(),
             searched: None,
             niced: false,
             thread_count: 0,
-            group: None,
+            cpuset: None,
             threads: Threads::default(),
             home: None,
             job: true,

@@ -34,8 +34,8 @@ const MAX_PID_FILE: usize = 64;
 const DEFINITION: Duration = Duration::from_secs(60);
 /// And the node of most pages so often: it takes the kernel a while to count them.
 const HOME: Duration = Duration::from_secs(600);
-/// In which cgroup a guest is, which is for libvirt to say at its start, is read again so often.
-const GROUP: Duration = Duration::from_secs(60);
+/// In which cgroup a guest is, which is for libvirt to say at its start, and which of its parents says where it may run, is looked for again so often.
+const CPUSET: Duration = Duration::from_secs(60);
 /// Processes are searched for those of guests again so often.
 const SEARCH: Duration = Duration::from_secs(60);
 /// So long libvirt waits itself for a domain that hangs (QEMU_JOB_WAIT_TIME in src/qemu/qemu_domain.h).
@@ -226,9 +226,9 @@ impl Libvirt {
     }
 
     /// The process that a domain runs in, as it was or as libvirt has noted it.
-    fn stat(&self, known: &Known) -> Option<Stat> {
+    fn stat(&self, known: &mut Known) -> Option<Stat> {
         if let Some(process) = known.process
-            && let Some(stat) = self.kernel.stat(process.pid)
+            && let Some(stat) = self.kernel.stat_again(&mut known.stat, process.pid)
             && stat.process == process
         {
             return Some(stat);
@@ -262,13 +262,17 @@ impl Libvirt {
         for known in &mut missing {
             known.searched = Some(now);
         }
+        let numbered = || missing.iter().map(|known| &known.domain).zip(0..);
+        let by_uuid: BTreeMap<String, usize> = numbered()
+            .map(|(domain, at)| (domain.uuid_text(), at))
+            .collect();
+        let by_name: BTreeMap<String, usize> = numbered()
+            .map(|(domain, at)| (domain.name.clone(), at))
+            .collect();
         for pid in self.kernel.pids() {
             let of = self.kernel.started_for(pid);
-            let its = missing
-                .iter_mut()
-                .find(|known| of.is(&known.domain.uuid_text(), &known.domain.name));
-            if let Some(known) = its {
-                known.process = self.kernel.process(pid);
+            if let Some(at) = of.find(&by_uuid, &by_name) {
+                missing[*at].process = self.kernel.process(pid);
             }
         }
     }
@@ -288,9 +292,10 @@ impl Libvirt {
             let stat = self.stat(guest);
             let process = stat.map(|stat| stat.process);
             if process != guest.process {
+                guest.stat = Default::default();
                 guest.threads = Default::default();
                 guest.home = None;
-                guest.group = None;
+                guest.cpuset = None;
             }
             guest.process = process;
             guest.niced = stat.is_some_and(|stat| stat.is_niced);
@@ -304,13 +309,7 @@ impl Libvirt {
                 threads = guest
                     .threads
                     .read(&self.kernel, process, guest.thread_count);
-                let is_old = |at: Moment| now.saturating_sub(at) >= GROUP;
-                if guest.group.as_ref().is_none_or(|(_, at)| is_old(*at)) {
-                    guest.group = Some((self.kernel.group(process), now));
-                }
-                let group = guest.group.as_ref();
-                let group = group.and_then(|(group, _)| group.as_deref());
-                allowed = group.and_then(|group| self.kernel.allowed(group));
+                allowed = self.allowed(guest, process, now);
                 let is_due = |(_, at): (_, Moment)| now.saturating_sub(at) >= HOME;
                 if has_nodes && guest.home.is_none_or(is_due) {
                     guest.home = Some((self.kernel.home(process), now));
@@ -321,6 +320,28 @@ impl Libvirt {
         }
         self.guests = known;
         guests
+    }
+
+    /// Where cgroups let a guest run; `None` where they do not say.
+    fn allowed(&self, guest: &mut Known, process: Process, now: Moment) -> Option<Cpus> {
+        let is_old = |at: Moment| now.saturating_sub(at) >= CPUSET;
+        if let Some((cpuset, at)) = &mut guest.cpuset
+            && !is_old(*at)
+        {
+            let allowed = cpuset.as_mut().map(|cpuset| self.kernel.allowed(cpuset));
+            match allowed {
+                None => return None,
+                Some(Some(allowed)) => return Some(allowed),
+                // It is somewhere else now, or in a cgroup that says it no more.
+                Some(None) => {}
+            }
+        }
+        let mut cpuset = self.kernel.cpuset(process);
+        let allowed = cpuset
+            .as_mut()
+            .and_then(|cpuset| self.kernel.allowed(cpuset));
+        guest.cpuset = Some((cpuset, now));
+        allowed
     }
 
     fn pin(&mut self, vcpu: &VcpuId, cpus: &Cpus, until: Instant) -> Result<(), HostError> {

@@ -203,8 +203,8 @@ impl Known {
     pub(crate) fn guest(&mut self, kernel: &Kernel, all: &Cpus, now: Moment) -> Guest {
         let rss = kernel.rss(self.process);
         self.memory.rss = rss.unwrap_or(self.memory.actual);
-        let group = kernel.group(self.process);
-        let allowed = group.and_then(|group| kernel.allowed(&group));
+        let mut cpuset = kernel.cpuset(self.process);
+        let allowed = cpuset.as_mut().and_then(|cpuset| kernel.allowed(cpuset));
         let allowed = allowed.as_ref().unwrap_or(all);
         let threads = self.threads.iter();
         let vcpus = threads.filter_map(|cpu| {

@@ -7,6 +7,8 @@ use std::io::Write;
 
 use anyhow::Result;
 
+use cost::Size;
+
 use crate::command::{command, output, run_quietly, step};
 use crate::test::placed_again_and_again;
 
@@ -28,7 +30,7 @@ pub(super) struct Arguments {
     /// For how many seconds the service is watched beside 500 guests; 60 if it is not given (needs root)
     #[arg(long)]
     seconds: Option<u64>,
-    /// So often four real guests, emulated, are placed in place of all this (needs root)
+    /// So often in a row four real guests, emulated, are placed in place of all this (needs root)
     #[arg(long, value_name = "N")]
     real: Option<u32>,
 }
@@ -52,9 +54,12 @@ pub(super) fn vm(arguments: &Arguments, quick: bool, out: &mut dyn Write) -> Res
     bars.arg(arguments.cases.unwrap_or(cases).to_string());
     bars.arg(arguments.seeds.unwrap_or(seeds).to_string());
     out.write_all(output(&mut bars)?.as_bytes())?;
-    let seconds = arguments.seconds.unwrap_or(if quick { 6 } else { 60 });
-    let cost = step("watching the service beside 500 guests", || {
-        cost::of_service(seconds)
+    let size = match arguments.seconds {
+        None if quick => Size::QUICK,
+        seconds => Size::whole(seconds.unwrap_or(60)),
+    };
+    let cost = step("watching the service beside guests", || {
+        cost::of_service(&size)
     })?;
     out.write_all(cost.as_bytes())?;
     Ok(())

@@ -244,6 +244,11 @@ impl Host {
         })
     }
 
+    /// Has the next program not put back what one that failed, and was killed for that, has found.
+    pub(super) fn forget_what_was_found(&self) -> Result<()> {
+        self.say("rm -rf /var/lib/auto-ext-vm").map(drop)
+    }
+
     /// A number of what libvirt says of a virtual machine's memory, in MiB.
     pub(super) fn memory(&self, name: &str, what: &str) -> Result<u64> {
         let stats = self.say(&format!("virsh --quiet dommemstat {name}"))?;

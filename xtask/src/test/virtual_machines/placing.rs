@@ -1,5 +1,6 @@
 //! Owns the tests of where vCPUs run. All of it is on the two CPUs that guests may run on here.
 
+use std::fmt;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -42,6 +43,25 @@ pub(super) fn masks(host: &Host, guests: &[Guest]) -> Result<Vec<String>> {
     names(guests).map(|guest| host.mask(guest, 0)).collect()
 }
 
+/// How many pins a plan took, and how few would have done.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Pins {
+    fewest: usize,
+    taken: usize,
+}
+
+impl fmt::Display for Pins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} where {} do", self.taken, self.fewest)
+    }
+}
+
+/// A plan that was carried out and put back: its pins, and where vCPUs ran by it.
+struct Placed {
+    pins: Pins,
+    masks: Vec<String>,
+}
+
 /// What was said of the first plan that was carried out.
 struct Plan {
     window: u32,
@@ -67,8 +87,8 @@ impl Plan {
 }
 
 /// Runs until there was a plan, which has to take so many pins; one may do less or more, as the CPUs carry something else too. Returns
-/// where vCPUs ran then; at its end they run where they did.
-fn planned(host: &Host, guests: &[Guest], pins: usize) -> Result<Vec<String>> {
+/// them and where vCPUs ran then; at its end they run where they did.
+fn planned(host: &Host, guests: &[Guest], fewest: usize) -> Result<Placed> {
     let before = masks(host, guests)?;
     let program = host.begin(RUN)?;
     let said = program.wait_until_it_says(PINNED)?;
@@ -77,8 +97,8 @@ fn planned(host: &Host, guests: &[Guest], pins: usize) -> Result<Vec<String>> {
     let plan = Plan::first(&said).with_context(|| format!("no plan in:\n{said}"))?;
     ensure!(plan.window <= 3, "not in the third window yet:\n{said}");
     ensure!(
-        plan.pins.abs_diff(pins) <= 1,
-        "{} pins and not {pins}:\n{said}",
+        plan.pins.abs_diff(fewest) <= 1,
+        "{} pins and not {fewest}:\n{said}",
         plan.pins
     );
     let gain = plan.before - plan.after;
@@ -101,7 +121,13 @@ fn planned(host: &Host, guests: &[Guest], pins: usize) -> Result<Vec<String>> {
         after == before,
         "they were not put back: {after:?} and not {before:?}"
     );
-    Ok(pinned)
+    Ok(Placed {
+        pins: Pins {
+            fewest,
+            taken: plan.pins,
+        },
+        masks: pinned,
+    })
 }
 
 /// How many run on the first CPU, and how many on the second.
@@ -115,21 +141,21 @@ fn are_spread(masks: &[String]) -> bool {
     one + other == masks.len() && one.abs_diff(other) <= 2
 }
 
-pub(super) fn vcpus_that_share_one_cpu_are_spread_and_put_back(host: &Host) -> Result<()> {
+pub(super) fn vcpus_that_share_one_cpu_are_spread_and_put_back(host: &Host) -> Result<Vec<Pins>> {
     at(host, &FOUR, &["0"])?;
     busy(host, &FOUR, &[30])?;
-    let pinned = planned(host, &FOUR, 2)?;
-    ensure!(are_spread(&pinned), "they ran on {pinned:?}");
-    Ok(())
+    let Placed { pins, masks } = planned(host, &FOUR, 2)?;
+    ensure!(are_spread(&masks), "they ran on {masks:?}");
+    Ok(vec![pins])
 }
 
-pub(super) fn vcpus_that_are_well_placed_are_left(host: &Host) -> Result<()> {
+pub(super) fn vcpus_that_are_well_placed_are_left(host: &Host) -> Result<Vec<Pins>> {
     at(host, &FOUR, &["0", "1"])?;
     busy(host, &FOUR, &[30])?;
     nothing_is_pinned(host.begin(RUN)?)?;
     let after = masks(host, &FOUR)?;
     ensure!(after == ["0", "1", "0", "1"], "they run on {after:?}");
-    Ok(())
+    Ok(Vec::new())
 }
 
 fn nothing_is_pinned(program: Program<'_>) -> Result<()> {
@@ -140,22 +166,25 @@ fn nothing_is_pinned(program: Program<'_>) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn heavy_and_light_vcpus_are_mixed(host: &Host) -> Result<()> {
+pub(super) fn heavy_and_light_vcpus_are_mixed(host: &Host) -> Result<Vec<Pins>> {
     busy(host, &FOUR, &[80, 80, 40, 40])?;
+    let mut taken = Vec::new();
     // Nobody has pinned them; or the heavy ones are on one CPU, and the light ones on the other.
-    for (found, pins) in [(&[CPUS][..], 4), (&["0", "0", "1", "1"], 2)] {
+    for (found, fewest) in [(&[CPUS][..], 4), (&["0", "0", "1", "1"], 2)] {
         at(host, &FOUR, found)?;
-        let pinned = planned(host, &FOUR, pins)?;
-        let heavy_and_light = [on_each(&pinned[..2]), on_each(&pinned[2..])];
+        let Placed { pins, masks } = planned(host, &FOUR, fewest)?;
+        let heavy_and_light = [on_each(&masks[..2]), on_each(&masks[2..])];
         ensure!(
             heavy_and_light == [[1, 1]; 2],
-            "from {found:?} they came to run on {pinned:?}"
+            "from {found:?} they came to run on {masks:?}"
         );
+        taken.push(pins);
     }
     at(host, &FOUR, &["0"])?;
-    let pinned = planned(host, &FOUR, 2)?;
-    ensure!(are_spread(&pinned), "they ran on {pinned:?}");
-    Ok(())
+    let Placed { pins, masks } = planned(host, &FOUR, 2)?;
+    ensure!(are_spread(&masks), "they ran on {masks:?}");
+    taken.push(pins);
+    Ok(taken)
 }
 
 pub(super) fn who_comes_after_one_that_was_killed_puts_back_what_it_left(
@@ -222,8 +251,8 @@ pub(super) fn a_daemon_of_libvirt_that_is_started_again_is_found_again(host: &Ho
 pub(super) fn eight_on_one_cpu_are_spread_by_one_plan(host: &Host) -> Result<()> {
     at(host, &EIGHT, &["0"])?;
     busy(host, &EIGHT, &[25])?;
-    let pinned = planned(host, &EIGHT, 4)?;
-    ensure!(are_spread(&pinned), "they ran on {pinned:?}");
+    let Placed { masks, .. } = planned(host, &EIGHT, 4)?;
+    ensure!(are_spread(&masks), "they ran on {masks:?}");
     Ok(())
 }
 
