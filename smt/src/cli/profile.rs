@@ -291,10 +291,15 @@ fn inject(
     placed.undo()?;
     ended?;
     said?;
-    let job = measured.job(JOB, plan.sizes.machine(), &measured.resources())?;
+    // A resource of which nothing can be told takes nothing from the others: the job was slowed down for all of them.
+    let (job, absent) = measured.known(JOB, plan.sizes.machine())?;
     store.keep_jobs(&BTreeMap::from([(plan.group.job.clone(), job.clone())]))?;
     writeln!(out, "alone: {:.2} instructions per cycle", job.solo)?;
-    characteristics(&job, out)
+    characteristics(&job, out)?;
+    for (resource, why) in absent {
+        writeln!(out, "{}: not known: {why}", resource.name())?;
+    }
+    Ok(())
 }
 
 /// Measures the injectors themselves, once on each machine, on a core that is idle.
