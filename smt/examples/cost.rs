@@ -1,4 +1,4 @@
-//! Prints what observing takes from the machine that runs this, and what counting takes from who is counted, with counters that every
+//! Prints what observing and trials take from the machine that runs this, and what counting takes from who is counted, with counters that every
 //! kernel has. `cargo xtask bench smt` runs it. For how long it is observed, in seconds, is its argument; asserts nothing.
 
 use std::error::Error;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use auto_ext_service::clock::cpu_time;
 use auto_ext_smt::counters::{Counters as _, Perf};
-use auto_ext_smt::daemon::observe;
+use auto_ext_smt::daemon::{count_windows, observe};
 use auto_ext_smt::groups::{Group, Key};
 
 const GROUPS: usize = 20;
@@ -20,6 +20,11 @@ const SECONDS: u64 = 120;
 const GROUP: &str = "group";
 /// Observes the groups with these numbers, for so long.
 const OBSERVER: &str = "observer";
+/// Counts all their windows, as in a trial.
+const TRIER: &str = "trier";
+/// How long a window is, in seconds, and how many may be missed: the first ends two seconds after the beginning.
+const WINDOW: usize = 2;
+const MISSED: usize = 2;
 /// How often a byte goes there and back, and how often that is measured with counters and without.
 const ROUNDS: u32 = 50_000;
 const TIMES: usize = 9;
@@ -30,9 +35,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     match first.as_deref() {
         Some(GROUP) => group(),
         Some(OBSERVER) => {
-            let seconds = arguments.next().ok_or("no time")?.parse()?;
-            let pids: Vec<u32> = arguments.map(|pid| pid.parse()).collect::<Result<_, _>>()?;
+            let (seconds, pids) = numbers(arguments)?;
             observer(&pids, Duration::from_secs(seconds))
+        }
+        Some(TRIER) => {
+            let (seconds, pids) = numbers(arguments)?;
+            trier(&pids, Duration::from_secs(seconds))
         }
         seconds => {
             let seconds = seconds.map_or(Ok(SECONDS), str::parse)?;
@@ -40,6 +48,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             pipe()
         }
     }
+}
+
+/// A time in seconds, and numbers of processes.
+fn numbers(mut arguments: impl Iterator<Item = String>) -> Result<(u64, Vec<u32>), Box<dyn Error>> {
+    let seconds = arguments.next().ok_or("no time")?.parse()?;
+    let pids = arguments.map(|pid| pid.parse());
+    Ok((seconds, pids.collect::<Result<_, _>>()?))
 }
 
 fn this(mode: &str) -> io::Result<Command> {
@@ -71,23 +86,26 @@ fn observing(seconds: u64) -> Result<(), Box<dyn Error>> {
         let said = group.stdout.as_mut().ok_or("it says nothing")?;
         said.read_exact(&mut [0; 5])?;
     }
-    let mut observer = this(OBSERVER)?;
-    observer.arg(seconds.to_string());
-    observer.args(groups.iter().map(|group| group.id().to_string()));
-    let ended = observer.status();
+    let ended = [OBSERVER, TRIER].map(|mode| {
+        let mut watches = this(mode)?;
+        watches.arg(seconds.to_string());
+        watches.args(groups.iter().map(|group| group.id().to_string()));
+        watches.status()
+    });
     for group in &mut groups {
         drop(group.stdin.take());
         group.wait()?;
     }
-    ended?
-        .success()
-        .then_some(())
-        .ok_or("it was not observed")?;
+    for ended in ended {
+        ended?
+            .success()
+            .then_some(())
+            .ok_or("it was not observed")?;
+    }
     Ok(())
 }
 
-/// A process of its own, of which all time and memory is that of observing.
-fn observer(pids: &[u32], time: Duration) -> Result<(), Box<dyn Error>> {
+fn groups(pids: &[u32]) -> Vec<Group> {
     let group = |pid: &u32| Group {
         key: Key::ProcessGroup(*pid),
         job: pid.to_string(),
@@ -97,7 +115,28 @@ fn observer(pids: &[u32], time: Duration) -> Result<(), Box<dyn Error>> {
         home: Some(0),
         eligible: Ok(()),
     };
-    let groups: Vec<Group> = pids.iter().map(group).collect();
+    pids.iter().map(group).collect()
+}
+
+/// A process of its own, of which all time is that of counting.
+fn trier(pids: &[u32], time: Duration) -> Result<(), Box<dyn Error>> {
+    let groups = groups(pids);
+    let (begun, before) = (Instant::now(), cpu_time());
+    let windows = count_windows(&groups, time);
+    let used = (cpu_time() - before).as_secs_f64() / begun.elapsed().as_secs_f64();
+    let percent = 100.0 * used;
+    let expected = usize::try_from(time.as_secs())? / WINDOW;
+    writeln!(
+        io::stdout(),
+        "{windows} windows of a trial with {GROUPS} groups of {THREADS} threads: {percent:.2} % of a CPU (bar 1 %) {}",
+        verdict(windows + MISSED >= expected && percent < 1.0)
+    )?;
+    Ok(())
+}
+
+/// A process of its own, of which all time and memory is that of observing.
+fn observer(pids: &[u32], time: Duration) -> Result<(), Box<dyn Error>> {
+    let groups = groups(pids);
     let (begun, before) = (Instant::now(), cpu_time());
     let seen = observe(&groups, time);
     let used = (cpu_time() - before).as_secs_f64() / begun.elapsed().as_secs_f64();

@@ -4,6 +4,9 @@
 
 mod counting;
 mod cpusets;
+mod lacking;
+mod pretended;
+mod profiling;
 mod work;
 
 use std::path::Path;
@@ -17,7 +20,10 @@ use work::Offline;
 
 type Test = (&'static str, fn() -> anyhow::Result<()>);
 
-const TESTS: [Test; 8] = [
+/// The program itself, where the machine has it.
+const PROGRAM: &str = "/bin/auto-ext-smt";
+
+const TESTS: [Test; 10] = [
     (
         "the_hardware_threads_of_cores_are_found",
         the_hardware_threads_of_cores_are_found,
@@ -49,6 +55,14 @@ const TESTS: [Test; 8] = [
     (
         "no_mask_outlives_a_change_of_the_cpuset",
         cpusets::no_mask_outlives_a_change_of_the_cpuset,
+    ),
+    (
+        "what_the_machine_lacks_each_command_says_in_one_line",
+        lacking::what_the_machine_lacks_each_command_says_in_one_line,
+    ),
+    (
+        "a_job_is_profiled_and_runs_everywhere_again_however_that_ends",
+        profiling::a_job_is_profiled_and_runs_everywhere_again_however_that_ends,
     ),
 ];
 

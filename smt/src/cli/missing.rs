@@ -43,11 +43,16 @@ impl Means {
         }
     }
 
-    /// What is missing; `None` where nothing is.
-    pub(super) fn missing(&self) -> Option<String> {
+    /// All that is missing.
+    pub(super) fn all_missing(&self) -> Vec<String> {
         let pmu = self.pmu.as_ref().err();
         let pmu = pmu.map(|why| format!("instructions per cycle: unavailable: {why}"));
-        let missing: Vec<String> = pmu.into_iter().chain(self.around.missing()).collect();
+        pmu.into_iter().chain(self.around.missing()).collect()
+    }
+
+    /// The same in one line; `None` where nothing is.
+    pub(super) fn missing(&self) -> Option<String> {
+        let missing = self.all_missing();
         (!missing.is_empty()).then(|| missing.join("; "))
     }
 }

@@ -1,7 +1,6 @@
 //! `auto-ext-smt plan`: who had better share a core with whom.
 
 use std::io::Write;
-use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -10,11 +9,10 @@ use crate::groups::Group;
 use crate::model::{Job, SlowdownModel};
 use crate::plan::{Plan, Request, Room, Scores, plans};
 use crate::store::Store;
-use crate::surroundings::Surroundings;
 use crate::topology::Domain;
 
-use super::look::{Look, ROOT, look, shown, topology};
-use super::missing::NO_SMT;
+use super::look::{Look, look, shown, topology};
+use super::missing::{Means, NO_SMT};
 
 /// What comes of one domain.
 struct Planned<'g> {
@@ -47,6 +45,10 @@ pub(super) fn plan(
         }
         return Ok(());
     }
+    let means = Means::find(&topology);
+    if !as_json && let Some(missing) = means.missing() {
+        writeln!(out, "{missing}")?;
+    }
     let model = store
         .model()?
         .context("there is no model: `auto-ext-smt train` makes one")?;
@@ -60,15 +62,12 @@ pub(super) fn plan(
         of_domain(domain, known, unknown, &model, |group| jobs.get(&group.job))
     });
     let planned: Vec<Planned<'_>> = planned.collect();
-    let missing = Surroundings::read(Path::new(ROOT)).missing();
     if as_json {
         let domains: Vec<Value> = planned.iter().map(Planned::json).collect();
+        let missing = means.all_missing();
         let all = json!({"domains": domains, "error": model.error, "missing": missing});
         writeln!(out, "{all}")?;
         return Ok(());
-    }
-    if !missing.is_empty() {
-        writeln!(out, "{}", missing.join("; "))?;
     }
     for planned in &planned {
         planned.show(out)?;

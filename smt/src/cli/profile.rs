@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -42,11 +43,25 @@ pub(super) struct Arguments {
     /// For how long at most
     #[arg(long, value_name = "T", default_value = "5m", value_parser = time)]
     budget: Duration,
+    /// For how long it is counted beside each injector, from 1 s to 20 s: what is counted for less tells less
+    #[arg(long, value_name = "T", default_value = "10s", value_parser = sample)]
+    sample: Duration,
     /// Say what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
     look: Look,
+}
+
+/// It is looked once a second whether the job is harmed, and an injector ends by itself after half a minute.
+const SAMPLES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(20);
+
+fn sample(text: &str) -> Result<Duration, String> {
+    let sample = time(text)?;
+    let is_one = SAMPLES.contains(&sample);
+    is_one
+        .then_some(sample)
+        .ok_or_else(|| "less than 1 s or more than 20 s".to_owned())
 }
 
 /// What is done with a group.
@@ -55,6 +70,7 @@ struct Plan<'g> {
     sizes: Sizes,
     seats: Seats,
     steps: Vec<Step>,
+    sample: Duration,
     injectors: Vec<Injector>,
     domain: &'g Domain,
 }
@@ -92,7 +108,7 @@ pub(super) fn profile(
     if !arguments.inject {
         return report(group, jobs.get(&group.job), &store.seen()?, now_s(), out);
     }
-    let plan = plan(group, &topology)?;
+    let plan = plan(group, &topology, arguments.sample)?;
     consent(&plan, arguments.budget, out)?;
     if arguments.dry_run {
         writeln!(out, "would be measured")?;
@@ -173,7 +189,7 @@ fn characteristics(job: &Job, out: &mut dyn Write) -> Result<()> {
 }
 
 /// What is to be done, or why it cannot be.
-fn plan<'g>(group: &'g Group, topology: &'g Topology) -> Result<Plan<'g>> {
+fn plan<'g>(group: &'g Group, topology: &'g Topology, sample: Duration) -> Result<Plan<'g>> {
     if let Err(why) = &group.eligible {
         bail!("it may not be placed: {why}");
     }
@@ -208,7 +224,8 @@ fn plan<'g>(group: &'g Group, topology: &'g Topology) -> Result<Plan<'g>> {
     Ok(Plan {
         group,
         sizes,
-        steps: steps(&injectors, &seats),
+        steps: steps(&injectors, &seats, sample),
+        sample,
         seats,
         injectors,
         domain,
@@ -220,12 +237,13 @@ fn consent(plan: &Plan<'_>, budget: Duration, out: &mut dyn Write) -> Result<()>
     let lasts: Duration = plan.steps.iter().map(|step| step.lasts).sum();
     writeln!(
         out,
-        "{} runs on CPUs {} alone for {}, and is slowed down: injectors run on CPUs {}, and for ten seconds on CPUs {}. It ends at once when its tasks wait twice as long, when it leaves its CPUs, after {} at most, or when this is \
+        "{} runs on CPUs {} alone for {}, and is slowed down: injectors run on CPUs {}, and for {} on CPUs {}. It ends at once when its tasks wait twice as long, when it leaves its CPUs, after {} at most, or when this is \
          interrupted; then it runs everywhere again.",
         shown(&plan.group.job),
         List(&plan.seats.workload),
         duration::span(micros(lasts)),
         List(&plan.seats.siblings),
+        duration::span(micros(plan.sample)),
         List(&plan.seats.others),
         duration::span(micros(budget)),
     )?;
@@ -273,10 +291,15 @@ fn inject(
     placed.undo()?;
     ended?;
     said?;
-    let job = measured.job(JOB, plan.sizes.machine(), &measured.resources())?;
+    // A resource of which nothing can be told takes nothing from the others: the job was slowed down for all of them.
+    let (job, absent) = measured.known(JOB, plan.sizes.machine())?;
     store.keep_jobs(&BTreeMap::from([(plan.group.job.clone(), job.clone())]))?;
     writeln!(out, "alone: {:.2} instructions per cycle", job.solo)?;
-    characteristics(&job, out)
+    characteristics(&job, out)?;
+    for (resource, why) in absent {
+        writeln!(out, "{}: not known: {why}", resource.name())?;
+    }
+    Ok(())
 }
 
 /// Measures the injectors themselves, once on each machine, on a core that is idle.
@@ -340,6 +363,15 @@ mod tests {
         let mut out = Vec::new();
         report(&group(), job, seen, 1_800_000_000, &mut out).unwrap();
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_sample_is_bounded() {
+        assert_eq!(sample("1s"), Ok(Duration::from_secs(1)));
+        assert_eq!(sample("20s"), Ok(Duration::from_secs(20)));
+        for other in ["999ms", "21s", "x"] {
+            assert!(sample(other).is_err(), "{other}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::event::{Action, Event, Observed};
 use super::history::{Entry, Outcome};
 use super::knowledge::{Candidate, Situation};
 use super::moment::Moment;
-use super::obstacle::obstacle;
+use super::obstacle::{LEDGER_IN_USE, obstacle};
 use super::patience::Jobs;
 use super::proof::{Adopted, Doubt};
 use super::state::{Config, Counters, Pause, Phase, State};
@@ -74,6 +74,12 @@ impl Step<'_> {
                     self.next.alone_since = Some(now);
                 }
                 self.next.other_scheduler = runs;
+            }
+            Event::LedgerInUse(in_use) => {
+                if in_use {
+                    self.ledger_in_use();
+                }
+                self.next.ledger_in_use = in_use;
             }
             Event::Foreign(key) => {
                 let why = format!("somebody else placed {key}");
@@ -182,6 +188,16 @@ impl Step<'_> {
             }
         }
         self.restore();
+    }
+
+    /// Nobody is at fault. A trial in which nothing was placed yet took nothing from anybody: it need not wait for the next hour.
+    fn ledger_in_use(&mut self) {
+        let phase = &self.next.phase;
+        let untouched = matches!(phase, Phase::Trying(trying) if trying.on() == Some(0));
+        self.give_up(LEDGER_IN_USE, false);
+        if untouched {
+            self.next.last_trial = None;
+        }
     }
 
     fn restore(&mut self) {

@@ -20,6 +20,8 @@ pub enum Event {
     Counters(Result<(), String>),
     /// The kernel runs a sched_ext scheduler with which nothing is placed, or none any more.
     OtherScheduler(bool),
+    /// Another auto-ext-smt has the ledger, without which nothing is placed, or none has it any more.
+    LedgerInUse(bool),
     /// Somebody else changed where a thread of this group may run.
     Foreign(Key),
     /// A person wants nothing to be placed for so long; `None`: until they say otherwise.

@@ -11,6 +11,8 @@ use super::state::{Act, Config, Counters, State};
 const BETWEEN_TRIALS: u64 = 3600;
 /// How long the kernel's own scheduler has to run before anything is placed, in seconds.
 const ALONE: u64 = 60;
+/// What is said where somebody else has the ledger.
+pub(super) const LEDGER_IN_USE: &str = "another auto-ext-smt is at work";
 
 /// What is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +63,9 @@ pub(super) fn obstacle(config: &Config, state: &State, now: Moment) -> Option<Ex
         .is_some_and(|since| now.saturating_sub(since) < alone)
     {
         return because(Mode::Yielded, "a sched_ext scheduler has just left");
+    }
+    if state.ledger_in_use {
+        return because(Mode::Idle, LEDGER_IN_USE);
     }
     match &state.counters {
         Counters::Valid => {}

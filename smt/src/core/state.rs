@@ -41,6 +41,8 @@ pub struct State {
     pub(super) other_scheduler: bool,
     /// When the other scheduler had left.
     pub(super) alone_since: Option<Moment>,
+    /// Another auto-ext-smt places something, or undoes it.
+    pub(super) ledger_in_use: bool,
     pub(super) pause: Pause,
     pub(super) trial_asked: bool,
     pub(super) phase: Phase,
@@ -134,6 +136,12 @@ impl State {
     #[must_use]
     pub fn is_proven(&self) -> bool {
         matches!(&self.phase, Phase::Adopted(adopted) if adopted.is_proven())
+    }
+
+    /// Whether another auto-ext-smt has the ledger, as far as is known.
+    #[must_use]
+    pub fn is_ledger_in_use(&self) -> bool {
+        self.ledger_in_use
     }
 
     /// Whether a trial is under way.

@@ -4,11 +4,12 @@ use auto_ext_service::clock::now_us;
 use auto_ext_service::cpu_list::List;
 use serde_json::{Value, json};
 
-use crate::affinity::Restored;
+use crate::affinity::{LedgerError, Restored};
 use crate::core::{Action, Event, Explanation, Member, Moment, Outcome};
 use crate::history::Entry;
 
 use super::metrics::metrics;
+use super::placing::NotPlaced;
 use super::request::Request;
 use super::state::Daemon;
 use super::status::word;
@@ -29,12 +30,13 @@ impl Daemon {
                     tracing::info!("{} threads were given cores", self.placing.threads());
                     None
                 }
-                Err(unplaced) => Some(self.dropped_for(unplaced, now)),
+                Err(NotPlaced::Group(unplaced)) => Some(self.dropped_for(unplaced, now)),
+                Err(NotPlaced::LedgerInUse(why)) => {
+                    tracing::info!("nothing is placed: {why}");
+                    Some(Event::LedgerInUse(true))
+                }
             },
-            Action::Restore => {
-                self.restore();
-                None
-            }
+            Action::Restore => self.restore(),
             Action::Count(true) => {
                 let members: Vec<_> = self.members().map(|member| member.key.clone()).collect();
                 self.counting.begin(members, &self.groups, now);
@@ -61,15 +63,26 @@ impl Daemon {
         }
     }
 
-    /// Lets all run everywhere again that was placed.
-    pub(super) fn restore(&mut self) {
-        match self.placing.restore() {
-            Ok(None) => {}
+    /// Lets all run everywhere again that was placed, and finds out whether another auto-ext-smt has the ledger, who undoes what it
+    /// placed; returns that if it is new.
+    pub(super) fn restore(&mut self) -> Option<Event> {
+        let restored = self.placing.restore();
+        let in_use = matches!(restored, Err(LedgerError::InUse(_)));
+        match restored {
+            Ok(None) | Err(LedgerError::InUse(_)) => {}
             Ok(Some(restored)) => {
                 self.totals.restores += 1;
                 say(&restored);
             }
             Err(error) => tracing::error!("what was placed cannot be undone: {error}"),
+        }
+        (in_use != self.state.is_ledger_in_use()).then_some(Event::LedgerInUse(in_use))
+    }
+
+    /// The same, and decides about it.
+    pub(super) fn restore_and_decide(&mut self, now: Moment) {
+        if let Some(event) = self.restore() {
+            self.event(event, now);
         }
     }
 
@@ -94,7 +107,7 @@ impl Daemon {
             Request::Restore => {
                 self.event(Event::RestoreAsked, now);
                 // What another daemon has left too.
-                self.restore();
+                self.restore_and_decide(now);
             }
             Request::Trial => self.event(Event::TrialAsked, now),
             Request::Plan => return self.plan(now).to_string(),

@@ -1,10 +1,11 @@
-//! What the service does each second to observe, on groups that are given and with counters that every kernel has, so that it can be
+//! What the service does each second to observe and in a trial, on groups that are given and with counters that every kernel has, so that it can be
 //! measured what that takes. Not in the program.
 
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::core::Observed;
 use crate::counters::{Counters, Metric, Perf};
 use crate::groups::{Given, Group, GroupBy, Rules, tids};
 use crate::topology::Topology;
@@ -39,6 +40,31 @@ impl Source for Software {
 /// Observes these groups for so long, and says of how many it was seen how they ran.
 #[must_use]
 pub fn observe(groups: &[Group], time: Duration) -> usize {
+    let mut seen = 0;
+    each_second(groups, time, false, |counting, _| {
+        if let Some(window) = counting.take_seen() {
+            seen = window.occupied.groups.len();
+        }
+    });
+    seen
+}
+
+/// Counts all windows of these groups for so long, as a trial does, and says how many these were.
+#[must_use]
+pub fn count_windows(groups: &[Group], time: Duration) -> usize {
+    let mut windows = 0;
+    each_second(groups, time, true, |_, observed| {
+        windows += usize::from(observed.is_some_and(|window| window.speeds.len() == groups.len()));
+    });
+    windows
+}
+
+fn each_second(
+    groups: &[Group],
+    time: Duration,
+    in_trial: bool,
+    mut each: impl FnMut(&mut Counting, Option<Observed>),
+) {
     crate::counters::raise_file_limit();
     let root = Path::new(ROOT);
     let topology = Topology::read(root).unwrap_or_else(|_| Topology {
@@ -55,19 +81,18 @@ pub fn observe(groups: &[Group], time: Duration) -> usize {
     let mut watch = Watch::new(root, rules, Duration::ZERO);
     let mut counting = Counting::new(root, Box::new(Software), Metric::Ipc);
     let (begun, mut next_look) = (Instant::now(), Duration::ZERO);
-    let mut seen = 0;
+    if in_trial {
+        let members = groups.iter().map(|group| group.key.clone()).collect();
+        counting.begin(members, groups, Duration::ZERO);
+    }
     while begun.elapsed() < time {
         let now = begun.elapsed();
         if now >= next_look {
             next_look = now + LOOK;
             let _ = watch.look(&topology, &Given::new(), now);
         }
-        // Nobody wants single windows.
-        let _ = counting.step(groups, now);
-        if let Some(window) = counting.take_seen() {
-            seen = window.occupied.groups.len();
-        }
+        let observed = counting.step(groups, now);
+        each(&mut counting, observed);
         thread::sleep(SECOND);
     }
-    seen
 }

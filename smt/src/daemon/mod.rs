@@ -26,7 +26,7 @@ mod watch;
 
 pub use bus::{INTERFACE, PATH};
 #[cfg(feature = "simulation")]
-pub use cost::observe;
+pub use cost::{count_windows, observe};
 pub use counting::{Hardware, Source};
 pub use event_loop::{Options, RunError, run};
 pub use status::{GroupStatus, Status};

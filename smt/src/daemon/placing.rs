@@ -28,6 +28,17 @@ pub(super) struct Placing {
     owner: AffinityOwner,
 }
 
+/// Why something is not placed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotPlaced {
+    /// One group cannot be.
+    #[error("{}: {}", .0.key, .0.why)]
+    Group(Unplaced),
+    /// Another auto-ext-smt places something, which is no fault of the group.
+    #[error(transparent)]
+    LedgerInUse(LedgerError),
+}
+
 /// A group that cannot be placed, or does not stay where it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unplaced {
@@ -86,27 +97,38 @@ impl Placing {
         &mut self,
         candidate: &Candidate,
         groups: &[Group],
-    ) -> Result<(), Unplaced> {
+    ) -> Result<(), NotPlaced> {
         self.threads = 0;
         for (key, cpus) in &candidate.masks {
-            let failed = |why: String| Unplaced {
-                key: key.clone(),
-                why,
+            let failed = |why: String| {
+                NotPlaced::Group(Unplaced {
+                    key: key.clone(),
+                    why,
+                })
             };
             let group = groups.iter().find(|group| group.key == *key);
             let group = group.ok_or_else(|| failed("it has ended".to_owned()))?;
+            self.take_ledger().map_err(|error| match error {
+                LedgerError::InUse(_) => NotPlaced::LedgerInUse(error),
+                error => failed(error.to_string()),
+            })?;
             self.threads += self.pin(group, cpus, MAX_THREADS).map_err(failed)?;
         }
         Ok(())
     }
 
-    /// Has so many threads of a group at most run there.
+    /// Has the ledger from now on.
+    fn take_ledger(&mut self) -> Result<(), LedgerError> {
+        if self.ledger.is_none() {
+            self.ledger = Some(Ledger::open(&self.directory)?);
+        }
+        Ok(())
+    }
+
+    /// Has so many threads of a group at most run there; it is written down in the ledger.
     fn pin(&mut self, group: &Group, cpus: &Cpus, most: usize) -> Result<usize, String> {
         self.claim(&group.pids)?;
-        let ledger = match &mut self.ledger {
-            Some(ledger) => ledger,
-            none => none.insert(Ledger::open(&self.directory).map_err(|why| why.to_string())?),
-        };
+        let ledger = self.ledger.as_mut().ok_or("there is no ledger")?;
         self.placed.insert(group.key.clone(), cpus.clone());
         let (root, masks) = (&self.root, &mut *self.masks);
         let (key, pids) = (&group.key, &group.pids);

@@ -130,7 +130,7 @@ impl Daemon {
 
     /// Undoes what another daemon has left, and remembers what was in vain.
     pub(super) fn begin(&mut self, now: Moment) {
-        self.restore();
+        self.restore_and_decide(now);
         match self.store.fruitless() {
             Ok(sets) => self.event(Event::Remembered(sets), now),
             Err(error) => tracing::warn!("what was tried in vain is not known: {error}"),
@@ -251,8 +251,9 @@ impl Daemon {
             }
             self.unavailable = unavailable;
         }
-        if self.placing.is_left() && now >= self.next_look {
-            self.restore();
+        let is_left = self.placing.is_left() || self.state.is_ledger_in_use();
+        if is_left && now >= self.next_look {
+            self.restore_and_decide(now);
         }
     }
 

@@ -16,7 +16,7 @@ use super::counting::Source;
 use super::request::Request;
 use super::state::{Daemon, NO_SMT, Parts};
 use super::status::Status;
-use crate::affinity::Masks;
+use crate::affinity::{Ledger, Masks};
 use crate::config::Config;
 use crate::core::{Act, Mode, Moment, Outcome};
 use crate::counters::Counters;
@@ -472,6 +472,17 @@ fn as_cpus_go_all_is_undone_and_without_siblings_nothing_is_done() {
 }
 
 #[test]
+fn in_a_container_nothing_is_done() {
+    let mut machine = Machine::new();
+    machine.write(".dockerenv", "");
+    let mut daemon = machine.daemon(0.1, Act::Trial, true);
+    let status = machine.pass(&mut daemon, 200);
+    assert_eq!(status.mode, Mode::Unavailable, "{status:?}");
+    assert!(status.reason.contains("a container"), "{status:?}");
+    assert!(machine.all_free() && !machine.run().exists() && status.groups.is_empty());
+}
+
+#[test]
 fn who_comes_from_outside_is_placed_with_the_group_and_what_it_starts_stays_there() {
     let mut machine = Machine::new();
     let mut daemon = machine.adopted();
@@ -498,6 +509,39 @@ fn what_another_service_decides_about_is_not_touched() {
     assert!(alone.unwrap().left_alone.is_some(), "{status:?}");
     assert!(machine.all_free());
     assert_eq!(fs::read_dir(machine.owners()).unwrap().count(), 1);
+}
+
+#[test]
+fn while_another_has_the_ledger_nothing_is_tried_and_no_group_is_left_alone_for_it() {
+    let mut machine = Machine::new();
+    let free = |machine: &Machine| {
+        let claims = fs::read_dir(machine.owners()).map_or(0, Iterator::count);
+        machine.all_free() && claims == 0
+    };
+    let mut daemon = machine.daemon(0.1, Act::Trial, true);
+    machine.until(&mut daemon, |status| status.mode == Mode::Trial);
+    let ledger = Ledger::open(&machine.run()).unwrap();
+    let status = machine.until(&mut daemon, |status| status.mode != Mode::Trial);
+    let expected = (Mode::Idle, "another auto-ext-smt is at work");
+    assert_eq!((status.mode, status.reason.as_str()), expected);
+    let status = machine.pass(&mut daemon, 100);
+    assert_eq!((status.mode, status.reason.as_str()), expected);
+    let mut groups = status.groups.iter();
+    assert!(groups.all(|group| group.left_alone.is_none()), "{status:?}");
+    assert!(matches!(entries(&machine)[..], [Outcome::Aborted { .. }]));
+    assert!(free(&machine));
+    // Whoever comes later does not even begin.
+    let mut later = machine.daemon(0.1, Act::Trial, true);
+    let status = machine.pass(&mut later, 100);
+    assert_eq!((status.mode, status.reason.as_str()), expected);
+    drop(later);
+
+    ledger.close().unwrap();
+    let status = machine.pass(&mut daemon, 6);
+    assert_eq!(status.mode, Mode::Trial, "{status:?}");
+    machine.until(&mut daemon, |status| status.mode == Mode::Active);
+    daemon.end();
+    assert!(free(&machine));
 }
 
 #[test]

@@ -212,6 +212,26 @@ impl Measurements {
         })
     }
 
+    /// What is known of a job by all that it was measured with, and why the rest of that tells nothing.
+    ///
+    /// # Errors
+    /// When it was not measured alone and beside the injector of the last cache.
+    pub fn known(
+        &self,
+        job: i64,
+        machine: Option<Machine>,
+    ) -> Result<(Job, BTreeMap<Resource, Absent>), Absent> {
+        let mut known = self.job(job, machine, &[])?;
+        let mut absent = BTreeMap::new();
+        for resource in self.resources() {
+            match self.job(job, machine, &[resource]) {
+                Ok(one) => known.characteristics.extend(one.characteristics),
+                Err(why) => drop(absent.insert(resource, why)),
+            }
+        }
+        Ok((known, absent))
+    }
+
     fn characteristics(
         &self,
         job: i64,

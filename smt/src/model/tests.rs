@@ -237,6 +237,27 @@ fn what_was_not_measured_costs_the_job_that_it_is_of() {
 }
 
 #[test]
+fn a_resource_of_which_nothing_can_be_told_takes_nothing_from_the_others() {
+    let (cache, last) = (Resource::L1Dcache, Resource::L3Cache);
+    let mut measured = Measurements::default();
+    assert!(measured.known(0, None).is_err(), "it was not alone");
+    measured.add_alone(0, 1.0);
+    measured.add(0, last, 0, 0.9, 0.5);
+    measured.add(0, Resource::IntPort, 0, 0.8, 0.5);
+    measured.add_injector(Resource::IntPort, None, 1.0);
+    for pressure in [0, 1] {
+        measured.add(0, cache, pressure, 0.7, 0.5);
+        measured.add_injector(cache, Some(pressure), 0.6);
+    }
+    measured.add_injector(cache, None, 1.0);
+    let (job, absent) = measured.known(0, None).unwrap();
+    assert_eq!((job.solo, job.scale), (1.0, 0.9));
+    let known: Vec<Resource> = job.characteristics.into_keys().collect();
+    assert_eq!(known, [Resource::IntPort]);
+    assert_eq!(absent, BTreeMap::from([(cache, Absent::NoPressure)]));
+}
+
+#[test]
 fn training_is_that_of_the_original_and_says_what_it_cannot_tell() {
     let all = golden("train.json");
     assert_eq!(all.len(), 9);

@@ -332,7 +332,7 @@ mod tests {
         let budget = Budget(Duration::from_secs(budget));
         let all = baselines(&injectors(), [1, 3]);
         run(lab, &all, budget, &mut measured, &mut |_| {})?;
-        let all = steps(&injectors(), &seats);
+        let all = steps(&injectors(), &seats, Duration::from_secs(10));
         let ended = run(lab, &all, budget, &mut measured, &mut |_| {});
         assert!(lab.running.is_empty(), "an injector is left");
         ended.map(|()| measured)

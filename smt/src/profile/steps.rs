@@ -7,8 +7,7 @@ use crate::model::{Kind, Resource};
 
 use super::seats::Seats;
 
-/// How long a job is counted at each step, and an injector without one.
-const WITH_JOB: Duration = Duration::from_secs(10);
+/// How long an injector is counted without a job.
 const WITHOUT_JOB: Duration = Duration::from_secs(2);
 /// How often a job is counted alone at first. It has moved by then, and what it needs is in the caches.
 const ALONE: usize = 6;
@@ -37,13 +36,13 @@ pub enum What {
     AmongInjectors(Injector),
 }
 
-/// What is measured of a job by these injectors.
+/// What is measured of a job by these injectors, for so long at each step.
 #[must_use]
-pub fn steps(injectors: &[Injector], seats: &Seats) -> Vec<Step> {
+pub fn steps(injectors: &[Injector], seats: &Seats, lasts: Duration) -> Vec<Step> {
     let alone = Step {
         what: What::Alone,
         injectors: Vec::new(),
-        lasts: WITH_JOB,
+        lasts,
     };
     let mut steps = vec![alone; ALONE];
     for injector in injectors {
@@ -56,7 +55,7 @@ pub fn steps(injectors: &[Injector], seats: &Seats) -> Vec<Step> {
         steps.push(Step {
             what: What::Beside(*injector),
             injectors: cpus.iter().map(|cpu| (*injector, *cpu)).collect(),
-            lasts: WITH_JOB,
+            lasts,
         });
     }
     steps
@@ -111,11 +110,13 @@ mod tests {
             siblings: [4].into(),
             others: [1, 2].into(),
         };
-        let steps = steps(&all(), &seats);
+        let second = Duration::from_secs(1);
+        let steps = steps(&all(), &seats, second);
         let beside = steps.iter().filter(|step| step.what != What::Alone);
         // Two ports, four queues at three levels, three caches at two, and the last cache.
         assert_eq!((steps.len(), beside.count()), (6 + 21, 21));
         for step in &steps {
+            assert_eq!(step.lasts, second);
             let cpus: Vec<u32> = step.injectors.iter().map(|(_, cpu)| *cpu).collect();
             match step.what {
                 What::Alone => assert!(cpus.is_empty()),

@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # shellcheck shell=dash
 # The first program of the emulated Arm: has the kernel's file systems where programs look for them, runs the one program
-# that is there, and says how that ended.
+# that is to be run, with the arguments of this one, and says how that ended.
 
 /bin/busybox --install -s /bin
 export PATH=/bin
@@ -17,6 +17,6 @@ mount -t proc proc /proc || fail "mount proc"
 mount -t sysfs sys /sys || fail "mount sysfs"
 mount -t cgroup2 cgroup /sys/fs/cgroup || fail "mount cgroup2"
 
-/bin/program
+/bin/program "$@"
 echo "auto-ext machine: ended with $?"
 poweroff -f

@@ -1,5 +1,5 @@
-//! Owns the emulated Arm, a machine of another architecture and smaller than the test machine: a kernel of Debian's, and one program
-//! of ours in its initramfs. QEMU emulates it instruction by instruction (`-icount`), which it does with one thread: only so do
+//! Owns the emulated Arm, a machine of another architecture and smaller than the test machine: a kernel of Debian's, and programs
+//! of ours in its initramfs, of which it runs one. QEMU emulates it instruction by instruction (`-icount`), which it does with one thread: only so do
 //! its processors have counters of cycles and instructions. An instruction takes 2 ns of the machine's time, a cycle 1 ns.
 
 use std::fs::{self, File};
@@ -53,7 +53,7 @@ const INIT: &str = include_str!("../guest/arm.sh");
 /// What that says at the end, before the program's exit status.
 const ENDED: &str = "auto-ext machine: ended with ";
 
-/// How long it may take, from switching on to the program's end; usual is less than a minute, beside much else some.
+/// How long it may take, from switching on to the program's end; usual are two minutes, beside much else more.
 const TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// A release of Debian, for its kernel.
@@ -130,24 +130,30 @@ fn busybox() -> Result<PathBuf> {
     )
 }
 
-/// Runs a program, as root, and returns its exit status; `each` gets the lines on its console, which are those of the program.
+/// Runs a program with these arguments, as root, and returns its exit status; it finds others in /bin, by their names. `each` gets the lines on its
+/// console, which are those of the program.
 ///
 /// # Errors
 /// That the machine could not run it to its end.
 pub(crate) fn run(
     release: Release,
     program: &Path,
+    arguments: &[&str],
+    others: &[&Path],
     each: &mut dyn FnMut(&str) -> Result<()>,
 ) -> Result<u8> {
     let kernel = Kernel::get(release)?;
     let directory = Directory::take(&format!("{ARCHITECTURE}-{}", release.suite()))?;
     let initramfs = directory.join("initramfs");
     let mut archive = Initramfs::create(&initramfs, &busybox()?, INIT)?;
-    let bytes = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
-    archive.program("bin/program", &bytes)?;
+    archive.program("bin/program", &read(program)?)?;
+    for other in others {
+        let name = other.file_name().context("a program without a name")?;
+        archive.program(&format!("bin/{}", name.display()), &read(other)?)?;
+    }
     archive.finish()?;
     let errors = directory.join("qemu.log");
-    let mut qemu = qemu(&kernel, &initramfs);
+    let mut qemu = qemu(&kernel, &initramfs, arguments);
     qemu.stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(File::create(&errors)?);
@@ -168,7 +174,11 @@ pub(crate) fn run(
     })
 }
 
-fn qemu(kernel: &Kernel, initramfs: &Path) -> Command {
+fn read(program: &Path) -> Result<Vec<u8>> {
+    fs::read(program).with_context(|| format!("cannot read {}", program.display()))
+}
+
+fn qemu(kernel: &Kernel, initramfs: &Path, arguments: &[&str]) -> Command {
     // QEMU would outlive this program if it were killed.
     let mut qemu = command("setpriv");
     qemu.args(["--pdeathsig", "KILL", QEMU]).args(BARE);
@@ -177,7 +187,11 @@ fn qemu(kernel: &Kernel, initramfs: &Path) -> Command {
     qemu.arg("-initrd").arg(initramfs);
     // Only what is worse than errors on the console, which the program needs for itself. New kernels would try their ciphers for minutes.
     let parameters = "console=ttyAMA0 loglevel=3 panic=-1 cryptomgr.notests";
-    qemu.args(["-append", parameters]);
+    // What follows the two hyphens the kernel hands to the first program.
+    qemu.args([
+        "-append",
+        &format!("{parameters} -- {}", arguments.join(" ")),
+    ]);
     qemu.args(["-serial", "stdio"]);
     qemu
 }
