@@ -25,7 +25,11 @@ pub(crate) struct BriefLoads {
 impl BriefLoads {
     /// Records one that ended at `now`.
     pub(crate) fn add(&mut self, now: Moment) {
-        let before = if self.is_forgotten(now) { 0 } else { self.count };
+        let before = if self.is_forgotten(now) {
+            0
+        } else {
+            self.count
+        };
         self.count = before.saturating_add(1);
         self.last = now;
     }
