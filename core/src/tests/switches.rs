@@ -248,7 +248,7 @@ fn after_loads_that_were_brief_a_person_and_an_application_wait_for_nothing() {
         lasts: None,
         by: None,
     };
-    let leased = Event::Leased(crate::Lease::new(
+    let leased = Event::Leased(Lease::new(
         1,
         candidates(&["flash"]).swap_remove(0),
         "game".into(),
