@@ -146,6 +146,11 @@ fn cancel_if_unwanted(state: &mut State, policy_changed: bool, now: Moment) -> V
     if switch.cancelled || (may_pass && now.saturating_sub(since) < UNWANTED_FOR) {
         return Vec::new();
     }
+    // The load did this, and not that its scheduler cannot run any more, or somebody who came before it.
+    let load_changed = state.class_since >= since && state.choice.is_for_a_load();
+    if load_changed && !policy_changed && !state.asleep && switch.is_for_a_load() {
+        state.brief_loads.add(now);
+    }
     switch.cancelled = true;
     vec![Action::Cancel]
 }
@@ -209,7 +214,18 @@ fn hindrance(
     } else if state.kernel != KernelState::Disabled && !foreign_in_the_way {
         return Some("waits until the kernel is ready for another scheduler".to_owned());
     }
-    None
+    if urgent { None } else { too_brief(state, now) }
+}
+
+/// Why a load has to last for longer before a scheduler is loaded for it.
+fn too_brief(state: &State, now: Moment) -> Option<String> {
+    let loads = state.choice.is_for_a_load() && state.choice.desired != Candidate::Kernel;
+    let needed = state.brief_loads.needed(now);
+    let is_brief = loads && now.saturating_sub(state.class_since) < needed;
+    is_brief.then(|| {
+        let needed = humantime::format_duration(needed);
+        format!("waits until the load has lasted for {needed}, as others ended while a scheduler was loading")
+    })
 }
 
 /// Why the switch to what should run would exceed its hourly limit.

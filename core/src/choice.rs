@@ -39,6 +39,13 @@ pub struct Choice {
     pub trial: bool,
 }
 
+impl Choice {
+    /// Whether a load alone asks for it.
+    pub(crate) fn is_for_a_load(&self) -> bool {
+        self.precedence == Precedence::LOWEST && !self.trial
+    }
+}
+
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.because)?;

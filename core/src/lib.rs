@@ -4,6 +4,7 @@
 //! as an [`Action`]. The same events give the same decisions, here and in a replay.
 
 mod act;
+mod brief_loads;
 mod cause;
 mod choice;
 mod choose;

@@ -2,12 +2,13 @@
 
 use auto_ext_policy::{Candidate, Scheduler};
 
+use crate::brief_loads::BriefLoads;
 use crate::cause::{Cause, End};
 use crate::choice::Precedence;
 use crate::event::Fault;
 use crate::limit::Counts;
 use crate::moment::Moment;
-use crate::state::{Running, State};
+use crate::state::{Running, State, Switch};
 
 /// How often the start of a scheduler may fail through no fault of its own before that counts as its failure.
 const MAX_PREVENTED_STARTS: usize = 3;
@@ -28,6 +29,11 @@ impl State {
     /// Records that the switch to `to` was made.
     pub(crate) fn switched(&mut self, to: Candidate, now: Moment) {
         let to = self.as_called_now(to);
+        let for_a_load = self.switching.as_ref().is_some_and(Switch::is_for_a_load);
+        if for_a_load && to != Candidate::Kernel {
+            // That load lasted.
+            self.brief_loads = BriefLoads::default();
+        }
         let Ended {
             precedence,
             counts,

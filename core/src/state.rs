@@ -7,6 +7,7 @@ use auto_ext_policy::{Candidate, Context, NO_CLASS, Policy, Power, Profile, Sche
 use auto_ext_signals::{LevelTracker, Levels, Process, Signals};
 use auto_ext_trials::Trials;
 
+use crate::brief_loads::BriefLoads;
 use crate::choice::{Choice, Precedence};
 use crate::core_scheduling::CoreScheduling;
 use crate::failures::{Failure, Failures};
@@ -38,6 +39,11 @@ pub struct Switch {
 }
 
 impl Switch {
+    /// Whether a load alone asked for it, and still does as far as is known.
+    pub(crate) fn is_for_a_load(&self) -> bool {
+        self.precedence == Precedence::LOWEST && !self.trial && !self.cancelled
+    }
+
     /// The reason why its target does not run yet.
     pub(crate) fn progress(&self) -> String {
         format!("{} is being brought in", self.to)
@@ -118,6 +124,8 @@ pub struct State {
     pub(crate) trials: Trials,
     /// When a switch last failed without a failure of its target, which is quarantined then.
     pub(crate) failed_at: Option<Moment>,
+    /// The loads that ended while a scheduler was loading for them, since one was loaded for one.
+    pub(crate) brief_loads: BriefLoads,
     /// The schedulers whose start failed through no fault of theirs, an entry for each attempt since they last ran.
     pub(crate) prevented_starts: Vec<Scheduler>,
     pub(crate) limit: SwitchLimit,
@@ -184,6 +192,7 @@ impl State {
             safe_mode: SafeMode::default(),
             trials: Trials::default(),
             failed_at: None,
+            brief_loads: BriefLoads::default(),
             prevented_starts: Vec::new(),
             limit: SwitchLimit::default(),
             compared: SwitchLimit::default(),

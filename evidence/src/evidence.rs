@@ -4,7 +4,9 @@
 //! the noise, it reaches x in at most one of x comparisons of equals, however often one looks (Ville's inequality): so a
 //! comparison may end as soon as it suffices. See Waudby-Smith and Ramdas, "Estimating means of bounded random variables by
 //! betting" (2024), and for turns in the order of a coin arXiv 2210.08639. A bet needs a bounded number, so ratios are
-//! divided by a scale and cut off at 1; the scale is of the pairs before alone, or the bet would not be fair.
+//! divided by a scale and cut off at 1; the scale is of the pairs before alone, or the bet would not be fair. Which scale and which
+//! shares are bet has no part in that: they make differences be found sooner or later, and were chosen by comparisons of other seeds
+//! than those that are reported on.
 
 use crate::median::median;
 use crate::ratio::LogRatio;
@@ -14,15 +16,21 @@ pub const MAX_PAIRS: usize = 30;
 /// Nothing is called better before so many pairs.
 pub const MIN_PAIRS: usize = 6;
 
-/// The shares of the stake that are bet, each with the part of the capital that it is bet with.
-const BETS: [(f64, f64); 4] = [(0.25, 0.1), (0.5, 0.2), (0.75, 0.3), (0.95, 0.4)];
+/// The shares of the stake that are bet on that it is better, each with the part of the capital that it is bet with. Larger ones reach
+/// the end sooner by chance, too; smaller ones do not reach it in [`MAX_PAIRS`].
+const BETTER_BETS: [(f64, f64); 2] = [(0.5, 0.3), (0.75, 0.7)];
+/// The same for that it is worse: what harms people is to be out soon, and who is called worse by chance harms nobody.
+const WORSE_BETS: [(f64, f64); 1] = [(0.85, 1.0)];
 /// The scale while too little is known of the noise, and for how many pairs.
-const FIRST_SCALE: f64 = 0.10;
-const FIRST_PAIRS: usize = 3;
+const FIRST_SCALE: f64 = 0.15;
+const FIRST_PAIRS: usize = 5;
 /// At which e-value one of a single challenger is better, and at which one is worse. Together they call fewer than 2 of 100
 /// equals one or the other, also where nothing but the coin is on their side: `simulation.rs`.
 const BETTER_AT: f64 = 20.0;
-const WORSE_AT: f64 = 30.0;
+const WORSE_AT: f64 = 47.0;
+/// How many times the standard deviation the scale is afterwards. The best bet on a difference is proportional to it and to 1 over the
+/// variance: where the two differ by about as much as pairs by themselves, three quarters of the stake at this scale.
+const DEVIATIONS: f64 = 1.25;
 /// The least scale afterwards.
 const LEAST_SCALE: f64 = 0.05;
 /// From the median absolute deviation to the standard deviation of what is normally distributed.
@@ -62,9 +70,9 @@ pub struct Evidence {
     verdict: Verdict,
 }
 
-/// What each of [`BETS`] has made of its part.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Capital([f64; BETS.len()]);
+/// The shares that are bet, and what each has made of its part.
+#[derive(Clone, Debug, PartialEq)]
+struct Capital(Vec<(f64, f64)>);
 
 impl Design {
     /// Where a difference of more than `margin` counts, such as 0.03 for 3 %, and any of so many challengers may be called better
@@ -120,7 +128,7 @@ impl Design {
             return FIRST_SCALE.max(self.least_scale);
         }
         let sigma = sigma(before).unwrap_or_default();
-        self.least_scale.max(2.0 * sigma)
+        self.least_scale.max(DEVIATIONS * sigma)
     }
 }
 
@@ -128,12 +136,11 @@ impl Evidence {
     /// None yet.
     #[must_use]
     pub fn new(design: Design) -> Self {
-        let capital = Capital(BETS.map(|(_, part)| part));
         Self {
             design,
             ratios: Vec::new(),
-            better: capital,
-            worse: capital,
+            better: Capital(BETTER_BETS.to_vec()),
+            worse: Capital(WORSE_BETS.to_vec()),
             verdict: Verdict::Open,
         }
     }
@@ -199,13 +206,13 @@ impl Evidence {
 impl Capital {
     /// Bets on `x`, which is at least -1 and at most 1. No bet loses all.
     fn bet(&mut self, x: f64) {
-        for (capital, (share, _)) in self.0.iter_mut().zip(BETS) {
-            *capital *= 1.0 + share * x;
+        for (share, capital) in &mut self.0 {
+            *capital *= 1.0 + *share * x;
         }
     }
 
     fn total(&self) -> f64 {
-        self.0.iter().sum()
+        self.0.iter().map(|(_, capital)| capital).sum()
     }
 }
 
@@ -250,7 +257,7 @@ mod tests {
         assert_eq!(of(&pairs, 1).verdict(), Verdict::Better);
         // Among many it takes more.
         assert_eq!(of(&pairs, 4).verdict(), Verdict::Open);
-        let opposite: Vec<f64> = pairs.iter().map(|pair| -pair).collect();
+        let opposite = [-0.5; MIN_PAIRS + 1];
         assert_eq!(of(&opposite, 4).verdict(), Verdict::Worse);
     }
 
@@ -263,15 +270,19 @@ mod tests {
 
     #[test]
     fn the_scale_is_of_the_pairs_before() {
-        let (calm, wild) = ([0.0, 0.001, 0.002], [0.0, 0.3, -0.3]);
-        for (before, expected) in [(calm, LEAST_SCALE), (wild, 2.0 * SIGMA_PER_MAD * 0.3)] {
+        let calm = [0.0, 0.001, 0.002, 0.001, 0.0];
+        let wild = [0.0, 0.3, -0.3, 0.3, -0.3];
+        for (before, expected) in [
+            (calm, LEAST_SCALE),
+            (wild, DEVIATIONS * SIGMA_PER_MAD * 0.3),
+        ] {
             let before = before.map(ratio);
             let design = Design::new(0.03, 1);
             assert!((design.scale(&before) - expected).abs() < 1e-12);
-            assert!((design.scale(&before[..2]) - FIRST_SCALE).abs() < 1e-12);
+            assert!((design.scale(&before[..FIRST_PAIRS - 1]) - FIRST_SCALE).abs() < 1e-12);
             let wide = design.with_least_scale(0.2);
             assert!((wide.scale(&before) - expected.max(0.2)).abs() < 1e-12);
-            assert!((wide.scale(&before[..2]) - 0.2).abs() < 1e-12);
+            assert!((wide.scale(&before[..FIRST_PAIRS - 1]) - 0.2).abs() < 1e-12);
         }
     }
 
@@ -289,16 +300,18 @@ mod tests {
         #[test]
         fn by_the_coin_alone_nobody_gains(sizes in prop::collection::vec(0.0..0.5f64, 1..10)) {
             let mut evidence = Evidence::new(Design::new(0.0, 1));
-            let mut mean = 0.0;
+            let (mut better, mut worse) = (0.0, 0.0);
             for signs in 0..1u32 << sizes.len() {
                 evidence.clone_from(&Evidence::new(evidence.design));
                 for (at, size) in sizes.iter().enumerate() {
                     let sign = if signs >> at & 1 == 1 { 1.0 } else { -1.0 };
                     evidence.add(ratio(sign * size));
                 }
-                mean += evidence.e_better() / f64::from(1u32 << sizes.len());
+                better += evidence.e_better() / f64::from(1u32 << sizes.len());
+                worse += evidence.e_worse() / f64::from(1u32 << sizes.len());
             }
-            prop_assert!((mean - 1.0).abs() < 1e-9, "{mean}");
+            prop_assert!((better - 1.0).abs() < 1e-9, "{better}");
+            prop_assert!((worse - 1.0).abs() < 1e-9, "{worse}");
         }
 
         #[test]

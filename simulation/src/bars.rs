@@ -1,5 +1,6 @@
 //! What trials promise, and how far they keep it on machines that are made up.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use auto_ext_policy::{Goal, TrialMode};
@@ -27,6 +28,15 @@ pub struct Runs {
     pub comparisons: u64,
     /// For what comes of a week.
     pub lives: u64,
+    /// The seed of the first machine of each bar; the others have the next ones.
+    pub first_seed: u64,
+}
+
+impl Runs {
+    /// The seeds of so many machines.
+    fn seeds(&self, count: u64) -> Range<u64> {
+        self.first_seed..self.first_seed.saturating_add(count)
+    }
 }
 
 /// A promise and what became of it.
@@ -144,7 +154,7 @@ impl Bench {
     }
 
     fn compared(&mut self, case: Case, most: usize) -> Vec<Compared> {
-        let seeds = 0..self.runs.comparisons;
+        let seeds = self.runs.seeds(self.runs.comparisons);
         let run = |seed| self.compare(case, most, seed);
         seeds.map(run).collect()
     }
@@ -293,7 +303,7 @@ impl Bench {
 
     fn lives(&mut self) {
         let mut lived = Lived::default();
-        for seed in 0..self.runs.lives {
+        for seed in self.runs.seeds(self.runs.lives) {
             self.live(seed, &mut lived);
         }
         let worse = lived.worse_seconds / lived.seconds.max(1.0);
@@ -427,6 +437,7 @@ mod tests {
         let runs = Runs {
             comparisons: 2,
             lives: 3,
+            first_seed: 0,
         };
         let bars = bars(runs, |_| {});
         let limits = bars.last().expect("the last bar");
@@ -469,6 +480,7 @@ mod tests {
                 runs: Runs {
                     comparisons: 0,
                     lives: 0,
+                    first_seed: 0,
                 },
             };
             let compared = bench.compare(Case::of(Truth::default()), 8, 5);

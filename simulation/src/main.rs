@@ -14,13 +14,24 @@ struct Arguments {
     /// How many are lived with for a week
     #[arg(long, default_value_t = 100)]
     lives: u64,
+    /// The seed of the first machine; the others have the next ones
+    #[arg(long, default_value_t = 0)]
+    first_seed: u64,
 }
 
 fn main() -> io::Result<()> {
-    let Arguments { comparisons, lives } = Arguments::parse();
+    let Arguments {
+        comparisons,
+        lives,
+        first_seed,
+    } = Arguments::parse();
     let mut out = io::stdout();
     let mut wrong = Ok(());
-    let runs = Runs { comparisons, lives };
+    let runs = Runs {
+        comparisons,
+        lives,
+        first_seed,
+    };
     bars(runs, |bar| {
         let mark = if bar.is_met { "met " } else { "MISSED" };
         let line = writeln!(

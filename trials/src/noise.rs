@@ -23,7 +23,7 @@ pub(crate) fn sigma(shams: &Record) -> Option<f64> {
     Some((squares.sum::<f64>() / shams.ratios.len() as f64).sqrt())
 }
 
-/// Whether so few pairs suffice. Ratios are divided by twice the deviation and bet on as far as they are over `delta`: of the best bet on one
+/// Whether so few pairs suffice. Ratios are divided by about the deviation and bet on as far as they are over `delta`: of the best bet on one
 /// that is `over` it, the capital grows by over^2 / 2 sigma^2 a pair, as a logarithm.
 #[must_use]
 pub(crate) fn can_show(sigma: f64, delta: f64, design: &Design) -> bool {

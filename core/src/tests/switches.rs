@@ -168,3 +168,128 @@ fn sleep_cancels_at_once() {
     let (mut machine, _) = between_bpfland_and_cosmos();
     assert_eq!(machine.decides(Event::FallsAsleep), [Action::Cancel]);
 }
+
+/// A load begins and ends again and again, so soon that no scheduler is loaded by then. Returns when each began to load, from the
+/// beginning of its load on.
+fn brief_loads(machine: &mut Machine, loads: u32) -> Vec<Duration> {
+    let mut began = Vec::new();
+    for _ in 0..loads {
+        let begin = machine.now;
+        for high in [&[Signal::Cpu][..], &[]] {
+            for _ in 0..24 {
+                match &window(machine, high)[..] {
+                    [] => {}
+                    [Action::Switch { .. }] => began.push(machine.now - begin),
+                    [Action::Cancel] => {
+                        machine.decides(Event::SwitchFailed {
+                            to: Candidate::Scheduler(scheduler("bpfland")),
+                            error: "cancelled".into(),
+                            fault: Fault::Cancelled,
+                            left: None,
+                        });
+                    }
+                    actions => panic!("{actions:?}"),
+                }
+            }
+        }
+    }
+    began
+}
+
+#[test]
+fn where_loads_end_while_a_scheduler_loads_the_next_ones_have_to_last_first() {
+    let mut machine = Machine::new();
+    let began = brief_loads(&mut machine, 40);
+    // The first two at once, the third after 5 s; none lasts for the 10 s that come then.
+    let [first, second, third] = began[..] else {
+        panic!("{began:?}")
+    };
+    assert!(first < SECOND && second < SECOND, "{began:?}");
+    assert!(
+        third >= 5 * SECOND && third < 6 * SECOND + WINDOW,
+        "{began:?}"
+    );
+    // One that lasts has its scheduler, and then everything is as it was.
+    let begin = machine.now;
+    let to = loop {
+        if let [Action::Switch { to, .. }] = &window(&mut machine, &[Signal::Cpu])[..] {
+            break to.clone();
+        }
+        let waits = machine.state.reason();
+        let says = waits.contains("has lasted for 10s, as others ended");
+        assert!(says || machine.state.class() == "idle", "{waits}");
+    };
+    let waited = machine.now - begin;
+    assert!(
+        waited >= 10 * SECOND && waited < 11 * SECOND + WINDOW,
+        "{waited:?}"
+    );
+    machine.process = Some(scheduler("bpfland"));
+    machine.happens(Event::Kernel {
+        state: KernelState::Enabled {
+            ops: "bpfland".into(),
+        },
+        ours: true,
+    });
+    machine.happens(Event::Switched { to });
+    assert_eq!(machine.running(), "bpfland");
+    machine.windows(80, 0.0, 0.0);
+    assert_eq!(machine.running(), "kernel");
+    let begin = machine.now;
+    machine.windows(4, 1.0, 0.0);
+    assert_eq!(machine.running(), "bpfland");
+    assert!(machine.now - begin <= SECOND);
+}
+
+#[test]
+fn after_loads_that_were_brief_a_person_and_an_application_wait_for_nothing() {
+    let pinned = Event::Pinned {
+        to: candidates(&["flash"]).swap_remove(0),
+        lasts: None,
+        by: None,
+    };
+    let leased = Event::Leased(Lease::new(
+        1,
+        candidates(&["flash"]).swap_remove(0),
+        "game".into(),
+        String::new(),
+    ));
+    for asked in [pinned, leased] {
+        let mut machine = Machine::new();
+        brief_loads(&mut machine, 8);
+        let actions = machine.decides(asked);
+        assert!(
+            matches!(&actions[..], [Action::Switch { .. }]),
+            "{actions:?}"
+        );
+    }
+}
+
+#[test]
+fn what_a_person_cancels_says_nothing_of_the_load() {
+    let mut machine = Machine::new();
+    for _ in 0..4 {
+        machine.now += 60 * SECOND;
+        let to = machine.begins_to_switch_for(Signal::Net);
+        let pinned = Event::Pinned {
+            to: Candidate::Kernel,
+            lasts: None,
+            by: None,
+        };
+        assert_eq!(machine.decides(pinned), [Action::Cancel]);
+        machine.decides(Event::SwitchFailed {
+            to,
+            error: "cancelled".into(),
+            fault: Fault::Cancelled,
+            left: None,
+        });
+        for _ in 0..40 {
+            assert_eq!(window(&mut machine, &[]), []);
+        }
+        assert_eq!(machine.decides(Event::Unpinned), []);
+    }
+    assert_eq!(
+        machine.state.brief_loads.needed(machine.now),
+        Duration::ZERO
+    );
+}

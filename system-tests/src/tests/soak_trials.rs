@@ -1,5 +1,5 @@
 //! The last part of a soak: trials are on, and whoever comes in the middle of a candidate's turn, by chance in what and when, ends them.
-//! Each time nothing of the trial may be left, and nothing is proven by fewer pairs than it takes.
+//! Each time nothing of the trial may be left, and nothing may be proven: a disturbed trial says too little for that.
 
 use std::fs;
 use std::thread::sleep;
@@ -8,18 +8,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use serde_json::Value;
 
 use super::trials::{
-    Load, PAIRS, POLICY, TABLE, begin, is_over, is_tried, pairs, records, tell_the_noise, trial,
+    Load, POLICY, TABLE, begin, is_over, is_tried, records, tell_the_noise, trial,
 };
 use crate::leftovers::Leftovers;
 use crate::service::{self, Bus};
 use crate::{kernel, load, pinning, policy, wait};
 
 const CPU: &str = "/sys/devices/system/cpu/cpu2/online";
-/// By fewer pairs nothing is proven.
-const FEWEST_PAIRS: usize = 6;
 /// How long a turn lasts, with the time in which the machine settles, in milliseconds.
 const TURN_MS: u64 = 8000;
 
@@ -86,7 +83,7 @@ fn disturbed(
     })?;
     sleep(Duration::from_millis(random.u64(..TURN_MS)));
     disturb()?;
-    is_proven_by_enough()?;
+    nothing_is_proven()?;
     is_over(before)
 }
 
@@ -99,21 +96,10 @@ fn at_rest() -> anyhow::Result<[usize; 4]> {
     Ok(Leftovers::at_rest()?.bpf_objects())
 }
 
-/// Nothing is said to be better by fewer pairs than it takes, of those that were kept one by one.
-fn is_proven_by_enough() -> anyhow::Result<()> {
-    let pairs = pairs();
+/// Nothing is said to be better: the table has but the noise before each trial, one trial has fewer pairs than that takes, and it takes two.
+fn nothing_is_proven() -> anyhow::Result<()> {
     for record in records() {
-        let scheduler = &record["scheduler"];
-        let is_kept = |pair: &&Value| {
-            pair["scheduler"] == *scheduler
-                && pair["end"]["end"] == "kept"
-                && pair["ratio"].is_f64()
-        };
-        let kept = pairs.iter().filter(is_kept).count();
-        ensure!(
-            record["proven"].is_null() || kept >= FEWEST_PAIRS,
-            "{record} by {kept} pairs in {PAIRS}"
-        );
+        ensure!(record["proven"].is_null(), "{record}");
     }
     Ok(())
 }

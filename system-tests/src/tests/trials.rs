@@ -17,7 +17,7 @@ pub(super) const POLICY: &str = "version: 1\nrules: [{class: idle, use: [kernel]
 
 pub(super) const TABLE: &str = "/var/lib/auto-ext/trials.json";
 const ASIDE: &str = "/var/lib/auto-ext/trials.json.unusable";
-pub(super) const PAIRS: &str = "/var/lib/auto-ext/pairs.jsonl";
+const PAIRS: &str = "/var/lib/auto-ext/pairs.jsonl";
 const FILES: [&str; 4] = [TABLE, ASIDE, PAIRS, "/var/lib/auto-ext/consent.json"];
 
 /// As much as there are CPUs, and what sleeps and is woken beside it; ended with this.
@@ -83,7 +83,7 @@ pub(super) fn records() -> Vec<Value> {
 }
 
 /// The pairs that were kept.
-pub(super) fn pairs() -> Vec<Value> {
+fn pairs() -> Vec<Value> {
     let pairs = fs::read_to_string(PAIRS).unwrap_or_default();
     let pairs = pairs
         .lines()

@@ -112,7 +112,8 @@ for which changes are gathered. Wanted: under 2 % of a CPU at 5,000 programs a s
         about: "\
 How far trials keep what they promise, on machines that are made up (`simulation/`), where the real decisions try schedulers of which the
 truth is known. Waits differ by 7 % from turn to turn, beside a level that stays, comes back, wanders or is one of two. Half of the
-machines that are lived with for a week have people who pin, unplug, play and withdraw their consent, and what their schedulers are like is by chance.",
+machines that are lived with for a week have people who pin, unplug, play and withdraw their consent, and what their schedulers are like is by chance.
+What is bet on each pair was chosen by machines of other seeds. The evidence alone, without the decisions, is a test on 4,000 comparisons for each noise (`evidence/src/simulation.rs`).",
     },
     Section {
         part: "trials in the test machine",

@@ -309,16 +309,21 @@ fn middle(numbers: &[f64]) -> f64 {
 fn e_value(ratios: &[f64], sign: f64) -> f64 {
     let margin = 1.03f64.ln();
     let mut total = 0.0;
-    for (share, weight) in [(0.25, 0.1), (0.5, 0.2), (0.75, 0.3), (0.95, 0.4)] {
+    let bets: &[(f64, f64)] = if sign > 0.0 {
+        &[(0.5, 0.3), (0.75, 0.7)]
+    } else {
+        &[(0.85, 1.0)]
+    };
+    for &(share, weight) in bets {
         let mut logarithm = f64::ln(weight);
         for (at, ratio) in ratios.iter().enumerate() {
             let before = &ratios[..at];
-            let scale = if at < 3 {
-                0.1
+            let scale = if at < 5 {
+                0.15
             } else {
                 let center = middle(before);
                 let far: Vec<f64> = before.iter().map(|ratio| (ratio - center).abs()).collect();
-                f64::max(0.05, 2.0 * 1.48 * middle(&far))
+                f64::max(0.05, 1.25 * 1.48 * middle(&far))
             };
             let x = ((sign * ratio - margin) / scale).clamp(-1.0, 1.0);
             logarithm += f64::ln(1.0 + share * x);
