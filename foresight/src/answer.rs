@@ -250,18 +250,24 @@ impl Display for Stats {
 impl Display for MoveSummary {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let what = match (self.network, self.acting, self.trusted) {
-            (false, _, _) => return f.write_str("no network decides about moves: all are made"),
+            (false, _, _) => "no network decides about moves: all are made",
             (_, true, _) => "a network decides about moves",
             (_, false, true) => "a network is only watched: all moves are made",
             (_, false, false) => "a network has not proven itself: all moves are made",
         };
-        write!(f, "{what}; asked of {}", self.asked)?;
+        f.write_str(what)?;
+        if self.network {
+            write!(f, "; asked of {}", self.asked)?;
+        }
         if let (Some(goes), Some(agreement)) = (self.goes, self.agreement) {
             let [goes, agreement] = [goes, agreement].map(|share| 100.0 * share);
             write!(
                 f,
                 ", says go in {goes:.0} %, as floating point in {agreement:.2} %"
             )?;
+        }
+        if self.learned > 0 {
+            write!(f, "; learned {} times", self.learned)?;
         }
         Ok(())
     }
