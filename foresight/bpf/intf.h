@@ -97,7 +97,13 @@ struct counters {
 	u64 forced;	/* and those of these that went all the same, as they had waited for long enough */
 	u64 moves;	/* decisions that user space was told of */
 	u64 lost_moves;	/* those that there was no room for */
-	u64 pad[4];
+	u64 ended;	/* vetoes that are over: who was kept may go, or runs */
+	u64 kept_ns;	/* how long they lasted, in all */
+	u64 kept_max_ns;	/* the longest */
+	u64 held_max_ns;	/* the longest but for what the timer was late by which they end */
+	u64 excused_max_ns;	/* the most that this left out */
+	u64 late_max_ns;	/* the latest that such a timer was when it came */
+	u64 pad[6];
 };
 
 #endif

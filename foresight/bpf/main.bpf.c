@@ -67,6 +67,13 @@ static struct task_ctx *ctx_of(struct task_struct *p)
 	return bpf_task_storage_get(&tasks, p, 0, 0);
 }
 
+static struct moving *moving_of(struct task_struct *p)
+{
+	struct task_ctx *t = ctx_of(p);
+
+	return t ? &t->moving : NULL;
+}
+
 static u32 llc_of(u32 cpu)
 {
 	u32 llc = cpu < MAX_CPUS ? cpu_llc[cpu] : 0;
@@ -203,6 +210,8 @@ void BPF_STRUCT_OPS(foresight_enqueue, struct task_struct *p, u64 enq_flags)
 			enter_queue(&t->moving, queue, want);
 	}
 	scx_bpf_dsq_insert_vtime(p, queue, slice, deadline, enq_flags);
+	if (t && gates() && !pinned)
+		keep_at(&t->moving, queue);
 	if (enq_flags & SCX_ENQ_WAKEUP) {
 		preempt(cpu, deadline);
 	} else if (!pinned && !__COMPAT_is_enq_cpu_selected(enq_flags)) {

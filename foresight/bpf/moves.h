@@ -1,21 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Whether a task that waits goes to another LLC: what is known of it and of both, what the network says, for how long it
- * may be kept, and what came of it. The network's arithmetic is in network.h; which tasks come into question, and where
- * to, is in main.bpf.c. A decision is made once for each time that a task waits.
+ * Whether a task that waits goes to another LLC: what is known of it and of both, what the network says, and what
+ * came of it. For how long it may be kept is in kept.h, the network's arithmetic in network.h; which tasks come into
+ * question, and where to, is in main.bpf.c. A decision is made once for each time that a task waits.
  */
 #ifndef FORESIGHT_MOVES_H
 #define FORESIGHT_MOVES_H
 
+#include "kept.h"
 #include "network.h"
-#include "waits.h"
 
-/* For how long a task is kept where it waits. */
-#define VETO_NS 2000000ULL
 /* How many decisions user space is told of in each second. */
 #define MOVES_PER_SECOND 5000
-/* How many CPUs are woken at once for who was kept. */
-#define MAX_KICKS 8
 
 /* In which share of decisions chance has the opposite done, of 2^32. */
 const volatile u32 explore;
@@ -30,19 +26,6 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 18);
 } decisions SEC(".maps");
-
-struct llc_ctx {
-	struct bpf_timer timer;
-	struct bpf_cpumask __kptr *cpus;
-	u64 due;	/* when the timer is to fire; 0: it is not */
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, MAX_LLCS);
-	__type(key, u32);
-	__type(value, struct llc_ctx);
-} llcs SEC(".maps");
 
 struct budget all_moves;
 
@@ -69,11 +52,6 @@ static __always_inline bool gates(void)
 	return learning && nr_llcs > 1;
 }
 
-static struct llc_ctx *llc_ctx_of(u32 llc)
-{
-	return bpf_map_lookup_elem(&llcs, &llc);
-}
-
 /* Sets `goes` and `version`; a version of 0 is that of no network. A global function: the verifier walks it once. */
 __attribute__((noinline)) int ask_network(struct question *q)
 {
@@ -97,9 +75,14 @@ __attribute__((noinline)) int ask_network(struct question *q)
 
 static void wait_ends(struct moving *m)
 {
+	u32 llc = m->queue - 1;
+	u64 now;
+
 	leave_queue(m);
 	if (m->decided > MOVE_BEING_DECIDED && m->at) {
-		m->waited = bpf_ktime_get_ns() - m->at;
+		now = bpf_ktime_get_ns();
+		end_veto(m, llc, now, false);
+		m->waited = now - m->at;
 		m->began = true;
 	}
 	m->decided = MOVE_OPEN;
@@ -189,7 +172,8 @@ static void look_at_move(struct moving *m, const struct way *way, u64 now)
 	x[FM_IN_PREDICTED] = level_q16(m->predicted, FM_LEVEL);
 }
 
-static void decide(struct moving *m, const struct way *way, u64 now)
+/* Where the task has to stay, that is over when it is `due`. */
+static void decide(struct moving *m, const struct way *way, u64 due, u64 now)
 {
 	bool is_heard = now - READ_ONCE(heartbeat) <= STALE_NS, goes = true;
 
@@ -219,43 +203,23 @@ static void decide(struct moving *m, const struct way *way, u64 now)
 	} else {
 		m->vetoes++;
 		COUNT(vetoes);
+		/* First of all: nobody is kept without it. */
+		arm(way->src, due, now);
 	}
 	m->decided = goes ? MOVE_GOES : MOVE_STAYS;
 }
 
-/* Nothing else would tell the CPU that was refused that the time is over. */
-static void arm(u32 llc, u64 due, u64 now)
+/* Whether the task has waited at src for so long that nothing keeps it. */
+static bool has_waited(struct moving *m, u32 src, u64 since, u64 now, bool is_there)
 {
-	struct llc_ctx *c = llc_ctx_of(llc);
-
-	if (!c || (c->due > now && c->due <= due))
-		return;
-	c->due = due;
-	bpf_timer_start(&c->timer, due > now ? due - now : 0, 0);
-}
-
-static int wake_for_kept(void *map, u32 *llc, struct llc_ctx *c)
-{
-	s32 queued = scx_bpf_dsq_nr_queued(*llc), cpu = 0, i;
-	struct task_struct *p;
-	u64 now;
-
-	c->due = 0;
-	if (queued <= 0)
-		return 0;
-	p = __COMPAT_scx_bpf_dsq_peek(*llc);
-	if (!p)
-		return 0;
-	bpf_for(i, 0, queued < MAX_KICKS ? queued : MAX_KICKS) {
-		cpu = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
-		if (cpu < 0)
-			return 0;
-		scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
+	if (now - since < VETO_NS)
+		return false;
+	end_veto(m, src, now, is_there);
+	if (m->decided == MOVE_STAYED) {
+		m->decided = MOVE_GOES;
+		COUNT(forced);
 	}
-	/* Who waits behind the first one may have been kept before, or be asked of only now. */
-	now = bpf_ktime_get_ns();
-	arm(*llc, now + VETO_NS, now);
-	return 0;
+	return true;
 }
 
 /*
@@ -264,29 +228,24 @@ static int wake_for_kept(void *map, u32 *llc, struct llc_ctx *c)
  */
 static bool goes(const struct task_struct *p, struct moving *m, const struct way *way)
 {
-	u64 now;
+	u64 since, now;
 
 	if (p->flags & PF_KTHREAD)
 		return true;
 	now = bpf_ktime_get_ns();
-	if (!m->waits_since)
-		m->waits_since = now;
-	if (now - m->waits_since >= VETO_NS) {
-		if (m->decided == MOVE_STAYS) {
-			m->decided = MOVE_GOES;
-			COUNT(forced);
-		}
-		return true;
-	}
-	if (m->decided == MOVE_GOES || has_idle(way->src))
+	since = READ_ONCE(m->waits_since);
+	if (!since)
+		m->waits_since = since = now;
+	if (has_waited(m, way->src, since, now, true) || m->decided == MOVE_GOES || has_idle(way->src))
 		return true;
 	/* Two CPUs may ask at once: it is up to the first. */
 	if (__sync_val_compare_and_swap(&m->decided, MOVE_OPEN, MOVE_BEING_DECIDED) == MOVE_OPEN)
-		decide(m, way, now);
+		decide(m, way, since + VETO_NS, now);
 	if (m->decided == MOVE_GOES)
 		return true;
-	arm(way->src, m->waits_since + VETO_NS, now);
-	return false;
+	arm(way->src, since + VETO_NS, now);
+	/* This may have taken so long that the timer was before it. */
+	return has_waited(m, way->src, since, bpf_ktime_get_ns(), false);
 }
 
 /* The CPUs and the timer of an LLC. */

@@ -23,6 +23,7 @@ enum decided {
 	MOVE_BEING_DECIDED,
 	MOVE_GOES,
 	MOVE_STAYS,
+	MOVE_STAYED,	/* for as long as anybody may be kept */
 };
 
 /* What a network is asked, and what it says. */

@@ -60,6 +60,17 @@ pub(crate) struct Counted {
     pub(crate) vetoes: u64,
     /// And those of these that went all the same, as they had waited for long enough.
     pub(crate) forced: u64,
+    /// Vetoes that are over: who was kept may go, or runs.
+    pub(crate) ended: u64,
+    /// How long they lasted, in all and at most.
+    pub(crate) kept_ns: u64,
+    pub(crate) kept_max_ns: u64,
+    /// At most, but for what the timer was late by which they end.
+    pub(crate) held_max_ns: u64,
+    /// The most that this left out.
+    pub(crate) excused_max_ns: u64,
+    /// The latest that such a timer was when it came.
+    pub(crate) late_max_ns: u64,
     /// Decisions that were looked at.
     pub(crate) moves: u64,
     /// Decisions that there was no room for.
@@ -98,6 +109,9 @@ impl Counted {
     /// Of all CPUs.
     pub(crate) fn sum(cpus: &[types::counters]) -> Self {
         let of = |counter: fn(&types::counters) -> u64| cpus.iter().map(counter).sum();
+        let most = |counter: fn(&types::counters) -> u64| {
+            cpus.iter().map(counter).max().unwrap_or_default()
+        };
         Self {
             bursts: of(|cpu| cpu.bursts),
             idle: of(|cpu| cpu.idle),
@@ -109,10 +123,34 @@ impl Counted {
             candidates: of(|cpu| cpu.candidates),
             vetoes: of(|cpu| cpu.vetoes),
             forced: of(|cpu| cpu.forced),
+            ended: of(|cpu| cpu.ended),
+            kept_ns: of(|cpu| cpu.kept_ns),
+            kept_max_ns: most(|cpu| cpu.kept_max_ns),
+            held_max_ns: most(|cpu| cpu.held_max_ns),
+            excused_max_ns: most(|cpu| cpu.excused_max_ns),
+            late_max_ns: most(|cpu| cpu.late_max_ns),
             moves: of(|cpu| cpu.moves),
             lost_moves: of(|cpu| cpu.lost_moves),
         }
     }
+
+    /// How long tasks were kept back, if any was.
+    fn write_kept(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Some(mean) = self.kept_ns.checked_div(self.ended) else {
+            return Ok(());
+        };
+        let [mean, most, held, late] =
+            [mean, self.kept_max_ns, self.held_max_ns, self.late_max_ns].map(millis);
+        writeln!(
+            f,
+            "kept back for {mean} ms, at most {most} ms, {held} ms but for timers that were late, the latest by {late} ms"
+        )
+    }
+}
+
+/// Milliseconds, to the hundredth.
+fn millis(ns: u64) -> String {
+    format!("{}.{:02}", ns / 1_000_000, ns / 10_000 % 100)
 }
 
 impl Stats {
@@ -201,6 +239,7 @@ impl Display for Stats {
             "moves to other caches: decided {}, kept back {}, let go in the end {}; looked at {}, lost {}",
             counted.candidates, counted.vetoes, counted.forced, counted.moves, counted.lost_moves
         )?;
+        counted.write_kept(f)?;
         if let Some(moves) = &self.moves {
             writeln!(f, "{moves}")?;
         }
@@ -211,18 +250,24 @@ impl Display for Stats {
 impl Display for MoveSummary {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let what = match (self.network, self.acting, self.trusted) {
-            (false, _, _) => return f.write_str("no network decides about moves: all are made"),
+            (false, _, _) => "no network decides about moves: all are made",
             (_, true, _) => "a network decides about moves",
             (_, false, true) => "a network is only watched: all moves are made",
             (_, false, false) => "a network has not proven itself: all moves are made",
         };
-        write!(f, "{what}; asked of {}", self.asked)?;
+        f.write_str(what)?;
+        if self.network {
+            write!(f, "; asked of {}", self.asked)?;
+        }
         if let (Some(goes), Some(agreement)) = (self.goes, self.agreement) {
             let [goes, agreement] = [goes, agreement].map(|share| 100.0 * share);
             write!(
                 f,
                 ", says go in {goes:.0} %, as floating point in {agreement:.2} %"
             )?;
+        }
+        if self.learned > 0 {
+            write!(f, "; learned {} times", self.learned)?;
         }
         Ok(())
     }
@@ -296,6 +341,9 @@ mod tests {
         learning.take(sample(7, Some(ONE), true));
         let counted = Counted {
             bursts: 3,
+            ended: 2,
+            kept_ns: 3_000_000,
+            kept_max_ns: 2_050_000,
             ..Counted::default()
         };
         let moves = MoveLearning::new(Mode::Act, Some((planted(false), true)), false);
@@ -306,6 +354,10 @@ mod tests {
         assert!(text.starts_with("mode act: lines count where"), "{text}");
         assert!(
             text.contains("the average 1.00 (R2 0.00), a line where chosen 0.00"),
+            "{text}"
+        );
+        assert!(
+            text.contains("\nkept back for 1.50 ms, at most 2.05 ms, "),
             "{text}"
         );
         assert!(

@@ -47,6 +47,7 @@ pub(crate) struct MoveLearning {
     kept: Reservoir<MoveSample>,
     new: u64,
     rounds: u64,
+    learned: u64,
     learned_at: Instant,
     trainer: Option<Trainer>,
 }
@@ -66,6 +67,8 @@ pub(crate) struct MoveSummary {
     pub(crate) goes: Option<f64>,
     /// For which share floating point says what the BPF programs say.
     pub(crate) agreement: Option<f64>,
+    /// How often it was learned from what came of moves, whether or not anything did better by that.
+    pub(crate) learned: u64,
 }
 
 impl Current {
@@ -116,6 +119,7 @@ impl MoveLearning {
             kept: Reservoir::new(KEPT, 1),
             new: 0,
             rounds: 0,
+            learned: 0,
             learned_at: Instant::now(),
             trainer: None,
         })
@@ -170,6 +174,7 @@ impl MoveLearning {
     }
 
     fn learn(&mut self, outcome: Outcome) {
+        self.learned += 1;
         if let Some(current) = &mut self.current {
             let [better, worse] = outcome
                 .beside
@@ -216,6 +221,7 @@ impl MoveLearning {
             asked: current.map_or(0, |current| current.asked),
             goes: current.and_then(|current| share(current.goes, current.asked)),
             agreement: current.and_then(|current| share(current.agrees, current.asked)),
+            learned: self.learned,
         }
     }
 }
@@ -336,6 +342,7 @@ pub(crate) mod tests {
                 std::thread::yield_now();
             }
             assert_eq!(learning.publish().is_some(), explores);
+            assert_eq!(learning.summary().learned, u64::from(explores));
         }
     }
 }

@@ -63,6 +63,21 @@ impl Rule {
 
 /// Runs tasks by this rule, and prints what they took, in microseconds.
 pub(super) fn run(rule: Rule) -> anyhow::Result<()> {
+    let told = begin(rule)?;
+    thread::sleep(BEFORE);
+    told.try_iter().for_each(drop);
+    thread::sleep(LENGTH);
+    print(&told)
+}
+
+/// Runs them without an end, and says nothing.
+pub(super) fn go_on(rule: Rule) -> anyhow::Result<()> {
+    begin(rule)?.into_iter().for_each(drop);
+    Ok(())
+}
+
+/// Starts tasks by this rule, which tell what they took.
+fn begin(rule: Rule) -> anyhow::Result<Receiver<Took>> {
     let (tell, told) = channel();
     start_all(cpus().div_ceil(2), "hog", || hog())?;
     for seed in 0..2 * cpus() as u64 {
@@ -74,10 +89,7 @@ pub(super) fn run(rule: Rule) -> anyhow::Result<()> {
             turn(PROBE, Kind::Probe, MOMENT, &tell)?;
         }
     })?;
-    thread::sleep(BEFORE);
-    told.try_iter().for_each(drop);
-    thread::sleep(LENGTH);
-    print(&told)
+    Ok(told)
 }
 
 fn work(rule: Rule, seed: u64, tell: &Sender<Took>) -> anyhow::Result<()> {

@@ -4,21 +4,26 @@
 use std::io::{self, Write as _};
 use std::time::Instant;
 
+use anyhow::Context as _;
 use aya::programs::loaded_programs;
 use aya::sys::{Stats, enable_stats};
 use serde_json::{Value, json};
 
-use crate::process;
+use crate::{process, service};
 
 /// The name of its program, without what all begin with.
 pub(super) const NAME: &str = "foresight";
+/// Where it is asked for what it counts.
+pub(super) const SOCKET: &str = "/run/foresight-rounds/socket";
 
-/// Has the jobs done beside the scheduler with this process, and prints a line of JSON with what that cost.
+/// Has the jobs done beside the scheduler with this process, which listens at [`SOCKET`], and prints a line of JSON with what that
+/// cost.
 pub(super) fn print(
     mode: &str,
     pid: u32,
     jobs: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    let considered = candidates()?;
     let counting = enable_stats(Stats::RunTime)?;
     let (began, before) = (Instant::now(), process::cpu_time(pid)?);
     jobs()?;
@@ -26,10 +31,20 @@ pub(super) fn print(
     let share = took / began.elapsed().as_secs_f64();
     let programs = programs()?;
     drop(counting);
+    let considered = candidates()? - considered;
     let line = json!({ "cost": {
         "mode": mode, "cpu_share": share, "memory_kib": process::memory(pid)?, "programs": programs,
+        "candidates": considered,
     } });
     Ok(writeln!(io::stdout(), "{line}")?)
+}
+
+/// Of how many moves to another last-level cache it was decided so far.
+fn candidates() -> anyhow::Result<u64> {
+    let said = service::say(&format!("scx_{NAME} stats --json --socket {SOCKET}"))?;
+    let stats: Value = serde_json::from_str(&said).with_context(|| said.clone())?;
+    let counted = stats["counted"]["candidates"].as_u64();
+    counted.with_context(|| format!("candidates are not counted: {said}"))
 }
 
 /// Those of the scheduler that ran: their names as the kernel cuts them, how often they ran, for how long, and how many

@@ -102,6 +102,7 @@ fn compare_by(job: &Job, comparison: &Comparison<'_>) -> anyhow::Result<Value> {
 pub(crate) fn run(name: &str) -> anyhow::Result<()> {
     match name {
         "alternating" => bursts::run(bursts::Rule::Alternating),
+        "alternating-always" => bursts::go_on(bursts::Rule::Alternating),
         "coupled" => bursts::run(bursts::Rule::Coupled),
         "pipe" => pipe::run(),
         name => timed::run(name),

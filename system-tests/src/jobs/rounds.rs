@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
+use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use auto_ext_profiler::{Counted, EventCounter};
@@ -78,20 +79,28 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
     for (job, _) in &jobs {
         loads::prepare_for(job.programs, job.prepare)?;
     }
+    let of = rounds as usize * CONTENDERS.len();
+    let begun = Instant::now();
     for round in 1..=rounds {
         let mut contenders = CONTENDERS;
         chance.shuffle(&mut contenders);
-        for contender in &contenders {
+        for (turn, contender) in contenders.iter().enumerate() {
             if let Err(error) = take_turn(round, contender, &jobs) {
                 let line = json!({ "failed": {
                     "round": round, "contender": contender.0, "error": format!("{error:#}"),
                 } });
                 writeln!(io::stdout(), "{line}")?;
             }
+            let done = (round as usize - 1) * CONTENDERS.len() + turn + 1;
+            let line = json!({ "progress": {
+                "done": done, "of": of, "seconds": begun.elapsed().as_secs(),
+            } });
+            writeln!(io::stdout(), "{line}")?;
         }
     }
     for (mode, arguments) in [("baseline", BASELINE), ("shadow", SHADOW), ("act", ACT)] {
-        let scheduler = Scheduler::start(costs::NAME, arguments)?;
+        let arguments = [arguments, &["--socket", costs::SOCKET]].concat();
+        let scheduler = Scheduler::start(costs::NAME, &arguments)?;
         let pid = scheduler.0.id();
         costs::print(mode, pid, || {
             jobs.iter().try_for_each(|(job, _)| done(job).map(|_| ()))

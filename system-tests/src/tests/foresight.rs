@@ -93,10 +93,10 @@ pub(super) fn start_24_hogs() -> anyhow::Result<load::Running> {
     Ok(hogs)
 }
 
-/// How much CPU time each of them has had, in seconds.
+/// For how long each of them has run, in seconds.
 pub(super) fn times_of_hogs() -> anyhow::Result<Vec<f64>> {
     let hogs = processes("stress-ng-cpu").into_iter();
-    hogs.map(|hog| process::cpu_time(hog.as_raw().try_into()?))
+    hogs.map(|hog| process::ran(hog.as_raw().try_into()?))
         .collect()
 }
 
@@ -155,5 +155,45 @@ pub(super) fn a_task_that_can_be_predicted_gets_a_line_and_one_that_asks_is_told
         said.trim() == "EXIT: unregistered from user space",
         "{said}"
     );
+    Ok(())
+}
+
+pub(super) fn who_starts_without_a_model_learns_and_then_acts_by_itself() -> anyhow::Result<()> {
+    service::stop()?;
+    let model = "/run/foresight-test/learned.json";
+    let words = format!("--mode auto --virt-llc 2 --explore 0.2 --model {model}");
+    let scheduler = Scheduler::start(&words)?;
+    let stats = asked("stats")?;
+    ensure!(stats["acting"] == false, "{stats}");
+    ensure!(stats["moves"]["network"] == false, "{stats}");
+    let load = load::start("/usr/libexec/auto-ext/system-tests job alternating-always")?;
+    wait::until("lines count", &true, || {
+        asked("stats").is_ok_and(|stats| stats["acting"] == true)
+    })?;
+    let stats = asked("stats")?;
+    eprintln!("\n  lines count: {stats}");
+    let error = |of| stats["recent"][of]["mae"].as_f64();
+    ensure!(
+        error("line").is_some_and(|line| Some(line) < error("average")),
+        "{stats}"
+    );
+    // Whether a network is better than moving always depends on this machine; that it is judged, and that none acts that has not
+    // proven itself, does not.
+    wait::until("it has learned from moves", &true, || {
+        asked("stats").is_ok_and(|stats| stats["moves"]["learned"].as_u64() > Some(0))
+    })?;
+    let stats = asked("stats")?;
+    eprintln!("  it has learned from moves: {stats}");
+    let moves = &stats["moves"];
+    ensure!(moves["acting"] == moves["trusted"], "{stats}");
+    ensure!(
+        moves["acting"] == false || moves["network"] == true,
+        "{stats}"
+    );
+    drop(load);
+    scheduler.leave()?;
+    let kept: Value = serde_json::from_str(&std::fs::read_to_string(model)?)?;
+    let bursts = &kept["burst"]["groups"]["worker"]["bursts"];
+    ensure!(bursts.as_u64() > Some(0), "{kept}");
     Ok(())
 }

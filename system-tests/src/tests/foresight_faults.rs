@@ -25,6 +25,8 @@ const SHORT: u64 = 10_000;
 /// What of its memory is its own at most, in KiB.
 const MEMORY: u64 = 20 << 10;
 const CPU: &str = "/sys/devices/system/cpu/cpu3/online";
+/// How often it is swapped in and out again with each of the model files, and twice without: twenty swaps in all.
+const TURNS: usize = 2;
 
 /// What a model file has, and whether it is left as it is: what can be read is replaced when the scheduler leaves.
 struct File {
@@ -69,10 +71,11 @@ pub(super) fn the_daemon_swaps_to_and_from_it_under_load_whatever_its_model_file
     let ground = Ground::at_rest(pinning::start_with("")?)?;
     let hogs = load::start("stress-ng --quiet --cpu 6")?;
     eprintln!();
-    // Nothing is there at first; at last, what it left itself.
+    // Nothing is there at first; at last, and as it begins again, what it left itself.
     let files = files()?;
-    let mut files = files.iter().map(Some);
-    for file in [None].into_iter().chain(&mut files).chain([None]) {
+    let files = files.iter().map(Some);
+    let turn = [None].into_iter().chain(files).chain([None]);
+    for file in (0..TURNS).flat_map(|_| turn.clone()) {
         if let Some(file) = file {
             fs::write(MODEL, &file.text)?;
         }

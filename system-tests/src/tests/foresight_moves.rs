@@ -11,6 +11,7 @@ use foresight_model::file::{Holdout, Model, Moves};
 use foresight_model::mlp::{Network, Standard};
 use foresight_model::origin::Origin;
 use foresight_model::samples::Sample;
+use nix::time::{ClockId, clock_getres};
 use serde_json::Value;
 
 use super::foresight::{MODEL, Scheduler, asked, start_24_hogs, times_of_hogs};
@@ -24,6 +25,8 @@ const LOAD: &str = "stress-ng --quiet --cpu 3 --switch 4 --pipe 2";
 const EXPLORE: f64 = 0.3;
 /// How many decisions make a verdict.
 const DECISIONS: u64 = 100;
+/// For how long a veto keeps a task at most, but for a tick of the kernel's.
+const VETO: Duration = Duration::from_millis(2);
 
 /// A model for this machine that decides about moves like that, and says that it has proven itself.
 fn plant(origin: &Origin, network: Network) -> anyhow::Result<()> {
@@ -94,6 +97,31 @@ fn under_load() -> anyhow::Result<([u64; 4], Value)> {
     Ok((grown(&before, &after, names), after))
 }
 
+/// No veto of the running scheduler lasted for longer than it may, but for what the host took away: what the timer was late by which
+/// it ended, and as much once more as the latest of these timers was, as a CPU that is not let run also comes late to a task.
+/// Where anything was left out for that, such a timer did come, as late as that.
+fn vetoes_are_bounded() -> anyhow::Result<()> {
+    let most = |name| {
+        let stats = asked("stats").unwrap_or_default();
+        stats["counted"][name].as_u64().map(Duration::from_nanos)
+    };
+    let tick = Duration::from(clock_getres(ClockId::CLOCK_MONOTONIC_COARSE)?);
+    let [held, kept, late] = ["held_max_ns", "kept_max_ns", "late_max_ns"].map(most);
+    eprintln!(
+        "  kept back for {kept:.1?} at most, {held:.1?} but for late timers, the latest by {late:.1?}; a tick is {tick:?}"
+    );
+    let (held, late) = held.zip(late).context("it is not told")?;
+    ensure!(
+        held <= VETO + tick + late,
+        "a task was kept back for {held:?}, while no timer was later than {late:?}"
+    );
+    wait::until("timers that were late came", &true, || {
+        let [excused, late] = ["excused_max_ns", "late_max_ns"].map(most);
+        excused.is_some() && excused <= late
+    })
+    .map(drop)
+}
+
 pub(super) fn moves_are_recorded_with_what_came_of_them_and_a_planted_network_decides()
 -> anyhow::Result<()> {
     service::stop()?;
@@ -105,6 +133,9 @@ pub(super) fn moves_are_recorded_with_what_came_of_them_and_a_planted_network_de
     // Of a process that the machine has not let run for two seconds nothing counts.
     ensure!(10 * kept >= 9 * decided, "{kept} kept of {decided}");
     ensure!(forced > 0, "nobody was let go: {stats}");
+    let ended = stats["counted"]["ended"].as_u64();
+    ensure!(ended >= Some(forced), "vetoes did not end: {stats}");
+    vetoes_are_bounded()?;
     scheduler.leave()?;
 
     plant(&origin, always(1.0))?;
@@ -176,29 +207,36 @@ pub(super) fn whatever_a_network_says_none_of_24_hogs_starves() -> anyhow::Resul
         plant(&origin, network)?;
         let scheduler = acting()?;
         let hogs = start_24_hogs()?;
-        let mut before = times_of_hogs()?;
-        for _ in 0..4 {
-            // Each is due a sixth of a CPU.
-            sleep(Duration::from_secs(1));
-            let after = times_of_hogs()?;
-            let starved = before
-                .iter()
-                .zip(&after)
-                .filter(|(before, after)| before >= after);
-            let starved = starved.count();
-            ensure!(
-                starved == 0,
-                "{name}: {starved} of 24 hogs did not run for a second"
-            );
-            before = after;
-        }
-        let least = before.iter().copied().fold(f64::MAX, f64::min);
-        let most = before.iter().copied().fold(0.0, f64::max);
-        let stats = asked("stats")?;
-        eprintln!("\n  {name}: the least had {least:.2} s, the most {most:.2} s; {stats}");
+        each_runs_every_second(name)?;
         drop(hogs);
+        vetoes_are_bounded()?;
         let (_, said) = scheduler.leave()?;
         ensure!(said.contains("unregistered from user space"), "{said}");
     }
+    Ok(())
+}
+
+/// Watches hogs for some seconds.
+fn each_runs_every_second(what: &str) -> anyhow::Result<()> {
+    let mut before = times_of_hogs()?;
+    for _ in 0..4 {
+        // Each is due a sixth of a CPU.
+        sleep(Duration::from_secs(1));
+        let after = times_of_hogs()?;
+        let starved = before
+            .iter()
+            .zip(&after)
+            .filter(|(before, after)| before >= after);
+        let starved = starved.count();
+        ensure!(
+            starved == 0,
+            "{what}: {starved} of 24 hogs did not run for a second"
+        );
+        before = after;
+    }
+    let least = before.iter().copied().fold(f64::MAX, f64::min);
+    let most = before.iter().copied().fold(0.0, f64::max);
+    let stats = asked("stats")?;
+    eprintln!("\n  {what}: the least had {least:.2} s, the most {most:.2} s; {stats}");
     Ok(())
 }

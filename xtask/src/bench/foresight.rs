@@ -3,7 +3,6 @@
 //! rounds, and that no number counts by which equals differ.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::io::Write;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use auto_ext_evidence::{Better, Effect, LogRatio, median};
 use serde::Deserialize;
 
 use super::answer::percent;
+use super::costs::{Cost, told_costs};
 use super::records::records;
 use crate::debian;
 use crate::machine::{Kernel, Machine, Role, SYSTEM_TESTS};
@@ -68,6 +68,15 @@ enum Record {
         contender: String,
         error: String,
     },
+    Progress(Progress),
+}
+
+/// How many turns are done, of how many, after how many seconds.
+#[derive(Debug, Deserialize)]
+struct Progress {
+    done: u64,
+    of: u64,
+    seconds: u64,
 }
 
 /// One number of one job: microseconds, or a count of migrations.
@@ -78,24 +87,6 @@ struct Measured {
     job: String,
     what: String,
     value: f64,
-}
-
-/// What a mode of the scheduler costs.
-#[derive(Debug, Deserialize)]
-struct Cost {
-    mode: String,
-    cpu_share: f64,
-    memory_kib: u64,
-    programs: Vec<Program>,
-}
-
-/// A BPF program.
-#[derive(Debug, Deserialize)]
-struct Program {
-    name: String,
-    runs: u64,
-    ns: u64,
-    verified: Option<u32>,
 }
 
 /// Compares.
@@ -142,6 +133,19 @@ fn told(record: &Record) -> String {
         }) => format!("{round}: {contender}: {job}, {what}: {value:.0}"),
         Record::Cost(cost) => format!("costs of {} are counted", cost.mode),
         Record::Failed { .. } => failure(record).unwrap_or_default(),
+        Record::Progress(progress) => progress.to_string(),
+    }
+}
+
+impl std::fmt::Display for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { done, of, seconds } = *self;
+        let left = of.saturating_sub(done) * seconds / done.max(1);
+        let [took, left] = [seconds, left].map(|seconds| seconds.div_ceil(60));
+        write!(
+            f,
+            "{done} of {of} turns after {took} min, some {left} min are left"
+        )
     }
 }
 
@@ -298,36 +302,6 @@ fn ratios(of_it: &[&Measured], [this, that]: [&str; 2]) -> Vec<LogRatio> {
     rounds.into_iter().filter_map(ratio).collect()
 }
 
-/// In the kernel per program, and in user space.
-#[expect(clippy::cast_precision_loss, reason = "nanoseconds of some minutes")]
-fn told_costs(costs: &[&Cost]) -> String {
-    let mut text =
-        "\nCosts while each job is done once; BPF programs by bpf_stats, which is a part of them\n"
-            .to_owned();
-    for cost in costs {
-        let ns = |program: &Program| program.ns as f64 / program.runs.max(1) as f64;
-        let programs = cost.programs.iter().map(|program| {
-            let verified = program.verified.unwrap_or_default();
-            format!(
-                "\n    {:<16} {:>6.0} ns, {:>8} times, {verified} instructions verified",
-                program.name,
-                ns(program),
-                program.runs
-            )
-        });
-        // Writing to a string does not fail.
-        let _ = writeln!(
-            text,
-            "{}: user space {:.1} % of a CPU, {:.1} MiB{}",
-            cost.mode,
-            100.0 * cost.cpu_share,
-            cost.memory_kib as f64 / 1024.0,
-            programs.collect::<String>()
-        );
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -378,20 +352,19 @@ mod tests {
     }
 
     #[test]
-    fn costs_and_failures_are_told() {
-        let cost = r#"{"cost":{"mode":"act","cpu_share":0.012,"memory_kib":2048,"programs":[
-            {"name":"foresight_enque","runs":10,"ns":5000,"verified":936}]}}"#;
+    fn failures_are_told() {
         let failed = r#"{"failed":{"round":2,"contender":"rusty","error":"it did not last"}}"#;
-        let all = [cost, failed].map(|line| serde_json::from_str(line).unwrap());
-        let said = report(&all);
+        let said = report(&[serde_json::from_str(failed).unwrap()]);
         assert!(
             said.contains("not counted: round 2, rusty: it did not last"),
             "{said}"
         );
-        assert!(
-            said.contains("act: user space 1.2 % of a CPU, 2.0 MiB"),
-            "{said}"
-        );
-        assert!(said.contains("500 ns"), "{said}");
+    }
+
+    #[test]
+    fn how_far_it_is_is_told_on_the_way() {
+        let record = r#"{"progress":{"done":7,"of":70,"seconds":240}}"#;
+        let told = told(&serde_json::from_str(record).unwrap());
+        assert_eq!(told, "7 of 70 turns after 4 min, some 36 min are left");
     }
 }

@@ -2,6 +2,7 @@
 
 mod answer;
 mod classify;
+mod costs;
 mod daemon;
 mod detect;
 mod foresight;
