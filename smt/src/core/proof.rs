@@ -18,7 +18,7 @@ const RECENT: usize = 15;
 const LOST: f64 = -0.01;
 /// A group whose speed is so different from what is known of it does something else now, unless that is no more than this many
 /// times what its windows differ by anyway.
-const OTHER: f64 = 0.08;
+const OTHER: f64 = 0.05;
 const SPREADS: f64 = 2.0;
 /// Until it is proven that is what the trial counted, which has fewer windows: so many times as much tells.
 const UNPROVEN: f64 = 2.0;
