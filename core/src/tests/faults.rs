@@ -172,14 +172,7 @@ fn a_rename_while_it_loads_does_not_cancel_it() {
     machine.calls_bpfland(&[ALIAS]);
     let switching = machine.state.switching().unwrap();
     assert_eq!((switching.to.name(), switching.cancelled), (ALIAS, false));
-    machine.process = Some(scheduler("bpfland"));
-    machine.happens(Event::Kernel {
-        state: KernelState::Enabled {
-            ops: "bpfland".into(),
-        },
-        ours: true,
-    });
-    machine.happens(Event::Switched { to });
+    machine.has_loaded_bpfland(to);
     assert_eq!((machine.running(), machine.switches.len()), (ALIAS, 0));
 }
 

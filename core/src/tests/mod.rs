@@ -123,6 +123,18 @@ impl Machine {
         actions
     }
 
+    /// The switch to bpfland, by whichever name, is carried out.
+    fn has_loaded_bpfland(&mut self, to: Candidate) {
+        self.process = Some(scheduler("bpfland"));
+        self.happens(Event::Kernel {
+            state: KernelState::Enabled {
+                ops: "bpfland".into(),
+            },
+            ours: true,
+        });
+        self.happens(Event::Switched { to });
+    }
+
     /// This signal brings a switch, which is on its way from then on.
     fn begins_to_switch_for(&mut self, signal: Signal) -> Candidate {
         let mut signals = Signals::default();

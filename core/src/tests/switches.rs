@@ -224,14 +224,7 @@ fn where_loads_end_while_a_scheduler_loads_the_next_ones_have_to_last_first() {
         waited >= 10 * SECOND && waited < 11 * SECOND + WINDOW,
         "{waited:?}"
     );
-    machine.process = Some(scheduler("bpfland"));
-    machine.happens(Event::Kernel {
-        state: KernelState::Enabled {
-            ops: "bpfland".into(),
-        },
-        ours: true,
-    });
-    machine.happens(Event::Switched { to });
+    machine.has_loaded_bpfland(to);
     assert_eq!(machine.running(), "bpfland");
     machine.windows(80, 0.0, 0.0);
     assert_eq!(machine.running(), "kernel");
