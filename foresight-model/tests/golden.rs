@@ -77,12 +77,12 @@ fn rules(rng: &mut fastrand::Rng) -> Value {
             burst::charge(vruntime, used, weight)
         ])
     });
-    let floor = many(40, || {
-        let (now, weight) = (any(rng), rng.u32(1..=10_000));
+    let bound = many(40, || {
+        let now = any(rng);
         let vruntime = now
             .wrapping_add(any(rng) >> 34)
             .wrapping_sub(any(rng) >> 34);
-        json!([vruntime, now, weight, burst::floor(vruntime, now, weight)])
+        json!([vruntime, now, burst::bound(vruntime, now)])
     });
     let preempts = many(40, || {
         let deadline = any(rng);
@@ -90,7 +90,7 @@ fn rules(rng: &mut fastrand::Rng) -> Value {
         json!([deadline, running, burst::preempts(deadline, running)])
     });
     json!({
-        "deviation": deviation, "predict": predict, "request": request, "charge": charge, "floor": floor, "preempts": preempts,
+        "deviation": deviation, "predict": predict, "request": request, "charge": charge, "bound": bound, "preempts": preempts,
     })
 }
 
@@ -148,7 +148,7 @@ fn table() -> String {
 }
 
 fn header() -> String {
-    let constants: [(&str, i128); 25] = [
+    let constants: [(&str, i128); 27] = [
         ("ONE", ONE.into()),
         ("MAX_WEIGHT", MAX_WEIGHT.into()),
         ("MAX_FEATURE", MAX_FEATURE.into()),
@@ -167,6 +167,8 @@ fn header() -> String {
         ("SLICE_MIN_NS", burst::SLICE_MIN_NS.into()),
         ("SLICE_MAX_NS", burst::SLICE_MAX_NS.into()),
         ("LAG_NS", burst::LAG_NS.into()),
+        ("LEAD_NS", burst::LEAD_NS.into()),
+        ("PACE", burst::PACE.into()),
         ("PREEMPT_NS", burst::PREEMPT_NS.into()),
         ("SLOTS", line::SLOTS as i128),
         ("INPUTS", INPUTS as i128),

@@ -41,8 +41,14 @@ struct cpu_ctx {
 	u32 pad[11];
 } cpus[MAX_CPUS];
 
-/* The virtual time of who is furthest on of those that run. */
+/* The virtual time of who is furthest on of those that run; but see pace(). */
 static u64 vtime_now;
+
+/* Up to when it has passed as fast as it does at least. */
+static u64 paced_until;
+
+/* How often it is looked at whether it does. */
+#define PACE_EVERY_NS 1000000ULL
 
 /* dsq_vtime of a task is overwritten with its deadline when it is queued: the virtual time is kept here. */
 struct task_ctx {
@@ -85,13 +91,24 @@ static u64 deadline_of(const struct task_struct *p, const struct task_ctx *t)
 {
 	u64 want = want_ns(t->predicted, t->ran, slice_max_ns);
 
-	return ceiling_of(charge(t->vtime, want, p->scx.weight), vtime_now);
+	return bound(charge(t->vtime, want, p->scx.weight), vtime_now);
 }
 
 /* Of a task that is about to wait, or to run again. */
-static void bound_vtime(const struct task_struct *p, struct task_ctx *t)
+static void bound_vtime(struct task_ctx *t)
 {
-	t->vtime = ceiling_of(floor_of(t->vtime, vtime_now, p->scx.weight), vtime_now);
+	t->vtime = bound(t->vtime, vtime_now);
+}
+
+/* Where many want a CPU, or heavy ones, who is ahead of them would wait for longer than the kernel suffers. */
+static void pace(void)
+{
+	u64 now = scx_bpf_now(), until = paced_until;
+
+	if (!is_before(until + PACE_EVERY_NS, now))
+		return;
+	if (__sync_val_compare_and_swap(&paced_until, until, now) == until)
+		__sync_fetch_and_add(&vtime_now, (now - until) / FM_PACE);
 }
 
 static s32 idle_cpu(struct task_struct *p, s32 prev_cpu, u64 wake_flags)
@@ -108,7 +125,7 @@ static s32 idle_cpu(struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 
 static void wake(struct task_struct *p, struct task_ctx *t)
 {
-	bound_vtime(p, t);
+	bound_vtime(t);
 	t->ran = 0;
 	t->predicted = predict(p, &t->foresight, slice_max_ns);
 }
@@ -203,7 +220,7 @@ void BPF_STRUCT_OPS(foresight_enqueue, struct task_struct *p, u64 enq_flags)
 	if (t) {
 		u64 want = want_ns(t->predicted, t->ran, slice_max_ns);
 
-		bound_vtime(p, t);
+		bound_vtime(t);
 		deadline = deadline_of(p, t);
 		slice = slice_for(want, slice_max_ns);
 		if (gates() && !pinned)
@@ -323,6 +340,7 @@ void BPF_STRUCT_OPS(foresight_running, struct task_struct *p)
 		return;
 	if (gates())
 		wait_ends(&t->moving);
+	pace();
 	if (time_before(vtime_now, t->vtime))
 		vtime_now = t->vtime;
 	if (cpu < MAX_CPUS)

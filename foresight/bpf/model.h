@@ -175,21 +175,14 @@ static inline bool is_before(u64 a, u64 b)
 	return (s64)(a - b) < 0;
 }
 
-/* The virtual time that a task has at least: who slept for long is not ahead of all for as long. */
-static inline u64 floor_of(u64 vtime, u64 now, u32 weight)
+/* The virtual time of a task, or its deadline, as far behind or ahead of that of all as it may be. */
+static inline u64 bound(u64 vtime, u64 now)
 {
-	u64 least = now - (u64)FM_LAG_NS * weight / 100;
+	u64 least = now - FM_LAG_NS, most = now + FM_LEAD_NS;
 
-	return is_before(vtime, least) ? least : vtime;
-}
-
-/*
- * Nor is anybody, or its deadline, further ahead than this: virtual time is as slow as there are many who want a CPU, and of a
- * task of weight 1 one slice is a hundred. It would not run for longer than the kernel suffers.
- */
-static inline u64 ceiling_of(u64 vtime, u64 now)
-{
-	return is_before(now + FM_LAG_NS, vtime) ? now + FM_LAG_NS : vtime;
+	if (is_before(vtime, least))
+		return least;
+	return is_before(most, vtime) ? most : vtime;
 }
 
 /* Whether who is woken takes the CPU from who runs. */

@@ -116,10 +116,10 @@ int main(void)
 			u64 vtime = natural(), used = natural();
 
 			printf("%llu\n", charge(vtime, used, number()));
-		} else if (!strcmp(what, "floor")) {
-			u64 vtime = natural(), now = natural();
+		} else if (!strcmp(what, "bound")) {
+			u64 vtime = natural();
 
-			printf("%llu\n", floor_of(vtime, now, number()));
+			printf("%llu\n", bound(vtime, natural()));
 		} else if (!strcmp(what, "preempts")) {
 			u64 deadline = natural();
 

@@ -115,7 +115,7 @@ fn the_bpf_programs_compute_what_the_model_computes() {
     table.add("predict", &rules["predict"], 1);
     table.add("request", &rules["request"], 2);
     table.add("charge", &rules["charge"], 1);
-    table.add("floor", &rules["floor"], 1);
+    table.add("bound", &rules["bound"], 1);
     table.add("preempts", &rules["preempts"], 1);
     table.add_task(&of["task"]);
     table.add_network(&of["network"]);

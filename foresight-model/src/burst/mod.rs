@@ -11,7 +11,7 @@ mod task;
 pub use features::{FEATURES, LEVEL, MAX_DEVIATION, Wakeup, deviation};
 pub use gate::{ERROR_SHIFT, Gate, MIN_JUDGED};
 pub use rules::{
-    LAG_NS, MIN_PREDICTION_NS, PREEMPT_NS, Request, SLICE_MAX_NS, SLICE_MIN_NS, charge, deadline,
-    floor, predict_ns, preempts, request,
+    LAG_NS, LEAD_NS, MIN_PREDICTION_NS, PACE, PREEMPT_NS, Request, SLICE_MAX_NS, SLICE_MIN_NS,
+    bound, charge, deadline, predict_ns, preempts, request,
 };
 pub use task::{AVERAGE_SHIFT, Burst, FIRST_AVERAGE, MIN_BURST_NS, Task};

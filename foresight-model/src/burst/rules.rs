@@ -10,8 +10,13 @@ pub const MIN_PREDICTION_NS: u64 = 10_000;
 pub const SLICE_MIN_NS: u64 = 300_000;
 /// The longest slice, unless another is asked for, and with it the longest prediction.
 pub const SLICE_MAX_NS: u64 = 3_000_000;
-/// How far behind a task of weight 100 may be.
+/// How far behind a task may be, in virtual time: who slept long is not ahead of all for as long.
 pub const LAG_NS: u64 = 20_000_000;
+/// How far ahead a task may be, or its deadline: of a task of weight 1 one slice is 300 ms of virtual time.
+pub const LEAD_NS: u64 = 100_000_000;
+/// Virtual time is as slow as many tasks want a CPU, and they are heavy. It passes at this part of time at least, so that nobody
+/// waits for longer than (`LAG_NS` + `LEAD_NS`) x `PACE` = 2.4 s for others to catch up, half of what the kernel suffers.
+pub const PACE: u64 = 20;
 /// By how much a deadline must come before that of whoever runs to take the CPU from it.
 pub const PREEMPT_NS: u64 = SLICE_MIN_NS;
 
@@ -64,12 +69,14 @@ pub fn charge(vruntime: u64, used_ns: u64, weight: u32) -> u64 {
     vruntime.wrapping_add(used_ns.wrapping_mul(100) / u64::from(weight.max(1)))
 }
 
-/// The virtual runtime that a task has at least, at this virtual time: who slept long is not ahead of all for as long.
+/// The virtual runtime, or the deadline, as far behind or ahead of the virtual time as it may be.
 #[must_use]
-pub fn floor(vruntime: u64, now: u64, weight: u32) -> u64 {
-    let least = now.wrapping_sub(LAG_NS * u64::from(weight) / 100);
+pub fn bound(vruntime: u64, now: u64) -> u64 {
+    let (least, most) = (now.wrapping_sub(LAG_NS), now.wrapping_add(LEAD_NS));
     if is_before(vruntime, least) {
         least
+    } else if is_before(most, vruntime) {
+        most
     } else {
         vruntime
     }
@@ -110,8 +117,9 @@ mod tests {
     fn time_may_wrap() {
         assert!(preempts(u64::MAX - 10, PREEMPT_NS));
         assert!(!preempts(10, u64::MAX - 10));
-        assert_eq!(floor(u64::MAX - LAG_NS, 5, 100), 5_u64.wrapping_sub(LAG_NS));
-        assert_eq!(floor(u64::MAX, 5, 100), u64::MAX);
+        assert_eq!(bound(u64::MAX - LAG_NS, 5), 5_u64.wrapping_sub(LAG_NS));
+        assert_eq!(bound(u64::MAX, 5), u64::MAX);
+        assert_eq!(bound(LEAD_NS, u64::MAX), LEAD_NS - 1);
     }
 
     proptest! {
@@ -129,9 +137,9 @@ mod tests {
         }
 
         #[test]
-        fn nobody_is_further_behind_than_the_lag(vruntime: u64, now: u64, weight in 1..=10_000_u32) {
-            let behind = now.wrapping_sub(floor(vruntime, now, weight)).cast_signed();
-            prop_assert!(behind <= (LAG_NS * u64::from(weight) / 100).cast_signed());
+        fn nobody_is_further_behind_or_ahead_than_it_may(vruntime: u64, now: u64) {
+            let ahead = bound(vruntime, now).wrapping_sub(now).cast_signed();
+            prop_assert!((-LAG_NS.cast_signed()..=LEAD_NS.cast_signed()).contains(&ahead));
         }
     }
 }

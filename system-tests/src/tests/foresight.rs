@@ -2,11 +2,13 @@
 //! `foresight_faults.rs`.
 
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use rustix::process::setpriority_process;
 use serde_json::Value;
 
 use crate::pinning::{self, processes};
@@ -17,6 +19,9 @@ pub(super) const NAME: &str = "scx_foresight";
 pub(super) const SOCKET: &str = "/run/foresight-test/socket";
 /// Where it keeps what it learned.
 pub(super) const MODEL: &str = "/run/foresight-test/model.json";
+
+/// For how long the kernel lets a task wait under it.
+const SUFFERED: Duration = Duration::from_secs(5);
 
 /// It runs without the daemon until this is dropped.
 pub(super) struct Scheduler(Child);
@@ -127,6 +132,38 @@ pub(super) fn with_24_hogs_in_two_llcs_each_gets_its_share_and_it_leaves_when_as
         eprintln!("  it left within {took:.1?} and said: {}", said.trim());
         ensure!(said.contains("unregistered from user space"), "{said}");
     }
+    Ok(())
+}
+
+/// Each hog weighs as much or as little as a task can, by turns: who was light waits for those that are heavy to catch up, in a
+/// virtual time that is as slow as they are heavy.
+pub(super) fn however_heavy_others_are_nobody_waits_for_as_long_as_the_kernel_suffers()
+-> anyhow::Result<()> {
+    service::stop()?;
+    let scheduler = Scheduler::start("--mode baseline --virt-llc 2")?;
+    let hogs = start_24_hogs()?;
+    for turn in 0..4 {
+        for (number, hog) in processes("stress-ng-cpu").into_iter().enumerate() {
+            let is_heavy = (number + turn).is_multiple_of(2);
+            let nice = if is_heavy { -20 } else { 19 };
+            setpriority_process(rustix::process::Pid::from_raw(hog.as_raw()), nice)?;
+        }
+        let before = times_of_hogs()?;
+        sleep(SUFFERED);
+        let after = times_of_hogs()?;
+        let mut ran: Vec<f64> = before.iter().zip(&after).map(|(b, a)| a - b).collect();
+        ran.sort_by(f64::total_cmp);
+        eprintln!("\n  each ran for {ran:.2?} s");
+        ensure!(ran.iter().all(|ran| *ran > 0.0), "some did not run");
+        let (light, heavy) = ran.split_at(ran.len() / 2);
+        ensure!(
+            light.iter().sum::<f64>() < heavy.iter().sum::<f64>() / 4.0,
+            "light ones have as much as heavy ones"
+        );
+    }
+    drop(hogs);
+    let (_, said) = scheduler.leave()?;
+    ensure!(said.contains("unregistered from user space"), "{said}");
     Ok(())
 }
 

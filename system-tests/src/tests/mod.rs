@@ -75,6 +75,7 @@ const LOADING: &[Test] = tests![
     while_loading::an_old_scheduler_that_hangs_is_killed_once_the_new_one_is_loaded,
     ways::where_there_can_be_no_attach_barrier_the_old_one_leaves_first_and_the_history_says_why,
     foresight::with_24_hogs_in_two_llcs_each_gets_its_share_and_it_leaves_when_asked,
+    foresight::however_heavy_others_are_nobody_waits_for_as_long_as_the_kernel_suffers,
     foresight::a_task_that_can_be_predicted_gets_a_line_and_one_that_asks_is_told_why,
     foresight::who_starts_without_a_model_learns_and_then_acts_by_itself,
     foresight_faults::the_daemon_swaps_to_and_from_it_under_load_whatever_its_model_file_has,
