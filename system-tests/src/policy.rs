@@ -99,6 +99,10 @@ impl Policy {
 }
 
 /// Puts `text` where the service reads its policy.
+pub(crate) fn read() -> anyhow::Result<String> {
+    fs::read_to_string(INSTALLED).with_context(|| format!("failed to read {INSTALLED}"))
+}
+
 pub(crate) fn write(text: &str) -> anyhow::Result<()> {
     fs::write(INSTALLED, text).with_context(|| format!("failed to write {INSTALLED}"))
 }

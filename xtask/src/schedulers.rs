@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use crate::command::{cargo, run, step};
+use crate::command::{cargo, output, run, step};
 use crate::tools::cargo_install;
 use crate::{cache, needed, workspace};
 
@@ -86,6 +86,15 @@ pub(crate) fn put_own_beside(program: &Path, documents: &Path) -> Result<()> {
             .args(["--example", "documents", "--"])
             .arg(documents))
     })
+}
+
+/// What an example of our own scheduler prints, run on this machine.
+pub(crate) fn own_example(name: &str) -> Result<String> {
+    output(
+        own_cargo()?
+            .args(["run", "--quiet", "--locked", "--release", "--package", OWN])
+            .args(["--example", name]),
+    )
 }
 
 /// cargo, able to build it, where the other schedulers are built.

@@ -1,5 +1,6 @@
 //! The last part of a soak: trials are on, and whoever comes in the middle of a candidate's turn, by chance in what and when, ends them.
-//! Each time nothing of the trial may be left, and nothing may be proven: a disturbed trial says too little for that.
+//! Each time nothing of the trial may be left, and nothing may be proven: a disturbed trial says too little for that, whether what is
+//! tried is like any other, equal to the kernel's own, or so bad that a guard ends it.
 
 use std::fs;
 use std::thread::sleep;
@@ -20,10 +21,15 @@ const CPU: &str = "/sys/devices/system/cpu/cpu2/online";
 /// How long a turn lasts, with the time in which the machine settles, in milliseconds.
 const TURN_MS: u64 = 8000;
 
+/// What is tried: any; one that schedules nothing but what asks for it, which is nobody; one that injects idle.
+const CHALLENGERS: [&str; 3] = ["any", "equal", "throttled"];
+const SCHEDULERS: &str = "schedulers:\n  any: {command: scx_flash}\n  equal: {command: scx_rusty, args: [--partial]}\n  \
+    throttled: {command: scx_bpfland, args: [--throttle-us, '100000']}\n";
+
 /// What comes in the middle of a turn, and how it goes again.
 type Disturbance = (&'static str, fn() -> anyhow::Result<()>);
 
-const DISTURBANCES: [Disturbance; 8] = [
+const DISTURBANCES: [Disturbance; 9] = [
     ("pin", pin_and_unpin),
     ("hold", hold),
     ("scheduler killed", kill_scheduler),
@@ -32,6 +38,7 @@ const DISTURBANCES: [Disturbance; 8] = [
     ("CPU gone and back", cpu),
     ("consent taken back", take_consent_back),
     ("daemon killed", kill_daemon),
+    ("nobody", has_ended),
 ];
 
 /// Soaks until it has lasted for this long.
@@ -50,12 +57,14 @@ pub(super) fn soak(random: &mut fastrand::Rng, lasts: Duration) -> anyhow::Resul
     let mut turns = 0;
     while turns == 0 || begun.elapsed() < lasts {
         let (what, disturb) = DISTURBANCES[random.usize(..DISTURBANCES.len())];
+        let challenger = CHALLENGERS[random.usize(..CHALLENGERS.len())];
         turns += 1;
         let at = begun.elapsed().as_secs();
-        eprintln!("{at:>5} s  trial {turns}: {what}");
+        eprintln!("{at:>5} s  trial {turns} of {challenger}: {what}");
         // Of the day before nothing is known any more but the noise: who failed may be tried again.
         service::stop()?;
         fs::write(TABLE, &quiet)?;
+        policy::write(&(POLICY.replace("scx_flash", challenger) + SCHEDULERS))?;
         service::say("systemctl reset-failed auto-ext.service").ok();
         service::say("systemctl start auto-ext.service")?;
         let before = at_rest()?;
@@ -80,7 +89,8 @@ fn disturbed(
         let trial = trial();
         let candidate = trial["candidate"].as_str().unwrap_or_default();
         !candidate.is_empty() && trial["runs"] == candidate && kernel::state() == "enabled"
-    })?;
+    })
+    .with_context(|| service::say("auto-ext why --json").unwrap_or_default())?;
     sleep(Duration::from_millis(random.u64(..TURN_MS)));
     disturb()?;
     nothing_is_proven()?;
@@ -143,9 +153,10 @@ fn sysrq() -> anyhow::Result<()> {
 }
 
 fn edit() -> anyhow::Result<()> {
-    policy::write(&POLICY.replace("arm: 5s", "arm: 6s"))?;
+    let before = policy::read()?;
+    policy::write(&before.replace("arm: 5s", "arm: 6s"))?;
     has_ended()?;
-    policy::write(POLICY)
+    policy::write(&before)
 }
 
 fn cpu() -> anyhow::Result<()> {

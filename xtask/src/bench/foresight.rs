@@ -13,8 +13,10 @@ use serde::Deserialize;
 use super::answer::percent;
 use super::costs::{Cost, told_costs};
 use super::records::records;
+use crate::command::step;
 use crate::debian;
 use crate::machine::{Kernel, Machine, Role, SYSTEM_TESTS};
+use crate::schedulers::own_example;
 
 /// How many rounds there are, if nothing else is said.
 const ROUNDS: u32 = 10;
@@ -42,6 +44,9 @@ const COMPARED: [[&str; 2]; 6] = [
 const NOT_SHOWN: &str = "\
 Not shown here: an emulator has no caches, no frequencies and no SMT, so that what migrations cost is not in these numbers; its
 switches, wake-ups and BPF programs take many times as long as on real CPUs, and four emulated CPUs share fewer real ones.";
+
+/// What tells how long the arithmetic takes on real CPUs.
+const ARITHMETIC: &str = "arithmetic_cost";
 
 /// How much is compared.
 #[derive(clap::Args, Default)]
@@ -118,6 +123,12 @@ pub(super) fn foresight(arguments: &Arguments, quick: bool, out: &mut dyn Write)
     )?;
     out.write_all(report(&all).as_bytes())?;
     writeln!(out, "{NOT_SHOWN}")?;
+    let arithmetic = step("timing the arithmetic", || own_example(ARITHMETIC))?;
+    writeln!(
+        out,
+        "\nThe arithmetic alone, as BPF on the machine that runs this, which is not emulated, each time:\n{}",
+        arithmetic.trim_end()
+    )?;
     ended
 }
 
