@@ -264,6 +264,7 @@ put_all() {
     put_policy policies.yaml "$share"
     put_schema auto-ext "$share/policies.schema.json"
     put_if_present 644 "$src/README.md" "$prefix/share/doc/auto-ext/README.md"
+    put_if_present 644 "$src/docs/manual.md" "$prefix/share/doc/auto-ext/manual.md"
     put_if_present 644 "$src/CHANGELOG.md" "$prefix/share/doc/auto-ext/CHANGELOG.md"
     put_if_present 644 "$src/LICENSE" "$prefix/share/doc/auto-ext/LICENSE"
     # Packages and archives have it, who builds from the sources gets them with their notices.

@@ -171,8 +171,12 @@ fn no_trial(policy: &Policy, state: &State) -> Vec<String> {
     if policy.trials.mode == TrialMode::Off {
         return Vec::new();
     }
-    let unquiet = state.trials.unquiet().iter();
-    unquiet.map(ToString::to_string).collect()
+    let unquiet = state.trials.unquiet();
+    if unquiet.is_empty() {
+        let waits = state.trials.waits().map(|waits| waits.to_string());
+        return waits.into_iter().collect();
+    }
+    unquiet.iter().map(ToString::to_string).collect()
 }
 
 fn would_change(state: &State, rules: &[RuleNow], now: Moment) -> Vec<String> {

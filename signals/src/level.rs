@@ -85,7 +85,7 @@ impl Default for Thresholds {
             // What starts up is read from disks first.
             Signal::Io => Threshold {
                 mean_over: Duration::from_millis(700),
-                ..threshold(0.2, 0.1)
+                ..threshold(0.15, 0.08)
             },
             Signal::Net => threshold(0.1, 0.05),
             // What maps and unmaps memory works on it in between, and what starts up takes memory.

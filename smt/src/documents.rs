@@ -81,6 +81,7 @@ mod tests {
     fn every_command_that_is_written_about_exists() {
         let texts = [
             include_str!("../../README.md"),
+            include_str!("../../docs/manual.md"),
             include_str!("../../CHANGELOG.md"),
             include_str!("../../smt.yaml"),
         ];

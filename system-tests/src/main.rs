@@ -61,6 +61,7 @@ fn main() -> ExitCode {
         ["load", ref words @ ..] => loads::be(words),
         ["leaks", ref numbers @ ..] => end("leaks", tests::leaks::look_for_them(numbers)),
         ["soak", ref numbers @ ..] => end("soak", tests::soak::soak(numbers)),
+        ["soak-trials", ref numbers @ ..] => end("soak", tests::soak::with_trials(numbers)),
         ["congestion", ref words @ ..] => end("congestion", congestion::run(words)),
         ["flood", seconds] => end("flood", flood::ask_without_end(seconds)),
         ["sleepers"] => load::be_short_sleepers(),

@@ -39,7 +39,7 @@ pub use moment::Moment;
 pub use outcome::{Measured, Reading};
 pub use pair::{PairEnd, PairRecord};
 pub use plan::{challengers, goals};
-pub use quiet::Unquiet;
+pub use quiet::{Unquiet, Waits};
 pub use record::{Closed, Drops, Proven, Record};
 pub use status::{ClassStatus, TrialStatus};
 pub use table::{Row, Table, TableError};

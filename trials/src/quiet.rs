@@ -42,6 +42,29 @@ pub enum Unquiet {
     LoadEnded,
 }
 
+/// Why no trial begins though nothing is in its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// What may be spent of an hour or of a day on what is not proven is spent.
+    Exposure,
+    /// The switches of an hour are.
+    Switches,
+    /// Nothing of what is to be tried can be started.
+    CannotRun,
+}
+
+impl fmt::Display for Waits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exposure => "the time for trials of this hour or day is spent",
+            Self::Switches => "the switches for trials of this hour are spent",
+            Self::CannotRun => {
+                "nothing of what is to be tried can be started, see `auto-ext schedulers`"
+            }
+        })
+    }
+}
+
 impl fmt::Display for Unquiet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -23,6 +23,7 @@ const SOURCES: &[&str] = &[
     "vm.yaml",
     "systemd",
     "README.md",
+    "docs/manual.md",
     "CHANGELOG.md",
     "LICENSE",
 ];

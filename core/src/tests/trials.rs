@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use auto_ext_policy::{Goal, Power, Profile, TrialMode};
 use auto_ext_signals::WaitBucket;
-use auto_ext_trials::{Consent, Here, PairEnd, Reading, SWITCHES_PER_HOUR, Table, Unquiet};
+use auto_ext_trials::{Consent, Here, PairEnd, Reading, SWITCHES_PER_HOUR, Table, Unquiet, Waits};
 use proptest::prelude::*;
 
 use super::*;
@@ -424,6 +424,29 @@ fn of_an_endless_load_no_more_is_taken_than_the_budget_has() {
     let switches: Vec<Moment> = lab.machine.switches.iter().map(|(at, _)| *at).collect();
     check_budget(&lab, &switches);
     assert!(lab.tried.len() > 600, "{}", lab.tried.len());
+}
+
+#[test]
+fn why_no_trial_begins_though_nothing_is_in_its_way_is_told() {
+    let told =
+        |lab: &Lab| explain(&lab.machine.policy, &lab.machine.state, lab.machine.now).no_trial;
+    let mut lab = Lab::new(TrialMode::On);
+    lab.machine
+        .happens(Event::Installed(["cosmos".to_owned()].into()));
+    lab.seconds(3600, |lab| !told(lab).is_empty());
+    assert_eq!(told(&lab), [Waits::CannotRun.to_string()]);
+    lab.machine
+        .happens(Event::Installed(["flash".to_owned()].into()));
+    lab.until_tried();
+    assert_eq!(told(&lab), [""; 0]);
+    lab.seconds(2 * 3600, |lab| !told(lab).is_empty());
+    assert!(
+        [Waits::Switches, Waits::Exposure]
+            .map(|why| vec![why.to_string()])
+            .contains(&told(&lab)),
+        "{:?}",
+        told(&lab)
+    );
 }
 
 #[derive(Clone, Debug)]

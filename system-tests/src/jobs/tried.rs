@@ -2,9 +2,10 @@
 //! better than a kernel that was made worse, until its table says what it is. That a plant is what it is called is shown first by
 //! the yardstick of `plants.rs`. What was proven because the kernel was made worse is to be out again once it is as it was.
 
+use std::fs;
 use std::io::{self, Write as _};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
@@ -12,8 +13,9 @@ use serde_json::{Value, json};
 use super::plants::{ByHand, LongSlices, yardstick};
 use super::table::ALL;
 use super::{POLICY, make_ready};
-use crate::tests::trials::{Load, begin};
-use crate::{broken, loads, service};
+use crate::service::{self, Bus};
+use crate::tests::trials::{Load, TABLE, begin};
+use crate::{broken, loads};
 
 /// Of all that runs: as many tasks as CPUs that never sleep, and one that is woken.
 const CLASS: &str = "idle";
@@ -41,7 +43,7 @@ struct Plant {
 
 /// What was proven is to be out again after so many pairs, once it is no better any more: four at a time, in every tenth trial.
 const PAIRS_TO_DEMOTE: u64 = 30;
-const LONGEST_TO_DEMOTE: Duration = Duration::from_mins(60);
+const LONGEST_TO_DEMOTE: Duration = Duration::from_mins(20);
 
 const PLANTS: [Plant; 5] = [
     Plant {
@@ -188,7 +190,7 @@ impl Asked {
     fn told(&self, before: u64) -> anyhow::Result<Value> {
         // The guards stay as they are; how much of an hour may be spent on trials does not.
         service::say("auto-ext learn --now 2h")?;
-        let begun = Instant::now();
+        let (begun, at) = (Instant::now(), SystemTime::now());
         let mut told = Value::Null;
         let (verdict, row, pairs) = loop {
             sleep(LOOK);
@@ -201,6 +203,9 @@ impl Asked {
                     self.name, row["pairs"], row["last"]
                 );
                 told = row["pairs"].clone();
+            }
+            if is_spent() {
+                forget_what_was_spent()?;
             }
             let pairs = row["pairs"].as_u64().unwrap_or_default();
             let pairs = pairs.saturating_sub(before);
@@ -215,7 +220,7 @@ impl Asked {
         Ok(json!({
             "plant": self.name, "truth": self.truth, "is_clear": self.is_clear, "verdict": verdict,
             "pairs": pairs, "effect": row["effect"], "why": row["benched_for"], "in_the_way": in_the_way.unwrap_or_default(),
-            "seconds": took, "ran_for": longest_run()?,
+            "seconds": took, "ran_for": longest_run(at)?,
         }))
     }
 }
@@ -230,6 +235,26 @@ fn row() -> anyhow::Result<Value> {
         .flatten();
     let row = rows.find(|row| row["scheduler"] != "kernel");
     Ok(row.cloned().unwrap_or_default())
+}
+
+/// The switches that an hour has for trials are made, which is soon where there are no breaks between them.
+fn is_spent() -> bool {
+    let known = known().unwrap_or_default();
+    let reasons = known["no_trial"].as_array();
+    reasons.is_some_and(|reasons| {
+        let mut reasons = reasons.iter().filter_map(Value::as_str);
+        reasons.any(|reason| reason.contains("spent"))
+    })
+}
+
+/// How much of an hour trials take is not what is measured here.
+fn forget_what_was_spent() -> anyhow::Result<()> {
+    service::stop()?;
+    let mut table: Value = serde_json::from_slice(&fs::read(TABLE)?)?;
+    table["budget"] = json!({ "switches": [], "exposures": [] });
+    fs::write(TABLE, table.to_string())?;
+    service::say("systemctl start auto-ext.service")?;
+    Bus::connect().map(drop)
 }
 
 /// All that is known of trials.
@@ -252,16 +277,14 @@ fn verdict(row: &Value) -> &'static str {
     }
 }
 
-/// For how many seconds a scheduler of this trial ran at most.
-fn longest_run() -> anyhow::Result<f64> {
+/// For how many seconds a scheduler of this trial, which began then, ran at most.
+fn longest_run(begun: SystemTime) -> anyhow::Result<f64> {
+    let begun = begun.duration_since(UNIX_EPOCH)?;
     let entries = service::history(200)?;
-    let begun = entries
-        .iter()
-        .rposition(|entry| entry["event"] == "started");
-    let entries = &entries[begun.unwrap_or_default()..];
     let at = |entry: &Value| Duration::from_micros(entry["at"].as_u64().unwrap_or_default());
     let changes: Vec<&Value> = entries
         .iter()
+        .filter(|entry| at(entry) >= begun)
         .filter(|entry| matches!(entry["event"].as_str(), Some("switched" | "exited")))
         .collect();
     let runs = changes.windows(2).filter(|both| both[0]["to"] != "kernel");

@@ -1,5 +1,5 @@
 //! `soak SECONDS [SEED]`: loads, faults, edits and pins at random, for as long as one likes, and after that, in `soak_trials`, for
-//! three quarters as long with trials on. The same seed makes the same steps. What must always hold is looked at after every step.
+//! three quarters as long with trials on; `soak-trials SECONDS [SEED]` is that part alone. The same seed makes the same steps. What must always hold is looked at after every step.
 
 use std::fs;
 use std::thread::sleep;
@@ -70,14 +70,8 @@ const STEPS: [Step; 20] = [
 
 /// Soaks for so many seconds.
 pub(crate) fn soak(numbers: &[&str]) -> anyhow::Result<()> {
-    let (seconds, seed) = match numbers {
-        [seconds] => (seconds, fastrand::u64(..)),
-        [seconds, seed] => (seconds, seed.parse().context("a seed is a number")?),
-        _ => bail!("for how many seconds?"),
-    };
-    let seconds = seconds.parse().context("how many seconds is a number")?;
-    let (begun, lasts) = (Instant::now(), Duration::from_secs(seconds));
-    eprintln!("seed {seed}");
+    let (lasts, seed) = asked(numbers)?;
+    let begun = Instant::now();
     let _server = load::prepare()?;
     fs::write("/proc/sys/kernel/sysrq", "1")?;
     write_policy(30)?;
@@ -111,6 +105,25 @@ pub(crate) fn soak(numbers: &[&str]) -> anyhow::Result<()> {
     );
     soak_trials::soak(&mut soak.random, lasts * 3 / 4)
         .with_context(|| format!("seed {seed}, with trials"))
+}
+
+/// Soaks for so many seconds, with trials on from the beginning.
+pub(crate) fn with_trials(numbers: &[&str]) -> anyhow::Result<()> {
+    let (lasts, seed) = asked(numbers)?;
+    soak_trials::soak(&mut fastrand::Rng::with_seed(seed), lasts)
+        .with_context(|| format!("seed {seed}"))
+}
+
+/// For how long, and the seed, which is printed.
+fn asked(numbers: &[&str]) -> anyhow::Result<(Duration, u64)> {
+    let (seconds, seed) = match numbers {
+        [seconds] => (seconds, fastrand::u64(..)),
+        [seconds, seed] => (seconds, seed.parse().context("a seed is a number")?),
+        _ => bail!("for how many seconds?"),
+    };
+    let seconds = seconds.parse().context("how many seconds is a number")?;
+    eprintln!("seed {seed}");
+    Ok((Duration::from_secs(seconds), seed))
 }
 
 /// A scheduler for every class but idle. Nobody plays, but processes are watched for it.

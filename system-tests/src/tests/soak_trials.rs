@@ -68,6 +68,7 @@ pub(super) fn soak(random: &mut fastrand::Rng, lasts: Duration) -> anyhow::Resul
         service::say("systemctl reset-failed auto-ext.service").ok();
         service::say("systemctl start auto-ext.service")?;
         let before = at_rest()?;
+        service::say(&format!("auto-ext schedulers --reset-failed {challenger}"))?;
         disturbed(random, disturb, before).with_context(|| format!("trial {turns}, {what}"))?;
     }
     drop(running);

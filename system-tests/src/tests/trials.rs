@@ -15,7 +15,7 @@ use crate::{kernel, policy, wait};
 pub(super) const POLICY: &str = "version: 1\nrules: [{class: idle, use: [kernel], try: [scx_flash], goal: latency}]\n\
     trials: {mode: ask, arm: 5s}\n";
 
-pub(super) const TABLE: &str = "/var/lib/auto-ext/trials.json";
+pub(crate) const TABLE: &str = "/var/lib/auto-ext/trials.json";
 const ASIDE: &str = "/var/lib/auto-ext/trials.json.unusable";
 const PAIRS: &str = "/var/lib/auto-ext/pairs.jsonl";
 const FILES: [&str; 4] = [TABLE, ASIDE, PAIRS, "/var/lib/auto-ext/consent.json"];

@@ -8,7 +8,7 @@ use super::state::{Consent, Trials};
 use crate::key::Key;
 use crate::moment::Moment;
 use crate::plan::Knowledge;
-use crate::quiet::Unquiet;
+use crate::quiet::{Unquiet, Waits};
 use crate::status::{ClassStatus, TrialStatus};
 use crate::table::Table;
 use crate::trial::Trial;
@@ -37,6 +37,12 @@ impl Trials {
     #[must_use]
     pub fn unquiet(&self) -> &[Unquiet] {
         &self.unquiet
+    }
+
+    /// Why no trial begins though nothing is in its way.
+    #[must_use]
+    pub fn waits(&self) -> Option<Waits> {
+        self.waits
     }
 
     /// What somebody consents to.

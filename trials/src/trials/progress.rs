@@ -180,7 +180,10 @@ impl Trials {
         let mut budget = self.table.budget.clone();
         budget.conceal(at);
         let exposure = (!is_recheck).then_some(exposure);
-        if !self.is_affordable(&budget, situation, exposure, now) {
+        if self
+            .unaffordable(&budget, situation, exposure, now)
+            .is_some()
+        {
             return None;
         }
         let (scheduler, class_challengers) = (scheduler.clone(), challengers(rule).len());

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::key::Here;
 use crate::moment::Moment;
 use crate::pair::PairRecord;
-use crate::quiet::Unquiet;
+use crate::quiet::{Unquiet, Waits};
 use crate::table::Table;
 use crate::trial::{Trial, TrialEnd};
 use crate::turn::Done;
@@ -81,6 +81,8 @@ pub struct Trials {
     pub(super) quiet_since: Option<Moment>,
     /// What is in the way, when that was last looked at.
     pub(super) unquiet: Vec<Unquiet>,
+    /// Why no trial began, when one was last due.
+    pub(super) waits: Option<Waits>,
     pub(super) trial: Option<Box<Trial>>,
     pub(super) done: Option<Done>,
     /// The candidate of which nothing is proven that runs.

@@ -12,7 +12,7 @@ use crate::guard::Guard;
 use crate::moment::Moment;
 use crate::noise;
 use crate::plan::{RECHECK_EVERY, goals};
-use crate::quiet::Unquiet;
+use crate::quiet::{Unquiet, Waits};
 use crate::trial::{Stage, Trial};
 use crate::turn::Turn;
 
@@ -144,13 +144,24 @@ impl Trials {
             && !situation.is_switching
             && self.coin.is_some();
         let slot = self.slots.get(class).copied().unwrap_or_default();
-        if !is_ready || now < slot.next || class == NO_CLASS {
+        if !is_ready || class == NO_CLASS {
+            self.waits = None;
+            return;
+        }
+        if now < slot.next {
             return;
         }
         let Some(rule) = policy.rule(class) else {
             return;
         };
         let Some(work) = self.work(rule, situation, slot, now) else {
+            let can_all_run = Situation {
+                can_run: &|_| true,
+                unquiet: Vec::new(),
+                ..*situation
+            };
+            let cannot_run = self.work(rule, &can_all_run, slot, now).is_some();
+            self.waits = cannot_run.then_some(Waits::CannotRun);
             let next = now + self.between(now);
             self.set_slot(class, next, true, None);
             return;
@@ -165,9 +176,12 @@ impl Trials {
         let budget = &self.table.budget;
         let exposure = exposure_of(SETTLE[0], policy.trials.arm, champion);
         let exposure = (!proven).then_some(exposure);
-        if work != Work::Noise && !self.is_affordable(budget, situation, exposure, now)
-            || (!stays && !budget.allows_switches(SWITCHES_OF_A_PAIR + 1, at))
-        {
+        let has_switches = stays || budget.allows_switches(SWITCHES_OF_A_PAIR + 1, at);
+        self.waits = (work != Work::Noise)
+            .then(|| self.unaffordable(budget, situation, exposure, now))
+            .flatten()
+            .or((!has_switches).then_some(Waits::Switches));
+        if self.waits.is_some() {
             self.set_slot(class, now + LOOK_AGAIN, false, None);
             return;
         }
@@ -223,20 +237,23 @@ impl Trials {
         works.next()
     }
 
-    /// Whether the budget has room for a pair whose candidate runs for this long, if nothing is proven of it.
-    pub(super) fn is_affordable(
+    /// What of the budget has no room for a pair whose candidate runs for this long, if nothing is proven of it.
+    pub(super) fn unaffordable(
         &self,
         budget: &Budget,
         situation: &Situation<'_>,
         exposure: Option<Duration>,
         now: Moment,
-    ) -> bool {
+    ) -> Option<Waits> {
         let (at, daily) = (self.at(now), situation.policy.trials.exposure);
         let has_room =
             |exposure| self.is_lifted(now) || budget.allows_exposure(exposure, daily, at);
-        situation.switches_left >= SWITCHES_OF_A_PAIR + KEPT_FOR_OTHERS
-            && budget.allows_switches(SWITCHES_OF_A_PAIR, at)
-            && exposure.is_none_or(has_room)
+        let has_switches = situation.switches_left >= SWITCHES_OF_A_PAIR + KEPT_FOR_OTHERS
+            && budget.allows_switches(SWITCHES_OF_A_PAIR, at);
+        if !has_switches {
+            return Some(Waits::Switches);
+        }
+        (!exposure.is_none_or(has_room)).then_some(Waits::Exposure)
     }
 
     pub(super) fn between(&self, now: Moment) -> Duration {

@@ -133,6 +133,7 @@ fn every_subcommand_and_option_of_cargo_xtask_that_is_named_exists() {
         "README.md",
         "ARCHITECTURE.md",
         "CHANGELOG.md",
+        "docs/manual.md",
         "docs/faults.md",
         "docs/benchmarks.md",
     ] {
