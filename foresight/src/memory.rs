@@ -77,6 +77,12 @@ impl Memory {
         moves.map(|moves| (moves.clone(), self.is_proven && moves.holdout.low > 0.0))
     }
 
+    /// The network for moves that the file has now, and whether it has proven itself here.
+    pub(crate) fn read_network(&self, complain: impl Fn(String)) -> Option<(Moves, bool)> {
+        let place = self.place.clone()?;
+        Self::read(place, self.origin.clone(), complain).moves()
+    }
+
     /// Keeps what is known of programs now, and this network, unless that is nothing.
     pub(crate) fn keep(&mut self, programs: &Programs, moves: Option<Moves>) -> Result<()> {
         self.model.moves = moves;
@@ -204,8 +210,10 @@ mod tests {
         first.keep(&nothing, Some(planted(true))).unwrap();
         let (mut same, _) = read(directory.path(), "6.18");
         assert!(same.moves().unwrap().1);
+        assert_eq!(same.read_network(drop), same.moves());
         let (other, _) = read(directory.path(), "7.2");
         assert!(!other.moves().unwrap().1);
+        assert!(!other.read_network(drop).unwrap().1);
         let mut unproven = planted(true);
         unproven.holdout = Holdout::default();
         same.keep(&nothing, Some(unproven)).unwrap();

@@ -125,6 +125,20 @@ impl MoveLearning {
         })
     }
 
+    /// Goes on with this network, of which nothing has been seen here yet.
+    pub(crate) fn replace(&mut self, moves: Moves, is_trusted: bool) {
+        if let Some(current) = Current::new(moves, self.next_version(), 0, is_trusted) {
+            self.current = Some(current);
+            // What is being learned is about another one.
+            self.trainer = None;
+        }
+    }
+
+    fn next_version(&self) -> u32 {
+        let version = self.current.as_ref().map_or(0, |current| current.version);
+        version.checked_add(NEXT_VERSION).unwrap_or(NEXT_VERSION)
+    }
+
     /// Whether what the network says is done.
     pub(crate) fn acting(&self) -> bool {
         let is_trusted = self
@@ -183,8 +197,7 @@ impl MoveLearning {
             // In other modes a person has decided.
             current.is_trusted &= !(worse && self.mode == Mode::Auto);
         }
-        let version = self.current.as_ref().map_or(0, |current| current.version);
-        let version = version.checked_add(NEXT_VERSION).unwrap_or(NEXT_VERSION);
+        let version = self.next_version();
         if let Some(won) = outcome
             .won
             .and_then(|moves| Current::new(moves, version, outcome.until_ns, true))
@@ -307,6 +320,18 @@ pub(crate) mod tests {
         learning.learn(won);
         assert_eq!(learning.publish().unwrap().1, 4);
         assert!(learning.acting());
+    }
+
+    #[test]
+    fn another_network_is_published_and_begins_anew() {
+        let mut learning = learning(Mode::Act, true);
+        learning.publish().unwrap();
+        learning.replace(planted(true), false);
+        assert!(!learning.acting());
+        assert_eq!(learning.publish().unwrap().1, 4);
+        assert!(!learning.acting(), "it has not proven itself");
+        learning.replace(planted(false), true);
+        assert!(learning.publish().is_some() && learning.acting());
     }
 
     #[test]

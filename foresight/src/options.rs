@@ -123,7 +123,7 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) moves: Moves,
     /// What was learned of programs, which is read at the start and kept at the end; foresight/model.json beside the socket's
-    /// usual place
+    /// usual place. SIGUSR1 has the network for moves in it read again
     #[arg(long, value_name = "FILE")]
     pub(crate) model: Option<PathBuf>,
     /// How often lines are fitted anew

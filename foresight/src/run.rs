@@ -27,7 +27,7 @@ use crate::moves::MoveLearning;
 use crate::options::{Collect, Mode, Moves, Run};
 use crate::sample::Sample;
 use crate::shared::{self, Acting};
-use crate::signals::Requests;
+use crate::signals::{Request, Requests};
 use crate::socket::{Question, Server, usual_directory, usual_place};
 
 /// How often it is asked whether the kernel has put the scheduler out, of which nothing tells.
@@ -79,7 +79,7 @@ fn run_with(options: &Run, mut memory: Memory, mut recorder: Option<&mut Recorde
     loop {
         let mut object = MaybeUninit::uninit();
         let mut scheduler = Scheduler::load(options, &memory, &mut object)?;
-        let exit = scheduler.watch(server.as_mut(), recorder.as_deref_mut())?;
+        let exit = scheduler.watch(&memory, server.as_mut(), recorder.as_deref_mut())?;
         if let Some(learning) = &scheduler.learning
             && let Err(error) = memory.keep(learning.programs(), scheduler.network())
         {
@@ -187,6 +187,7 @@ impl<'o> Scheduler<'o> {
     /// and says of that.
     fn watch(
         &mut self,
+        memory: &Memory,
         mut server: Option<&mut Server>,
         mut recorder: Option<&mut Recorder>,
     ) -> Result<Option<UserExitInfo>> {
@@ -202,7 +203,11 @@ impl<'o> Scheduler<'o> {
                 .consume()
                 .context("cannot read what BPF programs report")?;
             let seen = seen.take();
-            let mut is_over = self.requests.has_come()?;
+            let request = self.requests.next()?;
+            let mut is_over = request == Some(Request::Leave);
+            if request == Some(Request::ReadNetwork) {
+                self.read_network(memory);
+            }
             if let Some(recorder) = &mut recorder {
                 seen.record(recorder)?;
                 is_over |= recorder.is_over()?;
@@ -239,6 +244,18 @@ impl<'o> Scheduler<'o> {
         }
         *refitted = Instant::now();
         learning.refit()
+    }
+
+    fn read_network(&mut self, memory: &Memory) {
+        match (&mut self.moves, memory.read_network(say)) {
+            (Some(moves), Some((network, is_trusted))) => {
+                moves.replace(network, is_trusted);
+                say("it goes on with the network of the model file".to_owned());
+            }
+            _ => {
+                say("there is no network in the model file, or none counts in this mode".to_owned())
+            }
+        }
     }
 
     /// The network for the next time.

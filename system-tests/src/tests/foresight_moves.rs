@@ -11,11 +11,12 @@ use foresight_model::file::{Holdout, Model, Moves};
 use foresight_model::mlp::{Network, Standard};
 use foresight_model::origin::Origin;
 use foresight_model::samples::Sample;
+use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_getres};
 use serde_json::Value;
 
 use super::foresight::{MODEL, Scheduler, asked, start_24_hogs, times_of_hogs};
-use crate::{load, service, wait};
+use crate::{load, pinning, service, wait};
 
 /// Where moves are collected.
 const SAMPLES: &str = "/run/foresight-test/samples";
@@ -27,6 +28,9 @@ const EXPLORE: f64 = 0.3;
 const DECISIONS: u64 = 100;
 /// For how long a veto keeps a task at most, but for a tick of the kernel's.
 const VETO: Duration = Duration::from_millis(2);
+
+/// For how many seconds hogs are watched.
+const SECONDS: usize = 4;
 
 /// A model for this machine that decides about moves like that, and says that it has proven itself.
 fn plant(origin: &Origin, network: Network) -> anyhow::Result<()> {
@@ -207,19 +211,33 @@ pub(super) fn whatever_a_network_says_none_of_24_hogs_starves() -> anyhow::Resul
         plant(&origin, network)?;
         let scheduler = acting()?;
         let hogs = start_24_hogs()?;
-        each_runs_every_second(name)?;
+        each_runs_every_second(name, |_| Ok(()))?;
+        if name == "max" {
+            // As if each time it is learned anew the opposite came of it.
+            each_runs_every_second("max and min by turns", |second| {
+                let sign = if second % 2 == 0 { -1.0 } else { 1.0 };
+                plant(&origin, extreme(|_| sign))?;
+                pinning::send(Signal::SIGUSR1, scheduler.pid()?)
+            })?;
+        }
         drop(hogs);
         vetoes_are_bounded()?;
         let (_, said) = scheduler.leave()?;
         ensure!(said.contains("unregistered from user space"), "{said}");
+        let changes = said.matches("goes on with the network").count();
+        ensure!(changes == if name == "max" { SECONDS } else { 0 }, "{said}");
     }
     Ok(())
 }
 
-/// Watches hogs for some seconds.
-fn each_runs_every_second(what: &str) -> anyhow::Result<()> {
+/// Watches hogs for some seconds, before each of which something is done.
+fn each_runs_every_second(
+    what: &str,
+    mut meanwhile: impl FnMut(usize) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let mut before = times_of_hogs()?;
-    for _ in 0..4 {
+    for second in 0..SECONDS {
+        meanwhile(second)?;
         // Each is due a sixth of a CPU.
         sleep(Duration::from_secs(1));
         let after = times_of_hogs()?;

@@ -174,7 +174,11 @@ impl Tried {
         let effect = self
             .effect
             .map_or(String::new(), |effect| format!(", {} %", percent(effect)));
-        let in_the_way = self.in_the_way.as_ref().filter(|_| verdict == "open");
+        let is_open = verdict == "open";
+        let in_the_way = self
+            .in_the_way
+            .as_ref()
+            .filter(|why| is_open && !why.is_empty());
         let why = match (&self.why, in_the_way) {
             (Some(why), _) => format!(" ({why})"),
             (None, Some(reasons)) => format!(" ({})", reasons.join(", ")),
