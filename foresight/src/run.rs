@@ -253,7 +253,9 @@ impl<'o> Scheduler<'o> {
                 say("it goes on with the network of the model file".to_owned());
             }
             _ => {
-                say("there is no network in the model file, or none counts in this mode".to_owned())
+                say(
+                    "there is no network in the model file, or none counts in this mode".to_owned(),
+                );
             }
         }
     }

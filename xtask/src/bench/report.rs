@@ -56,7 +56,7 @@ DIRECTORY` records them in the test machine with 1 to 8 CPUs (`--cpus N`: only s
 `--schedulers` under bpfland, cosmos and lavd too; `--minutes M` has each load last so long and counts how often its class
 changes. Those in docs/traces are of a virtual machine with two real CPUs. The first part is in-sample: the shipped
 thresholds were chosen with these traces in view. The second is held out: each program is judged by thresholds that were
-chosen by the traces of all others; the formulas of the signals were chosen with all of them in view. Wanted: right for 95 % of
+chosen by the traces of all others; the formulas of the signals, and the threshold of io, were chosen with all of them in view. Wanted: right for 95 % of
 the time once a load has settled, no class under 90 %.",
     },
     Section {
