@@ -89,6 +89,9 @@ const PLANTS: [Plant; 5] = [
 ];
 
 const EQUAL: &str = "equal";
+const AT_A_COST: &str = "better at a cost";
+/// The e-value from which a single challenger is better.
+const BETTER_AT: f64 = 20.0;
 
 /// One queue, whose tasks run for so long whoever waits: what bpfland does for those that sleep would make up for it.
 const SLOW: [&str; 5] = [
@@ -209,7 +212,7 @@ impl Asked {
             }
             let pairs = row["pairs"].as_u64().unwrap_or_default();
             let pairs = pairs.saturating_sub(before);
-            let is_told = verdict != self.until && !row.is_null();
+            let is_told = ![self.until, AT_A_COST].contains(&verdict) && !row.is_null();
             if is_told || pairs >= self.pairs || begun.elapsed() > self.longest {
                 break (verdict, row, pairs);
             }
@@ -219,7 +222,7 @@ impl Asked {
         let in_the_way = known().map(|known| known["no_trial"].clone());
         Ok(json!({
             "plant": self.name, "truth": self.truth, "is_clear": self.is_clear, "verdict": verdict,
-            "pairs": pairs, "effect": row["effect"], "why": row["benched_for"], "in_the_way": in_the_way.unwrap_or_default(),
+            "pairs": pairs, "effect": row["effect"], "guard": row["nearest_guard"], "why": row["benched_for"], "in_the_way": in_the_way.unwrap_or_default(),
             "seconds": took, "ran_for": longest_run(at)?,
         }))
     }
@@ -268,6 +271,11 @@ fn known() -> anyhow::Result<Value> {
 fn verdict(row: &Value) -> &'static str {
     if row["benched_for"].is_string() {
         return "benched";
+    }
+    // As `compare` calls it: it is not to run for that, and may still be when the guard recovers.
+    let is_lost = row["nearest_guard"][1].as_f64() >= Some(1.0);
+    if is_lost && row["closed"].is_null() && row["e_better"].as_f64() >= Some(BETTER_AT) {
+        return AT_A_COST;
     }
     match (row["is_proven"].as_bool(), row["closed"].as_str()) {
         (Some(true), _) => "better",

@@ -64,6 +64,8 @@ struct Tried {
     pairs: Option<u32>,
     /// As the logarithm of a ratio.
     effect: Option<f64>,
+    /// What may not get worse and is nearest to that, and how near; 1 is too much.
+    guard: Option<(String, f64)>,
     /// Why it had to leave at once.
     why: Option<String>,
     /// What is in the way of trials at the end.
@@ -184,8 +186,12 @@ impl Tried {
             (None, Some(reasons)) => format!(" ({})", reasons.join(", ")),
             (None, None) => String::new(),
         };
+        let lost = self.guard.as_ref().filter(|(_, near)| *near >= 1.0);
+        let guard = lost.map_or(String::new(), |(guard, near)| {
+            format!(", {guard} is worse by {near:.1} times what it may be")
+        });
         format!(
-            "{plant}: {verdict}{why}{effect}, {pairs} pairs, {seconds} s; ran for {ran_for:.1} s at most"
+            "{plant}: {verdict}{why}{effect}{guard}, {pairs} pairs, {seconds} s; ran for {ran_for:.1} s at most"
         )
     }
 }
@@ -214,12 +220,13 @@ fn summary(all: &[&Tried]) -> String {
         "; void: by hand the two are not that"
     };
     format!(
-        "{}: of {}, which are {}, {} better, {} worse, {} benched by a guard or a failure, {} no difference, {} not decided{after}; \
+        "{}: of {}, which are {}, {} better, {} better at a cost, {} worse, {} benched by a guard or a failure, {} no difference, {} not decided{after}; \
          ran for {usual:.1} s at once (median of the longest; {longest:.1} s at most){void}",
         first.plant,
         all.len(),
         first.truth,
         named("better"),
+        named("better at a cost"),
         named("worse"),
         named("benched"),
         named("no difference"),
@@ -234,6 +241,7 @@ mod tests {
     fn tried(verdict: &str, pairs: u32, ran_for: f64) -> Tried {
         let line = format!(
             r#"{{"plant":"stalls","truth":"worse","is_clear":true,"verdict":"{verdict}","pairs":{pairs},"effect":-0.7,
+                "guard":["progress",1.5],
                 "why":null,"in_the_way":["on battery"],"seconds":60,"ran_for":{ran_for}}}"#
         );
         serde_json::from_str(&line).unwrap()
@@ -248,15 +256,15 @@ mod tests {
         ];
         assert_eq!(
             all[0].told(),
-            "stalls: benched, -50.3 %, 1 pairs, 60 s; ran for 5.0 s at most"
+            "stalls: benched, -50.3 %, progress is worse by 1.5 times what it may be, 1 pairs, 60 s; ran for 5.0 s at most"
         );
         assert_eq!(
             all[2].told(),
-            "stalls: open (on battery), -50.3 %, 10 pairs, 60 s; ran for 9.0 s at most"
+            "stalls: open (on battery), -50.3 %, progress is worse by 1.5 times what it may be, 10 pairs, 60 s; ran for 9.0 s at most"
         );
         assert_eq!(
             summary(&all.iter().collect::<Vec<_>>()),
-            "stalls: of 3, which are worse, 0 better, 1 worse, 1 benched by a guard or a failure, 0 no difference, 1 not decided; \
+            "stalls: of 3, which are worse, 0 better, 0 better at a cost, 1 worse, 1 benched by a guard or a failure, 0 no difference, 1 not decided; \
              decided after 3 pairs (1 to 5); ran for 5.0 s at once (median of the longest; 9.0 s at most)"
         );
     }
