@@ -54,10 +54,10 @@ their memory in (`memory`; page faults take long there), and where a scheduler i
 Which class of the shipped policy many loads of many programs get: traces of each, replayed. `cargo xtask bench classify --keep
 DIRECTORY` records them in the test machine with 1 to 8 CPUs (`--cpus N`: only some), `--bare` on the machine itself,
 `--schedulers` under bpfland, cosmos and lavd too; `--minutes M` has each load last so long and counts how often its class
-changes. Those in docs/traces are of a virtual machine with two real CPUs. The first part is in-sample: the shipped
-thresholds were chosen with these traces in view. The second is held out: each program is judged by thresholds that were
-chosen by the traces of all others; the formulas of the signals, and the threshold of io, were chosen with all of them in view. Wanted: right for 95 % of
-the time once a load has settled, no class under 90 %.",
+changes. Those in docs/traces are of a virtual machine with two real CPUs. The first part is in-sample: the shipped thresholds
+were chosen with these traces in view. The second is held out: each program is judged by thresholds that were chosen by the
+traces of all others; the formulas of the signals, and the threshold of io, were chosen with all of them in view. Wanted: right
+for 95 % of the time once a load has settled, no class under 90 %.",
     },
     Section {
         part: "swap",
@@ -118,11 +118,12 @@ What is bet on each pair was chosen by machines of other seeds. The evidence alo
     Section {
         part: "trials in the test machine",
         about: "\
-What the daemon finds by trials where the truth is known: beside tasks that never sleep and one that is woken it tries a scheduler that
-injects idle, one with slices of 200 ms, one that stalls, and, where the kernel's own has slices of 100 ms, one that has not.
-That a plant is what it is called is shown first by a yardstick without auto-ext, at three times the spread of one; else it is void.
-Wanted: what is bad is out within 10 pairs in 9 of 10, what is good better within 20 in 9 of 10, what stalls gone after 5 s
-(median) and at worst 8.",
+What the daemon finds by trials where the truth is known: beside tasks that never sleep and one that is woken it tries a
+scheduler that schedules nothing but what asks for it, which is nobody and so equal to the kernel's own, one that injects idle,
+one with slices of 200 ms, one that stalls, and, where the kernel's own has slices of 100 ms, one that has not. That a plant is
+what it is called is shown first by a yardstick without auto-ext, at three times the spread of one; else it is void. Wanted:
+what is bad is out within 10 pairs in 9 of 10, what is good better within 20 in 9 of 10, what stalls gone after 5 s (median) and
+at worst 8.",
     },
     Section {
         part: "smt",
