@@ -81,20 +81,20 @@ pub(crate) fn put_own_beside(program: &Path, documents: &Path) -> Result<()> {
     let own = program.with_file_name(OWN);
     fs::copy(&built, &own).with_context(|| format!("cannot write {}", own.display()))?;
     step("writing the manual pages of the scheduler", || {
-        run(own_cargo()?
-            .args(["run", "--quiet", "--locked", "--release", "--package", OWN])
-            .args(["--example", "documents", "--"])
-            .arg(documents))
+        run(running_own_example("documents")?.arg(documents))
     })
 }
 
 /// What an example of our own scheduler prints, run on this machine.
 pub(crate) fn own_example(name: &str) -> Result<String> {
-    output(
-        own_cargo()?
-            .args(["run", "--quiet", "--locked", "--release", "--package", OWN])
-            .args(["--example", name]),
-    )
+    output(&mut running_own_example(name)?)
+}
+
+fn running_own_example(name: &str) -> Result<Command> {
+    let mut cargo = own_cargo()?;
+    cargo.args(["run", "--quiet", "--locked", "--release", "--package", OWN]);
+    cargo.args(["--example", name, "--"]);
+    Ok(cargo)
 }
 
 /// cargo, able to build it, where the other schedulers are built.

@@ -198,7 +198,8 @@ impl Asked {
         let (verdict, row, pairs) = loop {
             sleep(LOOK);
             // What stalls lets nobody ask.
-            let row = row().unwrap_or_default();
+            let known = known().unwrap_or_default();
+            let row = row(&known);
             let verdict = verdict(&row);
             if row["pairs"] != told {
                 eprintln!(
@@ -207,7 +208,7 @@ impl Asked {
                 );
                 told = row["pairs"].clone();
             }
-            if is_spent() {
+            if is_spent(&known) {
                 forget_what_was_spent()?;
             }
             let pairs = row["pairs"].as_u64().unwrap_or_default();
@@ -230,19 +231,17 @@ impl Asked {
 
 /// What is known of the only challenger, beside what pairs of the kernel's own scheduler with itself say of chance; null while
 /// nothing is.
-fn row() -> anyhow::Result<Value> {
-    let known = known()?;
+fn row(known: &Value) -> Value {
     let mut rows = known["classes"][0]["found"]
         .as_array()
         .into_iter()
         .flatten();
     let row = rows.find(|row| row["scheduler"] != "kernel");
-    Ok(row.cloned().unwrap_or_default())
+    row.cloned().unwrap_or_default()
 }
 
 /// The switches that an hour has for trials are made, which is soon where there are no breaks between them.
-fn is_spent() -> bool {
-    let known = known().unwrap_or_default();
+fn is_spent(known: &Value) -> bool {
     let reasons = known["no_trial"].as_array();
     reasons.is_some_and(|reasons| {
         let mut reasons = reasons.iter().filter_map(Value::as_str);
@@ -274,7 +273,8 @@ fn verdict(row: &Value) -> &'static str {
     }
     // As `compare` calls it: it is not to run for that, and may still be when the guard recovers.
     let is_lost = row["nearest_guard"][1].as_f64() >= Some(1.0);
-    if is_lost && row["closed"].is_null() && row["e_better"].as_f64() >= Some(BETTER_AT) {
+    let is_open = row["is_proven"] == false && row["closed"].is_null();
+    if is_lost && is_open && row["e_better"].as_f64() >= Some(BETTER_AT) {
         return AT_A_COST;
     }
     match (row["is_proven"].as_bool(), row["closed"].as_str()) {

@@ -177,10 +177,12 @@ impl Trials {
         let exposure = exposure_of(SETTLE[0], policy.trials.arm, champion);
         let exposure = (!proven).then_some(exposure);
         let has_switches = stays || budget.allows_switches(SWITCHES_OF_A_PAIR + 1, at);
-        self.waits = (work != Work::Noise)
-            .then(|| self.unaffordable(budget, situation, exposure, now))
-            .flatten()
-            .or((!has_switches).then_some(Waits::Switches));
+        self.waits = match work {
+            Work::Challenger | Work::Recheck if has_switches => {
+                self.unaffordable(budget, situation, exposure, now)
+            }
+            _ => (!has_switches).then_some(Waits::Switches),
+        };
         if self.waits.is_some() {
             self.set_slot(class, now + LOOK_AGAIN, false, None);
             return;

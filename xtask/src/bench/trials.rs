@@ -21,7 +21,7 @@ const PACKAGE: &str = "auto-ext-simulation";
 const TIMES: u32 = 10;
 /// How long that may take once, and of how many things.
 const TRIAL: Duration = Duration::from_mins(30);
-const PLANTS: u32 = 7;
+const PLANTS: u32 = 6;
 
 /// How much is measured.
 #[derive(clap::Args, Default)]
@@ -151,13 +151,8 @@ fn in_machine(arguments: &Arguments, quick: bool, out: &mut dyn Write) -> Result
         out,
         "Linux {version}; each tried {times} times, with nothing known before"
     )?;
-    let mut plants: Vec<&str> = all.iter().map(|one| &*one.plant).collect();
-    plants.dedup();
-    for (number, plant) in plants.iter().enumerate() {
-        if !plants[..number].contains(plant) {
-            let of: Vec<&Tried> = all.iter().filter(|one| one.plant == *plant).collect();
-            writeln!(out, "{}", summary(&of))?;
-        }
+    for of in all.chunk_by(|a, b| a.plant == b.plant) {
+        writeln!(out, "{}", summary(of))?;
     }
     ended
 }
@@ -197,7 +192,7 @@ impl Tried {
 }
 
 /// All trials of one scheduler.
-fn summary(all: &[&Tried]) -> String {
+fn summary(all: &[Tried]) -> String {
     let Some(first) = all.first() else {
         return String::new();
     };
@@ -263,7 +258,7 @@ mod tests {
             "stalls: open (on battery), -50.3 %, progress is worse by 1.5 times what it may be, 10 pairs, 60 s; ran for 9.0 s at most"
         );
         assert_eq!(
-            summary(&all.iter().collect::<Vec<_>>()),
+            summary(&all),
             "stalls: of 3, which are worse, 0 better, 0 better at a cost, 1 worse, 1 benched by a guard or a failure, 0 no difference, 1 not decided; \
              decided after 3 pairs (1 to 5); ran for 5.0 s at once (median of the longest; 9.0 s at most)"
         );
