@@ -105,16 +105,20 @@ static void count_late(const struct llc_ctx *c)
  * The veto on the task of `llc` is over, unless it was already. What the timer is late is not the veto's. Who may no longer be
  * there, and was not when the timer looked, had left before.
  */
-static void end_veto(struct moving *m, u32 llc, u64 now, bool is_there)
+__attribute__((noinline)) int end_veto(struct moving *m, u32 llc, u64 now, bool is_there)
 {
 	struct llc_ctx *c = llc_ctx_of(llc);
-	u64 since = m->waits_since, kept = now - m->at, held = kept, late = 0, busy;
+	u64 since, kept, held, late = 0, busy;
 
+	if (!m)
+		return 0;
+	since = m->waits_since;
+	kept = held = now - m->at;
 	if (__sync_val_compare_and_swap(&m->decided, MOVE_STAYS, MOVE_STAYED) != MOVE_STAYS)
-		return;
+		return 0;
 	/* That was about another time that it waited. */
 	if (!since || m->at < since)
-		return;
+		return 0;
 	if (c) {
 		late = lateness(c, now);
 		busy = busy_since(c, m->at);
@@ -125,6 +129,7 @@ static void end_veto(struct moving *m, u32 llc, u64 now, bool is_there)
 			held = VETO_NS;
 	}
 	count_end(kept, held, late);
+	return 0;
 }
 
 /* The task, which is kept, is in the queue of `llc` only now. */

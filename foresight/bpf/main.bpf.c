@@ -139,12 +139,12 @@ static bool wakes_elsewhere(struct task_struct *p, struct task_ctx *t, s32 prev_
 		.how = DST_IDLE,
 	};
 
-	if (way.src == way.dst)
+	if (way.src == way.dst || p->flags & PF_KTHREAD)
 		return true;
 	wake(p, t);
 	t->is_woken = true;
 	way.want = want_ns(t->predicted, 0, slice_max_ns);
-	return goes(p, &t->moving, &way);
+	return goes(&t->moving, &way);
 }
 
 s32 BPF_STRUCT_OPS(foresight_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
@@ -239,14 +239,14 @@ void BPF_STRUCT_OPS(foresight_enqueue, struct task_struct *p, u64 enq_flags)
 	}
 }
 
-/* Whether the first task of queue `a` comes before that of `b` by more than `margin`. */
-static bool is_earlier(u64 a, u64 b, u64 margin)
+/* Whether the first task of queue `a` comes before that of `b` by more than `margin`. Not static as those in moves.h. */
+__attribute__((noinline)) int is_earlier(u64 a, u64 b, u64 margin)
 {
 	struct task_struct *first = __COMPAT_scx_bpf_dsq_peek(a);
 	struct task_struct *other = __COMPAT_scx_bpf_dsq_peek(b);
 
 	if (!first || !other)
-		return first;
+		return !!first;
 	return time_before(first->scx.dsq_vtime + margin, other->scx.dsq_vtime);
 }
 
@@ -276,17 +276,17 @@ static bool may_take(s32 cpu, u32 own, u32 src, u32 how)
 		return true;
 	p = __COMPAT_scx_bpf_dsq_peek(src);
 	/* Where it may not run another one is taken, of which nothing is known. */
-	if (!p || !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+	if (!p || p->flags & PF_KTHREAD || !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
 		return true;
 	t = ctx_of(p);
 	if (!t)
 		return true;
 	way.ran = t->ran;
 	way.want = want_ns(t->predicted, t->ran, slice_max_ns);
-	return goes(p, &t->moving, &way);
+	return goes(&t->moving, &way);
 }
 
-static bool take_from(s32 cpu, u32 own, u32 llc, u32 how)
+__attribute__((noinline)) int take_from(s32 cpu, u32 own, u32 llc, u32 how)
 {
 	if (!scx_bpf_dsq_nr_queued(llc) || !may_take(cpu, own, llc, how) || !scx_bpf_dsq_move_to_local(llc, 0))
 		return false;

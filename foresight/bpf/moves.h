@@ -2,7 +2,8 @@
 /*
  * Whether a task that waits goes to another LLC: what is known of it and of both, what the network says, and what
  * came of it. For how long it may be kept is in kept.h, the network's arithmetic in network.h; which tasks come into
- * question, and where to, is in main.bpf.c. A decision is made once for each time that a task waits.
+ * question, and where to, is in main.bpf.c. A decision is made once for each time that a task waits. What is not static
+ * is walked by the verifier once, instead of on each path to each of its calls.
  */
 #ifndef FORESIGHT_MOVES_H
 #define FORESIGHT_MOVES_H
@@ -52,7 +53,7 @@ static __always_inline bool gates(void)
 	return learning && nr_llcs > 1;
 }
 
-/* Sets `goes` and `version`; a version of 0 is that of no network. A global function: the verifier walks it once. */
+/* Sets `goes` and `version`; a version of 0 is that of no network. */
 __attribute__((noinline)) int ask_network(struct question *q)
 {
 	struct network *n = &networks[READ_ONCE(live_network) & 1];
@@ -145,13 +146,19 @@ static __always_inline s32 truth_q16(bool truth)
 	return truth ? FM_ONE : 0;
 }
 
-static void look_at_move(struct moving *m, const struct way *way, u64 now)
+/* What the network is told. */
+__attribute__((noinline)) int look_at_move(struct moving *m, const struct way *way, u64 now)
 {
-	u32 src = way->src, dst = way->dst, src_cpus, dst_cpus;
-	s32 *x = m->question.features;
+	u32 src, dst, src_cpus, dst_cpus;
+	s32 *x;
 
+	if (!m || !way)
+		return 0;
+	x = m->question.features;
+	src = way->src;
+	dst = way->dst;
 	if (src >= MAX_LLCS || dst >= MAX_LLCS)
-		return;
+		return 0;
 	src_cpus = llc_cpus[src] ? llc_cpus[src] : 1;
 	dst_cpus = llc_cpus[dst] ? llc_cpus[dst] : 1;
 	x[FM_IN_SRC_FOREIGN] = per_cpu_q16(waiting[src].foreign, src_cpus);
@@ -170,6 +177,7 @@ static void look_at_move(struct moving *m, const struct way *way, u64 now)
 	x[FM_IN_VETOES] = per_cpu_q16(m->vetoes, 1);
 	x[FM_IN_WAKER] = truth_q16(m->waker == src + 1);
 	x[FM_IN_PREDICTED] = level_q16(m->predicted, FM_LEVEL);
+	return 0;
 }
 
 /* Where the task has to stay, that is over when it is `due`. */
@@ -226,11 +234,11 @@ static bool has_waited(struct moving *m, u32 src, u64 since, u64 now, bool is_th
  * Whether the task, which waits at src or is about to, goes to dst. Whoever is refused is woken again once the task has
  * waited for long enough.
  */
-static bool goes(const struct task_struct *p, struct moving *m, const struct way *way)
+__attribute__((noinline)) int goes(struct moving *m, const struct way *way)
 {
 	u64 since, now;
 
-	if (p->flags & PF_KTHREAD)
+	if (!m || !way)
 		return true;
 	now = bpf_ktime_get_ns();
 	since = READ_ONCE(m->waits_since);

@@ -6,6 +6,23 @@
 #include "intf.h"
 #include "model.h"
 
+/* The value, of which the compiler is to know nothing: it makes branches of what has none. */
+static inline s64 kept_apart(s64 value)
+{
+	asm("" : "+r"(value));
+	return value;
+}
+
+/* What a hidden unit says, from 0 to FM_MAX_UNIT. Of branches the verifier would follow both ways, for each unit. */
+static inline s64 hidden(s64 sum)
+{
+	s64 unit = sum >> 16, above;
+
+	unit &= ~kept_apart(unit >> 63);
+	above = unit - FM_MAX_UNIT;
+	return FM_MAX_UNIT + (above & kept_apart(above >> 63));
+}
+
 /* The answer. With weights and features within their bounds nothing overflows. */
 static inline s64 network_logit(const struct network *n, const s32 *features)
 {
@@ -17,11 +34,7 @@ static inline s64 network_logit(const struct network *n, const s32 *features)
 
 		for (j = 0; j < NR_INPUTS; j++)
 			unit += (s64)n->w1[i][j] * features[j];
-		unit >>= 16;
-		if (unit > FM_MAX_UNIT)
-			unit = FM_MAX_UNIT;
-		if (unit > 0)
-			sum += n->w2[i] * unit;
+		sum += n->w2[i] * hidden(unit);
 	}
 	return sum >> 16;
 }

@@ -25,10 +25,11 @@ fn main() -> Result<()> {
     let object = directory.path().join("arithmetic_cost.bpf.o");
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut compiler = Command::new(env!("FORESIGHT_CLANG"));
-    compiler.args([
-        "-O2", "-g", "-Wall", "-Werror", "-target", "bpf", "-mcpu=v3", "-c", "-o",
-    ]);
+    compiler.args(["-O2", "-g", "-Wall", "-Werror", "-target", "bpf"]);
+    // As scx_cargo has the scheduler compiled.
+    compiler.args(["-mcpu=v4", "-mllvm", "-disable-ldsx"]);
     compiler
+        .args(["-c", "-o"])
         .arg(&object)
         .arg(here.join("examples/arithmetic_cost.bpf.c"));
     let status = compiler.status().context("cannot run clang")?;

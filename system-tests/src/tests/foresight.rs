@@ -6,6 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use aya::programs::loaded_programs;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use rustix::process::setpriority_process;
@@ -22,6 +23,8 @@ pub(super) const MODEL: &str = "/run/foresight-test/model.json";
 
 /// For how long the kernel lets a task wait under it.
 const SUFFERED: Duration = Duration::from_secs(5);
+/// How many instructions of one program the verifier looks at, at most: a kernel that follows more paths still takes it.
+const VERIFIED: u32 = 5000;
 
 /// It runs without the daemon until this is dropped.
 pub(super) struct Scheduler(Child);
@@ -105,11 +108,29 @@ pub(super) fn times_of_hogs() -> anyhow::Result<Vec<f64>> {
         .collect()
 }
 
+/// The verifier is far from its limit.
+fn programs_are_small() -> anyhow::Result<()> {
+    let mut verified = Vec::new();
+    for info in loaded_programs() {
+        let info = info?;
+        let name = info.name_as_str().unwrap_or_default();
+        if name.starts_with("foresight_") {
+            let count = info.verified_instruction_count();
+            verified.push((name.to_owned(), count.context("too old a kernel")?));
+        }
+    }
+    eprintln!("\n  verified instructions: {verified:?}");
+    let large = verified.iter().find(|(_, count)| *count > VERIFIED);
+    ensure!(!verified.is_empty() && large.is_none(), "{verified:?}");
+    Ok(())
+}
+
 pub(super) fn with_24_hogs_in_two_llcs_each_gets_its_share_and_it_leaves_when_asked()
 -> anyhow::Result<()> {
     service::stop()?;
     for mode in ["baseline", "act"] {
         let scheduler = Scheduler::start(&format!("--mode {mode} --virt-llc 2"))?;
+        programs_are_small()?;
         let hogs = start_24_hogs()?;
         let least =
             || times_of_hogs().map_or(0.0, |times| times.into_iter().fold(f64::MAX, f64::min));
