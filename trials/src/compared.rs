@@ -76,16 +76,22 @@ impl JudgedBy {
         }
     }
 
+    /// A difference that is worth having, as a share.
+    #[must_use]
+    pub fn margin(self) -> f64 {
+        match self {
+            Self::Metric(Metric::Wait) => MARGIN_OF_WAITS,
+            Self::Metric(_) | Self::Time | Self::Number | Self::EnergyOfCommand => MARGIN,
+        }
+    }
+
     /// When one of so many challengers is better or worse.
     #[must_use]
     pub fn design(self, challengers: usize) -> Design {
+        let design = Design::new(self.margin(), challengers);
         match self {
-            Self::Metric(Metric::Wait) => {
-                Design::new(MARGIN_OF_WAITS, challengers).with_least_scale(MARGIN_OF_WAITS)
-            }
-            Self::Metric(_) | Self::Time | Self::Number | Self::EnergyOfCommand => {
-                Design::new(MARGIN, challengers)
-            }
+            Self::Metric(Metric::Wait) => design.with_least_scale(MARGIN_OF_WAITS),
+            Self::Metric(_) | Self::Time | Self::Number | Self::EnergyOfCommand => design,
         }
     }
 }

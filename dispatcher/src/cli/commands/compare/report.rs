@@ -119,6 +119,7 @@ impl Report<'_> {
             1 => "1 pair".to_owned(),
             pairs => format!("{pairs} pairs"),
         };
+        let is_small = self.is_small(effect);
         let effect = self.as_told(effect);
         let (size, is_less) = self.size(effect);
         let of = if is_less { interval_of_less } else { interval };
@@ -137,6 +138,9 @@ impl Report<'_> {
             Conclusion::Worse => {
                 format!("{name}: {size} than {incumbent} ({range}), {pairs}. Keep {incumbent}.")
             }
+            Conclusion::NoDifference if !is_small => format!(
+                "{name}: {size} than {incumbent} ({range}), but {pairs} do not prove it. Keep {incumbent}."
+            ),
             Conclusion::NoDifference => format!(
                 "{name}: no difference from {incumbent} worth having, {size} ({range}), {pairs}. Keep {incumbent}."
             ),
@@ -144,6 +148,13 @@ impl Report<'_> {
                 "{name}: not decided. So far {size} than {incumbent} ({range}), {pairs}; more may tell."
             ),
         }
+    }
+
+    /// Whether all that it may be is less than what is worth having.
+    fn is_small(&self, effect: Effect) -> bool {
+        let margin = self.comparison.primary.judged_by().margin().ln_1p();
+        let interval = effect.interval;
+        interval.is_some_and(|Interval { low, high }| -margin < low && high < margin)
     }
 
     /// The effect as the sentence tells it: of waits and energy, how much more there is, and else how much better it is.

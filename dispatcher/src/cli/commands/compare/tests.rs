@@ -240,6 +240,20 @@ fn no_difference_worth_having_is_a_result() {
 }
 
 #[test]
+fn what_may_be_worth_having_and_is_not_proven_is_not_called_no_difference() {
+    let turns = |number: usize| (1.0, if number.is_multiple_of(3) { 1.3 } else { 0.75 });
+    let pairs: Vec<_> = (0..30).map(turns).collect();
+    let comparison = with(&["bpfland"], &pairs);
+    let text = text(&comparison, &End::Decided);
+    let first = text.lines().next().unwrap_or_default();
+    assert!(
+        first.ends_with(", but 30 pairs do not prove it. Keep kernel."),
+        "{first}"
+    );
+    assert!(first.contains("faster than kernel (95 %: "), "{first}");
+}
+
+#[test]
 fn numbers_of_the_output_are_judged_as_they_are_better() {
     let primary = Primary::Number {
         expression: "fps".into(),
