@@ -109,12 +109,16 @@ __attribute__((noinline)) int end_veto(struct moving *m, u32 llc, u64 now, bool 
 {
 	struct llc_ctx *c = llc_ctx_of(llc);
 	u64 since, kept, held, late = 0, busy;
+	u32 decided;
 
 	if (!m)
 		return 0;
 	since = m->waits_since;
 	kept = held = now - m->at;
-	if (__sync_val_compare_and_swap(&m->decided, MOVE_STAYS, MOVE_STAYED) != MOVE_STAYS)
+	decided = READ_ONCE(m->decided);
+	if ((decided & DECIDED_STATE) != MOVE_STAYS)
+		return 0;
+	if (__sync_val_compare_and_swap(&m->decided, decided, decided - MOVE_STAYS + MOVE_STAYED) != decided)
 		return 0;
 	/* That was about another time that it waited. */
 	if (!since || m->at < since)
@@ -137,14 +141,14 @@ static void keep_at(const struct moving *m, u32 llc)
 {
 	u64 since = READ_ONCE(m->waits_since);
 
-	if (since && m->decided == MOVE_STAYS)
+	if (since && decided_state(m) == MOVE_STAYS)
 		arm(llc, since + VETO_NS, bpf_ktime_get_ns());
 }
 
 /* When the veto on the task ends that is there or about to be; 0: there is none. */
 static u64 veto_due(const struct moving *m)
 {
-	u32 decided = READ_ONCE(m->decided);
+	u32 decided = decided_state(m);
 	u64 since = READ_ONCE(m->waits_since);
 
 	return since && (decided == MOVE_STAYS || decided == MOVE_BEING_DECIDED) ? since + VETO_NS : 0;

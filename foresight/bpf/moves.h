@@ -80,7 +80,8 @@ static void wait_ends(struct moving *m)
 	u64 now;
 
 	leave_queue(m);
-	if (m->decided > MOVE_BEING_DECIDED && m->at) {
+	if (decided_state(m) > MOVE_BEING_DECIDED && m->at) {
+		m->flags = m->decided >> DECIDED_FLAGS & 0xff;
 		now = bpf_ktime_get_ns();
 		end_veto(m, llc, now, false);
 		m->waited = now - m->at;
@@ -180,53 +181,60 @@ __attribute__((noinline)) int look_at_move(struct moving *m, const struct way *w
 	return 0;
 }
 
-/* Where the task has to stay, that is over when it is `due`. */
-static void decide(struct moving *m, const struct way *way, u64 due, u64 now)
+/*
+ * Where the task has to stay, that is over when it is `due`. If it has run meanwhile `deciding` is gone, and nothing is
+ * decided: somebody else may be at it again.
+ */
+static void decide(struct moving *m, const struct way *way, u32 deciding, u64 due, u64 now)
 {
 	bool is_heard = now - READ_ONCE(heartbeat) <= STALE_NS, goes = true;
+	u32 flags = 0, decided;
 
 	m->at = now;
 	m->ran_before = way->ran;
 	m->predicted = way->want;
-	m->flags = 0;
 	m->began = false;
 	look_at_move(m, way, now);
 	m->question.version = 0;
 	if (is_heard)
 		ask_network(&m->question);
 	if (m->question.version) {
-		m->flags |= MOVE_HAD_VERDICT;
+		flags |= MOVE_HAD_VERDICT;
 		if (m->question.goes)
-			m->flags |= MOVE_SAID_GO;
+			flags |= MOVE_SAID_GO;
 		if (READ_ONCE(acting) & ACTS_ON_MOVES)
 			goes = m->question.goes;
 	}
 	if (explore && is_heard && bpf_get_prandom_u32() < explore) {
-		m->flags |= MOVE_EXPLORED;
+		flags |= MOVE_EXPLORED;
 		goes = !goes;
 	}
-	COUNT(candidates);
-	if (goes) {
-		m->flags |= MOVE_WENT;
-	} else {
-		m->vetoes++;
-		COUNT(vetoes);
-		/* First of all: nobody is kept without it. */
+	/* First of all: nobody is kept without it. */
+	if (!goes)
 		arm(way->src, due, now);
-	}
-	m->decided = goes ? MOVE_GOES : MOVE_STAYS;
+	decided = goes ? MOVE_GOES | MOVE_WENT << DECIDED_FLAGS : MOVE_STAYS;
+	decided |= flags << DECIDED_FLAGS;
+	if (__sync_val_compare_and_swap(&m->decided, deciding, decided) != deciding)
+		return;
+	COUNT(candidates);
+	if (goes)
+		return;
+	m->vetoes++;
+	COUNT(vetoes);
 }
 
 /* Whether the task has waited at src for so long that nothing keeps it. */
 static bool has_waited(struct moving *m, u32 src, u64 since, u64 now, bool is_there)
 {
+	u32 decided;
+
 	if (now - since < VETO_NS)
 		return false;
 	end_veto(m, src, now, is_there);
-	if (m->decided == MOVE_STAYED) {
-		m->decided = MOVE_GOES;
+	decided = READ_ONCE(m->decided);
+	if ((decided & DECIDED_STATE) == MOVE_STAYED &&
+	    __sync_val_compare_and_swap(&m->decided, decided, decided - MOVE_STAYED + MOVE_GOES) == decided)
 		COUNT(forced);
-	}
 	return true;
 }
 
@@ -237,6 +245,7 @@ static bool has_waited(struct moving *m, u32 src, u64 since, u64 now, bool is_th
 __attribute__((noinline)) int goes(struct moving *m, const struct way *way)
 {
 	u64 since, now;
+	u32 deciding;
 
 	if (!m || !way)
 		return true;
@@ -244,12 +253,13 @@ __attribute__((noinline)) int goes(struct moving *m, const struct way *way)
 	since = READ_ONCE(m->waits_since);
 	if (!since)
 		m->waits_since = since = now;
-	if (has_waited(m, way->src, since, now, true) || m->decided == MOVE_GOES || has_idle(way->src))
+	if (has_waited(m, way->src, since, now, true) || decided_state(m) == MOVE_GOES || has_idle(way->src))
 		return true;
 	/* Two CPUs may ask at once: it is up to the first. */
-	if (__sync_val_compare_and_swap(&m->decided, MOVE_OPEN, MOVE_BEING_DECIDED) == MOVE_OPEN)
-		decide(m, way, since + VETO_NS, now);
-	if (m->decided == MOVE_GOES)
+	deciding = MOVE_BEING_DECIDED | (bpf_get_smp_processor_id() + 1) << DECIDED_CPU;
+	if (__sync_val_compare_and_swap(&m->decided, MOVE_OPEN, deciding) == MOVE_OPEN)
+		decide(m, way, deciding, since + VETO_NS, now);
+	if (decided_state(m) == MOVE_GOES)
 		return true;
 	arm(way->src, since + VETO_NS, now);
 	/* This may have taken so long that the timer was before it. */

@@ -18,6 +18,7 @@ struct waiting {
 	u64 pad[6];
 } waiting[MAX_LLCS];
 
+/* The lowest byte of `decided`. The next are enum move_flags, and then, from 1, the CPU that decides. */
 enum decided {
 	MOVE_OPEN,
 	MOVE_BEING_DECIDED,
@@ -25,6 +26,10 @@ enum decided {
 	MOVE_STAYS,
 	MOVE_STAYED,	/* for as long as anybody may be kept */
 };
+
+#define DECIDED_STATE 0xff
+#define DECIDED_FLAGS 8
+#define DECIDED_CPU 16
 
 /* What a network is asked, and what it says. */
 struct question {
@@ -46,12 +51,17 @@ struct moving {
 	u32 foreign;
 	u32 waker;		/* the LLC of who woke it and has to do with it, from 1; 0: none */
 	u32 vetoes;		/* since it woke */
-	u32 decided;
+	u32 decided;		/* in one word, so that what is told of a decision is what was done */
 	u64 at, waited, ran_before, predicted;
 	u32 flags;
 	u32 began;
 	struct question question;
 };
+
+static u32 decided_state(const struct moving *m)
+{
+	return READ_ONCE(m->decided) & DECIDED_STATE;
+}
 
 static void leave_queue(struct moving *m)
 {
