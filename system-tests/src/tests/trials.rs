@@ -20,6 +20,10 @@ const ASIDE: &str = "/var/lib/auto-ext/trials.json.unusable";
 const PAIRS: &str = "/var/lib/auto-ext/pairs.jsonl";
 const FILES: [&str; 4] = [TABLE, ASIDE, PAIRS, "/var/lib/auto-ext/consent.json"];
 
+/// What sleeps for 5 ms and is woken. One that starts a process each time would take more time in the kernel the sooner it is let
+/// run, which a guard takes for a loss to programs.
+const SLEEPER: &str = "exec 3<> <(:); while :; do read -t 0.005 -u 3; done";
+
 /// As much as there are CPUs, and what sleeps and is woken beside it; ended with this.
 pub(crate) struct Load(Vec<Child>);
 
@@ -27,10 +31,9 @@ impl Load {
     pub(crate) fn begin() -> anyhow::Result<Self> {
         let hogs = std::thread::available_parallelism()?.get();
         let hogs = std::iter::repeat_n("while :; do :; done", hogs);
-        let sleepers = ["while :; do sleep 0.005; done"];
         let mut load = Self(Vec::new());
-        for script in hogs.chain(sleepers) {
-            let child = Command::new("sh").args(["-c", script]).spawn();
+        for script in hogs.chain([SLEEPER]) {
+            let child = Command::new("bash").args(["-c", script]).spawn();
             load.0.push(child.context("failed to run the load")?);
         }
         Ok(load)
