@@ -134,9 +134,9 @@ enum Command {
         command: Vec<std::ffi::OsString>,
     },
     /// Say whether a scheduler is better here, for this command: it runs once in each turn, under the first scheduler
-    /// and under each other one, in the order of a coin, until the evidence suffices or 30 pairs showed no difference
-    /// worth having. Ctrl-C ends it with what is known by then. Each change of the scheduler takes a switch: of
-    /// 240 an hour for who may change what runs, else of `max_switches_per_hour`. What the command says is discarded
+    /// and under each other one, in the order of a coin, until the evidence suffices, in 30 pairs at most. Ctrl-C
+    /// ends it with what is known by then. Each change of the scheduler takes a switch: of 240 an hour for who may
+    /// change what runs, else of `max_switches_per_hour`. What the command says is discarded
     Compare(compare::Options),
     /// Show what trials found on this machine for each class of the load
     Trials(trials::Options),

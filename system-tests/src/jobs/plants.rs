@@ -15,8 +15,9 @@ use crate::{kernel, loads, service, wait};
 
 /// Where the kernel says for how long its own scheduler lets a task run while others wait, in nanoseconds.
 const SLICE: &str = "/sys/kernel/debug/sched/base_slice_ns";
-/// A tenth of a second.
+/// A tenth of a second, and of a millisecond.
 const LONG_SLICE: &str = "100000000";
+const SHORT_SLICE: &str = "100000";
 
 /// A copy of bpfland, and bpfland as it injects idle: of each CPU's time a good part is wasted.
 const POLICY: &str = "version: 1\nrules: [{class: idle, use: [kernel]}]\nschedulers:\n  \
@@ -94,7 +95,7 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
             let job = ALL.iter().find(|job| job.name.contains(name));
             let job = job.context("no such job")?;
             loads::prepare_for(job.programs, job.prepare)?;
-            let _slice = plant.long_slices.then(LongSlices::begin).transpose()?;
+            let _slice = plant.long_slices.then(Slices::long).transpose()?;
             let is_clear = yardstick(plant.name, job, plant.by_hand)? || plant.truth == "equal";
             for seed in 1..=times {
                 compare(plant, job, seed, is_clear)?;
@@ -176,18 +177,28 @@ fn measured(job: &Job) -> anyhow::Result<f64> {
     Ok(sum / f64::from(NUMBERS))
 }
 
-/// The kernel's own scheduler with long slices, until this is dropped.
-pub(super) struct LongSlices(String);
+/// The kernel's own scheduler with other slices, until this is dropped.
+pub(super) struct Slices(String);
 
-impl LongSlices {
-    pub(super) fn begin() -> anyhow::Result<Self> {
+impl Slices {
+    /// So long that who sleeps and is woken waits.
+    pub(super) fn long() -> anyhow::Result<Self> {
+        Self::of(LONG_SLICE)
+    }
+
+    /// So short that it hardly does.
+    pub(super) fn short() -> anyhow::Result<Self> {
+        Self::of(SHORT_SLICE)
+    }
+
+    fn of(slice: &str) -> anyhow::Result<Self> {
         let before = fs::read_to_string(SLICE).with_context(|| SLICE.to_owned())?;
-        fs::write(SLICE, LONG_SLICE).with_context(|| SLICE.to_owned())?;
+        fs::write(SLICE, slice).with_context(|| SLICE.to_owned())?;
         Ok(Self(before))
     }
 }
 
-impl Drop for LongSlices {
+impl Drop for Slices {
     fn drop(&mut self) {
         // In a machine that ends with its benchmark.
         let _ = fs::write(SLICE, self.0.trim());

@@ -108,6 +108,15 @@ pub(super) fn times_of_hogs() -> anyhow::Result<Vec<f64>> {
         .collect()
 }
 
+/// For how long each of them runs in the time to come, in seconds.
+pub(super) fn hogs_run_in(time: Duration) -> anyhow::Result<Vec<f64>> {
+    let before = times_of_hogs()?;
+    sleep(time);
+    let after = times_of_hogs()?;
+    let both = before.iter().zip(after);
+    Ok(both.map(|(before, after)| after - before).collect())
+}
+
 /// The verifier is far from its limit.
 fn programs_are_small() -> anyhow::Result<()> {
     let mut verified = Vec::new();
@@ -169,10 +178,7 @@ pub(super) fn however_heavy_others_are_nobody_waits_for_as_long_as_the_kernel_su
             let nice = if is_heavy { -20 } else { 19 };
             setpriority_process(rustix::process::Pid::from_raw(hog.as_raw()), nice)?;
         }
-        let before = times_of_hogs()?;
-        sleep(SUFFERED);
-        let after = times_of_hogs()?;
-        let mut ran: Vec<f64> = before.iter().zip(&after).map(|(b, a)| a - b).collect();
+        let mut ran = hogs_run_in(SUFFERED)?;
         ran.sort_by(f64::total_cmp);
         eprintln!("\n  each ran for {ran:.2?} s");
         ensure!(ran.iter().all(|ran| *ran > 0.0), "some did not run");

@@ -2,7 +2,6 @@
 //! them, and nobody waits for long whatever it says.
 
 use std::path::Path;
-use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -15,7 +14,7 @@ use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_getres};
 use serde_json::Value;
 
-use super::foresight::{MODEL, Scheduler, asked, start_24_hogs, times_of_hogs};
+use super::foresight::{MODEL, Scheduler, asked, hogs_run_in, start_24_hogs, times_of_hogs};
 use crate::{load, pinning, service, wait};
 
 /// Where moves are collected.
@@ -235,25 +234,19 @@ fn each_runs_every_second(
     what: &str,
     mut meanwhile: impl FnMut(usize) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut before = times_of_hogs()?;
     for second in 0..SECONDS {
         meanwhile(second)?;
         // Each is due a sixth of a CPU.
-        sleep(Duration::from_secs(1));
-        let after = times_of_hogs()?;
-        let starved = before
-            .iter()
-            .zip(&after)
-            .filter(|(before, after)| before >= after);
-        let starved = starved.count();
+        let ran = hogs_run_in(Duration::from_secs(1))?;
+        let starved = ran.iter().filter(|ran| **ran <= 0.0).count();
         ensure!(
             starved == 0,
             "{what}: {starved} of 24 hogs did not run for a second"
         );
-        before = after;
     }
-    let least = before.iter().copied().fold(f64::MAX, f64::min);
-    let most = before.iter().copied().fold(0.0, f64::max);
+    let times = times_of_hogs()?;
+    let least = times.iter().copied().fold(f64::MAX, f64::min);
+    let most = times.iter().copied().fold(0.0, f64::max);
     let stats = asked("stats")?;
     eprintln!("\n  {what}: the least had {least:.2} s, the most {most:.2} s; {stats}");
     Ok(())

@@ -8,11 +8,9 @@ use anyhow::Result;
 use serde::Deserialize;
 
 use super::answer::percent;
-use super::records::records;
+use super::records::Plants;
 use super::statistics::spread;
 use crate::command::{cargo, command, output, run, step};
-use crate::debian;
-use crate::machine::{Kernel, Machine, Role, SYSTEM_TESTS};
 use crate::workspace;
 
 const PACKAGE: &str = "auto-ext-simulation";
@@ -133,20 +131,13 @@ fn simulated(arguments: &Arguments, quick: bool, out: &mut dyn Write) -> Result<
 fn in_machine(arguments: &Arguments, quick: bool, out: &mut dyn Write) -> Result<()> {
     let times = arguments.times.unwrap_or(if quick { 1 } else { TIMES });
     let only = arguments.only.as_deref().or(quick.then_some("stalls"));
-    debian::ensure_packages()?;
-    let machine = Machine::new(Kernel::Role(Role::Newest))
-        .memory("3G")
-        .with_programs()
-        .timeout(TRIAL * times * PLANTS);
-    let version = machine.prepare()?;
-    let command = [
-        SYSTEM_TESTS,
-        "tried",
-        &times.to_string(),
-        only.unwrap_or_default(),
-    ]
-    .map(str::to_owned);
-    let (all, ended) = records(&machine, &command, Tried::told);
+    let plants = Plants {
+        job: "tried",
+        times,
+        only,
+        longest: TRIAL * times * PLANTS,
+    };
+    let (version, all, ended) = plants.records(Tried::told)?;
     writeln!(
         out,
         "Linux {version}; each tried {times} times, with nothing known before"

@@ -8,10 +8,8 @@ use anyhow::Result;
 use serde::Deserialize;
 
 use super::answer::{Answer, Challenger, percent};
-use super::records::records;
+use super::records::Plants;
 use super::statistics::spread;
-use crate::debian;
-use crate::machine::{Kernel, Machine, Role, SYSTEM_TESTS};
 
 /// How often each is compared, if nothing else is said.
 const TIMES: u32 = 20;
@@ -48,20 +46,13 @@ struct Compared {
 pub(super) fn verdicts(arguments: &Arguments, quick: bool, out: &mut dyn Write) -> Result<()> {
     let times = arguments.times.unwrap_or(if quick { 1 } else { TIMES });
     let only = arguments.only.as_deref().or(quick.then_some("idle"));
-    debian::ensure_packages()?;
-    let machine = Machine::new(Kernel::Role(Role::Newest))
-        .memory("3G")
-        .with_programs()
-        .timeout(COMPARISON * times * PLANTS);
-    let version = machine.prepare()?;
-    let command = [
-        SYSTEM_TESTS,
-        "plants",
-        &times.to_string(),
-        only.unwrap_or_default(),
-    ]
-    .map(str::to_owned);
-    let (all, ended) = records(&machine, &command, told);
+    let plants = Plants {
+        job: "plants",
+        times,
+        only,
+        longest: COMPARISON * times * PLANTS,
+    };
+    let (version, all, ended) = plants.records(told)?;
     writeln!(
         out,
         "Linux {version}; each compared {times} times, with other seeds"

@@ -26,6 +26,7 @@ mod plot;
 mod report;
 mod rule;
 mod runner;
+mod sentence;
 mod session;
 #[cfg(test)]
 mod tests;

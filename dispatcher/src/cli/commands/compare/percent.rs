@@ -1,6 +1,6 @@
 //! Logarithms of ratios as people read them: in percent.
 
-use auto_ext_evidence::Interval;
+use auto_ext_evidence::{Effect, Interval};
 
 /// By how many percent what is multiplied by this gets more, with its sign if that is minus.
 pub(super) fn percent(logarithm: f64) -> String {
@@ -16,6 +16,17 @@ pub(super) fn signed(logarithm: f64) -> String {
         "+"
     };
     format!("{sign}{text} %")
+}
+
+/// `+4.1 % (95 %: 0.9 to 7.2)`.
+pub(super) fn change_in_percent(
+    Effect {
+        median,
+        interval: range,
+    }: Effect,
+) -> String {
+    let range = range.map(|range| format!(" (95 %: {})", interval(range)));
+    format!("{}{}", signed(median), range.unwrap_or_default())
 }
 
 /// `0.9 to 7.2`: by how much more.

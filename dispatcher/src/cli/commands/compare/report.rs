@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anstyle::Style;
-use auto_ext_evidence::{Better, Effect, Interval, LogRatio};
+use auto_ext_evidence::{Better, Effect, LogRatio};
 use auto_ext_service::duration::span;
 use auto_ext_service::sanitize::sanitize;
 use serde_json::{Value as Json, json};
@@ -14,9 +14,10 @@ use super::comparison::{Challenger, Comparison, Measured, Primary};
 use super::end::End;
 use super::guards::{Checked, Conclusion, check, conclusion};
 use super::measures::{MEASURES, Measure};
-use super::percent::{interval, interval_of_less, percent, signed};
+use super::percent::{change_in_percent, signed};
 use super::plot::plot;
 use super::rule::{Rule, rule, scheduler};
+use super::sentence::sentence;
 use super::tuning::Tuning;
 use crate::cli::commands::style::{STRONG, Styled};
 
@@ -45,7 +46,10 @@ impl Report<'_> {
             write_standings(out, tuning)?;
         }
         for challenger in &self.comparison.challengers {
-            let sentence = Styled(self.style(challenger), sanitize(&self.sentence(challenger)));
+            let sentence = Styled(
+                self.style(challenger),
+                sanitize(&sentence(self.comparison, challenger)),
+            );
             writeln!(out, "{sentence}")?;
             if let Some(dropped) = self.dropped(challenger) {
                 writeln!(out, "{}", sanitize(&dropped))?;
@@ -109,92 +113,6 @@ impl Report<'_> {
         }
     }
 
-    /// What a person can act on.
-    pub(super) fn sentence(&self, challenger: &Challenger) -> String {
-        let (name, incumbent) = (&challenger.name, &self.comparison.incumbent);
-        let Some(effect) = challenger.effect() else {
-            return format!("{name}: nothing is known, as there is no pair.");
-        };
-        let pairs = match challenger.pairs.len() {
-            1 => "1 pair".to_owned(),
-            pairs => format!("{pairs} pairs"),
-        };
-        let is_small = self.is_small(effect);
-        let effect = self.as_told(effect);
-        let (size, is_less) = self.size(effect);
-        let of = if is_less { interval_of_less } else { interval };
-        let range = effect.interval.map(|range| format!("95 %: {}", of(range)));
-        let range = range.unwrap_or_else(|| "too few pairs for an interval".to_owned());
-        match conclusion(&self.comparison.primary, challenger) {
-            Conclusion::Better => {
-                format!("{name}: {size} than {incumbent} ({range}), {pairs}. Worth it.")
-            }
-            Conclusion::AtACost => {
-                let cost = cost(&self.comparison.primary, challenger);
-                format!(
-                    "{name}: {size} than {incumbent} ({range}), {pairs}, but {cost}. Keep {incumbent}, unless that is of no account."
-                )
-            }
-            Conclusion::Worse => {
-                format!("{name}: {size} than {incumbent} ({range}), {pairs}. Keep {incumbent}.")
-            }
-            Conclusion::NoDifference if !is_small => format!(
-                "{name}: {size} than {incumbent} ({range}), but {pairs} do not prove it. Keep {incumbent}."
-            ),
-            Conclusion::NoDifference => format!(
-                "{name}: no difference from {incumbent} worth having, {size} ({range}), {pairs}. Keep {incumbent}."
-            ),
-            Conclusion::Open => format!(
-                "{name}: not decided. So far {size} than {incumbent} ({range}), {pairs}; more may tell."
-            ),
-        }
-    }
-
-    /// Whether all that it may be is less than what is worth having.
-    fn is_small(&self, effect: Effect) -> bool {
-        let margin = self.comparison.primary.judged_by().margin().ln_1p();
-        let interval = effect.interval;
-        interval.is_some_and(|Interval { low, high }| -margin < low && high < margin)
-    }
-
-    /// The effect as the sentence tells it: of waits and energy, how much more there is, and else how much better it is.
-    fn as_told(&self, effect: Effect) -> Effect {
-        match self.comparison.primary {
-            Primary::Wall
-            | Primary::Number { .. }
-            | Primary::Instructions
-            | Primary::Completions => effect,
-            Primary::Waits | Primary::Energy | Primary::EnergyPerInstruction => Effect {
-                median: -effect.median,
-                interval: effect.interval.map(|Interval { low, high }| Interval {
-                    low: -high,
-                    high: -low,
-                }),
-            },
-        }
-    }
-
-    /// `4.1 % faster`, and whether that is a word for less.
-    fn size(&self, effect: Effect) -> (String, bool) {
-        let size = percent(effect.median);
-        let (more, less) = match self.comparison.primary {
-            Primary::Wall => ("faster", "slower"),
-            Primary::Number { .. } => ("better", "worse"),
-            Primary::Waits => ("longer waits", "shorter waits"),
-            Primary::Instructions => ("more instructions", "fewer instructions"),
-            Primary::Completions => ("more completions", "fewer completions"),
-            Primary::Energy => ("more energy", "less energy"),
-            Primary::EnergyPerInstruction => (
-                "more energy for each instruction",
-                "less energy for each instruction",
-            ),
-        };
-        match size.strip_prefix('-') {
-            Some(size) => (format!("{size} % {less}"), true),
-            None => (format!("{size} % {more}"), false),
-        }
-    }
-
     fn dropped(&self, challenger: &Challenger) -> Option<String> {
         let dropped = challenger.dropped;
         let (of_incumbent, of_challenger) = (dropped.incumbent, dropped.challenger);
@@ -226,7 +144,7 @@ impl Report<'_> {
             "median"
         )?;
         for (measure, Measured { medians, change }) in rows {
-            let change = change.map_or_else(|| "-".to_owned(), in_percent);
+            let change = change.map_or_else(|| "-".to_owned(), change_in_percent);
             let (name, before) = (measure.name, measure.shown(medians.incumbent));
             let after = measure.shown(medians.challenger);
             writeln!(
@@ -349,7 +267,7 @@ impl Report<'_> {
         json!({
             "scheduler": challenger.name,
             "verdict": verdict,
-            "sentence": self.sentence(challenger),
+            "sentence": sentence(self.comparison, challenger),
             "pairs": challenger.pairs.len(),
             "effect": challenger.effect().map(effect),
             "e_better": evidence.e_better(),
@@ -391,37 +309,6 @@ fn standings(tuning: &Tuning) -> Json {
         })
     });
     standings.collect()
-}
-
-/// What got worse that may not.
-fn cost(primary: &Primary, challenger: &Challenger) -> String {
-    let lost = check(primary, challenger)
-        .into_iter()
-        .filter(|it| it.is_lost);
-    let lost: Vec<String> = lost
-        .map(|checked| {
-            let measure = checked.guard.measure;
-            match (checked.once, checked.change) {
-                (Some(most), _) => format!("{} was {}", measure.told, measure.shown(most)),
-                (None, change) => {
-                    let change = change.map_or_else(|| "some".to_owned(), in_percent);
-                    format!("{} changed by {change}", measure.told)
-                }
-            }
-        })
-        .collect();
-    lost.join(" and ")
-}
-
-/// `+4.1 % (95 %: 0.9 to 7.2)`.
-fn in_percent(
-    Effect {
-        median,
-        interval: range,
-    }: Effect,
-) -> String {
-    let range = range.map(|range| format!(" (95 %: {})", interval(range)));
-    format!("{}{}", signed(median), range.unwrap_or_default())
 }
 
 fn measured(Measured { medians, change }: Measured) -> Json {
