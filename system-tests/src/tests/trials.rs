@@ -1,8 +1,10 @@
 //! Trials beside the load that runs: that they happen, that whoever wants something else ends them, and that nothing is left of them.
 
 use std::fs;
+use std::iter::repeat_n;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::thread::available_parallelism;
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
@@ -24,15 +26,25 @@ const FILES: [&str; 4] = [TABLE, ASIDE, PAIRS, "/var/lib/auto-ext/consent.json"]
 /// run, which a guard takes for a loss to programs.
 const SLEEPER: &str = "exec 3<> <(:); while :; do read -t 0.005 -u 3; done";
 
-/// As much as there are CPUs, and what sleeps and is woken beside it; ended with this.
+/// What never sleeps, and what sleeps and is woken beside it; ended with this.
 pub(crate) struct Load(Vec<Child>);
 
 impl Load {
+    /// A hog for each CPU, and one that sleeps.
     pub(crate) fn begin() -> anyhow::Result<Self> {
-        let hogs = std::thread::available_parallelism()?.get();
-        let hogs = std::iter::repeat_n("while :; do :; done", hogs);
+        Self::of(available_parallelism()?.get(), 1)
+    }
+
+    /// For each CPU two hogs and one that sleeps: how long that waits depends less on where it is.
+    pub(crate) fn begin_more() -> anyhow::Result<Self> {
+        let cpus = available_parallelism()?.get();
+        Self::of(2 * cpus, cpus)
+    }
+
+    fn of(hogs: usize, sleepers: usize) -> anyhow::Result<Self> {
+        let hogs = repeat_n("while :; do :; done", hogs);
         let mut load = Self(Vec::new());
-        for script in hogs.chain([SLEEPER]) {
+        for script in hogs.chain(repeat_n(SLEEPER, sleepers)) {
             let child = Command::new("bash").args(["-c", script]).spawn();
             load.0.push(child.context("failed to run the load")?);
         }
