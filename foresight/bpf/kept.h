@@ -42,20 +42,21 @@ static struct llc_ctx *llc_ctx_of(u32 llc)
 }
 
 /* Nothing else would tell the CPU that was refused that the time is over. */
-static void arm(u32 llc, u64 due, u64 now)
+__attribute__((noinline)) int arm(u32 llc, u64 due, u64 now)
 {
 	struct llc_ctx *c = llc_ctx_of(llc);
 
 	if (!c)
-		return;
+		return 0;
 	if (c->due && c->due <= due) {
 		if (c->due > now)
-			return;
+			return 0;
 		/* It is late: the CPU that has it does not come to it. */
 		due = c->due;
 	}
 	c->due = due;
 	bpf_timer_start(&c->timer, due > now ? due - now : 0, 0);
+	return 0;
 }
 
 static void count_end(u64 kept, u64 held, u64 excused)
