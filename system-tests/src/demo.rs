@@ -9,6 +9,8 @@ use crate::policy::DEFAULT;
 use crate::service::{self, Bus};
 use crate::{kernel, wait};
 
+/// The time between two looks: more often than each quarter of a second it were an interactive load itself, in an emulated machine.
+const ASKED: Duration = Duration::from_millis(300);
 /// How long a load goes on once its scheduler runs.
 const SHOWN: Duration = Duration::from_secs(4);
 /// When a person who watches is told that the machine is slow; emulated ones need a tenth of that mostly.
@@ -39,7 +41,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     )?;
     let mut timeline = Timeline {
         start: Instant::now(),
-        shown: (String::new(), String::new()),
+        shown: State::default(),
     };
     // Those that bring a scheduler come first: they are what people want to see.
     let mut loads: Vec<_> = load::ALL[..7].iter().collect();
@@ -48,16 +50,16 @@ pub(crate) fn run() -> anyhow::Result<()> {
         let began = Instant::now();
         let running = load.start()?;
         timeline.line(out, &format!("starts: {}", load.name), &bus)?;
-        let class = timeline.follow(out, &bus, || bus.string("Class") == load.class)?;
+        let class = timeline.follow(out, &bus, |state| state.class == load.class)?;
         let scheduler = DEFAULT.scheduler_for(load.class);
-        timeline.follow(out, &bus, || kernel::scheduler() == scheduler)?;
+        timeline.follow(out, &bus, |state| state.scheduler == scheduler)?;
         let enabled = began.elapsed();
         let shown = Instant::now();
-        timeline.follow(out, &bus, || shown.elapsed() > SHOWN)?;
+        timeline.follow(out, &bus, |_| shown.elapsed() > SHOWN)?;
         drop(running);
         timeline.line(out, "ends", &bus)?;
-        let idle = timeline.follow(out, &bus, || bus.string("Class") == "idle")?;
-        timeline.follow(out, &bus, || kernel::scheduler() == "kernel")?;
+        let idle = timeline.follow(out, &bus, |state| state.class == "idle")?;
+        timeline.follow(out, &bus, |state| state.scheduler == "kernel")?;
         let after = |took: Option<Duration>| {
             took.map_or("not seen".to_owned(), |took| format!("after {took:.1?}"))
         };
@@ -76,9 +78,25 @@ pub(crate) fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The class that the daemon sees, and the scheduler in the kernel.
+#[derive(Default, PartialEq)]
+struct State {
+    class: String,
+    scheduler: String,
+}
+
+impl State {
+    fn now(bus: &Bus) -> Self {
+        Self {
+            class: bus.string("Class"),
+            scheduler: kernel::scheduler(),
+        }
+    }
+}
+
 struct Timeline {
     start: Instant,
-    shown: (String, String),
+    shown: State,
 }
 
 impl Timeline {
@@ -87,14 +105,15 @@ impl Timeline {
         &mut self,
         out: &mut impl std::io::Write,
         bus: &Bus,
-        mut done: impl FnMut() -> bool,
+        mut done: impl FnMut(&State) -> bool,
     ) -> anyhow::Result<Option<Duration>> {
         let start = Instant::now();
         let mut told = false;
         loop {
-            let finished = done();
-            if self.shown != (bus.string("Class"), kernel::scheduler()) {
-                self.line(out, "", bus)?;
+            let state = State::now(bus);
+            let finished = done(&state);
+            if self.shown != state {
+                self.show(out, "", state)?;
             }
             if finished {
                 return Ok(Some(start.elapsed()));
@@ -111,15 +130,25 @@ impl Timeline {
                 )?;
                 return Ok(None);
             }
-            sleep(Duration::from_millis(50));
+            sleep(ASKED);
         }
     }
 
+    /// Prints a line about now.
     fn line(&mut self, out: &mut impl std::io::Write, load: &str, bus: &Bus) -> anyhow::Result<()> {
-        self.shown = (bus.string("Class"), kernel::scheduler());
-        let (class, scheduler) = &self.shown;
+        self.show(out, load, State::now(bus))
+    }
+
+    fn show(
+        &mut self,
+        out: &mut impl std::io::Write,
+        load: &str,
+        state: State,
+    ) -> anyhow::Result<()> {
         let time = self.start.elapsed().as_secs_f64();
+        let State { class, scheduler } = &state;
         writeln!(out, "{time:>6.1}s  {load:<34} {class:<12} {scheduler:<14}")?;
+        self.shown = state;
         Ok(())
     }
 }

@@ -25,9 +25,11 @@ use crate::loads::{self, Labelled};
 const SETTLES: Duration = Duration::from_secs(3);
 /// How long it is measured.
 const MEASURED: Duration = Duration::from_secs(4);
-/// By how much what is measured may differ from the truth: by this share of it, or by this much.
+/// By how much what is measured may differ from the truth: by this share of it, or by this much; of busy time for each CPU, as the
+/// signal is a share of them.
 const OF_IT: f64 = 0.05;
 const AT_LEAST: f64 = 0.02;
+const AT_LEAST_OF_EACH_CPU: f64 = 0.01;
 /// The same in an emulated machine, upwards and downwards, where it is another.
 const EMULATED: [(What, f64, f64); 2] = [(What::Disk, 0.05, 0.2), (What::Waiting, 0.1, 0.1)];
 /// So many seconds lie between idleness and a task there, and between a task and idleness, which none of the kernel's counters has.
@@ -88,24 +90,36 @@ impl Totals {
 
 /// Measures each load, and fails when something is not as the kernel says.
 pub(crate) fn run(emulated: bool) -> anyhow::Result<()> {
-    let mut wrong = 0;
+    let mut wrong = Vec::new();
     for (name, what) in LOADS {
         let load = Labelled::find(name)?;
         load.prepare()?;
         let compared = compare(load, what, emulated);
         loads::tidy()?;
-        wrong += compared.with_context(|| name.to_owned())?;
+        wrong.extend(compared.with_context(|| name.to_owned())?);
     }
-    ensure!(wrong == 0, "{wrong} are not what the kernel says");
+    ensure!(
+        wrong.is_empty(),
+        "not what the kernel says:\n{}",
+        wrong.join("\n")
+    );
     Ok(())
 }
 
-/// Compares, prints what is compared, and says how much of it is wrong.
-fn compare(load: &Labelled, what: &[What], emulated: bool) -> anyhow::Result<usize> {
+/// Compares, prints what is compared, and returns the lines that are wrong.
+fn compare(load: &Labelled, what: &[What], emulated: bool) -> anyhow::Result<Vec<String>> {
     let mut levels = Levels::start()?;
     let mut running = load::start_command(&mut load.command()?)?;
     std::thread::sleep(SETTLES);
-    let (measured_before, before) = (levels.next()?, truth(&running)?);
+    // What was printed meanwhile is about the load's start.
+    let settled = now()?;
+    let measured_before = loop {
+        let line = levels.next()?;
+        if line.at >= settled {
+            break line;
+        }
+    };
+    let before = truth(&running)?;
     let begin = Instant::now();
     let (measured_after, after) = loop {
         let both = (levels.next()?, truth(&running)?);
@@ -114,11 +128,12 @@ fn compare(load: &Labelled, what: &[What], emulated: bool) -> anyhow::Result<usi
         }
     };
     ensure!(!running.has_ended(), "it ended by itself");
+    let cpus = f64::from(online()?);
     let rate = |before: &Totals, after: &Totals, what| {
         (after.of(what) - before.of(what)) / (after.at - before.at)
     };
     let switches = (after.switches - before.switches) / (after.at - before.at);
-    let mut wrong = 0;
+    let mut wrong = Vec::new();
     for &what in what {
         let measured = rate(&measured_before, &measured_after, what);
         let mut truths = vec![rate(&before, &after, what)];
@@ -129,33 +144,41 @@ fn compare(load: &Labelled, what: &[What], emulated: bool) -> anyhow::Result<usi
             What::Busy if emulated => switches * EMULATED_SWITCH,
             _ => 0.0,
         };
+        let at_least = match what {
+            What::Busy => AT_LEAST_OF_EACH_CPU * cpus,
+            _ => AT_LEAST,
+        };
         // Where there are two, what is between them is right, too.
-        let is_near = |truth: f64| is_near(what, measured, truth, unseen, emulated);
+        let is_near = |truth: f64| {
+            let (above, below) = margins(what, emulated);
+            let within = |of_it: f64| (of_it * truth).max(at_least);
+            measured <= truth + unseen + within(above) && measured >= truth - within(below)
+        };
         let (least, most) = truths
             .iter()
             .fold((f64::MAX, f64::MIN), |(least, most), truth| {
                 (least.min(*truth), most.max(*truth))
             });
         let is_right = is_near(measured.clamp(least, most));
-        let verdict = if is_right { "" } else { "  WRONG" };
         let truths: Vec<String> = truths.iter().map(|truth| format!("{truth:.3}")).collect();
-        eprintln!(
-            "{:<28} {:<10} measured {measured:.3}, the kernel says {} with {switches:.0} switches a second{verdict}",
+        let line = format!(
+            "{:<28} {:<10} measured {measured:.3}, the kernel says {} with {switches:.0} switches a second",
             load.name,
             format!("{what:?}").to_lowercase(),
             truths.join(" or ")
         );
-        wrong += usize::from(!is_right);
+        eprintln!("{line}{}", if is_right { "" } else { "  WRONG" });
+        if !is_right {
+            wrong.push(line);
+        }
     }
     Ok(wrong)
 }
 
-/// `unseen` is what the truth may lack.
-fn is_near(what: What, measured: f64, truth: f64, unseen: f64, emulated: bool) -> bool {
+/// By which share of the truth what is measured may be above and below it.
+fn margins(what: What, emulated: bool) -> (f64, f64) {
     let there = EMULATED.iter().find(|(of, ..)| emulated && *of == what);
-    let (above, below) = there.map_or((OF_IT, OF_IT), |(_, above, below)| (*above, *below));
-    let within = |of_it: f64| (of_it * truth).max(AT_LEAST);
-    measured <= truth + unseen + within(above) && measured >= truth - within(below)
+    there.map_or((OF_IT, OF_IT), |(_, above, below)| (*above, *below))
 }
 
 /// `auto-ext levels`, which prints a line at the end of each window.
@@ -201,11 +224,16 @@ impl Levels {
     }
 }
 
+/// Seconds by the clock of the totals.
+fn now() -> anyhow::Result<f64> {
+    let at = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)?;
+    Ok(Duration::from(at).as_secs_f64())
+}
+
 /// What the kernel counts, of the machine and of the load's own threads.
 fn truth(load: &Running) -> anyhow::Result<Totals> {
-    let at = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)?;
+    let at = now()?;
     let idle = idle_seconds()?;
-    let at = Duration::from(at).as_secs_f64();
     let threads = threads_of_group(load.id())?;
     let (runtime, waited) = threads.values().fold((0.0, 0.0), |(run, wait), thread| {
         (run + thread.runtime, wait + thread.waited)
