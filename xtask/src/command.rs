@@ -63,6 +63,22 @@ pub(crate) fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T>
     result
 }
 
+/// Does both at once; `beside` on a thread that speaks for the step that this one speaks for.
+pub(crate) fn side_by_side<A: Send, B>(
+    beside: impl FnOnce() -> Result<A> + Send,
+    work: impl FnOnce() -> Result<B>,
+) -> Result<(A, B)> {
+    let voice = said::voice();
+    thread::scope(|scope| {
+        let beside = scope.spawn(|| said::for_step(voice, beside));
+        let done = work();
+        let beside = beside
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok((beside?, done?))
+    })
+}
+
 /// A command whose PATH also has the system administrator's directories, where Debian keeps
 /// `depmod` and friends and which an ordinary user's PATH leaves out.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {

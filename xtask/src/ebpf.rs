@@ -70,8 +70,7 @@ pub(crate) fn build_profiler_tests(test: &'static str) -> Result<PathBuf> {
 
 /// Builds what attaches BPF programs the way of the prototype, for the benchmarks.
 pub(crate) fn build_prototype() -> Result<()> {
-    let mut cargo = cargo_with_linker()?;
-    cargo.args(["build", "--release"]).args(IN_MACHINE);
+    let mut cargo = for_machine()?;
     cargo.args(["--package", "auto-ext-prototype", "--bins"]);
     step("building the prototype's way", || run(&mut cargo))
 }
@@ -113,39 +112,49 @@ fn documents(built: fn(&str) -> PathBuf) -> Result<()> {
 /// Builds auto-ext once more, with BPF programs that say what they see. It is in the place of the release's until that is
 /// built again.
 pub(crate) fn build_with_bpf_log() -> Result<()> {
-    let mut cargo = cargo_with_linker()?;
-    cargo
-        .args(["build", "--release", "--bins"])
-        .args(IN_MACHINE);
-    cargo.args(["--features", "auto-ext-dispatcher/bpf-log"]);
+    let mut cargo = for_machine()?;
+    cargo.args(["--bins", "--features", "auto-ext-dispatcher/bpf-log"]);
     step("building auto-ext with what its BPF programs say", || {
         run(&mut cargo)
     })
 }
 
-/// Builds what the test machine runs: auto-ext, the system tests and the example of `scx`. Once, however many
-/// machines run at once: what one of them is made of is not written again meanwhile.
+/// Builds what the test machine runs: auto-ext and the system tests.
 pub(crate) fn build_release() -> Result<()> {
     static BUILT: Mutex<bool> = Mutex::new(false);
-    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    if *built {
-        return Ok(());
-    }
-    tools::ensure_components()?;
-    let build = |words: &[&str]| -> Result<()> {
-        let mut cargo = cargo_with_linker()?;
-        run(cargo
-            .args(["build", "--release"])
-            .args(IN_MACHINE)
-            .args(words))
-    };
-    step("building auto-ext and its system tests", || {
-        build(&["--bins"])?;
-        // By itself: with an example, dependencies have the features that tests want of them, and the program would not
-        // be the one that is installed.
-        build(&["--quiet", "--package", "auto-ext-scx", "--example", "swap"])
+    once(&BUILT, || {
+        tools::ensure_components()?;
+        step("building auto-ext and its system tests", || {
+            run(for_machine()?.arg("--bins"))
+        })?;
+        documents(workspace::release)
+    })
+}
+
+/// Builds the example of `scx`, and returns the program. By itself: with an example, dependencies have the features that
+/// tests want of them, and auto-ext would not be what is installed.
+pub(crate) fn build_example() -> Result<PathBuf> {
+    static BUILT: Mutex<bool> = Mutex::new(false);
+    once(&BUILT, || {
+        let mut cargo = for_machine()?;
+        cargo.args(["--quiet", "--package", "auto-ext-scx", "--example", "swap"]);
+        step("building the example of scx", || run(&mut cargo))
     })?;
-    documents(workspace::release)?;
-    *built = true;
+    Ok(workspace::release("examples/swap"))
+}
+
+fn for_machine() -> Result<Command> {
+    let mut cargo = cargo_with_linker()?;
+    cargo.args(["build", "--release"]).args(IN_MACHINE);
+    Ok(cargo)
+}
+
+/// Builds once, however many machines run at once: what one of them is made of is not written again meanwhile.
+fn once(built: &Mutex<bool>, build: impl FnOnce() -> Result<()>) -> Result<()> {
+    let mut built = built.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*built {
+        build()?;
+        *built = true;
+    }
     Ok(())
 }

@@ -15,9 +15,8 @@ use crate::{kernel, loads, service, wait};
 
 /// Where the kernel says for how long its own scheduler lets a task run while others wait, in nanoseconds.
 const SLICE: &str = "/sys/kernel/debug/sched/base_slice_ns";
-/// A tenth of a second, and of a millisecond.
+/// A tenth of a second: so long that who is woken waits.
 const LONG_SLICE: &str = "100000000";
-const SHORT_SLICE: &str = "100000";
 
 /// A copy of bpfland, and bpfland as it injects idle: of each CPU's time a good part is wasted.
 const POLICY: &str = "version: 1\nrules: [{class: idle, use: [kernel]}]\nschedulers:\n  \
@@ -95,8 +94,10 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
             let job = ALL.iter().find(|job| job.name.contains(name));
             let job = job.context("no such job")?;
             loads::prepare_for(job.programs, job.prepare)?;
-            let _slice = plant.long_slices.then(Slices::long).transpose()?;
-            let is_clear = yardstick(plant.name, job, plant.by_hand)? || plant.truth == "equal";
+            let _slice = plant.long_slices.then(LongSlices::set).transpose()?;
+            let name = format!("{}, {}", plant.name, job.name);
+            let is_clear =
+                yardstick(&name, plant.by_hand, || measured(job))? || plant.truth == "equal";
             for seed in 1..=times {
                 compare(plant, job, seed, is_clear)?;
             }
@@ -128,8 +129,12 @@ fn compare(plant: &Plant, job: &Job, seed: u64, is_clear: bool) -> anyhow::Resul
 /// Which scheduler is started by hand, and with what; `None` is the kernel's own.
 pub(super) type ByHand = Option<(&'static str, &'static [&'static str])>;
 
-/// Times the job by hand under two schedulers, in turns, and says whether they differ clearly.
-pub(super) fn yardstick(plant: &str, job: &Job, by_hand: [ByHand; 2]) -> anyhow::Result<bool> {
+/// Measures by hand under two schedulers, in turns, and says whether they differ clearly.
+pub(super) fn yardstick(
+    name: &str,
+    by_hand: [ByHand; 2],
+    mut measure: impl FnMut() -> anyhow::Result<f64>,
+) -> anyhow::Result<bool> {
     service::stop()?;
     let mut logs = [const { Vec::new() }; 2];
     for _ in 0..TIMES {
@@ -137,7 +142,7 @@ pub(super) fn yardstick(plant: &str, job: &Job, by_hand: [ByHand; 2]) -> anyhow:
             let scheduler = by_hand
                 .map(|(name, arguments)| start_scheduler(name, arguments))
                 .transpose()?;
-            logs.push(measured(job)?.ln());
+            logs.push(measure()?.ln());
             if scheduler.is_some() {
                 drop(scheduler);
                 wait::until("the kernel's own", &"kernel".to_owned(), kernel::scheduler)?;
@@ -156,8 +161,7 @@ pub(super) fn yardstick(plant: &str, job: &Job, by_hand: [ByHand; 2]) -> anyhow:
     let within = spread(&before).max(spread(&after));
     let is_clear = apart.abs() > CLEAR * within;
     eprintln!(
-        "{plant}, {}: by hand the second takes {:+.1} %; runs of one are {:.1} % apart",
-        job.name,
+        "{name}: by hand the second takes {:+.1} %; runs of one are {:.1} % apart",
         100.0 * apart.exp_m1(),
         100.0 * within.exp_m1(),
     );
@@ -177,28 +181,18 @@ fn measured(job: &Job) -> anyhow::Result<f64> {
     Ok(sum / f64::from(NUMBERS))
 }
 
-/// The kernel's own scheduler with other slices, until this is dropped.
-pub(super) struct Slices(String);
+/// The kernel's own scheduler with long slices, until this is dropped.
+pub(super) struct LongSlices(String);
 
-impl Slices {
-    /// So long that who sleeps and is woken waits.
-    pub(super) fn long() -> anyhow::Result<Self> {
-        Self::of(LONG_SLICE)
-    }
-
-    /// So short that it hardly does.
-    pub(super) fn short() -> anyhow::Result<Self> {
-        Self::of(SHORT_SLICE)
-    }
-
-    fn of(slice: &str) -> anyhow::Result<Self> {
+impl LongSlices {
+    pub(super) fn set() -> anyhow::Result<Self> {
         let before = fs::read_to_string(SLICE).with_context(|| SLICE.to_owned())?;
-        fs::write(SLICE, slice).with_context(|| SLICE.to_owned())?;
+        fs::write(SLICE, LONG_SLICE).with_context(|| SLICE.to_owned())?;
         Ok(Self(before))
     }
 }
 
-impl Drop for Slices {
+impl Drop for LongSlices {
     fn drop(&mut self) {
         // In a machine that ends with its benchmark.
         let _ = fs::write(SLICE, self.0.trim());

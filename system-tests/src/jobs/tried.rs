@@ -1,7 +1,6 @@
 //! Trials whose truth is known: beside a load the daemon itself tries a scheduler that is bad because it was made so, or one that is
 //! better than a kernel that was made worse, until its table says what it is. That a plant is what it is called is shown first by
-//! the yardstick of `plants.rs`. What was proven because the kernel was made worse is to be out again once it is better than ever: as it
-//! was it would not do, as what was proven may be better than that, too.
+//! the yardstick of `plants.rs`. What was proven because the kernel was made worse is to be out again once that is as it was.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -11,12 +10,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
-use super::plants::{ByHand, Slices, yardstick};
-use super::table::ALL;
+use super::plants::{ByHand, LongSlices, yardstick};
 use super::{POLICY, make_ready};
+use crate::broken;
+use crate::loads::WokenBesideHogs;
 use crate::service::{self, Bus};
-use crate::tests::trials::{Load, TABLE, begin};
-use crate::{broken, loads};
+use crate::tests::trials::{TABLE, begin};
 
 /// Of all that runs: tasks that never sleep, and some that are woken.
 const CLASS: &str = "idle";
@@ -24,8 +23,9 @@ const CLASS: &str = "idle";
 const LONGEST: Duration = Duration::from_mins(25);
 /// The time between two looks at what is known.
 const LOOK: Duration = Duration::from_secs(2);
-/// As the yardstick's job is called.
-const JOB: &str = "wake-ups";
+/// How long a scheduler has settled before it is measured by hand, and how long that takes.
+const SETTLES: Duration = Duration::from_secs(2);
+const MEASURED: Duration = Duration::from_secs(5);
 
 /// A trial whose truth is known.
 struct Plant {
@@ -35,7 +35,8 @@ struct Plant {
     /// The kernel's own scheduler by hand, and this one, which differ clearly unless they are equal; `None` where the kernel's watchdog
     /// says what it is.
     by_hand: Option<[ByHand; 2]>,
-    load: fn() -> anyhow::Result<Load>,
+    /// How many tasks for each CPU never sleep while some are woken.
+    hogs: usize,
     /// The kernel's own scheduler has long slices.
     long_slices: bool,
     truth: &'static str,
@@ -52,7 +53,7 @@ const PLANTS: [Plant; 5] = [
         name: "nothing is scheduled",
         scheduler: "partial",
         by_hand: Some([None, Some(("rusty", &["--partial"]))]),
-        load: Load::begin,
+        hogs: 1,
         long_slices: false,
         truth: EQUAL,
         pairs: 10,
@@ -61,7 +62,7 @@ const PLANTS: [Plant; 5] = [
         name: "idle is injected",
         scheduler: "throttled",
         by_hand: Some([None, Some(("bpfland", &["--throttle-us", "100000"]))]),
-        load: Load::begin,
+        hogs: 1,
         long_slices: false,
         truth: "worse",
         pairs: 10,
@@ -70,7 +71,7 @@ const PLANTS: [Plant; 5] = [
         name: "slices of 200 ms",
         scheduler: "slow",
         by_hand: Some([None, Some(("rusty", &SLOW))]),
-        load: Load::begin,
+        hogs: 1,
         long_slices: false,
         truth: "worse",
         pairs: 10,
@@ -79,18 +80,19 @@ const PLANTS: [Plant; 5] = [
         name: "stalls",
         scheduler: "stalling",
         by_hand: None,
-        load: Load::begin,
+        hogs: 1,
         long_slices: false,
         truth: "worse",
         pairs: 10,
     },
     Plant {
         name: "the kernel's own with slices of 100 ms",
-        // With its own, shorter slices it takes more of the time of emulated CPUs than a guard suffers.
+        // Nearly as long slices, but who is woken comes first. With its own, much shorter ones it were better than the kernel's own as
+        // that was, too, and took more of the time of emulated CPUs than a guard suffers.
         scheduler: "patient",
-        by_hand: Some([None, Some(("bpfland", &["-s", "20000"]))]),
+        by_hand: Some([None, Some(("bpfland", &["-s", "70000"]))]),
         // Who is woken beside one hog waits for it only now and then, however long its slices are.
-        load: Load::begin_more,
+        hogs: 2,
         long_slices: true,
         truth: "better",
         pairs: 20,
@@ -121,16 +123,16 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
     let times: u64 = times.parse().context("how many trials?")?;
     let stalling = broken::stalling()?;
     let _server = make_ready(POLICY)?;
-    let job = ALL.iter().find(|job| job.name.contains(JOB));
-    let job = job.context("no such job")?;
     for plant in PLANTS.iter().filter(|plant| plant.name.contains(part)) {
         let is_clear = match plant.by_hand {
             None => true,
             Some(by_hand) => {
-                let _slices = plant.long_slices.then(Slices::long).transpose()?;
-                loads::prepare_for(job.programs, job.prepare)?;
-                let differ = yardstick(plant.name, job, by_hand)?;
-                loads::tidy()?;
+                let _slices = plant.long_slices.then(LongSlices::set).transpose()?;
+                let load = WokenBesideHogs::start(plant.hogs)?;
+                let differ = yardstick(plant.name, by_hand, || {
+                    sleep(SETTLES);
+                    load.lateness(MEASURED)
+                })?;
                 differ == (plant.truth != EQUAL)
             }
         };
@@ -155,13 +157,13 @@ fn tried(
         "version: 1\nrules: [{{class: {CLASS}, use: [kernel], try: [{}], goal: latency}}]\n\
          schedulers:\n  throttled: {{command: scx_bpfland, args: [--throttle-us, '100000']}}\n  \
          slow: {{command: scx_rusty, args: [{slow}]}}\n  partial: {{command: scx_rusty, args: [--partial]}}\n  \
-         patient: {{command: scx_bpfland, args: [-s, '20000']}}\n  stalling: {{command: {stalling}}}\n\
+         patient: {{command: scx_bpfland, args: [-s, '70000']}}\n  stalling: {{command: {stalling}}}\n\
          trials: {{mode: on, arm: 6s}}\nstability: {{max_switches_per_hour: 3600}}\n",
         plant.scheduler
     );
     let _bus = begin(&policy)?;
-    let slices = plant.long_slices.then(Slices::long).transpose()?;
-    let load = (plant.load)()?;
+    let slices = plant.long_slices.then(LongSlices::set).transpose()?;
+    let load = WokenBesideHogs::start(plant.hogs)?;
     let first = Asked {
         name: plant.name.to_owned(),
         truth: plant.truth,
@@ -173,9 +175,8 @@ fn tried(
     let mut lines = vec![first.told(0)?];
     if is_last && slices.is_some() && lines[0]["verdict"] == plant.truth {
         drop(slices);
-        let _slices = Slices::short()?;
         let then = Asked {
-            name: format!("{}, and then of 0.1 ms", plant.name),
+            name: format!("{}, and then its own", plant.name),
             truth: "worse then",
             is_clear: true,
             until: plant.truth,
@@ -214,8 +215,8 @@ impl Asked {
             let verdict = verdict(&row);
             if row["pairs"] != told {
                 eprintln!(
-                    "{}, pairs and effects: {}, {}",
-                    self.name, row["pairs"], row["last"]
+                    "{}, pairs and effects: {}, {}, nearest guard: {}",
+                    self.name, row["pairs"], row["last"], row["nearest_guard"]
                 );
                 told = row["pairs"].clone();
             }

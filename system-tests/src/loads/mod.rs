@@ -13,6 +13,7 @@ mod io_uring;
 mod limited;
 mod servers;
 mod table;
+mod woken;
 pub(crate) mod work;
 
 use std::env;
@@ -24,6 +25,7 @@ use anyhow::{Context as _, bail, ensure};
 
 pub(crate) use files::{directory_of_files, directory_on_disk};
 pub(crate) use table::ALL;
+pub(crate) use woken::WokenBesideHogs;
 
 /// The exit code of a load that cannot be on this machine, as test harnesses have it.
 const NOT_POSSIBLE: u8 = 77;

@@ -62,25 +62,26 @@ impl Beat {
         Self { period, next }
     }
 
-    /// Sleeps until the next moment. After one that has passed already, the distance counts from now: what is late
-    /// does not catch up.
-    pub(crate) fn wait(&mut self) {
+    /// Sleeps until the next moment, and returns by how much it was missed. After one that has passed already, the distance
+    /// counts from now: what is late does not catch up.
+    pub(crate) fn wait(&mut self) -> Duration {
         let period = self.period;
-        self.wait_and_then(period);
+        self.wait_and_then(period)
     }
 
     /// The same, with the distance to the moment after.
-    pub(crate) fn wait_and_then(&mut self, period: Duration) {
-        let now = now(ClockId::CLOCK_MONOTONIC);
-        if self.next <= now {
-            self.next = now + period;
-            return;
-        }
-        let until = TimeSpec::from_duration(self.next);
+    pub(crate) fn wait_and_then(&mut self, period: Duration) -> Duration {
         let clock = ClockId::CLOCK_MONOTONIC;
+        let (due, asked) = (self.next, now(clock));
+        if due <= asked {
+            self.next = asked + period;
+            return asked - due;
+        }
+        let until = TimeSpec::from_duration(due);
         let absolute = ClockNanosleepFlags::TIMER_ABSTIME;
         while clock_nanosleep(clock, absolute, &until) == Err(Errno::EINTR) {}
-        self.next += period;
+        self.next = due + period;
+        now(clock).saturating_sub(due)
     }
 }
 

@@ -118,11 +118,12 @@ What is bet on each pair was chosen by machines of other seeds. The evidence alo
     Section {
         part: "trials in the test machine",
         about: "\
-What the daemon finds by trials where the truth is known: beside tasks that never sleep and one that is woken it tries a
+What the daemon finds by trials where the truth is known: beside tasks that never sleep and some that are woken it tries a
 scheduler that schedules nothing but what asks for it, which is nobody, so that it is at best equal to the kernel's own, one
 that injects idle, one with slices of 200 ms, one that stalls, and, where the kernel's own has slices of 100 ms, one that
-has not. After the last of these the kernel's own gets slices of 0.1 ms, so that what was better is worse. That a plant is
-what it is called is shown first by a yardstick without auto-ext, at three times the spread of one; else it is void. Wanted:
+lets who is woken run first. After the last of these the kernel's own gets its slices back, beside which that one is worse. That a
+plant is what it is called is shown first without auto-ext: how late tasks run that are woken, by hand, is further apart than three
+times the spread of one; else it is void. Wanted:
 what is bad is out within 10 pairs in 9 of 10, what is good better within 20 in 9 of 10 and out within 30 when it is not any
 more, what stalls gone after 5 s (median) and at worst 8.",
     },

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::command::say;
+use crate::command::{say, side_by_side};
 pub(crate) use kernel::Image;
 pub(crate) use kernels::{Kernel, Role};
 pub(crate) use lines::Lines;
@@ -223,24 +223,15 @@ impl Machine {
         work: &payload::Work,
         run: impl FnOnce(&qemu::Devices<'_>, &run::Directory) -> Result<T>,
     ) -> Result<T> {
-        let root = image::root(self.root)?;
-        let kernel = Image::get(&self.kernel)?;
-        let accel = accel::Accel::choose(&kernel)?;
-
         let directory =
             run::Directory::take(&self.name.clone().unwrap_or_else(|| self.kernel.to_string()))?;
-        let payload = payload::Payload::begin(directory.join("payload"), work)?;
-        payload.add_schedulers(self.schedulers)?;
-        if !self.bare {
-            payload.add_auto_ext(self.bpf_log)?;
-            if self.schedulers.is_none() {
-                payload.add_scx_loader()?;
-            }
-        }
-        for (from, to) in &self.files {
-            payload.copy(from, to)?;
-        }
-        payload.finish(&directory.join("payload.squashfs"))?;
+        // One waits for the network most of the time, the other for the compiler.
+        let ((root, kernel), ()) = side_by_side(
+            || Ok((image::root(self.root)?, Image::get(&self.kernel)?)),
+            || self.fill_payload(&directory, work),
+        )?;
+        // Not beside the compiler: how long a boot takes is what tells.
+        let accel = accel::Accel::choose(&kernel)?;
         let initramfs = directory.join("initramfs");
         kernel.machine_initramfs(&initramfs)?;
         let scratch = directory.join("scratch");
@@ -272,5 +263,23 @@ impl Machine {
             drop(std::fs::remove_file(directory.join(file)));
         }
         result
+    }
+
+    /// Makes the layer of this run, building first what it has.
+    fn fill_payload(&self, directory: &run::Directory, work: &payload::Work) -> Result<()> {
+        let payload = payload::Payload::begin(directory.join("payload"), work)?;
+        payload.add_schedulers(self.schedulers)?;
+        if !self.bare {
+            payload.add_auto_ext(self.bpf_log)?;
+            // Who wants few schedulers looks at auto-ext alone.
+            if self.schedulers.is_none() {
+                payload.add_example()?;
+                payload.add_scx_loader()?;
+            }
+        }
+        for (from, to) in &self.files {
+            payload.copy(from, to)?;
+        }
+        payload.finish(&directory.join("payload.squashfs"))
     }
 }

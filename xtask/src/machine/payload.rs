@@ -145,13 +145,16 @@ impl Payload {
                 .args(["--prefix", "/usr", "--with", "smt,vm", "--binary"])
                 .arg(workspace::release("auto-ext")),
         )?;
-        for (program, name) in [("system-tests", "system-tests"), ("examples/swap", "swap")] {
-            self.copy(
-                &workspace::release(program),
-                &format!("usr/libexec/auto-ext/{name}"),
-            )?;
-        }
-        Ok(())
+        self.copy_beside(&workspace::release("system-tests"), "system-tests")
+    }
+
+    /// Adds the example of `scx`, which swaps schedulers by itself.
+    pub(super) fn add_example(&self) -> Result<()> {
+        self.copy_beside(&ebpf::build_example()?, "swap")
+    }
+
+    fn copy_beside(&self, program: &Path, name: &str) -> Result<()> {
+        self.copy(program, &format!("usr/libexec/auto-ext/{name}"))
     }
 
     /// Adds the schedulers of these names, or all.

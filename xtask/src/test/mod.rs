@@ -189,6 +189,7 @@ fn system_step(role: Role) -> String {
 /// Builds what the machines run, before anything else is built beside them.
 fn build_for_machines() -> Result<Count> {
     ebpf::build_release()?;
+    ebpf::build_example()?;
     for (test, _) in PROFILER_TESTS {
         ebpf::build_profiler_tests(test)?;
     }
