@@ -15,10 +15,7 @@ use super::work::{Beat, compute, cpus};
 const PERIOD: Duration = Duration::from_millis(40);
 /// For how long it is to run then. Who hardly takes any time never waits for others under the kernel's own scheduler, however long
 /// they may run.
-const WORK: Duration = Duration::from_millis(2);
-/// How many tasks are woken for each CPU.
-const WOKEN: usize = 2;
-
+const WORK: Duration = Duration::from_millis(3);
 /// They run until this is dropped.
 pub(crate) struct WokenBesideHogs {
     hogs: Vec<Child>,
@@ -57,7 +54,7 @@ impl Shared {
 }
 
 impl WokenBesideHogs {
-    /// With so many tasks for each CPU that never sleep.
+    /// With so many tasks for each CPU that never sleep, and one that is woken.
     pub(crate) fn start(hogs: usize) -> anyhow::Result<Self> {
         let mut load = Self {
             hogs: Vec::new(),
@@ -70,7 +67,7 @@ impl WokenBesideHogs {
                 .spawn();
             load.hogs.push(hog.context("failed to run the load")?);
         }
-        for _ in 0..WOKEN * cpus() {
+        for _ in 0..cpus() {
             let shared = Arc::clone(&load.shared);
             let woken = thread::Builder::new().name("woken".to_owned());
             load.woken.push(woken.spawn(move || shared.be_woken())?);

@@ -10,9 +10,10 @@ use anyhow::{Context as _, ensure};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::trials::{POLICY, TABLE, begin, is_over, is_tried, records, tell_the_noise, trial};
+use super::trials::{
+    Load, POLICY, TABLE, begin, is_over, is_tried, records, tell_the_noise, trial,
+};
 use crate::leftovers::Leftovers;
-use crate::loads::WokenBesideHogs;
 use crate::service::{self, Bus};
 use crate::{kernel, load, pinning, policy, wait};
 
@@ -44,7 +45,7 @@ const DISTURBANCES: [Disturbance; 9] = [
 pub(super) fn soak(random: &mut fastrand::Rng, lasts: Duration) -> anyhow::Result<()> {
     let begun = Instant::now();
     begin(POLICY)?;
-    let running = WokenBesideHogs::start(1)?;
+    let running = Load::begin()?;
     service::say("auto-ext learn --now 30m")?;
     wait::until("a record of the noise", &true, || {
         let mut records = records().into_iter();

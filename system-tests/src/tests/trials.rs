@@ -1,13 +1,15 @@
 //! Trials beside the load that runs: that they happen, that whoever wants something else ends them, and that nothing is left of them.
 
 use std::fs;
+use std::iter::repeat_n;
 use std::path::Path;
+use std::process::{Child, Command};
+use std::thread::available_parallelism;
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
 use crate::leftovers::Leftovers;
-use crate::loads::WokenBesideHogs;
 use crate::service::{self, Bus};
 use crate::{kernel, policy, wait};
 
@@ -19,6 +21,36 @@ pub(crate) const TABLE: &str = "/var/lib/auto-ext/trials.json";
 const ASIDE: &str = "/var/lib/auto-ext/trials.json.unusable";
 const PAIRS: &str = "/var/lib/auto-ext/pairs.jsonl";
 const FILES: [&str; 4] = [TABLE, ASIDE, PAIRS, "/var/lib/auto-ext/consent.json"];
+
+/// What sleeps for 5 ms and is woken. One that starts a process each time would take more time in the kernel the sooner it is let
+/// run, which a guard takes for a loss to programs.
+const SLEEPER: &str = "exec 3<> <(:); while :; do read -t 0.005 -u 3; done";
+
+/// What never sleeps, and what sleeps and is woken beside it, so often that a few seconds say how long it waits; ended with this.
+pub(super) struct Load(Vec<Child>);
+
+impl Load {
+    /// A hog for each CPU, and one that sleeps.
+    pub(super) fn begin() -> anyhow::Result<Self> {
+        let hogs = repeat_n("while :; do :; done", available_parallelism()?.get());
+        let mut load = Self(Vec::new());
+        for script in hogs.chain([SLEEPER]) {
+            let child = Command::new("bash").args(["-c", script]).spawn();
+            load.0.push(child.context("failed to run the load")?);
+        }
+        Ok(load)
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            // It may have ended.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
 
 /// Starts the service anew, with nothing learned.
 pub(crate) fn begin(text: &str) -> anyhow::Result<Bus> {
@@ -89,7 +121,7 @@ pub(super) fn a_scheduler_is_tried_beside_the_load_and_whoever_wants_something_e
     let bus = begin(POLICY)?;
     ensure!(bus.string("Learning") == "ask");
     let before = Leftovers::at_rest()?.bpf_objects();
-    let load = WokenBesideHogs::start(1)?;
+    let load = Load::begin()?;
     service::say("auto-ext learn --now 30m")?;
     ensure!(bus.string("Learning") == "on");
 
