@@ -15,7 +15,7 @@ use super::{POLICY, make_ready};
 use crate::broken;
 use crate::loads::WokenBesideHogs;
 use crate::service::{self, Bus};
-use crate::tests::trials::{TABLE, begin};
+use crate::tests::trials::{Load, TABLE, begin};
 
 /// Of all that runs: tasks that never sleep, and some that are woken.
 const CLASS: &str = "idle";
@@ -35,8 +35,9 @@ struct Plant {
     /// The kernel's own scheduler by hand, and this one, which differ clearly unless they are equal; `None` where the kernel's watchdog
     /// says what it is.
     by_hand: Option<[ByHand; 2]>,
-    /// How many tasks for each CPU never sleep while some are woken.
-    hogs: usize,
+    /// How many tasks for each CPU never sleep while some are woken; `None` is the load of the test of trials, whose noise is known
+    /// soon, too, where other things run beside the machine.
+    hogs: Option<usize>,
     /// The kernel's own scheduler has long slices.
     long_slices: bool,
     truth: &'static str,
@@ -56,7 +57,7 @@ const PLANTS: [Plant; 5] = [
         scheduler: "patient",
         by_hand: Some([None, Some(("bpfland", &["-s", "40000"]))]),
         // Who is woken beside one hog waits for it only now and then, however long its slices are.
-        hogs: 2,
+        hogs: Some(2),
         long_slices: true,
         truth: "better",
         pairs: 20,
@@ -65,7 +66,7 @@ const PLANTS: [Plant; 5] = [
         name: "nothing is scheduled",
         scheduler: "partial",
         by_hand: Some([None, Some(("rusty", &["--partial"]))]),
-        hogs: 1,
+        hogs: Some(1),
         long_slices: false,
         truth: EQUAL,
         pairs: 10,
@@ -74,7 +75,7 @@ const PLANTS: [Plant; 5] = [
         name: "idle is injected",
         scheduler: "throttled",
         by_hand: Some([None, Some(("bpfland", &["--throttle-us", "100000"]))]),
-        hogs: 1,
+        hogs: Some(1),
         long_slices: false,
         truth: "worse",
         pairs: 10,
@@ -83,7 +84,7 @@ const PLANTS: [Plant; 5] = [
         name: "slices of 200 ms",
         scheduler: "slow",
         by_hand: Some([None, Some(("rusty", &SLOW))]),
-        hogs: 1,
+        hogs: Some(1),
         long_slices: false,
         truth: "worse",
         pairs: 10,
@@ -92,7 +93,7 @@ const PLANTS: [Plant; 5] = [
         name: "stalls",
         scheduler: "stalling",
         by_hand: None,
-        hogs: 1,
+        hogs: None,
         long_slices: false,
         truth: "worse",
         pairs: 10,
@@ -124,11 +125,11 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
     let stalling = broken::stalling()?;
     let _server = make_ready(POLICY)?;
     for plant in PLANTS.iter().filter(|plant| plant.name.contains(part)) {
-        let is_clear = match plant.by_hand {
+        let is_clear = match plant.by_hand.zip(plant.hogs) {
             None => true,
-            Some(by_hand) => {
+            Some((by_hand, hogs)) => {
                 let _slices = plant.long_slices.then(LongSlices::set).transpose()?;
-                let load = WokenBesideHogs::start(plant.hogs)?;
+                let load = WokenBesideHogs::start(hogs)?;
                 let differ = yardstick(plant.name, by_hand, || {
                     sleep(SETTLES);
                     load.lateness(MEASURED)
@@ -163,7 +164,8 @@ fn tried(
     );
     let _bus = begin(&policy)?;
     let slices = plant.long_slices.then(LongSlices::set).transpose()?;
-    let load = WokenBesideHogs::start(plant.hogs)?;
+    let woken = plant.hogs.map(WokenBesideHogs::start).transpose()?;
+    let load = woken.is_none().then(Load::begin).transpose()?;
     let first = Asked {
         name: plant.name.to_owned(),
         truth: plant.truth,
@@ -185,7 +187,7 @@ fn tried(
         };
         lines.push(then.told(lines[0]["pairs"].as_u64().unwrap_or_default())?);
     }
-    drop(load);
+    drop((woken, load));
     Ok(lines)
 }
 

@@ -27,11 +27,11 @@ const FILES: [&str; 4] = [TABLE, ASIDE, PAIRS, "/var/lib/auto-ext/consent.json"]
 const SLEEPER: &str = "exec 3<> <(:); while :; do read -t 0.005 -u 3; done";
 
 /// What never sleeps, and what sleeps and is woken beside it, so often that a few seconds say how long it waits; ended with this.
-pub(super) struct Load(Vec<Child>);
+pub(crate) struct Load(Vec<Child>);
 
 impl Load {
     /// A hog for each CPU, and one that sleeps.
-    pub(super) fn begin() -> anyhow::Result<Self> {
+    pub(crate) fn begin() -> anyhow::Result<Self> {
         let hogs = repeat_n("while :; do :; done", available_parallelism()?.get());
         let mut load = Self(Vec::new());
         for script in hogs.chain([SLEEPER]) {
