@@ -53,7 +53,7 @@ const PLANTS: [Plant; 5] = [
     Plant {
         name: "the kernel's own with slices of 100 ms",
         // Long slices, too, but who is woken comes first. With its own, much shorter ones it took more of the time of emulated CPUs
-        // than a guard suffers; with ones of 70 ms what is nice waits for so long that RCU stalls.
+        // than a guard suffers; with ones of 70 ms RCU stalled once.
         scheduler: "patient",
         by_hand: Some([None, Some(("bpfland", &["-s", "40000"]))]),
         // Who is woken beside one hog waits for it only now and then, however long its slices are.
