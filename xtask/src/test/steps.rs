@@ -1,9 +1,12 @@
 //! Owns the steps of a run: which are wanted, that one is done after the other or beside it, what comes of each, and the
 //! report.
 
+use std::collections::VecDeque;
 use std::io::{self, Write as _};
+use std::iter;
 use std::panic::resume_unwind;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -102,7 +105,8 @@ impl Run {
         self.finished([outcome]);
     }
 
-    /// Does the steps of each list one after the other, and the lists side by side; those of the second are nicer.
+    /// Does the steps of each list one after the other, and the lists side by side; those of the second are nicer, and two at once when the
+    /// first has come to its end.
     pub(super) fn side_by_side(&mut self, first: Vec<Step<'_>>, second: Vec<Step<'_>>) {
         let wanted = |steps: Vec<_>| -> Vec<Step<'_>> {
             let steps = steps.into_iter();
@@ -131,10 +135,19 @@ impl Run {
             thread::scope(|scope| scope.spawn(step).join())
                 .unwrap_or_else(|panic| resume_unwind(panic))
         };
+        let left = Mutex::new(VecDeque::from(second));
+        let next = || {
+            let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
+            left.pop_front()
+        };
+        let rest = || iter::from_fn(next).map(nicer).collect::<Vec<_>>();
         let (first, second) = thread::scope(|scope| {
-            let second = scope.spawn(|| second.into_iter().map(nicer).collect::<Vec<_>>());
-            let first: Vec<_> = first.into_iter().map(one).collect();
-            (first, second.join())
+            let second = scope.spawn(rest);
+            let first = first
+                .into_iter()
+                .map(one)
+                .chain(iter::from_fn(next).map(nicer));
+            (first.collect::<Vec<_>>(), second.join())
         });
         self.finished(first);
         self.finished(second.unwrap_or_else(|panic| resume_unwind(panic)));
@@ -307,6 +320,22 @@ mod tests {
         let said = |index: usize| run.outcomes[index].tail.lines();
         assert_eq!(said(1), ["[system tests (oldest)] built"]);
         assert_eq!(said(3), ["[packages] built"]);
+    }
+
+    #[test]
+    fn when_the_first_list_is_done_two_of_the_second_run_at_once() {
+        let barrier = std::sync::Barrier::new(2);
+        let waits = |_: Option<&str>| {
+            barrier.wait();
+            Ok(Count::PASSED)
+        };
+        let mut run = Run::new(None, &Role::ALL);
+        run.side_by_side(
+            vec![Step::new(SIZES, |_| Ok(Count::PASSED))],
+            vec![Step::new(PACKAGES, waits), Step::new(NO_LOADS, waits)],
+        );
+        let names: Vec<_> = run.outcomes.iter().map(|outcome| &*outcome.name).collect();
+        assert_eq!(names, [NO_LOADS, SIZES, PACKAGES]);
     }
 
     #[test]
