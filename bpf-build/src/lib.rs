@@ -10,6 +10,7 @@
 )]
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -28,14 +29,12 @@ pub fn build(
     sources: &[&str],
     features: &[&str],
 ) -> ExitCode {
-    match directory_of_objects(package, sources, features) {
-        Ok(directory) => {
-            for (variable, binary) in objects {
-                let object = directory.join(binary);
-                println!("cargo:rustc-env={variable}={}", object.display());
-            }
-            ExitCode::SUCCESS
-        }
+    for path in sources.iter().chain(&["../Cargo.lock"]) {
+        println!("cargo:rerun-if-changed={path}");
+    }
+    println!("cargo:rerun-if-env-changed=AUTO_EXT_BPF_LINKER");
+    match build_objects(package, objects, features) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
@@ -43,18 +42,10 @@ pub fn build(
     }
 }
 
-fn directory_of_objects(
-    package: &str,
-    sources: &[&str],
-    features: &[&str],
-) -> Result<PathBuf, String> {
-    for path in sources.iter().chain(&["../Cargo.lock"]) {
-        println!("cargo:rerun-if-changed={path}");
-    }
-    println!("cargo:rerun-if-env-changed=AUTO_EXT_BPF_LINKER");
+fn build_objects(package: &str, objects: &[(&str, &str)], features: &[&str]) -> Result<(), String> {
     let variable = |name| env::var_os(name).ok_or_else(|| format!("cargo did not set {name}"));
     let out = PathBuf::from(variable("OUT_DIR")?);
-    let target_dir = out.join("bpf");
+    let target_dir = shared_target_dir(&out, Path::new(&variable("TARGET")?), features)?;
     let linker = find_linker().ok_or(
         "bpf-linker was not found, which the BPF programs need: run `cargo xtask setup` once",
     )?;
@@ -97,7 +88,33 @@ fn directory_of_objects(
             "{command:?}: {status}; `cargo xtask setup` installs what building the BPF programs needs"
         ));
     }
-    Ok(target_dir.join(TARGET).join(PROFILE))
+    let built = target_dir.join(TARGET).join(PROFILE);
+    for (variable, binary) in objects {
+        // A copy: who builds the same next writes to the same place.
+        let (from, to) = (built.join(binary), out.join(binary));
+        fs::copy(&from, &to).map_err(|error| {
+            format!(
+                "cannot copy {} to {}: {error}",
+                from.display(),
+                to.display()
+            )
+        })?;
+        println!("cargo:rustc-env={variable}={}", to.display());
+    }
+    Ok(())
+}
+
+/// Beside the profiles of the build that this belongs to, whose `out` is `<target directory>/[<target>/]<profile>/build/<package>/out`: the
+/// same for all of them, as it takes half a minute to build.
+fn shared_target_dir(out: &Path, target: &Path, features: &[&str]) -> Result<PathBuf, String> {
+    let above = out.ancestors().nth(4);
+    let above = above.ok_or_else(|| format!("OUT_DIR is too short: {}", out.display()))?;
+    let all = if above.ends_with(target) {
+        above.parent().unwrap_or(above)
+    } else {
+        above
+    };
+    Ok(all.join([&["bpf"], features].concat().join("-")))
 }
 
 fn find_linker() -> Option<PathBuf> {

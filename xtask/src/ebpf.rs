@@ -13,18 +13,29 @@ use cargo_metadata::Message;
 use crate::command::{cargo, command, output, run, step};
 use crate::{needed, tools, workspace};
 
-/// Whose programs the test machine runs. Whatever else of a release is built is built together with them: which features
-/// dependencies have follows from what is built at once, and with others they would be compiled anew.
-const IN_MACHINE: [&str; 8] = [
-    "--package",
+/// Of what packages there is something to be built as a release. All are named whichever of them is wanted: which features
+/// dependencies have follows from the packages that are named at once, and with others they would be compiled anew.
+const RELEASED: [&str; 8] = [
     "auto-ext-dispatcher",
-    "--package",
+    "auto-ext-profiler",
+    "auto-ext-prototype",
+    "auto-ext-scx",
+    "auto-ext-simulation",
     "auto-ext-smt",
-    "--package",
-    "auto-ext-vm",
-    "--package",
     "auto-ext-system-tests",
+    "auto-ext-vm",
 ];
+
+/// What is installed, and what makes the documents beside it.
+const INSTALLED: [&str; 6] = [
+    "--bin=auto-ext",
+    "--bin=auto-ext-documents",
+    "--bin=auto-ext-smt",
+    "--bin=auto-ext-smt-documents",
+    "--bin=auto-ext-vm",
+    "--bin=auto-ext-vm-documents",
+];
+const SYSTEM_TESTS: &str = "--bin=system-tests";
 
 /// cargo, able to build the BPF programs: the profiler's with a linker, the scheduler's with clang.
 pub(crate) fn cargo_with_linker() -> Result<Command> {
@@ -50,10 +61,8 @@ pub(crate) fn build_profiler_tests(test: &'static str) -> Result<PathBuf> {
     if let Some(program) = all.get(test) {
         return Ok(program.clone());
     }
-    let mut cargo = cargo_with_linker()?;
     // What loads BPF programs takes several times as long in an emulated machine if it is not optimised.
-    cargo.args(["test", "--release", "--no-run"]);
-    cargo.args(["--package", "auto-ext-profiler"]);
+    let mut cargo = for_all(&["test", "--release", "--no-run"])?;
     cargo.args(["--test", test, "--message-format", "json"]);
     let messages = step("building the profiler's tests", || output(&mut cargo))?;
     let built = Message::parse_stream(messages.as_bytes()).filter_map(|message| match message {
@@ -70,9 +79,9 @@ pub(crate) fn build_profiler_tests(test: &'static str) -> Result<PathBuf> {
 
 /// Builds what attaches BPF programs the way of the prototype, for the benchmarks.
 pub(crate) fn build_prototype() -> Result<()> {
-    let mut cargo = for_machine()?;
-    cargo.args(["--package", "auto-ext-prototype", "--bins"]);
-    step("building the prototype's way", || run(&mut cargo))
+    step("building the prototype's way", || {
+        build_of_release(&["--bin=auto-ext-prototype"])
+    })
 }
 
 /// Builds what install.sh installs: the programs, the manual pages and the completions.
@@ -89,12 +98,8 @@ pub(crate) fn build_distribution() -> Result<()> {
 
 fn build_program(profile: &str) -> Result<()> {
     tools::ensure_components()?;
-    let mut cargo = cargo_with_linker()?;
-    cargo.args(["build", "--locked", "--profile", profile]);
-    for package in ["auto-ext-dispatcher", "auto-ext-smt", "auto-ext-vm"] {
-        cargo.args(["--package", package]);
-    }
-    step("building auto-ext", || run(&mut cargo))
+    let mut cargo = for_all(&["build", "--locked", "--profile", profile])?;
+    step("building auto-ext", || run(cargo.args(INSTALLED)))
 }
 
 /// Makes the manual pages and completions, where install.sh looks for them: beside the program.
@@ -112,10 +117,9 @@ fn documents(built: fn(&str) -> PathBuf) -> Result<()> {
 /// Builds auto-ext once more, with BPF programs that say what they see. It is in the place of the release's until that is
 /// built again.
 pub(crate) fn build_with_bpf_log() -> Result<()> {
-    let mut cargo = for_machine()?;
-    cargo.args(["--bins", "--features", "auto-ext-dispatcher/bpf-log"]);
+    let features = ["--features=auto-ext-dispatcher/bpf-log"];
     step("building auto-ext with what its BPF programs say", || {
-        run(&mut cargo)
+        build_of_release(&[&INSTALLED[..], &[SYSTEM_TESTS], &features].concat())
     })
 }
 
@@ -125,27 +129,43 @@ pub(crate) fn build_release() -> Result<()> {
     once(&BUILT, || {
         tools::ensure_components()?;
         step("building auto-ext and its system tests", || {
-            run(for_machine()?.arg("--bins"))
+            build_of_release(&[&INSTALLED[..], &[SYSTEM_TESTS]].concat())
         })?;
         documents(workspace::release)
     })
 }
 
-/// Builds the example of `scx`, and returns the program. By itself: with an example, dependencies have the features that
-/// tests want of them, and auto-ext would not be what is installed.
+/// Of what the test machine runs, builds auto-ext and the system tests.
+pub(crate) fn build_auto_ext_alone() -> Result<()> {
+    tools::ensure_components()?;
+    let [program, documents, ..] = INSTALLED;
+    step("building auto-ext and its system tests", || {
+        build_of_release(&[program, documents, SYSTEM_TESTS])
+    })?;
+    run(command(workspace::release("auto-ext-documents")).arg(workspace::release("documents")))
+}
+
+/// Builds the example of `scx`, and returns the program.
 pub(crate) fn build_example() -> Result<PathBuf> {
     static BUILT: Mutex<bool> = Mutex::new(false);
     once(&BUILT, || {
-        let mut cargo = for_machine()?;
-        cargo.args(["--quiet", "--package", "auto-ext-scx", "--example", "swap"]);
-        step("building the example of scx", || run(&mut cargo))
+        step("building the example of scx", || {
+            build_of_release(&["--quiet", "--example=swap"])
+        })
     })?;
     Ok(workspace::release("examples/swap"))
 }
 
-fn for_machine() -> Result<Command> {
+/// Builds these targets of the release, each named by an option of cargo.
+pub(crate) fn build_of_release(targets: &[&str]) -> Result<()> {
+    run(for_all(&["build", "--release"])?.args(targets))
+}
+
+/// cargo, told to do this for all packages of a release.
+fn for_all(task: &[&str]) -> Result<Command> {
     let mut cargo = cargo_with_linker()?;
-    cargo.args(["build", "--release"]).args(IN_MACHINE);
+    cargo.args(task);
+    cargo.args(RELEASED.map(|package| format!("--package={package}")));
     Ok(cargo)
 }
 

@@ -6,6 +6,7 @@ use std::io::Write;
 use anyhow::Result;
 
 use crate::command::{command, output, run_quietly};
+use crate::{ebpf, workspace};
 
 const PACKAGE: &str = "auto-ext-smt";
 /// How many machines of each kind are made where it is not said, and in the short run.
@@ -31,11 +32,15 @@ pub(super) fn smt(arguments: &Arguments, quick: bool, out: &mut dyn Write) -> Re
     }
     let seeds = arguments.seeds.unwrap_or(if quick { FEW } else { SEEDS });
     let seconds = if quick { SHORT } else { LONG };
-    for (example, argument) in [("bars", seeds), ("cost", seconds)] {
-        let mut run = command("cargo");
-        run.args(["run", "--quiet", "--release", "--package", PACKAGE]);
-        run.args(["--features", "simulation", "--example", example, "--"]);
-        let said = output(run.arg(argument.to_string()))?;
+    ebpf::build_of_release(&[
+        "--quiet",
+        "--features=auto-ext-smt/simulation",
+        "--example=smt_bars",
+        "--example=smt_cost",
+    ])?;
+    for (example, argument) in [("smt_bars", seeds), ("smt_cost", seconds)] {
+        let program = workspace::release(&format!("examples/{example}"));
+        let said = output(command(program).arg(argument.to_string()))?;
         out.write_all(said.as_bytes())?;
     }
     Ok(())

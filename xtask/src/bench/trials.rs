@@ -10,8 +10,8 @@ use serde::Deserialize;
 use super::answer::percent;
 use super::records::Plants;
 use super::statistics::spread;
-use crate::command::{cargo, command, output, run, step};
-use crate::workspace;
+use crate::command::{command, output, step};
+use crate::{ebpf, workspace};
 
 const PACKAGE: &str = "auto-ext-simulation";
 
@@ -110,9 +110,9 @@ pub(super) fn trials(arguments: &Arguments, quick: bool, out: &mut dyn Write) ->
 }
 
 fn simulated(arguments: &Arguments, quick: bool, out: &mut dyn Write) -> Result<()> {
-    let mut build = cargo();
-    build.args(["build", "--release", "--package", PACKAGE]);
-    step("building the simulation", || run(&mut build))?;
+    step("building the simulation", || {
+        ebpf::build_of_release(&["--bin=auto-ext-simulation"])
+    })?;
     let (few_comparisons, few_lives) = if quick { (2, 1) } else { (1000, 100) };
     let mut simulation = command(workspace::release(PACKAGE));
     let comparisons = arguments.comparisons.unwrap_or(few_comparisons);

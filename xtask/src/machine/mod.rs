@@ -270,9 +270,11 @@ impl Machine {
         let payload = payload::Payload::begin(directory.join("payload"), work)?;
         payload.add_schedulers(self.schedulers)?;
         if !self.bare {
-            payload.add_auto_ext(self.bpf_log)?;
             // Who wants few schedulers looks at auto-ext alone.
-            if self.schedulers.is_none() {
+            if self.schedulers.is_some() {
+                payload.add_auto_ext_alone()?;
+            } else {
+                payload.add_auto_ext(self.bpf_log)?;
                 payload.add_example()?;
                 payload.add_scx_loader()?;
             }

@@ -130,19 +130,31 @@ impl Payload {
         Ok(payload)
     }
 
-    /// Adds auto-ext, as its installer installs a release build, and the system tests. With `bpf_log` its BPF programs say
-    /// what they see.
+    /// Adds auto-ext and the services beside it, as the installer installs a release build, and the system tests. With
+    /// `bpf_log` its BPF programs say what they see.
     pub(super) fn add_auto_ext(&self, bpf_log: bool) -> Result<()> {
         ebpf::build_release()?;
         if bpf_log {
             ebpf::build_with_bpf_log()?;
         }
+        self.install(&["--with", "smt,vm"])
+    }
+
+    /// The same without the services beside it.
+    pub(super) fn add_auto_ext_alone(&self) -> Result<()> {
+        ebpf::build_auto_ext_alone()?;
+        self.install(&[])
+    }
+
+    fn install(&self, options: &[&str]) -> Result<()> {
         run_quietly(
             command("sh")
                 .arg(workspace::root().join("install.sh"))
                 .arg("--destdir")
                 .arg(&self.tree)
-                .args(["--prefix", "/usr", "--with", "smt,vm", "--binary"])
+                .args(["--prefix", "/usr"])
+                .args(options)
+                .arg("--binary")
                 .arg(workspace::release("auto-ext")),
         )?;
         self.copy_beside(&workspace::release("system-tests"), "system-tests")

@@ -67,14 +67,8 @@ fn build() -> Result<[PathBuf; 2]> {
         // As there need be no compiler of C for it.
         .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER", "rust-lld");
     cargo.args(["build", "--locked", "--quiet", "--target", TARGET]);
-    cargo.args([
-        "--package",
-        "auto-ext-smt",
-        "--bin",
-        PROGRAM,
-        "--example",
-        EXAMPLE,
-    ]);
+    // All are named, so that macros have the features with which the unit tests have them, and need not be compiled again.
+    cargo.args(["--workspace", "--bin", PROGRAM, "--example", EXAMPLE]);
     step("building auto-ext-smt for aarch64", || run(&mut cargo))?;
     let built = workspace::target().join(TARGET).join("debug");
     Ok([built.join("examples").join(EXAMPLE), built.join(PROGRAM)])

@@ -12,8 +12,8 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::PACKAGE;
 use crate::bench::daemon::{environment, status, used};
-use crate::command::{Running, command, run_quietly};
-use crate::workspace;
+use crate::command::{Running, command};
+use crate::{ebpf, workspace};
 
 /// How much is measured.
 pub(super) struct Size {
@@ -76,9 +76,7 @@ impl Size {
 
 /// Measures, and says what came of it.
 pub(super) fn of_service(size: &Size) -> Result<String> {
-    let mut build = command("cargo");
-    build.args(["build", "--quiet", "--release", "--package", PACKAGE]);
-    run_quietly(build.args(["--bin", PACKAGE, "--example", "made_up_host"]))?;
+    ebpf::build_of_release(&["--quiet", "--bin=auto-ext-vm", "--example=made_up_host"])?;
     let directory = tempfile::tempdir().context("no place for the service's files")?;
     let at = |name: &str| directory.path().join(name);
     for name in ["run/auto-ext-vm", "lib/auto-ext-vm"] {

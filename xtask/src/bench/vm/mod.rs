@@ -11,6 +11,7 @@ use cost::Size;
 
 use crate::command::{command, output, run_quietly, step};
 use crate::test::placed_again_and_again;
+use crate::{ebpf, workspace};
 
 const PACKAGE: &str = "auto-ext-vm";
 /// How many small cases there are and how many seeds of each case of memory, where it is not said and in the short run.
@@ -48,9 +49,8 @@ pub(super) fn vm(arguments: &Arguments, quick: bool, out: &mut dyn Write) -> Res
         )?;
     }
     let (cases, seeds) = if quick { (FEW, FEW) } else { (CASES, SEEDS) };
-    let mut bars = command("cargo");
-    bars.args(["run", "--quiet", "--release", "--package", PACKAGE]);
-    bars.args(["--example", "bars", "--"]);
+    ebpf::build_of_release(&["--quiet", "--example=vm_bars"])?;
+    let mut bars = command(workspace::release("examples/vm_bars"));
     bars.arg(arguments.cases.unwrap_or(cases).to_string());
     bars.arg(arguments.seeds.unwrap_or(seeds).to_string());
     out.write_all(output(&mut bars)?.as_bytes())?;

@@ -17,8 +17,8 @@ use std::io::Write;
 use anyhow::{Result, ensure};
 
 use super::count::Count;
-use crate::command::{cargo, complain, run, say, step};
-use crate::workspace;
+use crate::command::{complain, say, step};
+use crate::{ebpf, workspace};
 use guest::Guest;
 use host::Host;
 use placing::Pins;
@@ -176,7 +176,7 @@ fn in_words(plans: &BTreeMap<Pins, u32>) -> String {
 fn with_four() -> Result<Host> {
     let cpus = std::thread::available_parallelism()?.get();
     ensure!(cpus > 1, "it takes two CPUs to spread anything");
-    run(cargo().args(["build", "--release", "--package", "auto-ext-vm"]))?;
+    ebpf::build_of_release(&["--bin=auto-ext-vm"])?;
     step("booting four virtual machines", || {
         let host = Host::start(&workspace::release("auto-ext-vm"))?;
         host.boot(&FOUR)?;
