@@ -133,7 +133,7 @@ fn find_linker() -> Option<PathBuf> {
 }
 
 fn newest_cached_linker(cache: &Path) -> Option<PathBuf> {
-    let mut found: Vec<PathBuf> = std::fs::read_dir(cache)
+    let mut found: Vec<PathBuf> = fs::read_dir(cache)
         .ok()?
         .filter_map(Result::ok)
         .filter(|entry| {
