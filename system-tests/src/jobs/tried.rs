@@ -214,7 +214,11 @@ impl Asked {
             // What stalls lets nobody ask.
             let known = known().unwrap_or_default();
             let row = row(&known);
-            let verdict = verdict(&row);
+            // Who failed, where no guard was asked, is quarantined.
+            let verdict = match verdict(&row) {
+                "open" if is_in_the_way(&known, "can be started") => "benched",
+                verdict => verdict,
+            };
             if row["pairs"] != told {
                 eprintln!(
                     "{}, pairs and effects: {}, {}, nearest guard: {}",
@@ -222,7 +226,8 @@ impl Asked {
                 );
                 told = row["pairs"].clone();
             }
-            if is_spent(&known) {
+            // The switches that an hour has for trials are made, which is soon where there are no breaks between them.
+            if is_in_the_way(&known, "spent") {
                 forget_what_was_spent()?;
             }
             let pairs = row["pairs"].as_u64().unwrap_or_default();
@@ -254,12 +259,12 @@ fn row(known: &Value) -> Value {
     row.cloned().unwrap_or_default()
 }
 
-/// The switches that an hour has for trials are made, which is soon where there are no breaks between them.
-fn is_spent(known: &Value) -> bool {
+/// Of the reasons for which nothing is tried now, one has these words.
+fn is_in_the_way(known: &Value, words: &str) -> bool {
     let reasons = known["no_trial"].as_array();
     reasons.is_some_and(|reasons| {
         let mut reasons = reasons.iter().filter_map(Value::as_str);
-        reasons.any(|reason| reason.contains("spent"))
+        reasons.any(|reason| reason.contains(words))
     })
 }
 
