@@ -26,16 +26,8 @@ const RELEASED: [&str; 8] = [
     "auto-ext-vm",
 ];
 
-/// What is installed, and what makes the documents beside it.
-const INSTALLED: [&str; 6] = [
-    "--bin=auto-ext",
-    "--bin=auto-ext-documents",
-    "--bin=auto-ext-smt",
-    "--bin=auto-ext-smt-documents",
-    "--bin=auto-ext-vm",
-    "--bin=auto-ext-vm-documents",
-];
-const SYSTEM_TESTS: &str = "--bin=system-tests";
+/// What is installed. Beside each program is one that makes its documents.
+const INSTALLED: [&str; 3] = ["auto-ext", "auto-ext-smt", "auto-ext-vm"];
 
 /// cargo, able to build the BPF programs: the profiler's with a linker, the scheduler's with clang.
 pub(crate) fn cargo_with_linker() -> Result<Command> {
@@ -87,62 +79,73 @@ pub(crate) fn build_prototype() -> Result<()> {
 /// Builds what install.sh installs: the programs, the manual pages and the completions.
 pub(crate) fn build() -> Result<()> {
     build_program("release")?;
-    documents(workspace::release)
+    documents(&INSTALLED, workspace::release)
 }
 
 /// Builds the same for packages, see the profile in Cargo.toml.
 pub(crate) fn build_distribution() -> Result<()> {
     build_program("distribution")?;
-    documents(workspace::distribution)
+    documents(&INSTALLED, workspace::distribution)
 }
 
 fn build_program(profile: &str) -> Result<()> {
     tools::ensure_components()?;
     let mut cargo = for_all(&["build", "--locked", "--profile", profile])?;
-    step("building auto-ext", || run(cargo.args(INSTALLED)))
+    step("building auto-ext", || run(cargo.args(targets(&INSTALLED))))
 }
 
-/// Makes the manual pages and completions, where install.sh looks for them: beside the program.
-fn documents(built: fn(&str) -> PathBuf) -> Result<()> {
-    for program in [
-        "auto-ext-documents",
-        "auto-ext-smt-documents",
-        "auto-ext-vm-documents",
-    ] {
-        run(command(built(program)).arg(built("documents")))?;
+/// Makes the manual pages and completions of these programs, where install.sh looks for them: beside the program.
+fn documents(programs: &[&str], built: fn(&str) -> PathBuf) -> Result<()> {
+    for program in programs {
+        run(command(built(&maker(program))).arg(built("documents")))?;
     }
     Ok(())
+}
+
+/// The program that makes the documents of `program`.
+fn maker(program: &str) -> String {
+    format!("{program}-documents")
+}
+
+/// The options by which cargo builds these programs and what makes their documents.
+fn targets(programs: &[&str]) -> Vec<String> {
+    let each = |program: &&str| {
+        [
+            format!("--bin={program}"),
+            format!("--bin={}", maker(program)),
+        ]
+    };
+    programs.iter().flat_map(each).collect()
 }
 
 /// Builds auto-ext once more, with BPF programs that say what they see. It is in the place of the release's until that is
 /// built again.
 pub(crate) fn build_with_bpf_log() -> Result<()> {
-    let features = ["--features=auto-ext-dispatcher/bpf-log"];
+    let mut cargo = for_all(&["build", "--release"])?;
+    cargo.args(targets(&INSTALLED));
+    cargo.args(["--features", "auto-ext-dispatcher/bpf-log"]);
     step("building auto-ext with what its BPF programs say", || {
-        build_of_release(&[&INSTALLED[..], &[SYSTEM_TESTS], &features].concat())
+        run(&mut cargo)
     })
 }
 
-/// Builds what the test machine runs: auto-ext and the system tests.
+/// Builds what the test machine runs: auto-ext, the services beside it, and the system tests.
 pub(crate) fn build_release() -> Result<()> {
     static BUILT: Mutex<bool> = Mutex::new(false);
-    once(&BUILT, || {
-        tools::ensure_components()?;
-        step("building auto-ext and its system tests", || {
-            build_of_release(&[&INSTALLED[..], &[SYSTEM_TESTS]].concat())
-        })?;
-        documents(workspace::release)
-    })
+    once(&BUILT, || build_for_machine(&INSTALLED))
 }
 
-/// Of what the test machine runs, builds auto-ext and the system tests.
+/// The same without the services beside it.
 pub(crate) fn build_auto_ext_alone() -> Result<()> {
+    build_for_machine(&INSTALLED[..1])
+}
+
+fn build_for_machine(programs: &[&str]) -> Result<()> {
     tools::ensure_components()?;
-    let [program, documents, ..] = INSTALLED;
-    step("building auto-ext and its system tests", || {
-        build_of_release(&[program, documents, SYSTEM_TESTS])
-    })?;
-    run(command(workspace::release("auto-ext-documents")).arg(workspace::release("documents")))
+    let mut cargo = for_all(&["build", "--release", "--bin=system-tests"])?;
+    cargo.args(targets(programs));
+    step("building auto-ext and its system tests", || run(&mut cargo))?;
+    documents(programs, workspace::release)
 }
 
 /// Builds the example of `scx`, and returns the program.
