@@ -16,16 +16,7 @@ const SEEDS: u64 = 200;
 /// How often planning is timed.
 const TIMES: usize = 20;
 
-const PLAIN: Scenario = Scenario {
-    jobs: 8,
-    gain: Gain::Much,
-    noise: 0.02,
-    correlation: 0.0,
-    phases: false,
-    comes_and_goes: false,
-    counting: Counting::Honest,
-    hours: 24,
-};
+const PLAIN: Scenario = Scenario::plain(24);
 
 /// What of a kind of runs is to hold beside the harm budget.
 #[derive(Clone, Copy)]

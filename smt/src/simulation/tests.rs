@@ -4,16 +4,7 @@ use super::*;
 
 const SEEDS: u64 = 4;
 
-const PLAIN: Scenario = Scenario {
-    jobs: 8,
-    gain: Gain::Much,
-    noise: 0.02,
-    correlation: 0.0,
-    phases: false,
-    comes_and_goes: false,
-    counting: Counting::Honest,
-    hours: 6,
-};
+const PLAIN: Scenario = Scenario::plain(6);
 
 fn reports(scenario: Scenario) -> Vec<Report> {
     let reports: Vec<Report> = (0..SEEDS).filter_map(|seed| run(scenario, seed)).collect();

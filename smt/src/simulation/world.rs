@@ -57,6 +57,23 @@ pub struct Scenario {
     pub hours: u64,
 }
 
+impl Scenario {
+    /// Eight jobs that have much to gain and stay as they are, counted honestly and with little noise, for so many hours.
+    #[must_use]
+    pub const fn plain(hours: u64) -> Self {
+        Self {
+            jobs: 8,
+            gain: Gain::Much,
+            noise: 0.02,
+            correlation: 0.0,
+            phases: false,
+            comes_and_goes: false,
+            counting: Counting::Honest,
+            hours,
+        }
+    }
+}
+
 /// A job, as it is.
 #[derive(Clone, Debug)]
 struct Job {
